@@ -1,0 +1,92 @@
+#include "base/error.h"
+
+#include <utility>
+
+namespace panvae {
+
+Error::Error(ErrorCode code, std::string message, std::string where, std::string hint, std::string op)
+    : code_(code), message_(std::move(message)), where_(std::move(where)), hint_(std::move(hint)), op_(std::move(op)) {
+  text_ = message_;
+  if (!where_.empty()) text_ += " (" + where_ + ")";
+  if (!hint_.empty()) text_ += ": " + hint_;
+}
+
+void fail_usage(std::string message, std::string where, std::string hint) {
+  throw Error(ErrorCode::usage, std::move(message), std::move(where), std::move(hint));
+}
+void fail_input(std::string message, std::string where, std::string hint) {
+  throw Error(ErrorCode::input, std::move(message), std::move(where), std::move(hint));
+}
+void fail_machine(std::string message, std::string where, std::string hint) {
+  throw Error(ErrorCode::machine, std::move(message), std::move(where), std::move(hint));
+}
+
+namespace detail {
+
+void check_failed(const char* expression, std::string message, std::source_location at) {
+  std::string_view file = at.file_name();
+  if (size_t slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
+  std::string where = fmt::format("{}:{}", file, at.line());
+  if (expression)
+    throw Error(ErrorCode::internal, fmt::format("internal error: {} does not hold", expression), where,
+                "this is a bug of panvae, please report it with the command that led here");
+  std::string op = message.substr(0, message.find(':'));
+  throw Error(ErrorCode::usage, std::move(message), where, {}, std::move(op));
+}
+
+}  // namespace detail
+
+namespace {
+
+// Length of the valid UTF-8 sequence at the start of `s`, 0 if it is not one (overlong forms and surrogates are not).
+size_t utf8_length(std::string_view s) {
+  auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
+  auto tail = [&](size_t i) { return i < s.size() && (byte(i) & 0xC0) == 0x80; };
+  unsigned char a = byte(0);
+  if (a < 0x80) return 1;
+  if (a >= 0xC2 && a <= 0xDF) return tail(1) ? 2 : 0;
+  if ((a & 0xF0) == 0xE0) {
+    if (!tail(1) || !tail(2)) return 0;
+    if (a == 0xE0 && byte(1) < 0xA0) return 0;
+    if (a == 0xED && byte(1) > 0x9F) return 0;
+    return 3;
+  }
+  if (a >= 0xF0 && a <= 0xF4) {
+    if (!tail(1) || !tail(2) || !tail(3)) return 0;
+    if (a == 0xF0 && byte(1) < 0x90) return 0;
+    if (a == 0xF4 && byte(1) > 0x8F) return 0;
+    return 4;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::string quoted(std::string_view text, size_t limit) {
+  std::string out = "'";
+  while (!text.empty()) {
+    if (out.size() > limit) {
+      out += "...";
+      break;
+    }
+    unsigned char c = static_cast<unsigned char>(text[0]);
+    size_t n = utf8_length(text);
+    // C1 control characters (U+0080 to U+009F) drive terminals as the C0 ones do.
+    bool c1 = n == 2 && c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0;
+    if (c == '\t') {
+      out += "\\t";
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (n == 0 || c < 0x20 || c == 0x7F || c1) {
+      for (size_t i = 0; i < std::max<size_t>(n, 1); ++i) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
+    } else {
+      out.append(text.substr(0, n));
+    }
+    text.remove_prefix(std::max<size_t>(n, 1));
+  }
+  return out + "'";
+}
+
+}  // namespace panvae

@@ -1,0 +1,14 @@
+// Ctrl-C. Long loops ask interrupted() at a safe point, save what they have and throw Interrupted.
+#pragma once
+
+namespace panvae {
+
+// Installed once by the program: the first SIGINT or SIGTERM sets a flag, the second ends the process at once.
+void install_interrupt_handler();
+bool interrupted() noexcept;
+// For tests, and for embedders with a handler of their own.
+void set_interrupted(bool value) noexcept;
+// Throws Error{interrupted} if the flag is set.
+void throw_if_interrupted();
+
+}  // namespace panvae

@@ -1,0 +1,42 @@
+#include "base/memory.h"
+
+#include <cstdio>
+#include <cstring>
+#include <algorithm>
+
+namespace panvae {
+
+namespace {
+// A line "Key:   123 kB" of a file under /proc, in bytes, or 0.
+int64_t proc_kilobytes(const char* file, const char* key) {
+  std::FILE* f = std::fopen(file, "r");
+  if (!f) return 0;
+  char line[256];
+  long long kb = 0;
+  const size_t n = std::strlen(key);
+  while (std::fgets(line, sizeof line, f))
+    if (std::strncmp(line, key, n) == 0 && std::sscanf(line + n, ": %lld", &kb) == 1) break;
+  std::fclose(f);
+  return kb * 1024;
+}
+int64_t number_in(const char* file) {
+  std::FILE* f = std::fopen(file, "r");
+  if (!f) return 0;
+  long long v = 0;
+  if (std::fscanf(f, "%lld", &v) != 1) v = 0;  // "max" stands for no limit
+  std::fclose(f);
+  return v;
+}
+}  // namespace
+
+int64_t peak_resident_bytes() { return proc_kilobytes("/proc/self/status", "VmHWM"); }
+int64_t resident_bytes() { return proc_kilobytes("/proc/self/status", "VmRSS"); }
+
+int64_t available_bytes() {
+  int64_t available = proc_kilobytes("/proc/meminfo", "MemAvailable");
+  int64_t limit = number_in("/sys/fs/cgroup/memory.max");
+  if (limit > 0) available = std::min(available, std::max<int64_t>(0, limit - number_in("/sys/fs/cgroup/memory.current")));
+  return available;
+}
+
+}  // namespace panvae

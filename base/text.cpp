@@ -1,0 +1,100 @@
+#include "base/text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <numeric>
+
+namespace panvae {
+
+std::string human_bytes(int64_t bytes) {
+  static constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double x = static_cast<double>(bytes);
+  int u = 0;
+  while (x >= 1024 && u < 4) x /= 1024, ++u;
+  return u == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.{}f} {}", x, x < 10 ? 2 : x < 100 ? 1 : 0, units[u]);
+}
+
+std::string human_seconds(double s) {
+  if (s < 1) return fmt::format("{:.0f} ms", s * 1e3);
+  if (s < 59.95) return fmt::format("{:.1f} s", s);
+  auto t = static_cast<int64_t>(s + 0.5);
+  if (t < 3600) return fmt::format("{} min {:02} s", t / 60, t % 60);
+  return fmt::format("{} h {:02} min", t / 3600, t % 3600 / 60);
+}
+
+namespace {
+template <class T>
+std::string shortest_of(T x) {
+  char buffer[64];
+  auto [end, error] = std::to_chars(buffer, buffer + sizeof buffer, x);
+  return std::string(buffer, end);
+}
+}  // namespace
+
+std::string shortest(double x) { return shortest_of(x); }
+std::string shortest(float x) { return shortest_of(x); }
+
+std::string nearest_name(std::string_view word, const std::vector<std::string>& candidates) {
+  std::string best;
+  size_t best_distance = word.size() / 2 + 1;
+  for (const std::string& c : candidates) {
+    std::vector<size_t> row(c.size() + 1);
+    std::iota(row.begin(), row.end(), size_t{0});
+    for (size_t i = 1; i <= word.size(); ++i) {
+      size_t diagonal = row[0];
+      row[0] = i;
+      for (size_t j = 1; j <= c.size(); ++j) {
+        size_t above = row[j];
+        row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (word[i - 1] != c[j - 1])});
+        diagonal = above;
+      }
+    }
+    if (row.back() < best_distance) best_distance = row.back(), best = c;
+  }
+  return best;
+}
+
+namespace {
+// Columns a string takes on a terminal: code points of UTF-8 (enough for names; wide scripts are rare in tables).
+size_t width(std::string_view s) {
+  return static_cast<size_t>(std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+bool numeric(std::string_view s) {
+  return !s.empty() && (std::isdigit(static_cast<unsigned char>(s[0])) || ((s[0] == '-' || s[0] == '+') && s.size() > 1) || s == "NA");
+}
+}  // namespace
+
+std::string TextTable::str() const {
+  std::vector<size_t> w(head_.size());
+  std::vector<bool> right(head_.size(), !rows_.empty());
+  for (size_t c = 0; c < head_.size(); ++c) {
+    w[c] = width(head_[c]);
+    for (const auto& r : rows_) {
+      if (c >= r.size()) continue;
+      w[c] = std::max(w[c], width(r[c]));
+      if (!r[c].empty() && !numeric(r[c])) right[c] = false;
+    }
+  }
+  std::string out;
+  auto line = [&](const std::vector<std::string>& cells) {
+    std::string l;
+    for (size_t c = 0; c < head_.size(); ++c) {
+      const std::string cell = c < cells.size() ? cells[c] : "";
+      const std::string pad(w[c] - width(cell), ' ');
+      l += (c ? "  " : "") + (right[c] ? pad + cell : cell + pad);
+    }
+    l.erase(l.find_last_not_of(' ') + 1);
+    out += l + "\n";
+  };
+  line(head_);
+  std::vector<std::string> rule;
+  for (size_t c = 0; c < head_.size(); ++c) rule.emplace_back(w[c], '-');
+  line(rule);
+  for (const auto& r : rows_) line(r);
+  return out;
+}
+
+}  // namespace panvae

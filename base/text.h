@@ -1,0 +1,30 @@
+// Numbers and tables for people.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace panvae {
+
+std::string human_bytes(int64_t bytes);       // "1.43 GiB"
+std::string human_seconds(double seconds);    // "850 ms", "12.3 s", "4 min 05 s", "2 h 03 min"
+// Shortest decimal text that reads back as the same number.
+std::string shortest(double x);
+std::string shortest(float x);
+// The candidate nearest to `word` by edit distance, or "" if none is near (for "did you mean").
+std::string nearest_name(std::string_view word, const std::vector<std::string>& candidates);
+
+// A table for a terminal: columns aligned (numbers to the right), two spaces between, a line under the head.
+class TextTable {
+ public:
+  explicit TextTable(std::vector<std::string> head) : head_(std::move(head)) {}
+  void row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  std::string str() const;
+
+ private:
+  std::vector<std::string> head_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+}  // namespace panvae

@@ -1,0 +1,22 @@
+# Finds the CUDA toolkit without asking for a GPU: build machines often have none.
+set(PANVAE_WITH_CUDA OFF)
+if(NOT PANVAE_CUDA STREQUAL "OFF")
+  find_program(PANVAE_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_HOME PATHS /usr/local/cuda/bin)
+  if(PANVAE_NVCC)
+    # sm_80 serves 8.x (A100, RTX 30 and 40), sm_90 H100 and H200; newer cards compile the PTX of 9.0 when first used.
+    if(NOT CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+    endif()
+    set(CMAKE_CUDA_COMPILER ${PANVAE_NVCC})
+    set(CMAKE_CUDA_STANDARD 20)
+    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+    set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
+    set(PANVAE_WITH_CUDA ON)
+  elseif(PANVAE_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "PANVAE_CUDA=ON, but there is no nvcc on the path or in /usr/local/cuda/bin. "
+                        "Install the CUDA toolkit, set CUDACXX, or configure with -DPANVAE_CUDA=OFF.")
+  endif()
+endif()
+message(STATUS "panvae: CUDA kernels ${PANVAE_WITH_CUDA}")

@@ -1,0 +1,39 @@
+# One set of flags for our own targets; they do not reach those who link us.
+add_library(panvae_flags INTERFACE)
+set(host_warnings -Wall -Wextra -Wno-unknown-pragmas -Werror)
+target_compile_options(panvae_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:${host_warnings} -Wshadow -Wno-attributes>
+  $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings --expt-relaxed-constexpr --extended-lambda -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas>)
+# -ffp-contract differs between compilers by default; named here so that a build means one thing. No -ffast-math: NaN
+# must stay visible. These two free the vectoriser without changing any value.
+target_compile_options(panvae_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=fast -fno-math-errno -fno-trapping-math>)
+if(PANVAE_NATIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|aarch64")
+  target_compile_options(panvae_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
+endif()
+if(PANVAE_SANITIZE STREQUAL "address")
+  set(sanitizers -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+elseif(PANVAE_SANITIZE STREQUAL "thread")
+  set(sanitizers -fsanitize=thread -fno-omit-frame-pointer)
+elseif(PANVAE_SANITIZE)
+  message(FATAL_ERROR "PANVAE_SANITIZE is 'address' or 'thread', not '${PANVAE_SANITIZE}'")
+endif()
+if(PANVAE_SANITIZE)
+  target_compile_options(panvae_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${sanitizers}>)
+  target_link_options(panvae_flags INTERFACE ${sanitizers})
+endif()
+find_program(PANVAE_MOLD mold)
+if(PANVAE_MOLD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12.1)
+  target_link_options(panvae_flags INTERFACE -fuse-ld=mold)
+endif()
+
+# panvae_room(NAME LIBRARIES...): a library of one room from its own sources.
+function(panvae_room name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.h ${CMAKE_CURRENT_SOURCE_DIR}/*/*.h)
+  add_library(panvae_${name} STATIC ${sources} ${headers})
+  add_library(panvae::${name} ALIAS panvae_${name})
+  set_target_properties(panvae_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(panvae_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/panvae>)
+  target_compile_features(panvae_${name} PUBLIC cxx_std_20)
+  target_link_libraries(panvae_${name} PUBLIC ${ARGN} PRIVATE $<BUILD_INTERFACE:panvae_flags>)
+endfunction()

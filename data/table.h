@@ -1,0 +1,46 @@
+// Tables of samples (obs) and features (var): one key per row, named columns that are numeric or factors.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace panvae::data {
+
+// A numeric column has one double per row, NaN where missing. A factor has one code per row into `levels` (in order of
+// first appearance in text files, as stored in h5ad), -1 where missing.
+struct Column {
+  std::string name;
+  bool numeric = false;
+  std::vector<double> number;
+  std::vector<int32_t> code;
+  std::vector<std::string> levels;
+
+  int64_t size() const { return static_cast<int64_t>(numeric ? number.size() : code.size()); }
+  bool missing(int64_t row) const;
+  // The cell as text (numbers in their shortest form), "" where missing.
+  std::string text(int64_t row) const;
+  int64_t count_missing() const;
+};
+
+struct Table {
+  std::string key_name = "index";
+  std::vector<std::string> keys;  // unique
+  std::vector<Column> columns;
+
+  int64_t rows() const { return static_cast<int64_t>(keys.size()); }
+  const Column* find(std::string_view name) const;
+  // As find, but ErrorCode::input naming the nearest column where there is none.
+  const Column& at(std::string_view name) const;
+  void set(Column column);  // replaces a column of that name or appends
+  Table select(const std::vector<int64_t>& rows) const;
+  std::unordered_map<std::string, int64_t> row_of() const;
+};
+
+// A column from text cells: numeric if every cell that is not missing parses as a number, else a factor.
+Column column_from_text(std::string name, const std::vector<std::string>& cells);
+// "", NA, NaN, nan, None and "." stand for a missing value.
+bool is_missing_text(std::string_view cell);
+
+}  // namespace panvae::data

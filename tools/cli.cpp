@@ -1,0 +1,45 @@
+#include "tools/cli.h"
+
+#include <cstdio>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/threads.h"
+#include "tools/terminal.h"
+
+namespace panvae::tools {
+
+void Session::common(CLI::App& command, unsigned options) {
+  if (options & device) command.add_option("--device", globals.device, "auto, cpu, cuda or cuda:N (auto: the first usable GPU, else cpu)")->capture_default_str();
+  if (options & precision)
+    command.add_option("--precision", globals.precision, "Math mode of matrix products: ieee, tf32 or bf16 (default: ieee on cpu, tf32 on cuda)")
+        ->check(CLI::IsMember({"ieee", "tf32", "bf16"}));
+  if (options & seed) command.add_option("--seed", globals.seed, "Seed of everything drawn at random")->capture_default_str();
+  command.add_option("--threads", globals.threads, "Threads of the CPU (0: all cores this process may use)")->capture_default_str()->check(CLI::NonNegativeNumber);
+  command.add_option("--json", globals.json, "Write the result as JSON to FILE ('-': stdout, and nothing else there)")->type_name("FILE");
+  command.add_flag("--quiet", globals.quiet, "No log and no progress, only the result and errors");
+  command.add_flag("--verbose", globals.verbose, "A longer log");
+}
+
+void Session::begin() const {
+  set_threads(globals.threads);
+  install_terminal(globals.quiet, globals.verbose);
+  // A result that cannot be written is known before the work, not after it.
+  if (!globals.json.empty() && globals.json != "-") AtomicFile probe(globals.json);
+}
+
+void Session::emit(const std::string& text, const Json& json) const {
+  const std::string dumped = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  const std::string& out = globals.json == "-" ? dumped : text;
+  if (!globals.json.empty() && globals.json != "-") write_file(globals.json, dumped);
+  if (std::fwrite(out.data(), 1, out.size(), stdout) != out.size() || std::fflush(stdout) != 0)
+    fail_machine("cannot write the result", "stdout", "is the disk full or the pipe closed?");
+}
+
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& purpose, const std::string& example) {
+  CLI::App* command = parent.add_subcommand(name, purpose);
+  command->footer("Example:\n  " + example + "\n");
+  return command;
+}
+
+}  // namespace panvae::tools

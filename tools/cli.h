@@ -1,0 +1,41 @@
+// What every command of the program shares: common options, results to stdout or --json, errors to exit codes.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+
+namespace panvae::tools {
+
+// Options that many commands have; filled by the parser before a command's callback runs.
+struct Globals {
+  std::string device = "auto";
+  std::string precision;  // empty: the device's default
+  int threads = 0;        // 0: all cores
+  uint64_t seed = 0;
+  std::string json;  // file, "-" for stdout, empty for none
+  bool quiet = false, verbose = false;
+};
+
+class Session {
+ public:
+  Globals globals;
+  // Declares --json, --quiet, --verbose, --threads and, where asked for, --seed, --device and --precision.
+  enum Option : unsigned { none = 0, seed = 1, device = 2, precision = 4 };
+  void common(CLI::App& command, unsigned options = none);
+  // Applies --threads, --quiet, --verbose; every command's callback begins with it.
+  void begin() const;
+  // The result of a command: `text` to stdout, unless --json - asked for JSON there; JSON to the file of --json.
+  void emit(const std::string& text, const Json& json) const;
+};
+
+// A command: the name it has under `panvae` (or under `panvae evaluate`) and the function that declares it.
+// One file per command; tools/commands.h lists them all.
+//
+// Declares a leaf command: purpose, one example that works as pasted, and the callback.
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& purpose, const std::string& example);
+
+}  // namespace panvae::tools

@@ -1,0 +1,10 @@
+// Log lines and progress bars on stderr.
+#pragma once
+
+namespace panvae::tools {
+
+void install_terminal(bool quiet, bool verbose);
+// Ends a progress bar that is on screen, so that the next line stands alone.
+void clear_progress_line();
+
+}  // namespace panvae::tools

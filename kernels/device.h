@@ -1,0 +1,107 @@
+// Devices, streams and what a device can do. Everything above this room talks to devices through these types alone.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace panvae {
+
+// cpu: the production CPU path. simt: the CUDA kernels themselves, run on the CPU (tests). cuda: an NVIDIA GPU.
+enum class DeviceType : int { cpu, simt, cuda };
+
+struct Device {
+  DeviceType type = DeviceType::cpu;
+  int index = 0;
+  bool operator==(const Device&) const = default;
+};
+std::string to_string(Device d);                 // "cpu", "simt", "cuda:0"
+// "cpu", "simt", "cuda", "cuda:1" or "auto" (the first usable GPU, else cpu). Throws for other words and absent devices.
+Device parse_device(std::string_view text);
+// Why `auto` chose what it chose, for the log: "cuda:0 (NVIDIA H200)" or "cpu (no CUDA device: ...)".
+std::string describe_device(Device d);
+
+// How matrix products on f32 data may round: ieee f32, tf32 (10-bit mantissa inputs) or bf16 inputs; accumulation is
+// f32 in all. The cpu and simt devices know ieee only.
+enum class MathMode : int { ieee, tf32, bf16 };
+
+struct DeviceProperties {
+  std::string name;
+  int64_t memory_bytes = 0;
+  int multiprocessors = 0;
+  int compute_capability = 0;  // 90 for 9.0; 0 where it has no meaning
+};
+
+enum class CopyKind { host_to_device, device_to_host, device_to_device };
+
+// A dozen functions are all that a device must bring. A function throws Error{machine} on failure; release functions
+// (free, *_destroy) never throw. `stream` is the handle of stream_create; on cpu and simt it is null and work is done
+// when the call returns.
+struct Backend {
+  const char* name;
+  int (*device_count)();
+  std::string (*why_unusable)();  // empty where device_count() > 0
+  DeviceProperties (*properties)(int device);
+  void* (*alloc)(int device, size_t bytes);  // null when out of memory; at least 256-byte aligned
+  void (*free)(int device, void* p) noexcept;
+  void (*copy)(int device, void* to, const void* from, size_t bytes, CopyKind kind, void* stream);
+  void (*fill_bytes)(int device, void* to, int value, size_t bytes, void* stream);
+  void* (*stream_create)(int device);
+  void (*stream_destroy)(int device, void* stream) noexcept;
+  void (*sync)(int device, void* stream);
+  void* (*event_create)(int device);
+  void (*event_destroy)(void* event) noexcept;
+  void (*event_record)(void* event, void* stream);
+  float (*event_milliseconds)(void* begin, void* end);
+  void (*graph_begin)(void* stream);
+  void* (*graph_end)(void* stream);  // an executable graph
+  void (*graph_launch)(void* graph, void* stream);
+  void (*graph_destroy)(void* graph) noexcept;
+};
+const Backend& backend_of(DeviceType type);
+const Backend& cpu_backend();
+const Backend& cuda_backend();  // the stub where CUDA was not compiled in
+std::string cuda_toolkit_version();  // "13.0", or "" without CUDA
+
+namespace simt {
+// In which order the executor runs the threads of a block between barriers. Results must not depend on it.
+enum class Order { forward, reverse, random };
+struct Options {
+  Order order = Order::forward;
+  uint64_t seed = 1;  // of Order::random
+  int threads = 0;    // OS threads that take blocks; 0 = all
+};
+}  // namespace simt
+
+// A queue of work on one device, with the little state that kernels need beside their arguments.
+class Stream {
+ public:
+  explicit Stream(Device device);
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  Device device() const { return device_; }
+  DeviceType type() const { return device_.type; }
+  const Backend& backend() const { return *backend_; }
+  void* handle() const { return handle_; }
+  void synchronize() { backend_->sync(device_.index, handle_); }
+
+  // Memory for partial results of one kernel call; its content is undefined at the next call. Grows as asked.
+  void* scratch(size_t bytes);
+  template <class T>
+  T* scratch(int64_t count) { return static_cast<T*>(scratch(static_cast<size_t>(count) * sizeof(T))); }
+
+  MathMode math = MathMode::ieee;
+  simt::Options simt;
+
+ private:
+  Device device_;
+  const Backend* backend_;
+  void* handle_ = nullptr;
+  void* scratch_ = nullptr;
+  size_t scratch_bytes_ = 0;
+};
+
+}  // namespace panvae

@@ -38,9 +38,18 @@ struct Table {
   std::unordered_map<std::string, int64_t> row_of() const;
 };
 
-// A column from text cells: numeric if every cell that is not missing parses as a number, else a factor.
+// A column from text cells: numeric if every cell that is not missing parses as a number, else a factor. A column
+// without a single value is numeric (all NaN).
 Column column_from_text(std::string name, const std::vector<std::string>& cells);
+// The same cells as a factor whatever they look like (names, identifiers, labels such as "1" and "2").
+Column factor_from_text(std::string name, const std::vector<std::string>& cells);
+Column numeric_column(std::string name, std::vector<double> values);
+// The column as a factor with its levels sorted, unused levels dropped: numbers become their shortest text.
+Column as_factor(const Column& column);
+
 // "", NA, NaN, nan, None and "." stand for a missing value.
 bool is_missing_text(std::string_view cell);
+// The whole of `cell` (spaces around it aside) as a finite or infinite number; false if it is not one.
+bool parse_number(std::string_view cell, double& value);
 
 }  // namespace panvae::data

@@ -1,0 +1,138 @@
+#include "eval/centred_matrix.h"
+
+#include <cblas.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/threads.h"
+
+namespace panvae::eval {
+
+namespace {
+
+// About 32 MiB of doubles at 20,000 features: large enough for BLAS, small beside the matrix.
+constexpr int64_t kBlockRows = 200;
+constexpr int64_t kBlockColumns = 512;
+
+int as_int(int64_t n) { return static_cast<int>(n); }
+
+}  // namespace
+
+template <class T>
+CentredMatrix<T>::CentredMatrix(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows) : x_(x), rows_(rows), mean_(Eigen::VectorXd::Zero(x.cols())) {
+  const int64_t p = x.cols(), n = static_cast<int64_t>(rows.size());
+  PV_CHECK(p < INT32_MAX && n < INT32_MAX, "pca: a matrix of [{}, {}] is too large for LAPACK", n, p);
+  for (int64_t row : rows) {
+    PV_CHECK(row >= 0 && row < x.rows(), "pca: row {} of {}", row, x.rows());
+    for (int64_t j = 0; j < p; ++j) {
+      if (!std::isfinite(x(row, j))) fail_input(fmt::format("the value is {}", x(row, j)), fmt::format("sample {}, feature {} (from 1)", row + 1, j + 1), "principal components need finite values");
+      mean_[j] += static_cast<double>(x(row, j));
+    }
+  }
+  mean_ /= static_cast<double>(n);
+  // A second pass takes the rounding error of the first out of the means, so that constant features centre to zero.
+  Eigen::VectorXd correction = Eigen::VectorXd::Zero(p);
+  for (int64_t row : rows)
+    for (int64_t j = 0; j < p; ++j) correction[j] += static_cast<double>(x(row, j)) - mean_[j];
+  mean_ += correction / static_cast<double>(n);
+  Eigen::VectorXd squares = Eigen::VectorXd::Zero(p);
+  for (int64_t row : rows)
+    for (int64_t j = 0; j < p; ++j) {
+      const double d = static_cast<double>(x(row, j)) - mean_[j];
+      squares[j] += d * d;
+    }
+  squared_norm_ = squares.sum();
+}
+
+template <class T>
+void CentredMatrix<T>::block(int64_t first, int64_t count, data::RowMatrix<double>& to) const {
+  throw_if_interrupted();
+  to.resize(count, cols());
+  parallel_chunks(count, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const T* from = x_.data() + rows_[static_cast<size_t>(first + i)] * cols();
+      double* row = to.data() + i * cols();
+      for (int64_t j = 0; j < cols(); ++j) row[j] = static_cast<double>(from[j]) - mean_[j];
+    }
+  });
+}
+
+template <class T>
+ColMatrix CentredMatrix<T>::times(const ColMatrix& m) const {
+  PV_CHECK(m.rows() == cols(), "centred times: [{}, {}] by [{}, {}]", rows(), cols(), m.rows(), m.cols());
+  ColMatrix out(rows(), m.cols());
+  data::RowMatrix<double> b;
+  for (int64_t first = 0; first < rows(); first += kBlockRows) {
+    const int64_t count = std::min(kBlockRows, rows() - first);
+    block(first, count, b);
+    // A row-major block is its transpose in column-major: out[first.., :] = b^T(stored) m.
+    cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, as_int(count), as_int(m.cols()), as_int(cols()), 1.0, b.data(), as_int(cols()), m.data(), as_int(m.rows()), 0.0,
+                out.data() + first, as_int(rows()));
+  }
+  return out;
+}
+
+template <class T>
+ColMatrix CentredMatrix<T>::transposed_times(const ColMatrix& m) const {
+  PV_CHECK(m.rows() == rows(), "centred transposed_times: [{}, {}]^T by [{}, {}]", rows(), cols(), m.rows(), m.cols());
+  ColMatrix out = ColMatrix::Zero(cols(), m.cols());
+  data::RowMatrix<double> b;
+  for (int64_t first = 0; first < rows(); first += kBlockRows) {
+    const int64_t count = std::min(kBlockRows, rows() - first);
+    block(first, count, b);
+    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, as_int(cols()), as_int(m.cols()), as_int(count), 1.0, b.data(), as_int(cols()), m.data() + first, as_int(m.rows()), 1.0,
+                out.data(), as_int(cols()));
+  }
+  return out;
+}
+
+template <class T>
+ColMatrix CentredMatrix<T>::gram() const {
+  const int64_t m = std::min(rows(), cols());
+  ColMatrix g = ColMatrix::Zero(m, m);
+  data::RowMatrix<double> b;
+  if (rows() <= cols()) {
+    // Sums over blocks of columns: every block holds all rows of some features.
+    for (int64_t first = 0; first < cols(); first += kBlockColumns) {
+      throw_if_interrupted();
+      const int64_t count = std::min(kBlockColumns, cols() - first);
+      b.resize(rows(), count);
+      parallel_chunks(rows(), 64, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const T* from = x_.data() + rows_[static_cast<size_t>(i)] * cols() + first;
+          for (int64_t j = 0; j < count; ++j) b(i, j) = static_cast<double>(from[j]) - mean_[first + j];
+        }
+      });
+      cblas_dsyrk(CblasColMajor, CblasLower, CblasTrans, as_int(m), as_int(count), 1.0, b.data(), as_int(count), 1.0, g.data(), as_int(m));
+    }
+  } else {
+    for (int64_t first = 0; first < rows(); first += kBlockRows) {
+      const int64_t count = std::min(kBlockRows, rows() - first);
+      block(first, count, b);
+      cblas_dsyrk(CblasColMajor, CblasLower, CblasNoTrans, as_int(m), as_int(count), 1.0, b.data(), as_int(m), 1.0, g.data(), as_int(m));
+    }
+  }
+  return g;
+}
+
+template <class T>
+ColMatrix CentredMatrix<T>::tall() const {
+  const bool wide = rows() <= cols();
+  ColMatrix out(wide ? cols() : rows(), wide ? rows() : cols());
+  data::RowMatrix<double> b;
+  for (int64_t first = 0; first < rows(); first += kBlockRows) {
+    const int64_t count = std::min(kBlockRows, rows() - first);
+    block(first, count, b);
+    if (wide) out.middleCols(first, count) = b.transpose();
+    else out.middleRows(first, count) = b;
+  }
+  return out;
+}
+
+template class CentredMatrix<float>;
+template class CentredMatrix<double>;
+
+}  // namespace panvae::eval

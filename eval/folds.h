@@ -1,0 +1,23 @@
+// Folds of a cross-validation: whole donors, classes spread evenly.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace panvae::eval {
+
+// Fold 0 to n_folds-1 of each sample; samples of one group (donor) always share a fold. As scikit-learn's
+// StratifiedGroupKFold: groups go one by one to the fold that leaves the classes most evenly spread,
+//   argmin over folds of mean over classes of sd over folds of (samples of the class in the fold / samples of the class),
+// ties to the fold with fewest samples, then to the first; the most imbalanced groups first (largest sd over classes of
+// the group's counts). Unlike there, groups of equal imbalance come in the order of a hash of (seed, group name), so the
+// answer depends on names and seed, not on the order of the samples, and adding a sample moves few others.
+// O(groups * folds * classes).
+//
+//   group [n]  name of each sample's group
+//   label [n]  class code, 0 to classes-1
+// ErrorCode::input where there are fewer groups than folds.
+std::vector<int32_t> stratified_group_folds(const std::vector<std::string>& group, std::span<const int32_t> label, int32_t classes, int n_folds, uint64_t seed);
+
+}  // namespace panvae::eval

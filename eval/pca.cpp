@@ -1,0 +1,171 @@
+#include "eval/pca.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/philox.h"
+#include "base/threads.h"
+#include "eval/centred_matrix.h"
+#include "eval/lapack.h"
+
+namespace panvae::eval {
+
+namespace {
+
+constexpr int64_t kExactLimit = 4096;      // largest min(n, p) for which the automatic choice is exact
+constexpr double kGramRange = 1e-4;        // least s_k / s_1 for which eigenvectors of the Gram matrix serve
+constexpr uint32_t kSketchOp = 0x50434131;  // "PCA1": the Philox stream of the sketch
+
+// The right singular vectors v [p, r] and values s [r] of the centred matrix, as far as a basis holds them.
+struct RightVectors {
+  Eigen::VectorXd s;
+  ColMatrix v;
+};
+
+// Rayleigh-Ritz on an orthonormal basis of the row side, q [n, r]: Xc^T q = Q R, R = A S B^T, so v = Q A.
+template <class T>
+RightVectors project_rows(const CentredMatrix<T>& x, const ColMatrix& q) {
+  ColMatrix w = x.transposed_times(q);  // [p, r]
+  ColMatrix r = lapack::qr(w);
+  lapack::Svd d = lapack::svd(r);
+  return {std::move(d.s), w * d.u};
+}
+
+// The same on the column side, v [p, r]: Xc v = Q R, R = A S B^T, so the right vectors are v B.
+template <class T>
+RightVectors project_columns(const CentredMatrix<T>& x, const ColMatrix& v) {
+  ColMatrix w = x.times(v);  // [n, r]
+  ColMatrix r = lapack::qr(w);
+  lapack::Svd d = lapack::svd(r);
+  return {std::move(d.s), v * d.v};
+}
+
+template <class T>
+RightVectors full_svd(const CentredMatrix<T>& x) {
+  ColMatrix a = x.tall();
+  ColMatrix r = lapack::qr(a);
+  lapack::Svd d = lapack::svd(r);
+  // tall is Xc^T = Q R where n <= p: right vectors of Xc are left ones of it.
+  if (x.rows() <= x.cols()) return {std::move(d.s), a * d.u};
+  return {std::move(d.s), std::move(d.v)};
+}
+
+template <class T>
+RightVectors exact(const CentredMatrix<T>& x, int64_t k) {
+  ColMatrix g = x.gram();
+  const lapack::EigenPairs e = lapack::largest_eigenvectors(g, k);
+  const double least = std::sqrt(std::max(0.0, e.values[k - 1]) / std::max(e.values[0], std::numeric_limits<double>::min()));
+  g.resize(0, 0);
+  if (!(least >= kGramRange)) return full_svd(x);
+  return x.rows() <= x.cols() ? project_rows(x, e.vectors) : project_columns(x, e.vectors);
+}
+
+template <class T>
+RightVectors randomised(const CentredMatrix<T>& x, int64_t k, const PcaOptions& o) {
+  const int64_t l = std::min({k + o.oversample, x.rows(), x.cols()});
+  // Standard normals by Box-Muller, indexed by element: the same sketch whatever the number of threads.
+  ColMatrix sketch(x.cols(), l);
+  const PhiloxKey key{o.seed, kSketchOp, 0};
+  parallel_chunks(sketch.size(), 4096, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      PhiloxSequence g(key, static_cast<uint64_t>(2 * i));
+      sketch.data()[i] = g.normal();
+    }
+  });
+  ColMatrix q = x.times(sketch);  // [n, l]
+  lapack::qr(q);
+  for (int i = 0; i < o.power_iterations; ++i) {
+    ColMatrix z = x.transposed_times(q);
+    lapack::qr(z);
+    q = x.times(z);
+    lapack::qr(q);
+  }
+  return project_rows(x, q);
+}
+
+}  // namespace
+
+Eigen::VectorXd PcaModel::explained_variance() const { return singular.array().square() / static_cast<double>(std::max<int64_t>(1, fitted_on - 1)); }
+Eigen::VectorXd PcaModel::explained_ratio() const { return explained_variance() / total_variance; }
+
+template <class T>
+PcaModel fit_pca(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, const PcaOptions& o) {
+  const int64_t n = static_cast<int64_t>(rows.size()), p = x.cols();
+  if (o.components < 1) fail_usage(fmt::format("{} components", o.components), "--components", "at least 1 is needed");
+  PV_CHECK(o.oversample >= 0 && o.power_iterations >= 0, "fit_pca: oversample {}, power iterations {}", o.oversample, o.power_iterations);
+  if (n < 2) fail_input(fmt::format("principal components need at least two samples to be fitted, here are {}", n), "training samples", "use more samples, or --fit-on all");
+  if (p < 1) fail_input("the matrix has no features");
+  const CentredMatrix<T> xc(x, rows);
+  PcaModel m;
+  m.mean = xc.mean();
+  m.fitted_on = n;
+  m.total_variance = xc.squared_norm() / static_cast<double>(n - 1);
+  // Variance at the level of rounding of the means is none.
+  const double scale = std::max(m.mean.cwiseAbs().maxCoeff(), std::numeric_limits<double>::min());
+  const double rounding = scale * std::numeric_limits<double>::epsilon();
+  if (!(xc.squared_norm() > static_cast<double>(n) * static_cast<double>(p) * rounding * rounding))
+    fail_input(fmt::format("no feature varies over the {} samples", n), "training samples", "are they copies of one sample?");
+
+  const int64_t smaller = std::min(n, p), k = std::min({o.components, n - 1, p});
+  const bool small = smaller <= kExactLimit || 2 * (k + o.oversample) > smaller;
+  const bool use_exact = o.method == PcaOptions::Method::exact || (o.method == PcaOptions::Method::automatic && small);
+  m.method = use_exact ? "exact" : "randomised";
+  RightVectors right = use_exact ? exact(xc, k) : randomised(xc, k, o);
+
+  // Directions below the rounding of the decomposition are noise, not components (as the rank of numpy and MATLAB).
+  const double floor = right.s[0] * std::numeric_limits<double>::epsilon() * static_cast<double>(std::max(n, p));
+  int64_t rank = 0;
+  while (rank < std::min<int64_t>(k, right.s.size()) && right.s[rank] > floor) ++rank;
+  m.singular = right.s.head(rank);
+  m.components = right.v.leftCols(rank).transpose();
+  for (int64_t i = 0; i < rank; ++i) {
+    Eigen::Index largest = 0;
+    m.components.row(i).cwiseAbs().maxCoeff(&largest);
+    if (m.components(i, largest) < 0) m.components.row(i) = -m.components.row(i);
+  }
+  return m;
+}
+
+namespace {
+// Rows per block of transform and inverse: bounds the doubles beside a large float matrix.
+constexpr int64_t kRows = 256;
+}  // namespace
+
+template <class T>
+data::RowMatrix<double> transform(const PcaModel& model, const data::RowMatrix<T>& x) {
+  PV_CHECK(x.cols() == model.mean.size(), "pca transform: a matrix of {} features for components of {}", x.cols(), model.mean.size());
+  data::RowMatrix<double> out(x.rows(), model.count());
+  for (int64_t first = 0; first < x.rows(); first += kRows) {
+    throw_if_interrupted();
+    const int64_t count = std::min(kRows, x.rows() - first);
+    const data::RowMatrix<double> b = x.middleRows(first, count).template cast<double>().rowwise() - model.mean.transpose();
+    out.middleRows(first, count).noalias() = b * model.components.transpose();
+  }
+  return out;
+}
+
+template <class T>
+data::RowMatrix<T> inverse_transform(const PcaModel& model, const data::RowMatrix<double>& scores) {
+  PV_CHECK(scores.cols() == model.count(), "pca inverse_transform: {} scores for {} components", scores.cols(), model.count());
+  data::RowMatrix<T> out(scores.rows(), model.mean.size());
+  for (int64_t first = 0; first < scores.rows(); first += kRows) {
+    throw_if_interrupted();
+    const int64_t count = std::min(kRows, scores.rows() - first);
+    data::RowMatrix<double> b = scores.middleRows(first, count) * model.components;
+    b.rowwise() += model.mean.transpose();
+    out.middleRows(first, count) = b.template cast<T>();
+  }
+  return out;
+}
+
+template PcaModel fit_pca(const data::RowMatrix<float>&, const std::vector<int64_t>&, const PcaOptions&);
+template PcaModel fit_pca(const data::RowMatrix<double>&, const std::vector<int64_t>&, const PcaOptions&);
+template data::RowMatrix<double> transform(const PcaModel&, const data::RowMatrix<float>&);
+template data::RowMatrix<double> transform(const PcaModel&, const data::RowMatrix<double>&);
+template data::RowMatrix<float> inverse_transform(const PcaModel&, const data::RowMatrix<double>&);
+template data::RowMatrix<double> inverse_transform(const PcaModel&, const data::RowMatrix<double>&);
+
+}  // namespace panvae::eval

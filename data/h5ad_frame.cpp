@@ -1,0 +1,205 @@
+// obs, var and uns/panvae of an h5ad file.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "data/h5ad.h"
+
+namespace panvae::data {
+
+namespace {
+
+// Text of a one-dimensional column whatever its type; `column` is what read_column made of it.
+std::vector<std::string> cells_of(const Column& column) {
+  std::vector<std::string> out;
+  for (int64_t r = 0; r < column.size(); ++r) out.push_back(column.text(r));
+  return out;
+}
+
+std::vector<std::string> labels(const hdf5::File& file, const std::string& path) {
+  if (file.is_group(path)) return labels(file, path + "/values");  // nullable-string-array
+  if (file.is_text(path)) return file.texts(path);
+  std::vector<std::string> out;
+  for (double x : file.doubles(path)) out.push_back(shortest(x));
+  return out;
+}
+
+Column categorical(const hdf5::File& file, const std::string& name, const std::string& codes, const std::string& categories) {
+  Column c;
+  c.name = name;
+  c.levels = labels(file, categories);
+  const auto n = static_cast<int64_t>(c.levels.size());
+  for (int64_t code : file.integers(codes)) {
+    if (code >= n || code < -1) file.fail(codes, fmt::format("code {} where there are {} categories", code, n));
+    const bool missing = code < 0 || is_missing_text(c.levels[static_cast<size_t>(code)]);
+    c.code.push_back(missing ? -1 : static_cast<int32_t>(code));
+  }
+  return c;
+}
+
+// False if the object is no column of a table.
+bool read_column(const hdf5::File& file, const std::string& path, const std::string& name, Column& out) {
+  if (file.is_group(path)) {
+    const std::string encoding = file.attribute(path, "encoding-type");
+    if (encoding == "categorical") {
+      out = categorical(file, name, path + "/codes", path + "/categories");
+      return true;
+    }
+    if (encoding.rfind("nullable-", 0) != 0) return false;
+    const std::vector<int64_t> mask = file.integers(path + "/mask");
+    const bool text = file.is_text(path + "/values");
+    std::vector<std::string> cells = text ? file.texts(path + "/values") : std::vector<std::string>();
+    std::vector<double> numbers = text ? std::vector<double>() : file.doubles(path + "/values");
+    if (mask.size() != (text ? cells.size() : numbers.size())) file.fail(path, "its values and its mask differ in length");
+    for (size_t i = 0; i < mask.size(); ++i) {
+      if (!mask[i]) continue;
+      if (text) cells[i].clear();
+      else numbers[i] = std::numeric_limits<double>::quiet_NaN();
+    }
+    out = text ? factor_from_text(name, cells) : numeric_column(name, std::move(numbers));
+    return true;
+  }
+  if (!file.is_dataset(path) || file.shape(path).size() != 1) return false;
+  if (const std::string categories = file.attribute_reference(path, "categories"); !categories.empty()) {
+    out = categorical(file, name, path, categories);
+  } else if (file.is_text(path)) {
+    out = factor_from_text(name, file.texts(path));
+  } else if (file.is_number(path)) {
+    out = numeric_column(name, file.doubles(path));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Table read_frame(const hdf5::File& file, const std::string& path) {
+  if (!file.exists(path)) file.fail(path, "the file has no such table", "an .h5ad file needs obs and var: is it one?");
+  if (!file.is_group(path)) file.fail(path, "a table as AnnData wrote it before 0.7", "read and write the file with a newer AnnData");
+  std::string index = file.attribute(path, "_index");
+  if (index.empty()) index = file.exists(path + "/_index") ? "_index" : "index";
+  if (!file.exists(path + "/" + index)) file.fail(path, fmt::format("its index {} does not exist", quoted(index)));
+  Table table;
+  Column names;
+  // Text first: a name such as "NA" is a name here, not a missing value.
+  if (file.is_dataset(path + "/" + index) && file.is_text(path + "/" + index)) table.keys = file.texts(path + "/" + index);
+  else if (read_column(file, path + "/" + index, index, names)) table.keys = cells_of(names);
+  else file.fail(path + "/" + index, "cannot be read as names");
+  table.key_name = index == "_index" ? "index" : index;
+
+  std::vector<std::string> order = file.attribute_list(path, "column-order");
+  std::vector<std::string> present = file.children(path);
+  for (const std::string& name : present)
+    if (std::find(order.begin(), order.end(), name) == order.end() && name != index && name.rfind("__", 0) != 0) order.push_back(name);
+  for (const std::string& name : order) {
+    if (name == index || std::find(present.begin(), present.end(), name) == present.end()) continue;
+    Column column;
+    const std::string inner = path + "/" + name;
+    if (!read_column(file, inner, name, column)) {
+      log::info("column {} of {} is not read: no column of numbers or text", quoted(name), file.where(path));
+      continue;
+    }
+    if (column.size() != table.rows()) file.fail(inner, fmt::format("has {} values where the index has {}", column.size(), table.rows()));
+    table.columns.push_back(std::move(column));
+  }
+  return table;
+}
+
+void write_frame(hdf5::Writer& writer, const std::string& path, const Table& table) {
+  writer.group(path);
+  std::vector<std::string> order;
+  for (const Column& c : table.columns) order.push_back(c.name);
+  // A column may be named as the index is; '_index' is reserved by AnnData.
+  std::string index = table.key_name.empty() || table.key_name == "index" || table.find(table.key_name) || table.key_name.find('/') != std::string::npos ? "_index" : table.key_name;
+  writer.attribute(path, "encoding-type", std::string("dataframe"));
+  writer.attribute(path, "encoding-version", std::string("0.2.0"));
+  writer.attribute(path, "_index", index);
+  auto array = [&](const std::string& at, const std::string& type) {
+    writer.attribute(at, "encoding-type", type);
+    writer.attribute(at, "encoding-version", std::string("0.2.0"));
+  };
+  writer.texts(path + "/" + index, table.keys);
+  array(path + "/" + index, "string-array");
+  for (size_t i = 0; i < table.columns.size(); ++i) {
+    const Column& c = table.columns[i];
+    // HDF5 reads '/' in a name as a path.
+    std::replace(order[i].begin(), order[i].end(), '/', '_');
+    const std::string at = path + "/" + order[i];
+    const auto n = static_cast<int64_t>(c.size());
+    if (c.numeric) {
+      const bool whole = std::all_of(c.number.begin(), c.number.end(), [](double x) { return std::nearbyint(x) == x && std::abs(x) < 9e15; });
+      if (whole) writer.numbers(at, {n}, std::vector<int64_t>(c.number.begin(), c.number.end()).data());
+      else writer.numbers(at, {n}, c.number.data());
+      array(at, "array");
+      continue;
+    }
+    writer.group(at);
+    array(at, "categorical");
+    writer.attribute(at, "ordered", false);
+    if (c.levels.size() < 128) writer.numbers(at + "/codes", {n}, std::vector<int8_t>(c.code.begin(), c.code.end()).data());
+    else writer.numbers(at + "/codes", {n}, c.code.data());
+    array(at + "/codes", "array");
+    writer.texts(at + "/categories", c.levels);
+    array(at + "/categories", "string-array");
+  }
+  writer.attribute(path, "column-order", order);
+}
+
+Frozen read_frozen(const hdf5::File& file, std::string& kind) {
+  Frozen frozen;
+  kind.clear();
+  const std::string root = "uns/panvae";
+  if (!file.is_group(root)) return frozen;
+  auto scalar = [&](const std::string& name) {
+    const std::string at = root + "/" + name;
+    if (!file.is_dataset(at)) return std::string();
+    const std::vector<std::string> all = file.texts(at);
+    return all.size() == 1 ? all.front() : std::string();
+  };
+  kind = scalar("kind");
+  const std::string settings = scalar("settings");
+  if (settings.empty()) return frozen;
+  frozen.settings = Json::parse(settings, nullptr, false);
+  if (!frozen.settings.is_object()) file.fail(root + "/settings", "is no JSON object");
+  if (file.is_dataset(root + "/features")) frozen.features = file.texts(root + "/features");
+  if (file.is_group(root + "/arrays"))
+    for (const std::string& name : file.children(root + "/arrays")) {
+      const std::string at = root + "/arrays/" + name;
+      frozen.arrays[name] = {file.shape(at), file.doubles(at)};
+    }
+  return frozen;
+}
+
+void write_frozen(hdf5::Writer& writer, const Frozen& frozen, const std::string& kind) {
+  auto encoded = [&](const std::string& at, const std::string& type, const std::string& version) {
+    writer.attribute(at, "encoding-type", type);
+    writer.attribute(at, "encoding-version", version);
+  };
+  writer.group("uns");
+  encoded("uns", "dict", "0.1.0");
+  if (frozen.empty() && kind.empty()) return;
+  const std::string root = "uns/panvae";
+  writer.group(root);
+  encoded(root, "dict", "0.1.0");
+  if (!kind.empty()) {
+    writer.text(root + "/kind", kind);
+    encoded(root + "/kind", "string", "0.2.0");
+  }
+  if (frozen.empty()) return;
+  writer.text(root + "/settings", frozen.settings.dump(-1, ' ', false, Json::error_handler_t::replace));
+  encoded(root + "/settings", "string", "0.2.0");
+  writer.texts(root + "/features", frozen.features);
+  encoded(root + "/features", "string-array", "0.2.0");
+  writer.group(root + "/arrays");
+  encoded(root + "/arrays", "dict", "0.1.0");
+  for (const auto& [name, array] : frozen.arrays) {
+    writer.numbers(root + "/arrays/" + name, array.shape, array.values.data());
+    encoded(root + "/arrays/" + name, "array", "0.2.0");
+  }
+}
+
+}  // namespace panvae::data

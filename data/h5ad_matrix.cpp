@@ -1,0 +1,159 @@
+// X, layers and obsm of an h5ad file.
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "data/h5ad.h"
+#include "data/raw_matrix.h"
+
+namespace panvae::data {
+
+namespace {
+
+constexpr int64_t piece = int64_t{1} << 22;  // entries read at a time
+
+// "X, layers/counts, obsm/X_pca": what the file has.
+std::string matrices_of(const hdf5::File& file) {
+  std::string list;
+  auto add = [&](const std::string& name) { list += (list.empty() ? "" : ", ") + name; };
+  if (file.exists("X")) add("X");
+  for (const char* group : {"layers", "obsm"})
+    if (file.is_group(group))
+      for (const std::string& name : file.children(group)) add(std::string(group) + "/" + name);
+  if (file.exists("raw/X")) add("raw/X");
+  return list.empty() ? "none" : list;
+}
+
+}  // namespace
+
+H5adMatrix::H5adMatrix(const hdf5::File& file, const std::string& inner) : file_(file), inner_(inner) {
+  const bool exists = file.exists(inner);
+  if (!exists || file.attribute(inner, "encoding-type") == "null")
+    file.fail(inner, "the file has no such matrix", fmt::format("there are: {}; name one as in FILE.h5ad:layers/counts", matrices_of(file)));
+  if (file.is_dataset(inner)) {
+    const hdf5::NumberSource source(file, inner);
+    if (source.shape().size() == 1) {  // a single feature, squeezed by old versions
+      rows_ = source.shape()[0];
+      columns_ = 1;
+    } else if (source.shape().size() == 2) {
+      rows_ = source.shape()[0];
+      columns_ = source.shape()[1];
+    } else {
+      file.fail(inner, fmt::format("has {} dimensions, not 2", source.shape().size()), "name another matrix");
+    }
+    return;
+  }
+  std::string encoding = file.attribute(inner, "encoding-type", file.attribute(inner, "h5sparse_format"));
+  std::vector<int64_t> shape = file.attribute_integers(inner, "shape");
+  if (shape.empty()) shape = file.attribute_integers(inner, "h5sparse_shape");
+  if (encoding.rfind("csr", 0) == 0) layout_ = Layout::csr;
+  else if (encoding.rfind("csc", 0) == 0) layout_ = Layout::csc;
+  else file.fail(inner, fmt::format("its encoding {} is not read", quoted(encoding)), "dense, CSR and CSC matrices are: convert it with AnnData");
+  if (shape.size() != 2 || shape[0] < 0 || shape[1] < 0) file.fail(inner, "a sparse matrix without a shape");
+  rows_ = shape[0];
+  columns_ = shape[1];
+  const int64_t major = layout_ == Layout::csr ? rows_ : columns_;
+  indptr_ = file.integers(inner + "/indptr");
+  const std::vector<int64_t> entries = file.shape(inner + "/indices"), values = file.shape(inner + "/data");
+  if (static_cast<int64_t>(indptr_.size()) != major + 1 || entries.size() != 1 || values != entries || indptr_.front() != 0 || indptr_.back() != entries[0] ||
+      !std::is_sorted(indptr_.begin(), indptr_.end()))
+    file.fail(inner, "the parts of the sparse matrix do not fit together");
+}
+
+template <class T, class F>
+void H5adMatrix::for_entries(int64_t begin, int64_t end, F&& entry) const {
+  const hdf5::NumberSource indices(file_, inner_ + "/indices"), values(file_, inner_ + "/data");
+  const int64_t minor_count = layout_ == Layout::csr ? columns_ : rows_;
+  std::vector<int64_t> index;
+  std::vector<T> value;
+  int64_t line = begin;
+  for (int64_t at = indptr_[static_cast<size_t>(begin)], last = indptr_[static_cast<size_t>(end)]; at < last;) {
+    const int64_t n = std::min(piece, last - at);
+    index.resize(static_cast<size_t>(n));
+    value.resize(static_cast<size_t>(n));
+    indices.read(at, n, index.data());
+    values.read(at, n, value.data());
+    for (int64_t i = 0; i < n; ++i) {
+      while (indptr_[static_cast<size_t>(line) + 1] <= at + i) ++line;
+      const int64_t minor = index[static_cast<size_t>(i)];
+      if (minor < 0 || minor >= minor_count) file_.fail(inner_ + "/indices", fmt::format("index {} where the matrix has {}", minor, minor_count));
+      entry(line, minor, value[static_cast<size_t>(i)]);
+    }
+    at += n;
+  }
+}
+
+template <class T>
+void H5adMatrix::read_rows(int64_t begin, int64_t count, T* out) const {
+  PV_ASSERT(by_rows());
+  if (layout_ == Layout::dense) {
+    const hdf5::NumberSource source(file_, inner_);
+    const int64_t step = std::max<int64_t>(1, piece / std::max<int64_t>(1, columns_));
+    for (int64_t r = 0; r < count; r += step) source.read(begin + r, std::min(step, count - r), out + r * columns_);
+    return;
+  }
+  std::fill(out, out + count * columns_, T(0));
+  // Entries of the same cell add up, as in SciPy.
+  for_entries<T>(begin, begin + count, [&](int64_t row, int64_t column, T v) { out[(row - begin) * columns_ + column] += v; });
+}
+template void H5adMatrix::read_rows(int64_t, int64_t, float*) const;
+template void H5adMatrix::read_rows(int64_t, int64_t, double*) const;
+
+template <class T>
+void H5adMatrix::whole(RowMatrix<T>& out) const {
+  // A damaged shape must not end in the kernel's out-of-memory killer.
+  const double needed = static_cast<double>(rows_) * static_cast<double>(columns_) * sizeof(T), available = static_cast<double>(available_bytes());
+  if (available > 0 && needed > available)
+    fail_machine(fmt::format("the matrix of {} x {} needs {}, {} are free", rows_, columns_, human_bytes(static_cast<int64_t>(std::min(needed, 9e18))), human_bytes(static_cast<int64_t>(available))),
+                 file_.where(inner_), "select samples or features first, or use a machine with more memory");
+  out.resize(rows_, columns_);
+  if (layout_ != Layout::csc) {
+    if (out.size() > 0) read_rows(0, rows_, out.data());
+    return;
+  }
+  out.setZero();
+  for_entries<T>(0, columns_, [&](int64_t column, int64_t row, T v) { out(row, column) += v; });
+}
+template void H5adMatrix::whole(RowMatrix<float>&) const;
+template void H5adMatrix::whole(RowMatrix<double>&) const;
+
+namespace {
+
+Table numbered(const std::string& prefix, int64_t n) {
+  Table t;
+  for (int64_t i = 0; i < n; ++i) t.keys.push_back(fmt::format("{}_{}", prefix, i + 1));
+  return t;
+}
+
+}  // namespace
+
+template <class T>
+RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner) {
+  const hdf5::File file(path);
+  RawMatrix<T> out;
+  out.path = inner == "X" ? path : path + ":" + inner;
+  const H5adMatrix matrix(file, inner);
+  out.obs = read_frame(file, "obs");
+  const bool embedding = inner.rfind("obsm/", 0) == 0;
+  if (embedding) out.var = numbered(inner.substr(5), matrix.columns());
+  else out.var = read_frame(file, inner == "raw/X" ? "raw/var" : "var");
+  if (matrix.rows() != out.obs.rows() || matrix.columns() != out.var.rows())
+    file.fail(inner, fmt::format("is {} x {}, but the tables name {} samples and {} features", matrix.rows(), matrix.columns(), out.obs.rows(), out.var.rows()));
+  std::string kind;
+  Frozen frozen = read_frozen(file, kind);
+  if (inner == "X") {
+    out.frozen = std::move(frozen);
+    out.kind = kind;
+  } else if (embedding) {
+    out.kind = "embedding";
+  }
+  matrix.whole(out.x);
+  return out;
+}
+template RawMatrix<float> read_h5ad(const std::string&, const std::string&);
+template RawMatrix<double> read_h5ad(const std::string&, const std::string&);
+
+Table read_h5ad_obs(const std::string& path) { return read_frame(hdf5::File(path), "obs"); }
+
+}  // namespace panvae::data

@@ -1,0 +1,254 @@
+#include "data/hdf5_file.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+
+namespace panvae::data::hdf5 {
+
+namespace {
+
+// Without it the library prints its own error stacks to stderr.
+void silence() {
+  static std::once_flag once;
+  std::call_once(once, [] { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); });
+}
+
+// All strings that `read` delivers for a type and a number of elements, of variable or fixed length. False on failure.
+template <class Read>
+bool read_strings(hid_t file_type, hid_t space, hsize_t count, const Read& read, std::vector<std::string>& out) {
+  out.clear();
+  if (count == 0) return true;
+  if (H5Tis_variable_str(file_type) > 0) {
+    Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+    H5Tset_size(type.get(), H5T_VARIABLE);
+    H5Tset_cset(type.get(), H5Tget_cset(file_type));
+    std::vector<char*> pointers(count, nullptr);
+    if (read(type.get(), pointers.data()) < 0) return false;
+    out.reserve(count);
+    for (const char* p : pointers) out.emplace_back(p ? p : "");
+    H5Dvlen_reclaim(type.get(), space, H5P_DEFAULT, pointers.data());
+    return true;
+  }
+  const size_t size = H5Tget_size(file_type);
+  Handle type(H5Tcopy(file_type), H5Tclose);
+  std::string bytes(size * count, '\0');
+  if (read(type.get(), bytes.data()) < 0) return false;
+  const bool space_padded = H5Tget_strpad(file_type) == H5T_STR_SPACEPAD;
+  for (hsize_t i = 0; i < count; ++i) {
+    std::string_view s(bytes.data() + i * size, size);
+    s = s.substr(0, s.find('\0'));
+    while (space_padded && !s.empty() && s.back() == ' ') s.remove_suffix(1);
+    out.emplace_back(s);
+  }
+  return true;
+}
+
+Handle open_attribute(hid_t file, const std::string& inner, const std::string& name) {
+  const char* object = inner.empty() ? "/" : inner.c_str();
+  if (H5Aexists_by_name(file, object, name.c_str(), H5P_DEFAULT) <= 0) return {};
+  return {H5Aopen_by_name(file, object, name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose};
+}
+
+}  // namespace
+
+File::File(const std::string& path) : path_(path) {
+  silence();
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path, 400), "check the name and its permissions");
+  if (S_ISDIR(info.st_mode)) fail_input("is a folder", quoted(path, 400), "name a file");
+  if (info.st_size == 0) fail_input("the file is empty", quoted(path, 400), "is it the right one?");
+  if (H5Fis_hdf5(path.c_str()) <= 0) fail_input("not an HDF5 file", quoted(path, 400), "an .h5ad file is written by AnnData or by panvae; is this one damaged or another format?");
+  file_ = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+  if (!file_) fail_input("the HDF5 file cannot be opened", quoted(path, 400), "it is damaged, cut off, or still open for writing elsewhere");
+}
+
+std::string File::where(const std::string& inner) const { return fmt::format("{}, {}", quoted(path_, 400), quoted(inner.empty() ? "/" : inner)); }
+
+void File::fail(const std::string& inner, const std::string& what, const std::string& hint) const {
+  fail_input(what, where(inner), hint.empty() ? "is the file damaged? write it again with AnnData" : hint);
+}
+
+bool File::exists(const std::string& inner) const {
+  // H5Lexists asks for every part of the path to exist.
+  for (size_t slash = inner.find('/'); slash != std::string::npos; slash = inner.find('/', slash + 1))
+    if (H5Lexists(file_.get(), inner.substr(0, slash).c_str(), H5P_DEFAULT) <= 0) return false;
+  return !inner.empty() && H5Lexists(file_.get(), inner.c_str(), H5P_DEFAULT) > 0 && H5Oexists_by_name(file_.get(), inner.c_str(), H5P_DEFAULT) > 0;
+}
+
+namespace {
+H5O_type_t object_type(hid_t file, const std::string& inner) {
+  H5O_info_t info;
+  if (H5Oget_info_by_name(file, inner.c_str(), &info, H5P_DEFAULT) < 0) return H5O_TYPE_UNKNOWN;
+  return info.type;
+}
+}  // namespace
+
+bool File::is_group(const std::string& inner) const { return exists(inner) && object_type(file_.get(), inner) == H5O_TYPE_GROUP; }
+bool File::is_dataset(const std::string& inner) const { return exists(inner) && object_type(file_.get(), inner) == H5O_TYPE_DATASET; }
+
+std::vector<std::string> File::children(const std::string& group) const {
+  std::vector<std::string> names;
+  Handle g(H5Gopen2(file_.get(), group.c_str(), H5P_DEFAULT), H5Gclose);
+  if (!g) fail(group, "cannot be opened as a group");
+  auto add = [](hid_t, const char* name, const H5L_info_t*, void* to) -> herr_t {
+    static_cast<std::vector<std::string>*>(to)->emplace_back(name);
+    return 0;
+  };
+  if (H5Literate(g.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names) < 0) fail(group, "cannot be listed");
+  return names;
+}
+
+bool File::has_attribute(const std::string& inner, const std::string& name) const { return static_cast<bool>(open_attribute(file_.get(), inner, name)); }
+
+std::vector<std::string> File::attribute_list(const std::string& inner, const std::string& name) const {
+  std::vector<std::string> out;
+  Handle a = open_attribute(file_.get(), inner, name);
+  if (!a) return out;
+  Handle type(H5Aget_type(a.get()), H5Tclose), space(H5Aget_space(a.get()), H5Sclose);
+  if (H5Tget_class(type.get()) != H5T_STRING) return out;
+  const hssize_t count = H5Sget_simple_extent_npoints(space.get());
+  if (count < 0 || !read_strings(type.get(), space.get(), static_cast<hsize_t>(count), [&](hid_t t, void* to) { return H5Aread(a.get(), t, to); }, out))
+    fail(inner, fmt::format("its attribute {} cannot be read", quoted(name)));
+  return out;
+}
+
+std::string File::attribute(const std::string& inner, const std::string& name, const std::string& fallback) const {
+  const std::vector<std::string> all = attribute_list(inner, name);
+  return all.size() == 1 ? all.front() : fallback;
+}
+
+std::vector<int64_t> File::attribute_integers(const std::string& inner, const std::string& name) const {
+  Handle a = open_attribute(file_.get(), inner, name);
+  if (!a) return {};
+  Handle type(H5Aget_type(a.get()), H5Tclose), space(H5Aget_space(a.get()), H5Sclose);
+  const hssize_t count = H5Sget_simple_extent_npoints(space.get());
+  if (H5Tget_class(type.get()) != H5T_INTEGER || count < 0 || count > 64) return {};
+  std::vector<int64_t> out(static_cast<size_t>(count));
+  if (H5Aread(a.get(), H5T_NATIVE_INT64, out.data()) < 0) fail(inner, fmt::format("its attribute {} cannot be read", quoted(name)));
+  return out;
+}
+
+std::string File::attribute_reference(const std::string& inner, const std::string& name) const {
+  Handle a = open_attribute(file_.get(), inner, name);
+  if (!a) return {};
+  Handle type(H5Aget_type(a.get()), H5Tclose);
+  if (H5Tequal(type.get(), H5T_STD_REF_OBJ) <= 0) return {};
+  hobj_ref_t reference;
+  if (H5Aread(a.get(), H5T_STD_REF_OBJ, &reference) < 0) return {};
+  char buffer[1024];
+  const ssize_t n = H5Rget_name(file_.get(), H5R_OBJECT, &reference, buffer, sizeof buffer);
+  if (n <= 0 || n >= static_cast<ssize_t>(sizeof buffer)) return {};
+  std::string path(buffer);
+  return path[0] == '/' ? path.substr(1) : path;
+}
+
+Handle File::open(const std::string& dataset) const {
+  Handle d(H5Dopen2(file_.get(), dataset.c_str(), H5P_DEFAULT), H5Dclose);
+  if (!d) fail(dataset, exists(dataset) ? "is no dataset" : "does not exist");
+  return d;
+}
+
+std::vector<int64_t> File::shape(const std::string& dataset) const {
+  Handle d = open(dataset), space(H5Dget_space(d.get()), H5Sclose);
+  const int rank = H5Sget_simple_extent_ndims(space.get());
+  if (rank < 0) fail(dataset, "its shape cannot be read");
+  std::vector<hsize_t> dims(static_cast<size_t>(rank));
+  H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr);
+  return {dims.begin(), dims.end()};
+}
+
+bool File::is_text(const std::string& dataset) const {
+  Handle d = open(dataset), type(H5Dget_type(d.get()), H5Tclose);
+  return H5Tget_class(type.get()) == H5T_STRING;
+}
+
+bool File::is_number(const std::string& dataset) const {
+  Handle d = open(dataset), type(H5Dget_type(d.get()), H5Tclose);
+  const H5T_class_t c = H5Tget_class(type.get());
+  return c == H5T_INTEGER || c == H5T_FLOAT || (c == H5T_ENUM && H5Tget_size(type.get()) == 1);
+}
+
+std::vector<std::string> File::texts(const std::string& dataset) const {
+  Handle d = open(dataset), type(H5Dget_type(d.get()), H5Tclose), space(H5Dget_space(d.get()), H5Sclose);
+  if (H5Tget_class(type.get()) != H5T_STRING) fail(dataset, "holds no text where text is expected");
+  const hssize_t count = H5Sget_simple_extent_npoints(space.get());
+  std::vector<std::string> out;
+  if (count < 0 || !read_strings(type.get(), space.get(), static_cast<hsize_t>(count),
+                                 [&](hid_t t, void* to) { return H5Dread(d.get(), t, H5S_ALL, H5S_ALL, H5P_DEFAULT, to); }, out))
+    fail(dataset, "cannot be read");
+  return out;
+}
+
+namespace {
+template <class T>
+std::vector<T> whole(const File& file, const std::string& dataset) {
+  NumberSource source(file, dataset);
+  int64_t rows = 1, size = 1;
+  for (size_t i = 0; i < source.shape().size(); ++i) {
+    if (i == 0) rows = source.shape()[i];
+    size *= source.shape()[i];
+  }
+  std::vector<T> out(static_cast<size_t>(size));
+  if (size > 0) source.read(0, rows, out.data());
+  return out;
+}
+}  // namespace
+
+std::vector<double> File::doubles(const std::string& dataset) const { return whole<double>(*this, dataset); }
+std::vector<int64_t> File::integers(const std::string& dataset) const { return whole<int64_t>(*this, dataset); }
+
+NumberSource::NumberSource(const File& file, const std::string& dataset) : file_(file), name_(dataset), dataset_(file.open(dataset)) {
+  Handle type(H5Dget_type(dataset_.get()), H5Tclose);
+  const H5T_class_t c = H5Tget_class(type.get());
+  boolean_ = c == H5T_ENUM && H5Tget_size(type.get()) == 1;
+  if (c != H5T_INTEGER && c != H5T_FLOAT && !boolean_) file.fail(dataset, "holds no numbers where numbers are expected", "name another matrix, as in FILE.h5ad:layers/counts");
+  shape_ = file.shape(dataset);
+  Handle plist(H5Dget_create_plist(dataset_.get()), H5Pclose);
+  for (int i = 0, n = H5Pget_nfilters(plist.get()); i < n; ++i) {
+    unsigned flags = 0, config = 0;
+    size_t elements = 0;
+    char name[64] = "";
+    const H5Z_filter_t id = H5Pget_filter2(plist.get(), static_cast<unsigned>(i), &flags, &elements, nullptr, sizeof name, name, &config);
+    if (id >= 0 && H5Zfilter_avail(id) <= 0)
+      file.fail(dataset, fmt::format("is compressed with filter {} {}, which is not at hand", id, quoted(name)), "write the file with compression='gzip', or set HDF5_PLUGIN_PATH");
+  }
+}
+
+template <class T>
+void NumberSource::read(int64_t begin, int64_t count, T* out) const {
+  throw_if_interrupted();
+  Handle space(H5Dget_space(dataset_.get()), H5Sclose);
+  int64_t size = 1;
+  if (!shape_.empty()) {
+    std::vector<hsize_t> start(shape_.size(), 0), extent(shape_.begin(), shape_.end());
+    start[0] = static_cast<hsize_t>(begin);
+    extent[0] = static_cast<hsize_t>(count);
+    for (hsize_t e : extent) size *= static_cast<int64_t>(e);
+    if (size == 0) return;
+    if (begin < 0 || begin + count > shape_[0] || H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr) < 0)
+      file_.fail(name_, "is shorter than other parts of the file say");
+  }
+  const auto n = static_cast<hsize_t>(size);
+  Handle memory(H5Screate_simple(1, &n, nullptr), H5Sclose);
+  if (boolean_) {
+    // HDF5 converts no enum to a number: read as stored, one byte each.
+    Handle type(H5Dget_type(dataset_.get()), H5Tclose);
+    std::vector<int8_t> bytes(static_cast<size_t>(size));
+    if (H5Dread(dataset_.get(), type.get(), memory.get(), space.get(), H5P_DEFAULT, bytes.data()) < 0) file_.fail(name_, "cannot be read");
+    for (size_t i = 0; i < bytes.size(); ++i) out[i] = static_cast<T>(bytes[i]);
+    return;
+  }
+  if (H5Dread(dataset_.get(), native<T>(), memory.get(), space.get(), H5P_DEFAULT, out) < 0) file_.fail(name_, "cannot be read");
+}
+template void NumberSource::read(int64_t, int64_t, float*) const;
+template void NumberSource::read(int64_t, int64_t, double*) const;
+template void NumberSource::read(int64_t, int64_t, int64_t*) const;
+
+}  // namespace panvae::data::hdf5

@@ -1,0 +1,133 @@
+// HDF5 behind a few calls: handles that close themselves, strings and numbers read with their types checked. The only
+// file of this room, with hdf5_file.cpp, that calls the C library's read and write functions. Not thread-safe (the
+// library is not): one thread reads or writes.
+#pragma once
+#include <hdf5.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace panvae::data::hdf5 {
+
+// The library's type for a number of ours.
+template <class T>
+hid_t native();
+template <>
+inline hid_t native<float>() { return H5T_NATIVE_FLOAT; }
+template <>
+inline hid_t native<double>() { return H5T_NATIVE_DOUBLE; }
+template <>
+inline hid_t native<int8_t>() { return H5T_NATIVE_INT8; }
+template <>
+inline hid_t native<int32_t>() { return H5T_NATIVE_INT32; }
+template <>
+inline hid_t native<int64_t>() { return H5T_NATIVE_INT64; }
+
+// An identifier of the library, closed by its kind's function.
+class Handle {
+ public:
+  using Close = herr_t (*)(hid_t);
+  Handle() = default;
+  Handle(hid_t id, Close close) : id_(id), close_(close) {}
+  Handle(Handle&& o) noexcept : id_(std::exchange(o.id_, -1)), close_(o.close_) {}
+  Handle& operator=(Handle&& o) noexcept {
+    std::swap(id_, o.id_);
+    std::swap(close_, o.close_);
+    return *this;
+  }
+  ~Handle() {
+    if (id_ >= 0) close_(id_);
+  }
+  hid_t get() const { return id_; }
+  hid_t release() { return std::exchange(id_, -1); }
+  explicit operator bool() const { return id_ >= 0; }
+
+ private:
+  hid_t id_ = -1;
+  Close close_ = nullptr;
+};
+
+// A file opened for reading. Paths are relative to its root ("obs/cohort"). Reading functions throw ErrorCode::input
+// naming file and path.
+class File {
+ public:
+  explicit File(const std::string& path);
+  const std::string& path() const { return path_; }
+  std::string where(const std::string& inner) const;
+  [[noreturn]] void fail(const std::string& inner, const std::string& what, const std::string& hint = {}) const;
+
+  bool exists(const std::string& inner) const;
+  bool is_group(const std::string& inner) const;
+  bool is_dataset(const std::string& inner) const;
+  std::vector<std::string> children(const std::string& group) const;  // sorted by name
+
+  bool has_attribute(const std::string& inner, const std::string& name) const;
+  // Text attribute, `fallback` if absent or no text.
+  std::string attribute(const std::string& inner, const std::string& name, const std::string& fallback = {}) const;
+  std::vector<std::string> attribute_list(const std::string& inner, const std::string& name) const;
+  std::vector<int64_t> attribute_integers(const std::string& inner, const std::string& name) const;
+  // The path of the object an attribute refers to (old categoricals), "" if it is no reference.
+  std::string attribute_reference(const std::string& inner, const std::string& name) const;
+
+  std::vector<int64_t> shape(const std::string& dataset) const;
+  bool is_text(const std::string& dataset) const;
+  bool is_number(const std::string& dataset) const;  // integer, float or boolean enum
+  // Whole datasets. A scalar counts as one element.
+  std::vector<std::string> texts(const std::string& dataset) const;
+  std::vector<double> doubles(const std::string& dataset) const;
+  std::vector<int64_t> integers(const std::string& dataset) const;
+
+ private:
+  Handle open(const std::string& dataset) const;
+  std::string path_;
+  Handle file_;
+  friend class NumberSource;
+};
+
+// A numeric dataset of one or two dimensions, read piece by piece.
+class NumberSource {
+ public:
+  NumberSource(const File& file, const std::string& dataset);
+  const std::vector<int64_t>& shape() const { return shape_; }
+  // Rows [begin, begin + count) of a 2-D dataset, or elements of a 1-D one, converted to T (float, double, int64_t).
+  template <class T>
+  void read(int64_t begin, int64_t count, T* out) const;
+
+ private:
+  const File& file_;
+  std::string name_;
+  Handle dataset_;
+  std::vector<int64_t> shape_;
+  bool boolean_ = false;
+};
+
+// A new file. Writing functions throw ErrorCode::machine naming the file.
+class Writer {
+ public:
+  // `temporary`: where it is written; `final_path`: named in messages.
+  Writer(const std::string& temporary, std::string final_path);
+  void group(const std::string& path);
+  void attribute(const std::string& path, const std::string& name, const std::string& value);
+  void attribute(const std::string& path, const std::string& name, const std::vector<std::string>& values);
+  void attribute(const std::string& path, const std::string& name, const std::vector<int64_t>& values);
+  void attribute(const std::string& path, const std::string& name, bool value);
+  void text(const std::string& path, const std::string& value);  // scalar
+  void texts(const std::string& path, const std::vector<std::string>& values);
+  // T: float, double, int8_t, int32_t, int64_t. `compressed`: gzip with shuffle, in chunks of rows.
+  template <class T>
+  void numbers(const std::string& path, const std::vector<int64_t>& shape, const T* values, bool compressed = false);
+  // Part of a dataset made by create(): rows [begin, begin + count).
+  template <class T>
+  void create(const std::string& path, const std::vector<int64_t>& shape);
+  template <class T>
+  void rows(const std::string& path, int64_t begin, int64_t count, const T* values);
+  void close();
+
+ private:
+  void check(long long result) const;
+  std::string path_;
+  Handle file_;
+};
+
+}  // namespace panvae::data::hdf5

@@ -1,0 +1,174 @@
+#include <algorithm>
+#include <cerrno>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "data/hdf5_file.h"
+
+namespace panvae::data::hdf5 {
+
+namespace {
+
+Handle utf8_type() {
+  Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type.get(), H5T_VARIABLE);
+  H5Tset_cset(type.get(), H5T_CSET_UTF8);
+  return type;
+}
+
+Handle simple_space(const std::vector<int64_t>& shape) {
+  if (shape.empty()) return {H5Screate(H5S_SCALAR), H5Sclose};
+  std::vector<hsize_t> dims(shape.begin(), shape.end());
+  return {H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose};
+}
+
+std::vector<const char*> pointers(const std::vector<std::string>& values) {
+  std::vector<const char*> out;
+  out.reserve(values.size());
+  for (const std::string& v : values) out.push_back(v.c_str());
+  return out;
+}
+
+// No times inside: equal content is equal bytes.
+Handle dataset_properties() {
+  Handle p(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_obj_track_times(p.get(), 0);
+  return p;
+}
+
+}  // namespace
+
+void Writer::check(long long result) const {
+  if (result < 0) fail_machine("cannot write the HDF5 file", quoted(path_, 400), errno == ENOSPC ? "free some space on the disk" : "is the disk full?");
+}
+
+Writer::Writer(const std::string& temporary, std::string final_path) : path_(std::move(final_path)) {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);
+  file_ = Handle(H5Fcreate(temporary.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose);
+  check(file_.get());
+}
+
+void Writer::group(const std::string& path) {
+  Handle properties(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
+  H5Pset_obj_track_times(properties.get(), 0);
+  Handle g(H5Gcreate2(file_.get(), path.c_str(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Gclose);
+  check(g.get());
+}
+
+namespace {
+Handle create_attribute(hid_t file, const std::string& path, const std::string& name, hid_t type, hid_t space) {
+  const char* object = path.empty() ? "/" : path.c_str();
+  return {H5Acreate_by_name(file, object, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Aclose};
+}
+}  // namespace
+
+void Writer::attribute(const std::string& path, const std::string& name, const std::string& value) {
+  Handle type = utf8_type(), space = simple_space({});
+  Handle a = create_attribute(file_.get(), path, name, type.get(), space.get());
+  check(a.get());
+  const char* p = value.c_str();
+  check(H5Awrite(a.get(), type.get(), &p));
+}
+
+void Writer::attribute(const std::string& path, const std::string& name, const std::vector<std::string>& values) {
+  Handle type = utf8_type(), space = simple_space({static_cast<int64_t>(values.size())});
+  Handle a = create_attribute(file_.get(), path, name, type.get(), space.get());
+  check(a.get());
+  if (!values.empty()) check(H5Awrite(a.get(), type.get(), pointers(values).data()));
+}
+
+void Writer::attribute(const std::string& path, const std::string& name, const std::vector<int64_t>& values) {
+  Handle space = simple_space({static_cast<int64_t>(values.size())});
+  Handle a = create_attribute(file_.get(), path, name, H5T_NATIVE_INT64, space.get());
+  check(a.get());
+  check(H5Awrite(a.get(), H5T_NATIVE_INT64, values.data()));
+}
+
+void Writer::attribute(const std::string& path, const std::string& name, bool value) {
+  // As h5py writes a bool: an enumeration over int8.
+  Handle type(H5Tenum_create(H5T_NATIVE_INT8), H5Tclose), space = simple_space({});
+  int8_t v = 0;
+  H5Tenum_insert(type.get(), "FALSE", &v);
+  v = 1;
+  H5Tenum_insert(type.get(), "TRUE", &v);
+  Handle a = create_attribute(file_.get(), path, name, type.get(), space.get());
+  check(a.get());
+  v = value;
+  check(H5Awrite(a.get(), type.get(), &v));
+}
+
+void Writer::text(const std::string& path, const std::string& value) {
+  Handle type = utf8_type(), space = simple_space({}), properties = dataset_properties();
+  Handle d(H5Dcreate2(file_.get(), path.c_str(), type.get(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose);
+  check(d.get());
+  const char* p = value.c_str();
+  check(H5Dwrite(d.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, &p));
+}
+
+void Writer::texts(const std::string& path, const std::vector<std::string>& values) {
+  Handle type = utf8_type(), space = simple_space({static_cast<int64_t>(values.size())}), properties = dataset_properties();
+  Handle d(H5Dcreate2(file_.get(), path.c_str(), type.get(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose);
+  check(d.get());
+  if (!values.empty()) check(H5Dwrite(d.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers(values).data()));
+}
+
+template <class T>
+void Writer::numbers(const std::string& path, const std::vector<int64_t>& shape, const T* values, bool compressed) {
+  Handle space = simple_space(shape), properties = dataset_properties();
+  int64_t size = 1;
+  for (int64_t s : shape) size *= s;
+  if (compressed && size > 0 && !shape.empty()) {
+    std::vector<hsize_t> chunk(shape.begin(), shape.end());
+    const auto row = static_cast<hsize_t>(size / shape[0]);
+    chunk[0] = std::min<hsize_t>(chunk[0], std::max<hsize_t>(1, (hsize_t{1} << 18) / row));
+    H5Pset_chunk(properties.get(), static_cast<int>(chunk.size()), chunk.data());
+    H5Pset_shuffle(properties.get());
+    H5Pset_deflate(properties.get(), 2);
+  }
+  Handle d(H5Dcreate2(file_.get(), path.c_str(), native<T>(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose);
+  check(d.get());
+  if (size > 0) check(H5Dwrite(d.get(), native<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
+}
+template void Writer::numbers(const std::string&, const std::vector<int64_t>&, const float*, bool);
+template void Writer::numbers(const std::string&, const std::vector<int64_t>&, const double*, bool);
+template void Writer::numbers(const std::string&, const std::vector<int64_t>&, const int8_t*, bool);
+template void Writer::numbers(const std::string&, const std::vector<int64_t>&, const int32_t*, bool);
+template void Writer::numbers(const std::string&, const std::vector<int64_t>&, const int64_t*, bool);
+
+template <class T>
+void Writer::create(const std::string& path, const std::vector<int64_t>& shape) {
+  Handle space = simple_space(shape), properties = dataset_properties();
+  Handle d(H5Dcreate2(file_.get(), path.c_str(), native<T>(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose);
+  check(d.get());
+}
+template void Writer::create<float>(const std::string&, const std::vector<int64_t>&);
+template void Writer::create<double>(const std::string&, const std::vector<int64_t>&);
+
+template <class T>
+void Writer::rows(const std::string& path, int64_t begin, int64_t count, const T* values) {
+  if (count == 0) return;
+  throw_if_interrupted();
+  Handle d(H5Dopen2(file_.get(), path.c_str(), H5P_DEFAULT), H5Dclose);
+  check(d.get());
+  Handle space(H5Dget_space(d.get()), H5Sclose);
+  std::vector<hsize_t> dims(static_cast<size_t>(H5Sget_simple_extent_ndims(space.get())));
+  H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr);
+  std::vector<hsize_t> start(dims.size(), 0);
+  start[0] = static_cast<hsize_t>(begin);
+  dims[0] = static_cast<hsize_t>(count);
+  check(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, dims.data(), nullptr));
+  Handle memory(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose);
+  check(H5Dwrite(d.get(), native<T>(), memory.get(), space.get(), H5P_DEFAULT, values));
+}
+template void Writer::rows(const std::string&, int64_t, int64_t, const float*);
+template void Writer::rows(const std::string&, int64_t, int64_t, const double*);
+
+void Writer::close() {
+  check(H5Fflush(file_.get(), H5F_SCOPE_GLOBAL));
+  const hid_t id = file_.release();
+  check(H5Fclose(id));
+}
+
+}  // namespace panvae::data::hdf5

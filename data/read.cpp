@@ -1,0 +1,251 @@
+// From what lies in a file to a dataset that commands can trust.
+#include "data/read.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/threads.h"
+#include "data/raw_matrix.h"
+
+namespace panvae::data {
+
+namespace {
+
+bool ends_with(std::string_view s, std::string_view tail) { return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail; }
+
+bool exists(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0;
+}
+
+bool is_folder(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+// Names must be there and differ. The second 'A' becomes 'A-1' (AnnData's rule), skipping names that exist already.
+void check_names(std::vector<std::string>& names, const std::string& what, const std::string& path, bool make_unique) {
+  std::unordered_map<std::string, int64_t> first;
+  std::vector<size_t> repeats;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i].empty()) fail_input(fmt::format("a {} without a name", what), fmt::format("{}, {} {} of {}", quoted(path, 400), what, i + 1, names.size()), "name every row and column");
+    if (!first.emplace(names[i], static_cast<int64_t>(i)).second) repeats.push_back(i);
+  }
+  if (repeats.empty()) return;
+  if (!make_unique)
+    fail_input(fmt::format("the {} name {} stands twice{}", what, quoted(names[repeats[0]]), repeats.size() > 1 ? fmt::format(" ({} repeated names in all)", repeats.size()) : ""),
+               fmt::format("{}, {}s {} and {}", quoted(path, 400), what, first[names[repeats[0]]] + 1, repeats[0] + 1), "rename one, or number repeated names with --make-unique");
+  std::unordered_map<std::string, int64_t> number;
+  for (size_t i : repeats) {
+    int64_t& n = number[names[i]];
+    std::string unique;
+    do unique = fmt::format("{}-{}", names[i], ++n);
+    while (!first.emplace(unique, static_cast<int64_t>(i)).second);
+    names[i] = unique;
+  }
+  log::info("{} repeated {} names numbered", repeats.size(), what);
+}
+
+enum class Bad { nan, infinite };
+
+// Where the first value is that must not be there, and how many there are. A sum is NaN or infinite if one of its
+// terms is (or, harmlessly, if it overflows), so one pass without branches finds suspicious rows.
+template <class T>
+void check_values(const Dataset<T>& data, Missing missing) {
+  const int64_t n = data.samples(), g = data.features();
+  std::vector<int64_t> nans(static_cast<size_t>(n), 0), infinities(static_cast<size_t>(n), 0);
+  parallel_chunks(n, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* row = data.x.data() + r * g;
+      double sum = 0;
+      for (int64_t c = 0; c < g; ++c) sum += row[c] * 0.0;
+      if (sum == 0) continue;
+      for (int64_t c = 0; c < g; ++c) {
+        nans[static_cast<size_t>(r)] += std::isnan(row[c]);
+        infinities[static_cast<size_t>(r)] += std::isinf(row[c]);
+      }
+    }
+  });
+  auto refuse = [&](const std::vector<int64_t>& found, Bad bad) {
+    int64_t total = 0, row = -1;
+    for (int64_t r = 0; r < n; ++r) {
+      total += found[static_cast<size_t>(r)];
+      if (row < 0 && found[static_cast<size_t>(r)] > 0) row = r;
+    }
+    if (row < 0) return;
+    int64_t column = 0;
+    while (bad == Bad::nan ? !std::isnan(data.x(row, column)) : !std::isinf(data.x(row, column))) ++column;
+    const std::string what = bad == Bad::nan ? (total == 1 ? "a value is missing or NaN" : fmt::format("{} values are missing or NaN", total))
+                                             : fmt::format("{} infinite or too large for the type of the numbers", total == 1 ? "a value is" : fmt::format("{} values are", total));
+    fail_input(what, fmt::format("{}, {}sample {}, feature {}", quoted(data.path, 400), total > 1 ? "first " : "", quoted(data.obs.keys[static_cast<size_t>(row)]), quoted(data.var.keys[static_cast<size_t>(column)])),
+               bad == Bad::nan ? "correct the file, or in logs fill missing values with --missing mean" : "correct the file");
+  };
+  refuse(infinities, Bad::infinite);
+  if (missing == Missing::refuse) refuse(nans, Bad::nan);
+}
+
+void apply_keys(Table& obs, const std::map<std::string, std::string>& keys) {
+  for (const auto& [canonical, given] : keys) {
+    if (canonical == given) {
+      (void)obs.at(given);
+      continue;
+    }
+    Column c = obs.at(given);
+    c.name = canonical;
+    if (obs.find(canonical)) log::info("column {} takes the place of {}", quoted(given), quoted(canonical));
+    obs.set(std::move(c));
+  }
+}
+
+}  // namespace
+
+const std::vector<std::string>& canonical_columns() {
+  static const std::vector<std::string> names = {"donor", "cohort", "dataset", "batch", "age", "sex", "ethnicity", "os_time", "os_event", "split", "fold"};
+  return names;
+}
+
+MatrixPath parse_matrix_path(const std::string& path) {
+  using Format = MatrixPath::Format;
+  if (path.empty()) fail_input("no file named", {}, "name an input file");
+  if (const size_t at = path.rfind(".h5ad:"); at != std::string::npos && !exists(path)) {
+    std::string inner = path.substr(at + 6);
+    while (!inner.empty() && inner.front() == '/') inner.erase(0, 1);
+    const bool known = inner == "X" || inner == "raw/X" || inner.rfind("layers/", 0) == 0 || inner.rfind("obsm/", 0) == 0;
+    if (!known || inner.back() == '/') fail_input(fmt::format("{} names no matrix", quoted(inner)), quoted(path, 400), "use X, raw/X, layers/NAME or obsm/NAME");
+    return {Format::h5ad, path.substr(0, at + 5), inner};
+  }
+  std::string_view name = path;
+  if (is_folder(path)) {
+    const std::string folder = path.back() == '/' ? path : path + "/";
+    for (const char* file : {"matrix.mtx.gz", "matrix.mtx"})
+      if (exists(folder + file)) return {Format::mtx, folder + file, ""};
+    fail_input("a folder without matrix.mtx", quoted(path, 400), "name a matrix file, or a folder as 10x writes it");
+  }
+  if (ends_with(name, ".h5ad")) return {Format::h5ad, path, "X"};
+  if (ends_with(name, ".gz")) name.remove_suffix(3);
+  if (ends_with(name, ".mtx")) return {Format::mtx, path, ""};
+  if (ends_with(name, ".tsv") || ends_with(name, ".csv") || ends_with(name, ".txt")) return {Format::text, path, ""};
+  fail_input("the ending of the name is not known", quoted(path, 400), "matrices are .h5ad, .tsv, .csv, .txt or .mtx (the last four also .gz)");
+}
+
+template <class T>
+Dataset<T> read_dataset(const std::string& path, const ReadOptions& options) {
+  const MatrixPath at = parse_matrix_path(path);
+  if (options.rows_are_features && at.format != MatrixPath::Format::text)
+    fail_usage("--rows features is for text tables", quoted(path, 400), "h5ad files hold samples in rows, 10x files are recognised");
+  Dataset<T> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad<T>(at.file, at.inner)
+                    : at.format == MatrixPath::Format::text ? read_text_matrix<T>(at.file, options.rows_are_features)
+                                                            : read_mtx<T>(at.file);
+  if (data.samples() == 0) fail_input("the matrix has no samples", quoted(path, 400), "is it the right file?");
+  if (data.features() == 0) fail_input("the matrix has no features", quoted(path, 400), "is it the right file?");
+  check_names(data.obs.keys, "sample", path, options.make_unique);
+  check_names(data.var.keys, "feature", path, options.make_unique);
+  if (!options.obs_table.empty()) join_table(data.obs, read_table(options.obs_table), "sample", options.obs_table);
+  if (!options.var_table.empty()) join_table(data.var, read_table(options.var_table), "feature", options.var_table);
+  apply_keys(data.obs, options.keys);
+  if (!options.where.empty()) {
+    const std::vector<int64_t> rows = rows_where(data.obs, options.where);
+    log::info("{} of {} samples selected", rows.size(), data.samples());
+    select_samples(data, rows);
+  }
+  check_values(data, options.missing);
+  if (options.missing == Missing::mean) fill_missing_with_means(data, training_rows(data.obs));
+  if (data.kind.empty()) data.kind = detect_kind(data.x);
+  return data;
+}
+template Dataset<float> read_dataset(const std::string&, const ReadOptions&);
+template Dataset<double> read_dataset(const std::string&, const ReadOptions&);
+
+Table read_obs(const std::string& path) {
+  if (const size_t at = path.rfind(".h5ad:"); at != std::string::npos) return read_h5ad_obs(path.substr(0, at + 5));
+  return ends_with(path, ".h5ad") ? read_h5ad_obs(path) : read_table(path);
+}
+
+std::vector<int64_t> rows_where(const Table& obs, const std::vector<std::string>& conditions) {
+  std::vector<bool> keep(obs.keys.size(), true);
+  for (const std::string& condition : conditions) {
+    const size_t equals = condition.find('=');
+    if (equals == std::string::npos || equals == 0) fail_usage(fmt::format("{} is no condition", quoted(condition)), "--where", "write COLUMN=VALUE or COLUMN=VALUE,VALUE");
+    const Column& column = obs.at(condition.substr(0, equals));
+    std::vector<std::string> values;
+    for (size_t begin = equals + 1; begin <= condition.size();) {
+      const size_t comma = std::min(condition.find(',', begin), condition.size());
+      values.push_back(condition.substr(begin, comma - begin));
+      begin = comma + 1;
+    }
+    int64_t matches = 0;
+    std::vector<bool> seen(values.size(), false);
+    for (int64_t r = 0; r < obs.rows(); ++r) {
+      bool hit = false;
+      for (size_t v = 0; v < values.size(); ++v) {
+        double x = 0;
+        const bool same = column.missing(r) ? is_missing_text(values[v])
+                          : column.numeric  ? parse_number(values[v], x) && x == column.number[static_cast<size_t>(r)]
+                                            : column.levels[static_cast<size_t>(column.code[static_cast<size_t>(r)])] == values[v];
+        if (same) seen[v] = hit = true;
+      }
+      matches += hit;
+      if (!hit) keep[static_cast<size_t>(r)] = false;
+    }
+    std::string known;
+    if (!column.numeric)
+      for (size_t l = 0; l < column.levels.size() && l < 20; ++l) known += (l ? ", " : "") + column.levels[l];
+    if (matches == 0)
+      fail_input(fmt::format("no sample has {}", quoted(condition)), fmt::format("column {}", quoted(column.name)), known.empty() ? "check the value" : "its values are: " + known);
+    for (size_t v = 0; v < values.size(); ++v)
+      if (!seen[v]) log::warning("no sample has {} = {}", quoted(column.name), quoted(values[v]));
+  }
+  std::vector<int64_t> rows;
+  for (int64_t r = 0; r < obs.rows(); ++r)
+    if (keep[static_cast<size_t>(r)]) rows.push_back(r);
+  if (rows.empty()) fail_input("no sample is left by the conditions together", "--where", "loosen one");
+  return rows;
+}
+
+template <class T>
+void select_samples(Dataset<T>& data, const std::vector<int64_t>& rows) {
+  data.obs = data.obs.select(rows);
+  // In place: rows ascend, so a row moves up or stays.
+  if (std::is_sorted(rows.begin(), rows.end())) {
+    for (size_t i = 0; i < rows.size(); ++i)
+      if (static_cast<int64_t>(i) != rows[i]) data.x.row(static_cast<int64_t>(i)) = data.x.row(rows[i]);
+    data.x.conservativeResize(static_cast<int64_t>(rows.size()), Eigen::NoChange);
+    return;
+  }
+  RowMatrix<T> chosen(static_cast<int64_t>(rows.size()), data.features());
+  for (size_t i = 0; i < rows.size(); ++i) chosen.row(static_cast<int64_t>(i)) = data.x.row(rows[i]);
+  data.x = std::move(chosen);
+}
+template void select_samples(Dataset<float>&, const std::vector<int64_t>&);
+template void select_samples(Dataset<double>&, const std::vector<int64_t>&);
+
+template <class T>
+void select_features(Dataset<T>& data, const std::vector<int64_t>& columns) {
+  data.var = data.var.select(columns);
+  const int64_t n = data.samples(), old = data.features(), g = static_cast<int64_t>(columns.size());
+  if (std::is_sorted(columns.begin(), columns.end())) {
+    // Row by row towards the front of the same memory; the reallocation at the end shrinks it.
+    T* base = data.x.data();
+    for (int64_t r = 0; r < n; ++r)
+      for (int64_t c = 0; c < g; ++c) base[r * g + c] = base[r * old + columns[static_cast<size_t>(c)]];
+    data.x.conservativeResize((n * g + old - 1) / std::max<int64_t>(old, 1), Eigen::NoChange);
+    RowMatrix<T> chosen = Eigen::Map<RowMatrix<T>>(data.x.data(), n, g);
+    data.x = std::move(chosen);
+    return;
+  }
+  RowMatrix<T> chosen(n, g);
+  for (int64_t r = 0; r < n; ++r)
+    for (int64_t c = 0; c < g; ++c) chosen(r, c) = data.x(r, columns[static_cast<size_t>(c)]);
+  data.x = std::move(chosen);
+}
+template void select_features(Dataset<float>&, const std::vector<int64_t>&);
+template void select_features(Dataset<double>&, const std::vector<int64_t>&);
+
+}  // namespace panvae::data

@@ -1,0 +1,88 @@
+// Tables as text: read_table, write_table, joins.
+#include <algorithm>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "data/read.h"
+#include "data/text_reader.h"
+#include "data/text_writer.h"
+
+namespace panvae::data {
+
+Table read_table(const std::string& path) {
+  LineReader reader(path, separator_of(path));
+  std::string_view line;
+  if (!reader.next(line)) fail_input("the table is empty", quoted(path, 400), "its first row should name the columns");
+  std::vector<std::string> head = split_fields(reader, line);
+  std::vector<std::vector<std::string>> cells;
+  Table table;
+  std::unordered_map<std::string, int64_t> line_of;
+  bool first = true;
+  while (reader.next(line)) {
+    std::vector<std::string> row = split_fields(reader, line);
+    if (first) {
+      // R's write.table names one column fewer where row names are written.
+      if (row.size() == head.size() + 1) head.insert(head.begin(), "index");
+      first = false;
+      cells.resize(head.size());
+    }
+    if (row.size() != head.size())
+      fail_input(fmt::format("{} cells where the first row names {} columns", row.size(), head.size()), reader.where(),
+                 head.size() == 1 ? "is the separator right? .csv means commas, .tsv tabs" : "every row needs one cell per column");
+    if (row[0].empty()) fail_input("a row without a name", reader.where() + ", column 1", "the first column is the key of the row");
+    if (auto [at, fresh] = line_of.emplace(row[0], reader.line_number()); !fresh)
+      fail_input(fmt::format("the name {} stands twice", quoted(row[0])), fmt::format("{} and line {}", reader.where(), at->second), "names of rows must be unique");
+    for (size_t c = 0; c < row.size(); ++c) cells[c].push_back(std::move(row[c]));
+  }
+  if (first) fail_input("the table has no rows", quoted(path, 400), "its first row names the columns, then one row follows per sample or feature");
+  table.key_name = head[0].empty() ? "index" : head[0];
+  table.keys = std::move(cells[0]);
+  std::unordered_set<std::string> seen;
+  for (size_t c = 1; c < head.size(); ++c) {
+    if (head[c].empty()) fail_input(fmt::format("column {} has no name", c + 1), fmt::format("{}, line 1", quoted(path, 400)), "name it");
+    if (!seen.insert(head[c]).second) fail_input(fmt::format("two columns are named {}", quoted(head[c])), fmt::format("{}, line 1", quoted(path, 400)), "rename one");
+    table.columns.push_back(column_from_text(head[c], cells[c]));
+  }
+  return table;
+}
+
+void write_table(const std::string& path, const Table& table) {
+  TextWriter out(path);
+  out.field(table.key_name);
+  for (const Column& c : table.columns) out.field(c.name);
+  out.end_row();
+  for (int64_t r = 0; r < table.rows(); ++r) {
+    out.field(table.keys[static_cast<size_t>(r)]);
+    for (const Column& c : table.columns) out.field(c.text(r));
+    out.end_row();
+  }
+  out.commit();
+}
+
+void join_table(Table& table, const Table& more, const std::string& what, const std::string& path) {
+  const auto row_of = more.row_of();
+  std::vector<int64_t> rows;
+  int64_t absent = 0;
+  std::string first_absent;
+  for (const std::string& key : table.keys) {
+    const auto at = row_of.find(key);
+    if (at == row_of.end()) {
+      if (absent++ == 0) first_absent = key;
+    }
+    rows.push_back(at == row_of.end() ? -1 : at->second);
+  }
+  if (absent == table.rows())
+    fail_input(fmt::format("no {} of the matrix has a row in the table, whose first row is {}", what, quoted(more.keys.front())),
+               fmt::format("{}, {} {}", quoted(path, 400), what, quoted(first_absent)),
+               what == "sample" ? "the first column must hold the sample names; a matrix of features x samples needs --rows features" : "the first column must hold the feature names");
+  if (absent > 0)
+    fail_input(fmt::format("{} of {} {}s have no row in the table", absent, table.rows(), what), fmt::format("{}, first {} {}", quoted(path, 400), what, quoted(first_absent)),
+               fmt::format("add the missing rows, or take these {}s out of the matrix", what));
+  if (const int64_t unused = more.rows() - table.rows(); unused > 0) log::info("{} rows of {} belong to no {} of the matrix", unused, quoted(path, 400), what);
+  Table chosen = more.select(rows);
+  for (Column& c : chosen.columns) table.set(std::move(c));
+}
+
+}  // namespace panvae::data

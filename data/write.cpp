@@ -1,0 +1,73 @@
+#include "data/write.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "data/h5ad.h"
+#include "data/text_writer.h"
+
+namespace panvae::data {
+
+namespace {
+
+bool ends_with(std::string_view s, std::string_view tail) { return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail; }
+
+template <class T>
+void write_text(const std::string& path, const Dataset<T>& data) {
+  TextWriter out(path);
+  out.field(data.obs.key_name);
+  for (const std::string& name : data.var.keys) out.field(name);
+  out.end_row();
+  for (int64_t r = 0; r < data.samples(); ++r) {
+    out.field(data.obs.keys[static_cast<size_t>(r)]);
+    for (int64_t c = 0; c < data.features(); ++c) out.number(data.x(r, c));
+    out.end_row();
+  }
+  out.commit();
+}
+
+template <class T>
+void write_h5ad(const std::string& path, const Dataset<T>& data) {
+  AtomicFile file(path);
+  hdf5::Writer writer(file.temporary_path(), path);
+  writer.attribute("", "encoding-type", std::string("anndata"));
+  writer.attribute("", "encoding-version", std::string("0.1.0"));
+  // Counts are mostly small numbers and compress well; logs do not, and reading them should cost nothing.
+  writer.numbers("X", {data.samples(), data.features()}, data.x.data(), data.kind == "counts");
+  writer.attribute("X", "encoding-type", std::string("array"));
+  writer.attribute("X", "encoding-version", std::string("0.2.0"));
+  write_frame(writer, "obs", data.obs);
+  write_frame(writer, "var", data.var);
+  write_frozen(writer, data.frozen, data.kind);
+  for (const char* name : {"layers", "obsm", "obsp", "varm", "varp"}) {
+    writer.group(name);
+    writer.attribute(name, "encoding-type", std::string("dict"));
+    writer.attribute(name, "encoding-version", std::string("0.1.0"));
+  }
+  writer.close();
+  file.commit();
+}
+
+}  // namespace
+
+void check_writable_name(const std::string& path) {
+  std::string_view name = path;
+  if (ends_with(name, ".h5ad")) return;
+  if (ends_with(name, ".gz")) name.remove_suffix(3);
+  if (!ends_with(name, ".tsv") && !ends_with(name, ".csv"))
+    fail_usage("the ending of the output's name is not known", quoted(path, 400), "matrices are written as .h5ad, .tsv or .csv (the last two also .gz)");
+}
+
+template <class T>
+void write_dataset(const std::string& path, const Dataset<T>& data) {
+  check_writable_name(path);
+  PV_CHECK(data.obs.rows() == data.samples() && data.var.rows() == data.features(), "write_dataset: matrix {} x {} with tables of {} and {} rows", data.samples(), data.features(),
+           data.obs.rows(), data.var.rows());
+  if (ends_with(path, ".h5ad")) write_h5ad(path, data);
+  else write_text(path, data);
+}
+template void write_dataset(const std::string&, const Dataset<float>&);
+template void write_dataset(const std::string&, const Dataset<double>&);
+
+}  // namespace panvae::data

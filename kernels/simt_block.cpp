@@ -284,7 +284,7 @@ void BlockRunner::warp_operation(WarpOp& op, const Site& site) {
   w.common = w.arrived == 0 || w.common == op.mask ? op.mask : 0;
   w.arrived |= 1u << lane;
   w.ops[lane] = &op;
-  const int lowest = std::countr_zero(op.mask);
+  const int lowest = std::countr_zero(op.mask) % kWarp;  // the mask is not 0: it names this lane
   void* token = &w.tokens[lowest][w.parity[lowest]];
   tsan_release(token);
   const uint32_t group = op.mask & w.existing;

@@ -39,8 +39,13 @@ void switch_fiber(Fiber& from, Fiber& to);
 void entered_fiber(Fiber& main);                          // first statement on a new fiber
 
 // ---- what TSan has to know; nothing otherwise
+#ifdef PANVAE_SIMT_TSAN
 void tsan_release(void* token);
 void tsan_acquire(void* token);
+#else
+inline void tsan_release(void*) {}
+inline void tsan_acquire(void*) {}
+#endif
 
 // ---- warp operations (simt_warp.cpp)
 const char* name_of(WarpKind kind);
@@ -85,8 +90,9 @@ class SharedArena {
   size_t static_bytes() const { return static_bytes_; }
   void end_block();
 
- private:
   static constexpr size_t kRedzone = 256;
+
+ private:
   static constexpr int kArrays = 64;
   static constexpr size_t kBytes = kDynamicSharedLimit + kStaticSharedLimit + (kArrays + 2) * 2 * kRedzone;
   unsigned char* append(size_t bytes, size_t align, const char* name, const Site& at);
@@ -245,6 +251,11 @@ extern constinit thread_local BlockRunner* active_runner PV_SIMT_TLS;  // not nu
 std::string describe(const Site& at);          // "kernels/x.cu:31"
 std::string function_name(const void* address);  // of a kernel, from the symbol table of the program; "" if stripped
 std::string describe_kernel(const Launch& launch);
-bool same_site(const Site& a, const Site& b);
+// GCC keeps one record per call; a template or an inline function in two object files may have two.
+bool same_text(const Site& a, const Site& b);
+inline bool same_site(const Site& a, const Site& b) {
+  static_assert(sizeof(Site) == sizeof(void*));
+  return std::bit_cast<const void*>(a) == std::bit_cast<const void*>(b) || same_text(a, b);
+}
 
 }  // namespace panvae::simt::detail

@@ -163,15 +163,9 @@ void entered_fiber([[maybe_unused]] Fiber& main) {
 #endif
 }
 
-void tsan_release([[maybe_unused]] void* token) {
 #ifdef PANVAE_SIMT_TSAN
-  __tsan_release(token);
+void tsan_release(void* token) { __tsan_release(token); }
+void tsan_acquire(void* token) { __tsan_acquire(token); }
 #endif
-}
-void tsan_acquire([[maybe_unused]] void* token) {
-#ifdef PANVAE_SIMT_TSAN
-  __tsan_acquire(token);
-#endif
-}
 
 }  // namespace panvae::simt::detail

@@ -13,8 +13,8 @@
 
 namespace panvae::simt::detail {
 
-bool same_site(const Site& a, const Site& b) {
-  return a.line() == b.line() && a.column() == b.column() && (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
+bool same_text(const Site& a, const Site& b) {
+  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
 std::string describe(const Site& at) {

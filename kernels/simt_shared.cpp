@@ -24,19 +24,35 @@ namespace {
 // A redzone is NaN in every float format, as the poison 0xFF is, but not equal to it: neither a result that was read
 // nor poison that was copied passes for an untouched redzone.
 constexpr unsigned char kPoison = 0xFF;
+constexpr size_t kRedzone = SharedArena::kRedzone;
+constexpr auto kPattern = [] {
+  std::array<unsigned char, 2 * kRedzone> bytes{};
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = i % 2 ? 0xFF : 0xC9;
+  return bytes;
+}();
 unsigned char redzone_byte(const unsigned char* p) { return reinterpret_cast<uintptr_t>(p) % 2 ? 0xFF : 0xC9; }
+const unsigned char* pattern_for(const unsigned char* p) { return kPattern.data() + reinterpret_cast<uintptr_t>(p) % 2; }
 
 #ifdef PANVAE_SIMT_TSAN
-using Byte = volatile unsigned char;  // else the loops below become memset, which TSan counts as writes of the fiber
-#else
-using Byte = unsigned char;
-#endif
+// memset and memcpy are watched by TSan wherever they are called from, and would count as writes of the fiber.
 void fill_poison(unsigned char* p, size_t bytes) {
-  for (size_t i = 0; i < bytes; ++i) static_cast<Byte*>(p)[i] = kPoison;
+  for (size_t i = 0; i < bytes; ++i) static_cast<volatile unsigned char*>(p)[i] = kPoison;
 }
 void fill_redzone(unsigned char* p, size_t bytes) {
-  for (size_t i = 0; i < bytes; ++i) static_cast<Byte*>(p)[i] = redzone_byte(p + i);
+  for (size_t i = 0; i < bytes; ++i) static_cast<volatile unsigned char*>(p)[i] = redzone_byte(p + i);
 }
+bool intact(const unsigned char* begin, const unsigned char* end) {
+  for (const volatile unsigned char* p = begin; p < end; ++p)
+    if (*p != redzone_byte(const_cast<const unsigned char*>(p))) return false;
+  return true;
+}
+#else
+void fill_poison(unsigned char* p, size_t bytes) { std::memset(p, kPoison, bytes); }
+void fill_redzone(unsigned char* p, size_t bytes) { std::memcpy(p, pattern_for(p), bytes); }
+[[maybe_unused]] bool intact(const unsigned char* begin, const unsigned char* end) {
+  return std::memcmp(begin, pattern_for(begin), static_cast<size_t>(end - begin)) == 0;
+}
+#endif
 
 void* map(void* at, size_t bytes) {
   void* memory = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
@@ -64,7 +80,7 @@ void SharedArena::begin_block(size_t dynamic_bytes, const Site& launch) {
 }
 
 unsigned char* SharedArena::append(size_t bytes, size_t align, const char* name, const Site& at) {
-  align = std::max<size_t>(align, 16);
+  align = std::clamp<size_t>(align, 16, kRedzone);
   unsigned char* begin = memory_ + (used_ + align - 1) / align * align;
   // What alignment skips belongs to the redzone before.
   fill_redzone(memory_ + used_, static_cast<size_t>(begin - memory_) - used_);
@@ -96,11 +112,6 @@ bool SharedArena::contains(const void* p, size_t bytes) const {
 
 const SharedArray* SharedArena::damaged([[maybe_unused]] ptrdiff_t& offset) const {
 #ifndef __SANITIZE_ADDRESS__  // which has reported it at the very access, and forbids to look
-  auto intact = [](const unsigned char* begin, const unsigned char* end) {
-    unsigned different = 0;
-    for (const unsigned char* p = begin; p < end; ++p) different |= *p ^ redzone_byte(p);
-    return different == 0;
-  };
   for (int i = -1; i < count_; ++i) {  // the redzone behind array i; -1 is the one before all
     const SharedArray* before = i < 0 ? nullptr : &arrays_[static_cast<size_t>(i)];
     const SharedArray* after = i + 1 < count_ ? &arrays_[static_cast<size_t>(i + 1)] : nullptr;
@@ -125,8 +136,8 @@ void perform(const Copy& c) {
   __tsan_read_range(const_cast<void*>(c.from), static_cast<unsigned long>(c.bytes));
   __tsan_write_range(c.to, static_cast<unsigned long>(c.size));
 #endif
-  auto* to = static_cast<Byte*>(c.to);
-  for (int i = 0; i < c.size; ++i) to[i] = i < c.bytes ? static_cast<const unsigned char*>(c.from)[i] : 0;
+  auto* to = static_cast<volatile unsigned char*>(c.to);
+  for (int i = 0; i < c.size; ++i) to[i] = i < c.bytes ? static_cast<const volatile unsigned char*>(c.from)[i] : 0;
 }
 
 void SharedArena::end_block() { ASAN_UNPOISON_MEMORY_REGION(memory_, used_); }

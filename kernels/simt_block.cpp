@@ -288,7 +288,7 @@ void BlockRunner::warp_operation(WarpOp& op, const Site& site) {
   void* token = &w.tokens[lowest][w.parity[lowest]];
   tsan_release(token);
   const uint32_t group = op.mask & w.existing;
-  if ((w.arrived & group) == group) {
+  if (arrived_with(w, op.mask) == group) {
     evaluate(w.ops, group);
     w.arrived &= ~group;
     w.parity[lowest] ^= 1;
@@ -300,6 +300,15 @@ void BlockRunner::warp_operation(WarpOp& op, const Site& site) {
   }
   suspend(Wait::warp, name_of(op.kind), site);
   tsan_acquire(token);
+}
+
+// The lanes that wait with this very mask; others of the mask may still be in an operation of fewer lanes.
+uint32_t BlockRunner::arrived_with(const Warp& w, uint32_t mask) {
+  if (w.common == mask) return w.arrived;
+  uint32_t same = 0;
+  for (uint32_t m = w.arrived & mask; m != 0; m &= m - 1)
+    if (const int l = std::countr_zero(m); w.ops[l]->mask == mask) same |= 1u << l;
+  return same;
 }
 
 void BlockRunner::check_peers(const Warp& w, int lane, const WarpOp& op, const Site& site) {
@@ -321,7 +330,7 @@ void BlockRunner::check_peers(const Warp& w, int lane, const WarpOp& op, const S
     const uint32_t mask = w.ops[l]->mask;
     if (mask == op.mask) {
       if (w.ops[l]->kind != op.kind || !same_site(site, threads_[at(current_->thread - lane + l)].at)) fault(Fault::warp_sites, l);
-    } else if ((op.mask >> l & 1) || (mask >> lane & 1)) {
+    } else if ((op.mask >> l & 1) && (mask >> lane & 1)) {  // each waits for the other; if one did not, it might come later
       fault(Fault::mask_differs, l);
     }
   }

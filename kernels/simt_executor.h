@@ -197,6 +197,7 @@ class BlockRunner {
   CopyQueue& copy_queue();
   void forget_copies();
   void check_peers(const Warp& w, int lane, const WarpOp& op, const Site& at);
+  static uint32_t arrived_with(const Warp& w, uint32_t mask);
   bool has_ended(int t) const { return warps_[static_cast<size_t>(t / kWarp)].ended >> (t % kWarp) & 1; }
   [[noreturn]] void report();
   std::string describe_failure(std::string& where, std::string& hint) const;

@@ -1,0 +1,257 @@
+// Kernels that are wrong on purpose: each fault is reported with kernel and line, and the executor works on afterwards.
+// `LINE` marks the line that a report must name.
+#include <stdexcept>
+
+#include "common.h"
+
+namespace panvae::test {
+namespace {
+int marked = 0;  // the line of the last LINE that ran
+}
+}  // namespace panvae::test
+#define LINE (void)(::panvae::test::marked = __LINE__)
+
+namespace panvae::PV_EXEC {
+
+__global__ void missing_barrier(float* y) {
+  SHARED(float, s, 64);
+  s[threadIdx.x] = static_cast<float>(threadIdx.x);
+  y[threadIdx.x] = threadIdx.x == 0 ? -1.0f : s[threadIdx.x - 1];
+}
+
+__global__ void divergent_barrier(int split) {
+  if (static_cast<int>(threadIdx.x) < split) {
+    __syncthreads();
+  } else {
+    LINE; __syncthreads();
+  }
+}
+
+__global__ void barrier_against_warp() {
+  if (threadIdx.x < 16) {
+    LINE; __shfl_xor_sync(kFullMask, 1.0f, 1);
+  } else {
+    __syncthreads();
+  }
+}
+
+__global__ void lane_that_ended() {
+  if (threadIdx.x >= 20) return;
+  LINE; __syncwarp();
+}
+
+__global__ void masks_differ() {
+  LINE; __ballot_sync(threadIdx.x % 2 ? kFullMask : 0x7FFFFFFFu, 1);
+}
+
+__global__ void masks_nested() {
+  LINE; __ballot_sync(threadIdx.x < 16 ? kFullMask : 0xFFFF0000u, 1);
+}
+
+__global__ void lane_not_in_mask() {
+  LINE; __shfl_sync(0xFFFF0000u, 1, 20);
+}
+
+__global__ void two_warp_operations(float* y) {
+  float v = 1;
+  if (threadIdx.x % 2 == 0) v = __shfl_xor_sync(kFullMask, v, 1);
+  else { LINE; v = __shfl_down_sync(kFullMask, v, 1); }
+  y[threadIdx.x] = v;
+}
+
+__global__ void overflow(int n) {
+  SHARED(float, before, 8);
+  LINE; SHARED(float, values, 8);
+  before[0] = 0;
+  volatile float* v = values;  // keeps the compiler from seeing it
+  for (int i = 0; i < n; ++i) v[i] = 1;
+}
+
+__global__ void underflow() {
+  LINE; SHARED(float, values, 8);
+  volatile float* v = values;
+  v[-1] = 1;
+}
+
+__global__ void dynamic_overflow(int n) {
+  DYN_SHARED(volatile float, values);
+  values[n] = 1;
+}
+
+__global__ void too_much_static(char* y) {
+  SHARED(char, first, 40000);
+  LINE; SHARED(char, second, 9200);
+  y[0] = first[0] + second[0];
+}
+
+__global__ void uninitialised(float* y, double* z) {
+  SHARED(float, s, 32);
+  SHARED(double, d, 32);
+  if (threadIdx.x < 31) s[threadIdx.x] = d[threadIdx.x] = 1;
+  __syncthreads();
+  y[threadIdx.x] = s[31 - threadIdx.x];
+  z[threadIdx.x] = d[31 - threadIdx.x];
+}
+
+__global__ void throws(int which) {
+  SHARED(int, s, 64);
+  s[threadIdx.x] = 1;
+  __syncthreads();
+  if (static_cast<int>(threadIdx.x) == which) throw std::runtime_error("planted");
+  __syncthreads();
+}
+
+__global__ void checks(int n) { PV_CHECK(n > 0, "checks: n is {}", n); }
+
+__global__ void misaligned_copy(const float* x) {
+  SHARED(float, s, 8);
+  LINE; cp_async16(s, x + 1);
+}
+
+__global__ void copy_to_global(float* x) {
+  LINE; cp_async16(x, x + 4);
+}
+
+__global__ void copy_read_early(const float* x, float* y) {
+  SHARED(float, s, 4);
+  cp_async16(s, x);
+  cp_async_commit();
+  y[0] = s[0];
+  cp_async_wait<0>();
+  y[1] = s[0];
+}
+
+__global__ void recursive(Stream* stream) { launch(*stream, 1, 1, 0, checks, 1); }
+
+__global__ void right(int* y) {
+  SHARED(int, s, 64);
+  s[threadIdx.x] = threadIdx.x;
+  __syncthreads();
+  y[threadIdx.x] = s[63 - threadIdx.x] + __shfl_xor_sync(kFullMask, 0, 1);
+}
+
+}  // namespace panvae::PV_EXEC
+
+namespace panvae::test {
+namespace {
+
+// The error names the kernel, the line `marked` and every one of `parts`, in each order; and the next launch is right.
+template <class F>
+void expect_fault(const char* kernel, std::vector<std::string> parts, bool line, F&& f) {
+  for (const Orders& o : orders()) {
+    SCOPED_TRACE(o.name);
+    Stream s({DeviceType::simt, 0});
+    s.simt = o.options;
+    marked = 0;
+    const std::string text = error_of([&] { f(s); });
+    EXPECT_TRUE(contains(text, std::string("panvae::simt::") + kernel)) << text;
+    const std::string place = line ? fmt::format("faults.cpp:{}", marked) : "";
+    EXPECT_TRUE(contains(text, place)) << text << "\nlacks " << place;
+    for (const auto& part : parts) EXPECT_TRUE(contains(text, part)) << text << "\nlacks " << part;
+    int y[64] = {};
+    simt::launch(s, 3, 64, 0, simt::right, &y[0]);
+    for (int t = 0; t < 64; ++t) ASSERT_EQ(y[t], 63 - t);
+  }
+}
+
+TEST(fault, missing_barrier_shows_in_another_order) {
+  std::vector<std::vector<float>> results;
+  for (const Orders& o : orders()) {
+    Stream s({DeviceType::simt, 0});
+    s.simt = o.options;
+    results.emplace_back(64, 0.0f);
+    simt::launch(s, 1, 64, 0, simt::missing_barrier, results.back().data());
+  }
+  EXPECT_EQ(results[0][63], 62.0f);  // forward, all looks well
+  EXPECT_EQ(results[1][0], -1.0f);
+  for (size_t t = 1; t < 64; ++t) EXPECT_TRUE(std::isnan(results[1][t]));  // reverse: nothing was there yet
+  int wrong = 0;
+  for (size_t t = 1; t < 64; ++t) wrong += std::isnan(results[2][t]);
+  EXPECT_GT(wrong, 0);
+  EXPECT_LT(wrong, 63);
+}
+
+TEST(fault, divergent_barrier) {
+  expect_fault("divergent_barrier", {"two barriers", "__syncthreads", "block (0,0,0) of a grid of 1x1x1 with 64x1x1 threads", "lane"}, true,
+               [](Stream& s) { simt::launch(s, 1, 64, 0, simt::divergent_barrier, 32); });
+}
+TEST(fault, barrier_against_warp_operation) {
+  expect_fault("barrier_against_warp", {"no thread can go on", "threads 0-15 waiting in __shfl_xor_sync", "for lanes 16-31", "threads 16-31 waiting in __syncthreads"},
+               true, [](Stream& s) { simt::launch(s, 1, 32, 0, simt::barrier_against_warp); });
+}
+TEST(fault, lane_that_ended) {
+  expect_fault("lane_that_ended", {"no thread can go on", "lanes 20-31 that have ended"}, true, [](Stream& s) { simt::launch(s, 2, 32, 0, simt::lane_that_ended); });
+}
+TEST(fault, lanes_with_different_masks) {
+  expect_fault("masks_differ", {"different masks", "0xffffffff", "0x7fffffff"}, true, [](Stream& s) { simt::launch(s, 1, 32, 0, simt::masks_differ); });
+}
+TEST(fault, lanes_that_others_do_not_wait_for) {
+  expect_fault("masks_nested", {"threads 0-15 waiting in __ballot_sync", "lanes 16-31 that have ended"}, true,
+               [](Stream& s) { simt::launch(s, 1, 32, 0, simt::masks_nested); });
+}
+TEST(fault, lane_not_in_its_mask) {
+  expect_fault("lane_not_in_mask", {"leaves it out", "0xffff0000"}, true, [](Stream& s) { simt::launch(s, 1, 64, 0, simt::lane_not_in_mask); });
+}
+TEST(fault, two_warp_operations) {
+  float y[32];
+  expect_fault("two_warp_operations", {"two warp operations", "__shfl_xor_sync", "__shfl_down_sync"}, true,
+               [&](Stream& s) { simt::launch(s, 1, 32, 0, simt::two_warp_operations, &y[0]); });
+}
+
+#ifndef __SANITIZE_ADDRESS__  // which stops the program at these, with a report of its own
+TEST(fault, shared_overflow) {
+  expect_fault("overflow", {"outside shared array 'values', 0 bytes after its end"}, true, [](Stream& s) { simt::launch(s, 4, 32, 0, simt::overflow, 9); });
+}
+TEST(fault, shared_underflow) {
+  expect_fault("underflow", {"outside shared array 'values', 1 bytes before its begin"}, true, [](Stream& s) { simt::launch(s, 1, 32, 0, simt::underflow); });
+}
+TEST(fault, dynamic_shared_overflow) {
+  expect_fault("dynamic_overflow", {"'dynamic shared memory', 8 bytes after its end"}, false,
+               [](Stream& s) { simt::launch(s, 1, 32, 64, simt::dynamic_overflow, 18); });
+}
+#endif
+
+TEST(fault, static_shared_memory_over_the_limit) {
+  char y;
+  expect_fault("too_much_static", {"'second'", "49200 bytes"}, true, [&](Stream& s) { simt::launch(s, 1, 32, 0, simt::too_much_static, &y); });
+}
+TEST(fault, dynamic_shared_memory_over_the_limit) {
+  expect_fault("dynamic_overflow", {"240000 bytes of dynamic shared memory", "232448"}, false,
+               [](Stream& s) { simt::launch(s, 1, 32, 240000, simt::dynamic_overflow, 0); });
+}
+TEST(fault, shared_memory_begins_as_nan) {
+  in_all_orders<float>(32, [&](Stream& s, float* y) {
+    std::vector<double> z(32);
+    simt::launch(s, 1, 32, 0, simt::uninitialised, y, z.data());
+    EXPECT_TRUE(std::isnan(y[0]) && std::isnan(z[0]));
+    EXPECT_EQ(y[1] + z[1], 2);
+  });
+}
+
+TEST(fault, exception_in_a_kernel) {
+  expect_fault("throws", {"threw: planted", "thread 37 (warp 1, lane 5)"}, false, [](Stream& s) { simt::launch(s, 1, 64, 0, simt::throws, 37); });
+  expect_fault("checks", {"threw: checks: n is -1"}, false, [](Stream& s) { simt::launch(s, 100, 256, 0, simt::checks, -1); });
+}
+
+TEST(fault, asynchronous_copies) {
+  alignas(16) float x[16] = {};
+  expect_fault("misaligned_copy", {"cp_async16", "no multiple of 16"}, true, [&](Stream& s) { simt::launch(s, 1, 32, 0, simt::misaligned_copy, &x[0]); });
+  expect_fault("copy_to_global", {"not in a shared array"}, true, [&](Stream& s) { simt::launch(s, 1, 32, 0, simt::copy_to_global, &x[0]); });
+  Stream s({DeviceType::simt, 0});
+  float y[2];
+  x[0] = 5;
+  simt::launch(s, 1, 1, 0, simt::copy_read_early, &x[0], &y[0]);
+  EXPECT_TRUE(std::isnan(y[0]));
+  EXPECT_EQ(y[1], 5);
+}
+
+TEST(fault, impossible_launches) {
+  expect_fault("checks", {"33x32x1 threads"}, false, [](Stream& s) { simt::launch(s, 1, simt::dim3(33, 32), 0, simt::checks, 1); });
+  expect_fault("checks", {"1x65536x1 blocks"}, false, [](Stream& s) { simt::launch(s, simt::dim3(1, 65536), 32, 0, simt::checks, 1); });
+  expect_fault("recursive", {"launched from within a kernel"}, false, [](Stream& s) { simt::launch(s, 1, 1, 0, simt::recursive, &s); });
+}
+
+TEST(fault, outside_of_a_kernel) { EXPECT_TRUE(contains(error_of([] { simt::__syncthreads(); }), "outside of a kernel")); }
+
+}  // namespace
+}  // namespace panvae::test

@@ -62,7 +62,7 @@ size_t utf8_length(std::string_view s) {
 
 }  // namespace
 
-std::string quoted(std::string_view text, size_t limit) {
+std::string Quoted::operator()(std::string_view text, size_t limit) const {
   std::string out = "'";
   while (!text.empty()) {
     if (out.size() > limit) {

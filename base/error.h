@@ -7,6 +7,7 @@
 #include <source_location>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace panvae {
 
@@ -41,6 +42,19 @@ class Error : public std::exception {
 [[noreturn]] void fail_machine(std::string message, std::string where = {}, std::string hint = {});
 
 namespace detail {
+// fmt::format, checked at compile time but by the front end of nvcc, which cannot evaluate fmt's checks: g++ reads the
+// same lines.
+#ifdef __NVCC__
+template <class... A>
+std::string format_message(std::string_view f, const A&... a) {
+  return fmt::vformat(f, fmt::make_format_args(a...));
+}
+#else
+template <class... A>
+std::string format_message(fmt::format_string<A...> f, A&&... a) {
+  return fmt::format(f, std::forward<A>(a)...);
+}
+#endif
 [[noreturn]] void check_failed(const char* expression, std::string message, std::source_location at);
 }
 
@@ -49,7 +63,7 @@ namespace detail {
 #define PV_CHECK(cond, ...)                                                                                      \
   do {                                                                                                           \
     if (!(cond)) [[unlikely]]                                                                                    \
-      ::panvae::detail::check_failed(nullptr, ::fmt::format(__VA_ARGS__), std::source_location::current());      \
+      ::panvae::detail::check_failed(nullptr, ::panvae::detail::format_message(__VA_ARGS__), std::source_location::current());      \
   } while (0)
 #define PV_ASSERT(cond)                                                                                          \
   do {                                                                                                           \
@@ -59,6 +73,10 @@ namespace detail {
 
 // Quoted text from outside (a cell, a name, a path) made safe for one line of a terminal: valid UTF-8 kept, control
 // characters and broken bytes escaped, cut after `limit` bytes with an ellipsis.
-std::string quoted(std::string_view text, size_t limit = 80);
+// An object and not a function, so that std::quoted is never considered beside it.
+struct Quoted {
+  std::string operator()(std::string_view text, size_t limit = 80) const;
+};
+inline constexpr Quoted quoted;
 
 }  // namespace panvae

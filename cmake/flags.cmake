@@ -3,7 +3,7 @@ add_library(panvae_flags INTERFACE)
 set(host_warnings -Wall -Wextra -Wno-unknown-pragmas -Werror)
 target_compile_options(panvae_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:${host_warnings} -Wshadow -Wno-attributes>
-  $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings --expt-relaxed-constexpr --extended-lambda -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas>)
+  $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1 -diag-suppress=161,177,1675 -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas>)
 # -ffp-contract differs between compilers by default; named here so that a build means one thing. No -ffast-math: NaN
 # must stay visible. These two free the vectoriser without changing any value.
 target_compile_options(panvae_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=fast -fno-math-errno -fno-trapping-math>)

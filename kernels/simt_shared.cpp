@@ -30,8 +30,8 @@ constexpr auto kPattern = [] {
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = i % 2 ? 0xFF : 0xC9;
   return bytes;
 }();
-unsigned char redzone_byte(const unsigned char* p) { return reinterpret_cast<uintptr_t>(p) % 2 ? 0xFF : 0xC9; }
-const unsigned char* pattern_for(const unsigned char* p) { return kPattern.data() + reinterpret_cast<uintptr_t>(p) % 2; }
+[[maybe_unused]] unsigned char redzone_byte(const unsigned char* p) { return reinterpret_cast<uintptr_t>(p) % 2 ? 0xFF : 0xC9; }
+[[maybe_unused]] const unsigned char* pattern_for(const unsigned char* p) { return kPattern.data() + reinterpret_cast<uintptr_t>(p) % 2; }
 
 #ifdef PANVAE_SIMT_TSAN
 // memset and memcpy are watched by TSan wherever they are called from, and would count as writes of the fiber.

@@ -1,0 +1,24 @@
+#include "engine/context.h"
+
+#include <cmath>
+
+#include "kernels/kernels.h"
+
+namespace panvae {
+
+Context::Context(Device device, uint64_t seed, ExternalAllocator allocator)
+    : generator{seed, 0, 0}, stream_(device), memory_(std::make_shared<Memory>(device, std::move(allocator))) {}
+
+void Context::check_finite(const Tensor& t, const char* op, const std::string& what) {
+  if (t.dtype() != DType::f32 && t.dtype() != DType::f64) return;
+  const Memory::Block b = memory_->take(sizeof(double), "nan guard");
+  double sum = 0;
+  dispatch(t.dtype(), op, [&]<class T>(T) { k::sum_squares<T>(stream_, t.data<T>(), static_cast<double*>(b.data), t.count()); });
+  stream_.backend().copy(stream_.device().index, &sum, b.data, sizeof sum, CopyKind::device_to_host, stream_.handle());
+  memory_->give(b);
+  if (!std::isfinite(sum))
+    throw Error(ErrorCode::input, fmt::format("{}: {} of shape {} holds a NaN or an infinity", op, what, t.shape().str()), "",
+                "look for extreme values in the input, or lower the learning rate", op);
+}
+
+}  // namespace panvae

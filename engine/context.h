@@ -1,0 +1,62 @@
+// Everything an op needs beside its tensors: a stream, memory, a generator, the active tape. There are no globals: tensors
+// know their context, several contexts live side by side. A context is used by one thread at a time.
+#pragma once
+#include <memory>
+
+#include "base/philox.h"
+#include "engine/memory.h"
+#include "engine/tensor.h"
+#include "kernels/device.h"
+
+namespace panvae {
+
+class Tape;
+
+// The generator's whole state is (seed, step, next op): what a checkpoint saves.
+struct Generator {
+  uint64_t seed = 0;
+  uint32_t step = 0;
+  uint32_t op = 0;
+  PhiloxKey next() { return {seed, op++, step}; }
+  void next_step() { ++step, op = 0; }
+};
+// Steps with this number draw initial weights, so that they meet no training step.
+inline constexpr uint32_t kInitStep = 0xFFFFFFFFu;
+
+class Context {
+ public:
+  explicit Context(Device device = {}, uint64_t seed = 0, ExternalAllocator allocator = {});
+
+  Device device() const { return stream_.device(); }
+  Stream& stream() { return stream_; }
+  Memory& memory() { return *memory_; }
+  std::shared_ptr<Memory> shared_memory() const { return memory_; }
+  Generator generator;
+
+  // The tape that records ops now; null: nothing is recorded (inference).
+  Tape* tape() const { return tape_; }
+  // With the guard on, every op's output and every gradient is checked, and the first that holds a NaN or an infinity
+  // throws Error naming op and tensor. It costs a pass over every tensor and a synchronisation.
+  bool nan_guard = false;
+  void check_finite(const Tensor& t, const char* op, const std::string& what);
+
+ private:
+  friend class Tape;
+  Stream stream_;
+  std::shared_ptr<Memory> memory_;
+  Tape* tape_ = nullptr;
+};
+
+// One training step: temporaries come from the arena and are gone at its end.
+class Step {
+ public:
+  explicit Step(Context& context) : context_(context) { context_.memory().begin_step(); }
+  ~Step() { context_.memory().end_step(); }
+  Step(const Step&) = delete;
+  Step& operator=(const Step&) = delete;
+
+ private:
+  Context& context_;
+};
+
+}  // namespace panvae

@@ -1,0 +1,100 @@
+#include "engine/module.h"
+
+#include "kernels/kernels.h"
+
+namespace panvae {
+
+void Module::declare_parameter(std::string name, Tensor& slot, Shape shape, Init init) { parameters_.push_back({std::move(name), &slot, shape, init}); }
+void Module::declare_buffer(std::string name, Tensor& slot, Shape shape, Init init) { buffers_.push_back({std::move(name), &slot, shape, init}); }
+void Module::declare_module(std::string name, Module& child) { children_.emplace_back(std::move(name), &child); }
+
+void Module::set_training(bool training) {
+  training_ = training;
+  for (auto& [name, child] : children_) child->set_training(training);
+}
+
+void Module::collect(const std::string& prefix, bool buffers, std::vector<std::pair<std::string, Declared>>& out) const {
+  for (const Declared& d : buffers ? buffers_ : parameters_) out.emplace_back(prefix + d.name, d);
+  for (const auto& [name, child] : children_) child->collect(prefix + name + ".", buffers, out);
+}
+
+std::vector<NamedTensor> Module::parameters(const std::string& prefix) {
+  std::vector<std::pair<std::string, Declared>> all;
+  collect(prefix, false, all);
+  std::vector<NamedTensor> out;
+  for (auto& [name, d] : all) out.push_back({name, d.slot, d.init});
+  return out;
+}
+
+std::vector<NamedTensor> Module::buffers(const std::string& prefix) {
+  std::vector<std::pair<std::string, Declared>> all;
+  collect(prefix, true, all);
+  std::vector<NamedTensor> out;
+  for (auto& [name, d] : all) out.push_back({name, d.slot, d.init});
+  return out;
+}
+
+namespace {
+
+constexpr int64_t kAlignElements = 16;  // 64 bytes of f32
+
+}  // namespace
+
+ModuleState::ModuleState(Context& context, Module& module, uint64_t seed, DType dtype) : context_(&context) {
+  PV_CHECK(!context.memory().in_step(), "module: its memory cannot be made within a step");
+  for (const bool buffers : {false, true}) {
+    std::vector<std::pair<std::string, Module::Declared>> all;
+    module.collect("", buffers, all);
+    int64_t total = 0;
+    std::vector<int64_t> offsets;
+    for (const auto& [name, d] : all) {
+      offsets.push_back(total);
+      total += (d.shape.count() + kAlignElements - 1) / kAlignElements * kAlignElements;
+    }
+    Tensor flat = Tensor::zeros(context, {total}, dtype, buffers ? "buffers" : "parameters");
+    std::vector<Entry>& entries = buffers ? buffer_entries_ : entries_;
+    for (size_t i = 0; i < all.size(); ++i) {
+      const auto& [name, d] = all[i];
+      Tensor view = flat.part(offsets[i], d.shape);
+      dispatch(dtype, "module", [&]<class T>(T) {
+        const T bound = static_cast<T>(d.init.bound);
+        const PhiloxKey key{seed, static_cast<uint32_t>(i), kInitStep};
+        if (d.init.kind == Init::Kind::uniform) k::random_uniform<T>(context.stream(), view.data<T>(), view.count(), -bound, bound, key);
+        else k::fill<T>(context.stream(), view.data<T>(), view.count(), bound);
+      });
+      *d.slot = view;
+      entries.push_back({name, view, offsets[i]});
+      if (!buffers) slots_.push_back(d.slot);
+    }
+    (buffers ? buffers_ : parameters_) = flat;
+  }
+}
+
+void ModuleState::require_gradients() {
+  if (gradients_.defined()) return;
+  gradients_ = Tensor::zeros(*context_, parameters_.shape(), parameters_.dtype(), "gradients");
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    entries_[i].tensor.require_gradient(entries_[i].name, gradients_.part(entries_[i].offset, entries_[i].tensor.shape()));
+    *slots_[i] = entries_[i].tensor;
+  }
+}
+
+void ModuleState::forget_gradients() {
+  for (Entry& e : entries_) e.tensor.variable()->written = false;
+}
+
+void ModuleState::settle_gradients() {
+  for (Entry& e : entries_) {
+    Variable& v = *e.tensor.variable();
+    if (v.written) continue;
+    dispatch(e.tensor.dtype(), "module", [&]<class T>(T) { k::fill<T>(context_->stream(), v.gradient->data<T>(), v.gradient->count(), T(0)); });
+  }
+}
+
+int64_t ModuleState::parameter_count() const {
+  int64_t n = 0;
+  for (const Entry& e : entries_) n += e.tensor.count();
+  return n;
+}
+
+}  // namespace panvae

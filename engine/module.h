@@ -1,0 +1,97 @@
+// Modules: named parameters and buffers, arranged in a tree, living in flat memory.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/context.h"
+#include "engine/tensor.h"
+
+namespace panvae {
+
+// How a parameter starts. uniform: U(-bound, bound); constant: `bound` everywhere.
+struct Init {
+  enum class Kind { uniform, constant } kind = Kind::constant;
+  double bound = 0;
+  static Init uniform(double bound) { return {Kind::uniform, bound}; }
+  static Init constant(double value) { return {Kind::constant, value}; }
+};
+
+struct NamedTensor {
+  std::string name;
+  Tensor* tensor;
+  Init init;
+};
+
+// A layer or a network. A subclass declares its parameters, buffers and submodules in its constructor, by name; they get
+// memory when the root is put into a ModuleState.
+class Module {
+ public:
+  Module() = default;
+  virtual ~Module() = default;
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  virtual Tensor forward(const Tensor& x) = 0;
+  Tensor operator()(const Tensor& x) { return forward(x); }
+
+  // Of this module and all below, depth first in the order of declaration: "decoder.hidden.weight".
+  std::vector<NamedTensor> parameters(const std::string& prefix = "");
+  std::vector<NamedTensor> buffers(const std::string& prefix = "");
+  virtual void set_training(bool training);
+  bool training() const { return training_; }
+
+ protected:
+  void declare_parameter(std::string name, Tensor& slot, Shape shape, Init init);
+  void declare_buffer(std::string name, Tensor& slot, Shape shape, Init init);
+  void declare_module(std::string name, Module& child);
+
+ private:
+  friend class ModuleState;
+  struct Declared {
+    std::string name;
+    Tensor* slot;
+    Shape shape;
+    Init init;
+  };
+  void collect(const std::string& prefix, bool buffers, std::vector<std::pair<std::string, Declared>>& out) const;
+  std::vector<Declared> parameters_, buffers_;
+  std::vector<std::pair<std::string, Module*>> children_;
+  bool training_ = true;
+};
+
+// The memory of a module's tensors: parameters in one flat tensor, gradients (where asked for) in a second, buffers in a
+// third; each tensor is a view at a multiple of 64 bytes. So Adam, norms, an all-reduce or a checkpoint are one call each.
+// Padding holds zeros and stays zero. Keep it alive as long as the module is used.
+class ModuleState {
+ public:
+  // Initial values are drawn from `seed`, each parameter from a stream of its own (its position in the tree).
+  ModuleState(Context& context, Module& module, uint64_t seed, DType dtype = DType::f32);
+  // Makes the gradient buffer and marks all parameters as needing gradients. For training; inference spares the memory.
+  void require_gradients();
+  // The gradients of before are void: the next backward pass overwrites them.
+  void forget_gradients();
+  // Clears the gradients of parameters that the last backward pass did not reach. Adam calls it.
+  void settle_gradients();
+
+  Context& context() const { return *context_; }
+  const Tensor& flat_parameters() const { return parameters_; }
+  const Tensor& flat_gradients() const { return gradients_; }
+  const Tensor& flat_buffers() const { return buffers_; }
+  struct Entry {
+    std::string name;
+    Tensor tensor;        // the module's own tensor, a view
+    int64_t offset;       // elements into the flat tensor
+  };
+  const std::vector<Entry>& entries() const { return entries_; }
+  const std::vector<Entry>& buffer_entries() const { return buffer_entries_; }
+  int64_t parameter_count() const;  // without padding
+
+ private:
+  Context* context_;
+  Tensor parameters_, gradients_, buffers_;
+  std::vector<Entry> entries_, buffer_entries_;
+  std::vector<Tensor*> slots_;
+};
+
+}  // namespace panvae

@@ -1,0 +1,40 @@
+// Pointwise nonlinearities.
+#pragma once
+#include "engine/tape.h"
+#include "kernels/kernels.h"
+
+namespace panvae::ops {
+
+// One read and one write an element; the comparison and the product count as two operations.
+inline OpRule pointwise_rule(const Tensor& x, double flops_per_element) {
+  const double n = static_cast<double>(x.count());
+  return {x.shape(), flops_per_element * n, 2 * n * static_cast<double>(item_bytes(x.dtype()))};
+}
+
+// y = max(x, 0), NaN kept. The gradient at 0 is 0, as PyTorch's.
+inline Tensor relu(const Tensor& x) {
+  Tensor y = Tensor::empty(x.context(), pointwise_rule(x, 1).out, x.dtype(), "relu");
+  dispatch(x.dtype(), "relu", [&]<class T>(T) { k::relu<T>(x.context().stream(), x.data<T>(), y.data<T>(), x.count()); });
+  return record("relu", {x}, y, {y}, [y](Grads& g) {
+    g.write(0, [&](Tensor& gx) {
+      dispatch(y.dtype(), "relu", [&]<class T>(T) { k::relu_grad<T>(y.context().stream(), y.data<T>(), g.out().data<T>(), gx.data<T>(), y.count()); });
+    });
+  });
+}
+
+// y = x for x >= 0, slope * x below; slope in [0, inf). The gradient at 0 is slope, as PyTorch's.
+inline Tensor leaky_relu(const Tensor& x, double slope = 0.01) {
+  PV_CHECK(slope >= 0, "leaky_relu: slope {} is negative", slope);
+  Tensor y = Tensor::empty(x.context(), pointwise_rule(x, 2).out, x.dtype(), "leaky_relu");
+  dispatch(x.dtype(), "leaky_relu",
+           [&]<class T>(T) { k::leaky_relu<T>(x.context().stream(), x.data<T>(), y.data<T>(), x.count(), static_cast<T>(slope)); });
+  return record("leaky_relu", {x}, y, {y}, [y, slope](Grads& g) {
+    g.write(0, [&](Tensor& gx) {
+      dispatch(y.dtype(), "leaky_relu", [&]<class T>(T) {
+        k::leaky_relu_grad<T>(y.context().stream(), y.data<T>(), g.out().data<T>(), gx.data<T>(), y.count(), static_cast<T>(slope));
+      });
+    });
+  });
+}
+
+}  // namespace panvae::ops

@@ -1,0 +1,91 @@
+// Products.
+#pragma once
+#include "engine/tape.h"
+#include "kernels/kernels.h"
+
+namespace panvae::ops {
+
+// a [M, K] (or [K, M] if transposed) by b [K, N] (or [N, K])
+inline OpRule matmul_rule(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
+  PV_CHECK(a.rank() == 2 && b.rank() == 2 && a.dtype() == b.dtype(), "matmul: {} {} by {} {}", a.shape().str(), dtype_name(a.dtype()), b.shape().str(),
+           dtype_name(b.dtype()));
+  PV_CHECK(&a.context() == &b.context(), "matmul: tensors of two contexts");
+  const int64_t M = a.size(transpose_a ? 1 : 0), K = a.size(transpose_a ? 0 : 1), N = b.size(transpose_b ? 0 : 1);
+  PV_CHECK(b.size(transpose_b ? 1 : 0) == K, "matmul: {}{} by {}{}: the inner sizes differ", a.shape().str(), transpose_a ? "^T" : "", b.shape().str(),
+           transpose_b ? "^T" : "");
+  const double m = static_cast<double>(M), n = static_cast<double>(N), kk = static_cast<double>(K);
+  return {{M, N}, 2 * m * n * kk, (m * kk + kk * n + m * n) * static_cast<double>(item_bytes(a.dtype()))};
+}
+
+namespace detail {
+
+inline void product(const Tensor& a, bool ta, const Tensor& b, bool tb, Tensor& c, bool accumulate) {
+  const int64_t K = a.size(ta ? 0 : 1);
+  dispatch(a.dtype(), "matmul", [&]<class T>(T) {
+    Epilogue<T> e;
+    e.accumulate = accumulate;
+    k::matmul<T>(a.context().stream(), a.data<T>(), ta, b.data<T>(), tb, c.data<T>(), c.size(0), c.size(1), K, e);
+  });
+}
+
+}  // namespace detail
+
+// op(a) op(b), op = transpose where asked
+inline Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false) {
+  Tensor c = Tensor::empty(a.context(), matmul_rule(a, transpose_a, b, transpose_b).out, a.dtype(), "matmul");
+  detail::product(a, transpose_a, b, transpose_b, c, false);
+  return record("matmul", {a, b}, c, {a, b}, [a, b, transpose_a, transpose_b](Grads& g) {
+    // c = A B: dA = G B^T, dB = A^T G; where a (or b) is stored transposed, its gradient is the transpose of that.
+    g.write_or_add(0, [&](Tensor& ga, bool add) {
+      if (transpose_a) detail::product(b, transpose_b, g.out(), true, ga, add);
+      else detail::product(g.out(), false, b, !transpose_b, ga, add);
+    });
+    g.write_or_add(1, [&](Tensor& gb, bool add) {
+      if (transpose_b) detail::product(g.out(), true, a, transpose_a, gb, add);
+      else detail::product(a, !transpose_a, g.out(), false, gb, add);
+    });
+  });
+}
+
+// x [B, in], weight [out, in], bias [out] or undefined
+inline OpRule linear_rule(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  PV_CHECK(x.rank() == 2 && weight.rank() == 2 && x.size(1) == weight.size(1), "linear: x{} against W{}", x.shape().str(), weight.shape().str());
+  PV_CHECK(x.dtype() == weight.dtype() && &x.context() == &weight.context(), "linear: x {} against W {} of two types or contexts", dtype_name(x.dtype()),
+           dtype_name(weight.dtype()));
+  PV_CHECK(!bias.defined() || (bias.shape() == Shape{weight.size(0)} && bias.dtype() == x.dtype()), "linear: bias{} for W{}", bias.shape().str(),
+           weight.shape().str());
+  OpRule r = matmul_rule(x, false, weight, true);
+  if (bias.defined()) r.flops += static_cast<double>(r.out.count());
+  return r;
+}
+
+// y = act(x W^T + bias), [B, out]: one fused kernel. weight and bias as PyTorch's nn.Linear stores them.
+inline Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation = Activation::none, double slope = 0.01) {
+  PV_CHECK(slope >= 0, "linear: slope {} is negative", slope);
+  Tensor y = Tensor::empty(x.context(), linear_rule(x, weight, bias).out, x.dtype(), "linear");
+  dispatch(x.dtype(), "linear", [&]<class T>(T) {
+    Epilogue<T> e;
+    e.bias = bias.defined() ? bias.data<T>() : nullptr;
+    e.activation = activation;
+    e.slope = static_cast<T>(slope);
+    k::matmul<T>(x.context().stream(), x.data<T>(), false, weight.data<T>(), true, y.data<T>(), y.size(0), y.size(1), x.size(1), e);
+  });
+  auto backward = [x, weight, y = activation == Activation::none ? Tensor() : y, activation, slope](Grads& g) {
+    Tensor gy = g.out();  // through the activation, in place: nobody reads the gradient of y after this
+    if (activation != Activation::none) {
+      dispatch(y.dtype(), "linear", [&]<class T>(T) {
+        const T s = activation == Activation::relu ? T(0) : static_cast<T>(slope);
+        k::leaky_relu_grad<T>(y.context().stream(), y.data<T>(), gy.data<T>(), gy.data<T>(), y.count(), s);
+      });
+    }
+    g.write_or_add(0, [&](Tensor& gx, bool add) { detail::product(gy, false, weight, false, gx, add); });
+    g.write_or_add(1, [&](Tensor& gw, bool add) { detail::product(gy, true, x, false, gw, add); });
+    g.write_or_add(2, [&](Tensor& gb, bool add) {
+      dispatch(gy.dtype(), "linear", [&]<class T>(T) { k::sum_columns<T>(gy.context().stream(), gy.data<T>(), gb.data<T>(), gy.size(0), gy.size(1), add); });
+    });
+  };
+  if (activation == Activation::none) return record("linear", {x, weight, bias}, y, {x, weight}, std::move(backward));
+  return record("linear", {x, weight, bias}, y, {x, weight, y}, std::move(backward));
+}
+
+}  // namespace panvae::ops

@@ -1,0 +1,54 @@
+// Adam and AdamW over the flat buffers of a ModuleState, clipping, and learning-rate schedules.
+#pragma once
+#include "engine/module.h"
+#include "kernels/kernels.h"
+
+namespace panvae {
+
+// Adam (Kingma and Ba 2015) or, with `decoupled`, AdamW (Loshchilov and Hutter 2019), as PyTorch defines them. A step
+// whose gradient norm is not finite changes nothing and is counted in skipped().
+class Adam {
+ public:
+  // Takes gradients and two moments of the size of the parameters from the state's context.
+  explicit Adam(ModuleState& state, AdamOptions options = {});
+
+  double learning_rate = 1e-3;
+  double max_norm = 0;  // global gradient norm is clipped to this; 0: no clipping
+
+  void zero_grad() { state_.forget_gradients(); }
+  void step();
+  // These read the device and wait for it.
+  int64_t steps() const;          // taken, skipped ones not counted
+  int64_t skipped() const;
+  double gradient_norm() const;   // of the last step, before clipping
+
+  // For checkpoints: the moments (flat, as the parameters) and the scalars (AdamSlot).
+  const Tensor& first_moment() const { return m_; }
+  const Tensor& second_moment() const { return v_; }
+  const Tensor& slots() const { return slots_; }
+  Tensor& first_moment() { return m_; }
+  Tensor& second_moment() { return v_; }
+  Tensor& slots() { return slots_; }
+
+ private:
+  ModuleState& state_;
+  AdamOptions options_;
+  Tensor m_, v_, slots_, sum_squares_;
+  double uploaded_[2] = {-1, -1};  // learning rate and max_norm that the device holds
+};
+
+// Scales the gradients of the state in place so that their global norm is at most max_norm; returns the norm before
+// (torch.nn.utils.clip_grad_norm_).
+double clip_grad_norm(ModuleState& state, double max_norm);
+
+// Learning rate as a function of the step, counted from 0.
+struct Schedule {
+  enum class Kind { constant, warmup, cosine } kind = Kind::constant;
+  double base = 1e-3;
+  int64_t warmup_steps = 0;  // warmup, cosine: linear from base / warmup_steps up to base
+  int64_t total_steps = 0;   // cosine: half a cosine from base down to `floor` at this step
+  double floor = 0;
+  double at(int64_t step) const;
+};
+
+}  // namespace panvae

@@ -1,0 +1,116 @@
+#include "engine/tape.h"
+
+#include <unordered_map>
+#include <utility>
+
+#include "kernels/kernels.h"
+
+namespace panvae {
+
+bool Grads::needs(int input) const { return inputs_[static_cast<size_t>(input)] != nullptr; }
+
+void Grads::write_or_add(int input, const std::function<void(Tensor&, bool)>& f) {
+  Variable* v = inputs_[static_cast<size_t>(input)].get();
+  if (!v) return;
+  if (!v->gradient) v->gradient = std::make_unique<Tensor>(Tensor::empty(out_.context(), shapes_[static_cast<size_t>(input)], out_.dtype(), "gradient"));
+  f(*v->gradient, v->written);
+  v->written = true;
+}
+
+void Grads::write(int input, const std::function<void(Tensor&)>& f) {
+  write_or_add(input, [&](Tensor& gradient, bool accumulate) {
+    if (!accumulate) return f(gradient);
+    Tensor share = Tensor::empty(gradient.context(), gradient.shape(), gradient.dtype(), "gradient");
+    f(share);
+    give(input, share);
+  });
+}
+
+void Grads::give(int input, Tensor share) {
+  Variable* v = inputs_[static_cast<size_t>(input)].get();
+  if (!v) return;
+  if (!v->leaf && !v->written) {
+    v->gradient = std::make_unique<Tensor>(share.view(shapes_[static_cast<size_t>(input)]));
+    v->written = true;
+    return;
+  }
+  write_or_add(input, [&](Tensor& gradient, bool accumulate) {
+    dispatch(share.dtype(), "gradient", [&]<class T>(T) {
+      Stream& stream = share.context().stream();
+      if (accumulate) k::add<T>(stream, gradient.data<T>(), share.data<T>(), gradient.data<T>(), gradient.count());
+      else k::copy<T>(stream, share.data<T>(), gradient.data<T>(), gradient.count());
+    });
+  });
+}
+
+Tape::Tape(Context& context) : context_(context) {
+  PV_CHECK(!context.tape_, "tape: another tape of this context is active");
+  context.tape_ = this;
+}
+
+Tape::~Tape() { context_.tape_ = nullptr; }
+
+Tensor record(const char* name, std::initializer_list<Tensor> inputs, Tensor output, std::initializer_list<Tensor> saved,
+              std::function<void(Grads&)> backward) {
+  Context& context = output.context();
+  if (context.nan_guard) context.check_finite(output, name, "its output");
+  bool wanted = false;
+  for (const Tensor& t : inputs) wanted = wanted || t.needs_gradient();
+  if (!context.tape() || !wanted) return output;
+  Tape::Node node;
+  node.name = name;
+  for (const Tensor& t : inputs) {
+    node.inputs.push_back(t.variable());
+    node.shapes.push_back(t.shape());
+  }
+  node.output = std::make_shared<Variable>();
+  node.output->name = name;
+  for (const Tensor& t : saved) node.saved.emplace_back(t, t.version());
+  node.backward = std::move(backward);
+  output.set_variable(node.output);
+  context.tape()->nodes_.push_back(std::move(node));
+  return output;
+}
+
+void Tape::run_node(const Node& node, const Variable* loss) {
+  for (const auto& [t, version] : node.saved)
+    PV_CHECK(t.version() == version, "{}: a tensor of shape {} that its gradient needs was changed in place after use", node.name, t.shape().str());
+  Grads grads(node.inputs, node.shapes, *node.output->gradient, node.output.get() == loss);
+  node.backward(grads);
+  if (!context_.nan_guard) return;
+  for (size_t i = 0; i < node.inputs.size(); ++i)
+    if (node.inputs[i] && node.inputs[i]->written)
+      context_.check_finite(*node.inputs[i]->gradient, node.name, fmt::format("the gradient of input {} ({})", i, node.inputs[i]->name));
+}
+
+void Tape::backward(const Tensor& loss) {
+  PV_CHECK(loss.count() == 1, "backward: the loss has shape {}, not one element", loss.shape().str());
+  PV_CHECK(loss.variable(), "backward: the loss does not depend on a parameter recorded on this tape");
+  Tensor one = Tensor::empty(context_, loss.shape(), loss.dtype(), "gradient");
+  dispatch(loss.dtype(), "backward", [&]<class T>(T) { k::fill<T>(context_.stream(), one.data<T>(), 1, T(1)); });
+  loss.variable()->gradient = std::make_unique<Tensor>(one);
+  loss.variable()->written = true;
+  std::vector<Node> nodes = std::move(nodes_);
+  nodes_.clear();
+  std::unordered_map<Variable*, int> uses;  // of leaves: a gradient is complete after the last node that adds to it
+  for (const Node& node : nodes)
+    for (const auto& v : node.inputs)
+      if (v && v->leaf) ++uses[v.get()];
+  Tape* const recording = std::exchange(context_.tape_, nullptr);  // backward functions record nothing
+  try {
+    while (!nodes.empty()) {
+      Node node = std::move(nodes.back());
+      nodes.pop_back();
+      if (node.output->written) run_node(node, loss.variable().get());  // else it is not on a path to the loss
+      for (const auto& v : node.inputs)
+        if (v && v->leaf && --uses[v.get()] == 0 && v->written)
+          for (const auto& hook : v->hooks) hook(*v->gradient);
+    }
+  } catch (...) {
+    context_.tape_ = recording;
+    throw;
+  }
+  context_.tape_ = recording;
+}
+
+}  // namespace panvae

@@ -1,0 +1,150 @@
+#include "engine/tensor.h"
+
+#include "engine/context.h"
+
+namespace panvae {
+
+struct Storage {
+  Context* context = nullptr;
+  std::shared_ptr<Memory> memory;  // null for wrapped memory; shared, so a tensor may die after its context
+  Memory::Block block;
+  uint64_t version = 0;
+
+  Storage() = default;
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+  ~Storage() {
+    if (memory) memory->give(block);
+  }
+};
+
+int64_t item_bytes(DType t) {
+  switch (t) {
+    case DType::f32: return 4;
+    case DType::f64: return 8;
+    case DType::bf16: return 2;
+    case DType::i64: return 8;
+  }
+  return 0;
+}
+
+const char* dtype_name(DType t) {
+  switch (t) {
+    case DType::f32: return "F32";
+    case DType::f64: return "F64";
+    case DType::bf16: return "BF16";
+    case DType::i64: return "I64";
+  }
+  return "?";
+}
+
+Tensor Tensor::empty(Context& context, Shape shape, DType dtype, const char* label) {
+  Tensor t;
+  t.shape_ = shape;
+  t.dtype_ = dtype;
+  t.storage_ = std::make_shared<Storage>();
+  t.storage_->context = &context;
+  t.storage_->block = context.memory().take(static_cast<size_t>(shape.count() * item_bytes(dtype)), label);
+  t.storage_->memory = context.shared_memory();
+  return t;
+}
+
+Tensor Tensor::zeros(Context& context, Shape shape, DType dtype, const char* label) {
+  Tensor t = empty(context, shape, dtype, label);
+  context.stream().backend().fill_bytes(context.device().index, t.bytes(), 0, static_cast<size_t>(t.count() * item_bytes(dtype)), context.stream().handle());
+  return t;
+}
+
+Tensor Tensor::wrap(Context& context, void* data, Shape shape, DType dtype) {
+  Tensor t;
+  t.shape_ = shape;
+  t.dtype_ = dtype;
+  t.storage_ = std::make_shared<Storage>();
+  t.storage_->context = &context;
+  t.storage_->block = {data, static_cast<size_t>(shape.count() * item_bytes(dtype)), 0};
+  return t;
+}
+
+Context& Tensor::context() const {
+  PV_CHECK(storage_, "tensor: undefined");
+  return *storage_->context;
+}
+
+void* Tensor::raw(DType as) const {
+  PV_CHECK(storage_, "tensor: undefined");
+  PV_CHECK(as == dtype_, "tensor: {} read as {}", dtype_name(dtype_), dtype_name(as));
+  const Memory::Block& b = storage_->block;
+  PV_CHECK(b.arena_step == 0 || b.arena_step == storage_->memory->step(), "tensor: {} was made within a step that has ended", shape_.str());
+  return static_cast<char*>(b.data) + offset_ * item_bytes(dtype_);
+}
+
+void Tensor::download(void* to, DType as) const {
+  const void* from = raw(as);
+  Stream& s = context().stream();
+  s.backend().copy(s.device().index, to, from, static_cast<size_t>(count() * item_bytes(dtype_)), CopyKind::device_to_host, s.handle());
+}
+
+void Tensor::upload_bytes(const void* from, int64_t n, DType as) {
+  void* to = raw(as);
+  PV_CHECK(n == count(), "tensor: {} values for {}", n, shape_.str());
+  Stream& s = context().stream();
+  s.backend().copy(s.device().index, to, from, static_cast<size_t>(n * item_bytes(dtype_)), CopyKind::host_to_device, s.handle());
+  bump_version();
+}
+
+void Tensor::assign(const Tensor& from) {
+  PV_CHECK(from.shape() == shape_ && from.dtype() == dtype_ && &from.context() == &context(), "assign: {} {} from {} {}", shape_.str(), dtype_name(dtype_),
+           from.shape().str(), dtype_name(from.dtype()));
+  Stream& s = context().stream();
+  s.backend().copy(s.device().index, bytes(), from.bytes(), static_cast<size_t>(count() * item_bytes(dtype_)), CopyKind::device_to_device, s.handle());
+  bump_version();
+}
+
+double Tensor::item() const {
+  PV_CHECK(count() == 1, "item: a tensor of shape {} has no single value", shape_.str());
+  return dtype_ == DType::f64 ? host<double>()[0] : static_cast<double>(host<float>()[0]);
+}
+
+Tensor Tensor::view(Shape shape) const {
+  PV_CHECK(shape.count() == count(), "view: {} as {}", shape_.str(), shape.str());
+  return part(0, shape);
+}
+
+Tensor Tensor::part(int64_t first, Shape shape) const {
+  PV_CHECK(first >= 0 && first + shape.count() <= count(), "part: {} elements from {} of {}", shape.count(), first, shape_.str());
+  Tensor t;
+  t.storage_ = storage_;
+  t.offset_ = offset_ + first;
+  t.shape_ = shape;
+  t.dtype_ = dtype_;
+  return t;
+}
+
+void Tensor::require_gradient(std::string name) {
+  variable_ = std::make_shared<Variable>();
+  variable_->name = std::move(name);
+  variable_->leaf = true;
+}
+
+void Tensor::require_gradient(std::string name, Tensor gradient_buffer) {
+  PV_CHECK(gradient_buffer.shape() == shape_ && gradient_buffer.dtype() == dtype_, "require_gradient: a buffer of shape {} for {}", gradient_buffer.shape().str(),
+           shape_.str());
+  require_gradient(std::move(name));
+  variable_->gradient = std::make_unique<Tensor>(std::move(gradient_buffer));
+}
+
+Tensor Tensor::gradient() const {
+  if (!variable_ || !variable_->gradient || !variable_->written) return {};
+  return *variable_->gradient;
+}
+
+Tensor Tensor::detach() const {
+  Tensor t = *this;
+  t.variable_ = nullptr;
+  return t;
+}
+
+void Tensor::bump_version() { ++storage_->version; }
+uint64_t Tensor::version() const { return storage_ ? storage_->version : 0; }
+
+}  // namespace panvae

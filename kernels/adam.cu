@@ -1,0 +1,153 @@
+// Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019), as PyTorch defines them, over flat buffers:
+//   adam_prepare   norm = sqrt(sum of squares of the gradient); scale = min(1, max_norm / (norm + 1e-6)) or 1;
+//                  if norm is finite: t += 1, step size = lr / (1 - beta1^t), sqrt_bias2 = sqrt(1 - beta2^t)
+//                  else: scale = 0, skipped += 1, and adam leaves everything as it is
+//   adam           g = scale grad [+ wd p];  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+//                  [p -= lr wd p];  p -= step_size m / (sqrt(v) / sqrt_bias2 + eps)
+//   clip           x *= min(1, max_norm / (norm + 1e-6))
+// All scalars live on the device: no transfer and no synchronisation in a step, and a captured graph stays right.
+// Bytes of adam: 28 n (f32: read p, g, m, v; write p, m, v). Elementwise, order-free.
+#include <cmath>
+
+#include "base/threads.h"
+#include "kernels/device_math.h"
+#include "kernels/instantiate.h"
+#include "kernels/kernels.h"
+
+namespace panvae {
+
+namespace {
+
+constexpr double kNormEpsilon = 1e-6;  // torch.nn.utils.clip_grad_norm_
+
+__host__ __device__ inline void prepare(double sum_squares, double* slots, AdamOptions o) {
+  const double norm = std::sqrt(sum_squares), max_norm = slots[adam_max_norm];
+  slots[adam_norm] = norm;
+  if (!std::isfinite(norm)) {
+    slots[adam_gradient_scale] = 0;
+    slots[adam_skipped] += 1;
+    return;
+  }
+  const double t = slots[adam_step] + 1;
+  slots[adam_step] = t;
+  slots[adam_gradient_scale] = max_norm > 0 && norm + kNormEpsilon > max_norm ? max_norm / (norm + kNormEpsilon) : 1;
+  slots[adam_step_size] = slots[adam_learning_rate] / (1 - std::pow(o.beta1, t));
+  slots[adam_sqrt_bias2] = std::sqrt(1 - std::pow(o.beta2, t));
+}
+
+// The constants of one step in the type of the parameters.
+template <class T>
+struct Update {
+  T scale, beta1, rest1, beta2, rest2, eps, l2, shrink, step_size, inverse_sqrt_bias2;
+
+  __host__ __device__ Update(const double* slots, AdamOptions o)
+      : scale(static_cast<T>(slots[adam_gradient_scale])), beta1(static_cast<T>(o.beta1)), rest1(static_cast<T>(1 - o.beta1)),
+        beta2(static_cast<T>(o.beta2)), rest2(static_cast<T>(1 - o.beta2)), eps(static_cast<T>(o.eps)),
+        l2(static_cast<T>(o.decoupled ? 0 : o.weight_decay)),
+        shrink(static_cast<T>(o.decoupled ? 1 - slots[adam_learning_rate] * o.weight_decay : 1)),
+        step_size(static_cast<T>(slots[adam_step_size])), inverse_sqrt_bias2(static_cast<T>(1 / slots[adam_sqrt_bias2])) {}
+
+  __host__ __device__ void operator()(T& p, T grad, T& m, T& v) const {
+    const T g = scale * grad + l2 * p;
+    m = beta1 * m + rest1 * g;
+    v = beta2 * v + rest2 * g * g;
+    p = shrink * p - step_size * m / (std::sqrt(v) * inverse_sqrt_bias2 + eps);
+  }
+};
+
+}  // namespace
+
+namespace cpu {
+
+template <class T>
+void adam_prepare(Stream&, In<T> sum_squares, InOut<T> slots, AdamOptions options) {
+  prepare(*sum_squares, slots, options);
+}
+
+template <class T>
+void adam(Stream&, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options) {
+  if (slots[adam_gradient_scale] == 0) return;
+  const Update<T> update(slots, options);
+  parallel_chunks(n, 16384, [=](int64_t begin, int64_t end) {
+#pragma omp simd
+    for (int64_t i = begin; i < end; ++i) update(p[i], grad[i], m[i], v[i]);
+  });
+}
+
+template <class T>
+void clip(Stream&, InOut<T> x, int64_t n, In<double> sum_squares, T max_norm) {
+  const double norm = std::sqrt(*sum_squares) + kNormEpsilon;
+  if (!(norm > max_norm)) return;
+  const T factor = static_cast<T>(max_norm / norm);
+  parallel_chunks(n, 16384, [=](int64_t begin, int64_t end) {
+#pragma omp simd
+    for (int64_t i = begin; i < end; ++i) x[i] *= factor;
+  });
+}
+
+}  // namespace cpu
+
+namespace PV_EXEC {
+
+static __global__ void adam_prepare_kernel(In<double> sum_squares, double* slots, AdamOptions options) {
+  if (threadIdx.x == 0) prepare(*sum_squares, slots, options);
+}
+
+template <class T>
+void adam_prepare(Stream& stream, In<T> sum_squares, InOut<T> slots, AdamOptions options) {
+  launch(stream, 1, kWarp, 0, adam_prepare_kernel, sum_squares, slots, options);
+}
+
+template <class T>
+__global__ void adam_kernel(InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options) {
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= n || slots[adam_gradient_scale] == 0) return;
+  const Update<T> update(slots, options);
+  update(p[i], grad[i], m[i], v[i]);
+}
+
+template <class T>
+__global__ void adam_packed_kernel(InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options) {
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, packs = n / Pack<T>::size;
+  if (i > packs || slots[adam_gradient_scale] == 0) return;
+  const Update<T> update(slots, options);
+  if (i < packs) {
+    Pack<T> pp = reinterpret_cast<Pack<T>*>(p)[i], mm = reinterpret_cast<Pack<T>*>(m)[i], vv = reinterpret_cast<Pack<T>*>(v)[i];
+    const Pack<T> gg = reinterpret_cast<const Pack<T>*>(grad)[i];
+    for (int j = 0; j < Pack<T>::size; ++j) update(pp.v[j], gg.v[j], mm.v[j], vv.v[j]);
+    reinterpret_cast<Pack<T>*>(p)[i] = pp;
+    reinterpret_cast<Pack<T>*>(m)[i] = mm;
+    reinterpret_cast<Pack<T>*>(v)[i] = vv;
+  } else {
+    for (int64_t j = packs * Pack<T>::size; j < n; ++j) update(p[j], grad[j], m[j], v[j]);
+  }
+}
+
+template <class T>
+void adam(Stream& stream, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options) {
+  if (n == 0) return;
+  if (aligned16(p, grad, m, v))
+    launch(stream, grid_for(n / Pack<T>::size + 1, kBlock), kBlock, 0, adam_packed_kernel<T>, p, grad, m, v, n, slots, options);
+  else
+    launch(stream, grid_for(n, kBlock), kBlock, 0, adam_kernel<T>, p, grad, m, v, n, slots, options);
+}
+
+template <class T>
+__global__ void clip_kernel(InOut<T> x, int64_t n, In<double> sum_squares, T max_norm) {
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  const double norm = std::sqrt(*sum_squares) + kNormEpsilon;
+  if (i < n && norm > max_norm) x[i] *= static_cast<T>(max_norm / norm);
+}
+
+template <class T>
+void clip(Stream& stream, InOut<T> x, int64_t n, In<double> sum_squares, T max_norm) {
+  launch(stream, grid_for(n, kBlock), kBlock, 0, clip_kernel<T>, x, n, sum_squares, max_norm);
+}
+
+}  // namespace PV_EXEC
+
+PV_INSTANTIATE_FOR(adam_prepare, double)
+PV_INSTANTIATE(adam)
+PV_INSTANTIATE(clip)
+
+}  // namespace panvae

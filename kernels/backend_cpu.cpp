@@ -1,0 +1,61 @@
+// The backend of cpu and simt: host memory, work done when a call returns.
+#include <sys/mman.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "kernels/device.h"
+
+namespace panvae {
+
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+void* cpu_alloc(int, size_t bytes) {
+  const size_t align = bytes >= kHugePage ? kHugePage : 256;
+  void* p = std::aligned_alloc(align, (bytes + align - 1) / align * align);
+  // Weights and moments are read end to end in every step: large pages spare the page walks where the system grants them.
+  if (p && bytes >= kHugePage) ::madvise(p, bytes, MADV_HUGEPAGE);
+  return p;
+}
+
+using Clock = std::chrono::steady_clock;
+
+[[noreturn]] void no_graphs() { throw Error(ErrorCode::usage, "graphs: this device captures none", "", "use cuda"); }
+
+}  // namespace
+
+const Backend& cpu_backend() {
+  static const Backend backend = {
+      .name = "cpu",
+      .device_count = [] { return 1; },
+      .why_unusable = [] { return std::string(); },
+      .properties = [](int) { return DeviceProperties{"CPU", available_bytes(), static_cast<int>(std::thread::hardware_concurrency()), 0}; },
+      .alloc = cpu_alloc,
+      .free = [](int, void* p) noexcept { std::free(p); },
+      .copy = [](int, void* to, const void* from, size_t bytes, CopyKind, void*) { if (bytes) std::memmove(to, from, bytes); },
+      .fill_bytes = [](int, void* to, int value, size_t bytes, void*) { if (bytes) std::memset(to, value, bytes); },
+      .stream_create = [](int) -> void* { return nullptr; },
+      .stream_destroy = [](int, void*) noexcept {},
+      .sync = [](int, void*) {},
+      .event_create = [](int) -> void* { return new Clock::time_point; },
+      .event_destroy = [](void* e) noexcept { delete static_cast<Clock::time_point*>(e); },
+      .event_record = [](void* e, void*) { *static_cast<Clock::time_point*>(e) = Clock::now(); },
+      .event_milliseconds =
+          [](void* a, void* b) {
+            return std::chrono::duration<float, std::milli>(*static_cast<Clock::time_point*>(b) - *static_cast<Clock::time_point*>(a)).count();
+          },
+      .graph_begin = [](void*) { no_graphs(); },
+      .graph_end = [](void*) -> void* { no_graphs(); },
+      .graph_launch = [](void*, void*) { no_graphs(); },
+      .graph_destroy = [](void*) noexcept {},
+  };
+  return backend;
+}
+
+}  // namespace panvae

@@ -1,0 +1,125 @@
+// The backend of NVIDIA GPUs, on the CUDA runtime. The runtime is linked statically and opens the driver on first use,
+// so a machine without one still runs the program.
+#include <cuda_runtime.h>
+
+#include "base/error.h"
+#include "kernels/device.h"
+
+namespace panvae {
+
+namespace {
+
+void check(cudaError_t e, const char* expression) {
+  if (e == cudaSuccess) return;
+  cudaGetLastError();  // an error that is not sticky must not surface again at the next call
+  throw Error(ErrorCode::machine, fmt::format("CUDA: {}", cudaGetErrorString(e)), expression, "", "cuda");
+}
+#define PV_CUDA(expression) check((expression), #expression)
+
+struct Count {
+  int n = 0;
+  std::string why;
+};
+const Count& count() {
+  static const Count c = [] {
+    Count r;
+    const cudaError_t e = cudaGetDeviceCount(&r.n);
+    if (e != cudaSuccess || r.n == 0) {
+      cudaGetLastError();
+      r.n = 0;
+      r.why = e != cudaSuccess ? cudaGetErrorString(e) : "no device";
+    }
+    return r;
+  }();
+  return c;
+}
+
+cudaStream_t as_stream(void* s) { return static_cast<cudaStream_t>(s); }
+
+}  // namespace
+
+std::string cuda_toolkit_version() { return fmt::format("{}.{}", CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10); }
+
+const Backend& cuda_backend() {
+  static const Backend backend = {
+      .name = "cuda",
+      .device_count = [] { return count().n; },
+      .why_unusable = [] { return count().why; },
+      .properties =
+          [](int device) {
+            cudaDeviceProp p{};
+            PV_CUDA(cudaGetDeviceProperties(&p, device));
+            return DeviceProperties{p.name, static_cast<int64_t>(p.totalGlobalMem), p.multiProcessorCount, p.major * 10 + p.minor};
+          },
+      .alloc =
+          [](int device, size_t bytes) -> void* {
+            void* p = nullptr;
+            PV_CUDA(cudaSetDevice(device));
+            const cudaError_t e = cudaMalloc(&p, bytes);
+            if (e == cudaErrorMemoryAllocation) {
+              cudaGetLastError();
+              return nullptr;
+            }
+            check(e, "cudaMalloc");
+            return p;
+          },
+      .free = [](int, void* p) noexcept { cudaFree(p); },
+      .copy =
+          [](int device, void* to, const void* from, size_t bytes, CopyKind kind, void* stream) {
+            if (bytes == 0) return;
+            const cudaMemcpyKind k = kind == CopyKind::host_to_device   ? cudaMemcpyHostToDevice
+                                     : kind == CopyKind::device_to_host ? cudaMemcpyDeviceToHost
+                                                                        : cudaMemcpyDeviceToDevice;
+            PV_CUDA(cudaSetDevice(device));
+            PV_CUDA(cudaMemcpyAsync(to, from, bytes, k, as_stream(stream)));
+            // Host memory handed in may go away when this returns.
+            if (kind != CopyKind::device_to_device) PV_CUDA(cudaStreamSynchronize(as_stream(stream)));
+          },
+      .fill_bytes =
+          [](int device, void* to, int value, size_t bytes, void* stream) {
+            PV_CUDA(cudaSetDevice(device));
+            PV_CUDA(cudaMemsetAsync(to, value, bytes, as_stream(stream)));
+          },
+      .stream_create =
+          [](int device) -> void* {
+            cudaStream_t s = nullptr;
+            PV_CUDA(cudaSetDevice(device));
+            PV_CUDA(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
+            return s;
+          },
+      .stream_destroy = [](int, void* s) noexcept { cudaStreamDestroy(as_stream(s)); },
+      .sync = [](int, void* s) { PV_CUDA(cudaStreamSynchronize(as_stream(s))); },
+      .event_create =
+          [](int device) -> void* {
+            cudaEvent_t e = nullptr;
+            PV_CUDA(cudaSetDevice(device));
+            PV_CUDA(cudaEventCreate(&e));
+            return e;
+          },
+      .event_destroy = [](void* e) noexcept { cudaEventDestroy(static_cast<cudaEvent_t>(e)); },
+      .event_record = [](void* e, void* s) { PV_CUDA(cudaEventRecord(static_cast<cudaEvent_t>(e), as_stream(s))); },
+      .event_milliseconds =
+          [](void* a, void* b) {
+            float ms = 0;
+            PV_CUDA(cudaEventSynchronize(static_cast<cudaEvent_t>(b)));
+            PV_CUDA(cudaEventElapsedTime(&ms, static_cast<cudaEvent_t>(a), static_cast<cudaEvent_t>(b)));
+            return ms;
+          },
+      .graph_begin = [](void* s) { PV_CUDA(cudaStreamBeginCapture(as_stream(s), cudaStreamCaptureModeThreadLocal)); },
+      .graph_end =
+          [](void* s) -> void* {
+            cudaGraph_t graph = nullptr;
+            cudaGraphExec_t executable = nullptr;
+            PV_CUDA(cudaStreamEndCapture(as_stream(s), &graph));
+            const cudaError_t e = cudaGraphInstantiate(&executable, graph, 0);
+            cudaGraphDestroy(graph);
+            check(e, "cudaGraphInstantiate");
+            return executable;
+          },
+      .graph_launch = [](void* g, void* s) { PV_CUDA(cudaGraphLaunch(static_cast<cudaGraphExec_t>(g), as_stream(s))); },
+      .graph_destroy = [](void* g) noexcept { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(g)); },
+  };
+  return backend;
+}
+
+}  // namespace panvae

@@ -1,0 +1,115 @@
+// THE TABLE: every kernel of the engine, one line each. A line declares the twins cpu::name, simt::name and cuda::name and
+// the dispatcher k::name<T>(stream, ...), which calls the twin of the stream's device. The maths of a kernel stands at the
+// head of kernels/<file>.cu, named behind the group.
+//
+// Pointers are to memory of the stream's device, dense and row-major; shapes stand in the comments. T is float or double
+// (storage types beside them go through cast). Outputs must not overlap inputs unless "in place" is said. Sizes may be 0.
+// All kernels are deterministic: the same bits for the same arguments on the same device and thread count.
+#pragma once
+#include <cstdint>
+
+#include "base/error.h"
+#include "base/float_types.h"
+#include "base/philox.h"
+#include "kernels/device.h"
+
+namespace panvae {
+
+template <class T>
+using In = const T*;
+template <class T>
+using Out = T*;  // every element is written, none is read
+template <class T>
+using InOut = T*;
+
+enum class Activation : int { none, relu, leaky_relu };
+
+// What happens to an element of a product before it is stored: c = act(product [+ c] + bias[column]).
+template <class T>
+struct Epilogue {
+  const T* bias = nullptr;  // [N], or none
+  Activation activation = Activation::none;
+  T slope = T(0);           // of leaky_relu, >= 0
+  bool accumulate = false;  // adds to what c holds
+};
+
+struct AdamOptions {
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  bool decoupled = false;  // AdamW: weight decay acts on the parameter, not on the gradient
+};
+// The optimizer's scalars, an array of doubles on the device: written by the host where said, else by adam_prepare.
+enum AdamSlot : int { adam_learning_rate /* host */, adam_max_norm /* host, 0 = no clipping */, adam_step, adam_skipped, adam_norm,
+                      adam_gradient_scale /* 0 = skip this step */, adam_step_size /* lr / bias correction 1 */, adam_sqrt_bias2, adam_slots };
+
+#ifndef PV_KERNEL  // backend_cuda_stub.cpp reads this page with a meaning of its own
+#define PV_KERNEL(name, ...)                                                       \
+  namespace cpu { template <class T> void name(Stream& stream, __VA_ARGS__); }     \
+  namespace simt { template <class T> void name(Stream& stream, __VA_ARGS__); }    \
+  namespace cuda { template <class T> void name(Stream& stream, __VA_ARGS__); }    \
+  namespace k {                                                                    \
+  template <class T, class... A>                                                   \
+  void name(Stream& stream, A&&... arguments) {                                    \
+    switch (stream.type()) {                                                       \
+      case DeviceType::cpu: return cpu::name<T>(stream, arguments...);             \
+      case DeviceType::simt: return simt::name<T>(stream, arguments...);           \
+      case DeviceType::cuda: return cuda::name<T>(stream, arguments...);           \
+    }                                                                              \
+  }                                                                                \
+  }
+#endif
+
+// elementwise.cu --------------------------------------------------------------------------------------------------------
+PV_KERNEL(fill, Out<T> y, int64_t n, T value)
+PV_KERNEL(copy, In<T> x, Out<T> y, int64_t n)
+PV_KERNEL(add, In<T> a, In<T> b, Out<T> y, int64_t n)                    // a + b; y may be a or b
+PV_KERNEL(sub, In<T> a, In<T> b, Out<T> y, int64_t n)                    // a - b; y may be a or b
+PV_KERNEL(mul, In<T> a, In<T> b, Out<T> y, int64_t n)                    // a * b; y may be a or b
+PV_KERNEL(scale, In<T> x, Out<T> y, int64_t n, T factor)                 // factor * x; y may be x
+PV_KERNEL(axpy, In<T> x, InOut<T> y, int64_t n, T factor)                // y += factor * x
+PV_KERNEL(scale_by, In<T> x, In<T> factor /*[1]*/, Out<T> y, int64_t n)  // x * *factor; y may be x
+PV_KERNEL(spread, In<T> value /*[1]*/, Out<T> y, int64_t n, T factor)    // y[i] = factor * *value
+PV_KERNEL(relu, In<T> x, Out<T> y, int64_t n)                            // y may be x
+PV_KERNEL(relu_grad, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t n)    // by the output's sign; grad_x may be grad_y
+PV_KERNEL(leaky_relu, In<T> x, Out<T> y, int64_t n, T slope)             // slope >= 0; y may be x
+PV_KERNEL(leaky_relu_grad, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t n, T slope)
+
+// cast.cu: T to and from the storage types
+PV_KERNEL(cast_to_f32, In<T> x, Out<float> y, int64_t n)
+PV_KERNEL(cast_from_f32, In<float> x, Out<T> y, int64_t n)
+PV_KERNEL(cast_to_bf16, In<T> x, Out<bf16> y, int64_t n)    // nearest, ties to even
+PV_KERNEL(cast_from_bf16, In<bf16> x, Out<T> y, int64_t n)
+
+// gather.cu: y[i, :] = x[rows[i], :], x [source_rows, columns], rows in [0, source_rows)
+PV_KERNEL(gather_rows, In<T> x, In<int64_t> rows, Out<T> y, int64_t count, int64_t columns)
+
+// reduce.cu
+PV_KERNEL(sum_rows, In<T> x, Out<T> y, int64_t rows, int64_t columns)                      // y[r] = sum_c x[r, c]
+PV_KERNEL(sum_columns, In<T> x, InOut<T> y, int64_t rows, int64_t columns, bool accumulate)  // y[c] (+)= sum_r x[r, c]
+PV_KERNEL(sum, In<T> x, Out<T> y /*[1]*/, int64_t n, T factor)                             // factor * sum of all
+PV_KERNEL(sum_squares, In<T> x, Out<double> y /*[1]*/, int64_t n)                          // f64 sum of squares
+
+// matmul.cu: c [M, N] = epilogue(op(a) op(b)); op(a) is [M, K]: a [M, K], or a [K, M] transposed; likewise b
+PV_KERNEL(matmul, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> epilogue)
+
+// random.cu: element i of the stream `key`
+PV_KERNEL(random_uniform, Out<T> y, int64_t n, T low, T high, PhiloxKey key)
+PV_KERNEL(random_normal, Out<T> y, int64_t n, T mean, T deviation, PhiloxKey key)
+
+// reparameterize.cu: z = mu + exp(clamp(logvar) / 2) * eps, eps ~ N(0, 1) of the stream `key`, drawn again in the gradient
+PV_KERNEL(reparameterize, In<T> mu, In<T> logvar, Out<T> z, int64_t n, PhiloxKey key)
+PV_KERNEL(reparameterize_grad, In<T> logvar, In<T> grad_z, Out<T> grad_logvar, int64_t n, PhiloxKey key)  // grad_mu is grad_z
+
+// huber_kl.cu: loss[0] = huber + kl_weight * kl, loss[1] = huber, loss[2] = kl, each a mean over the B samples of sums
+PV_KERNEL(huber_kl, In<T> pred /*[B, G]*/, In<T> target /*[B, G]*/, In<T> mu /*[B, Z]*/, In<T> logvar /*[B, Z]*/, int64_t B, int64_t G, int64_t Z,
+          T delta, T kl_weight, Out<T> loss /*[3]*/, Out<T> grad_pred /*may be pred*/, Out<T> grad_mu, Out<T> grad_logvar)
+
+// adam.cu: over flat buffers; `slots` as AdamSlot says
+PV_KERNEL(adam_prepare, In<T> sum_squares /*[1], of the gradient; T is double*/, InOut<T> slots, AdamOptions options)
+PV_KERNEL(adam, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options)
+// In place: x *= min(1, max_norm / norm), norm = sqrt(*sum_squares)
+PV_KERNEL(clip, InOut<T> x, int64_t n, In<double> sum_squares /*[1]*/, T max_norm)
+
+// The range of logvar that exp() is taken of (SPEC L3): outside it the gradient of logvar is 0.
+inline constexpr double kLogvarMin = -15, kLogvarMax = 15;
+
+}  // namespace panvae

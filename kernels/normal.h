@@ -1,0 +1,38 @@
+// Four standard normals from one Philox group, by Box-Muller: (v0, v1) and (v2, v3) are pairs (radius, angle); element
+// i % 4 = 0, 2 takes the cosine, 1, 3 the sine. f32 uses 24 bits of each word, f64 all 32.
+#pragma once
+#include <cmath>
+
+#include "base/philox.h"
+#include "kernels/language.h"
+
+namespace panvae {
+
+template <class T>
+struct Four {
+  T v[4];
+};
+
+template <class T>
+__host__ __device__ inline Four<T> uniform4(Philox4 bits) {
+  Four<T> u;
+  for (int i = 0; i < 4; ++i) {
+    if constexpr (sizeof(T) == 4) u.v[i] = uniform_open(bits.v[i]);
+    else u.v[i] = (bits.v[i] + 0.5) * (1.0 / 4294967296.0);
+  }
+  return u;
+}
+
+template <class T>
+__host__ __device__ inline Four<T> normal4(Philox4 bits) {
+  const Four<T> u = uniform4<T>(bits);
+  Four<T> z;
+  for (int i = 0; i < 4; i += 2) {
+    const T radius = std::sqrt(T(-2) * std::log(u.v[i])), angle = T(6.283185307179586476925) * u.v[i + 1];
+    z.v[i] = radius * std::cos(angle);
+    z.v[i + 1] = radius * std::sin(angle);
+  }
+  return z;
+}
+
+}  // namespace panvae

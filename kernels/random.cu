@@ -1,0 +1,82 @@
+// Random tensors, a function of (seed, op, step, element) alone: y[i] from word i % 4 of Philox group i / 4. Parallel over
+// groups; 4 n bytes written (f32).
+#include "base/threads.h"
+#include "kernels/device_math.h"
+#include "kernels/instantiate.h"
+#include "kernels/kernels.h"
+#include "kernels/normal.h"
+
+namespace panvae {
+
+namespace {
+
+// u in (0, 1) may round to high where the range is wide; low + u (high - low) is then high itself, which is allowed.
+template <class T>
+struct Uniform {
+  T low, high;
+  __host__ __device__ Four<T> operator()(Philox4 bits) const {
+    Four<T> u = uniform4<T>(bits);
+    for (T& x : u.v) x = low + x * (high - low);
+    return u;
+  }
+};
+template <class T>
+struct Normal {
+  T mean, deviation;
+  __host__ __device__ Four<T> operator()(Philox4 bits) const {
+    Four<T> z = normal4<T>(bits);
+    for (T& x : z.v) x = mean + deviation * x;
+    return z;
+  }
+};
+
+}  // namespace
+
+namespace cpu {
+
+template <class T, class F>
+void random(Out<T> y, int64_t n, F f, PhiloxKey key) {
+  parallel_chunks((n + 3) / 4, 4096, [=](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; ++g) {
+      const Four<T> r = f(key.four(static_cast<uint64_t>(g)));
+      for (int64_t j = 0; j < 4 && 4 * g + j < n; ++j) y[4 * g + j] = r.v[j];
+    }
+  });
+}
+
+template <class T>
+void random_uniform(Stream&, Out<T> y, int64_t n, T low, T high, PhiloxKey key) {
+  random(y, n, Uniform<T>{low, high}, key);
+}
+template <class T>
+void random_normal(Stream&, Out<T> y, int64_t n, T mean, T deviation, PhiloxKey key) {
+  random(y, n, Normal<T>{mean, deviation}, key);
+}
+
+}  // namespace cpu
+
+namespace PV_EXEC {
+
+template <class T, class F>
+__global__ void random_kernel(Out<T> y, int64_t n, F f, PhiloxKey key) {
+  const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (4 * g >= n) return;
+  const Four<T> r = f(key.four(static_cast<uint64_t>(g)));
+  for (int64_t j = 0; j < 4 && 4 * g + j < n; ++j) y[4 * g + j] = r.v[j];
+}
+
+template <class T>
+void random_uniform(Stream& stream, Out<T> y, int64_t n, T low, T high, PhiloxKey key) {
+  launch(stream, grid_for((n + 3) / 4, kBlock), kBlock, 0, random_kernel<T, Uniform<T>>, y, n, Uniform<T>{low, high}, key);
+}
+template <class T>
+void random_normal(Stream& stream, Out<T> y, int64_t n, T mean, T deviation, PhiloxKey key) {
+  launch(stream, grid_for((n + 3) / 4, kBlock), kBlock, 0, random_kernel<T, Normal<T>>, y, n, Normal<T>{mean, deviation}, key);
+}
+
+}  // namespace PV_EXEC
+
+PV_INSTANTIATE(random_uniform)
+PV_INSTANTIATE(random_normal)
+
+}  // namespace panvae

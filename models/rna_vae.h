@@ -1,0 +1,51 @@
+// The variational autoencoder of RNA expression (SPEC M6): genes -> hidden -> latent -> hidden -> genes.
+#pragma once
+#include <string>
+
+#include "engine/context.h"
+#include "engine/layers.h"
+#include "engine/ops/vae.h"
+
+namespace panvae {
+
+struct RnaVaeShape {
+  int64_t genes = 0;
+  int64_t hidden = 1024;
+  int64_t latent = 512;
+  Fusable activation{Activation::relu, 0};  // between the two layers of encoder and decoder; none: the linear variant
+};
+
+struct Posterior {
+  Tensor mean;    // [B, latent], the embedding
+  Tensor logvar;  // [B, latent]
+};
+
+class RnaVae : public Module {
+ public:
+  explicit RnaVae(RnaVaeShape shape);
+  const RnaVaeShape& shape() const { return shape_; }
+
+  Posterior encode(const Tensor& x);       // x [B, genes]
+  Tensor decode(const Tensor& z);          // z [B, latent] -> [B, genes]
+  // The reconstruction from the posterior mean.
+  Tensor forward(const Tensor& x) override { return decode(encode(x).mean); }
+
+ private:
+  class Encoder : public Module {
+   public:
+    Encoder(const RnaVaeShape& s);
+    Tensor forward(const Tensor& x) override { return mean(hidden(x)); }
+    Linear hidden, mean, logvar;
+  };
+  class Decoder : public Module {
+   public:
+    Decoder(const RnaVaeShape& s);
+    Tensor forward(const Tensor& z) override { return output(hidden(z)); }
+    Linear hidden, output;
+  };
+  RnaVaeShape shape_;
+  Encoder encoder_;
+  Decoder decoder_;
+};
+
+}  // namespace panvae

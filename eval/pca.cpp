@@ -15,7 +15,7 @@ namespace panvae::eval {
 
 namespace {
 
-constexpr int64_t kExactLimit = 4096;      // largest min(n, p) for which the automatic choice is exact
+constexpr int64_t kExactLimit = 8192;      // largest min(n, p) for which the automatic choice is exact
 constexpr double kGramRange = 1e-4;        // least s_k / s_1 for which eigenvectors of the Gram matrix serve
 constexpr uint32_t kSketchOp = 0x50434131;  // "PCA1": the Philox stream of the sketch
 

@@ -38,7 +38,7 @@ struct PcaOptions {
   //             of the whole matrix instead. O(n p m + m^3), m = min(n, p).
   // randomised: Halko, Martinsson, Tropp, SIAM Review 53 (2011), algorithms 4.4 and 5.1: a Gaussian sketch of
   //             k + oversample columns, power iterations re-orthonormalised by QR each half step. O(n p (k + oversample)).
-  // automatic:  exact while min(n, p) <= 4096 or the sketch would be more than half of min(n, p), else randomised.
+  // automatic:  exact while min(n, p) <= 8192 or the sketch would be more than half of min(n, p), else randomised.
   enum class Method { automatic, exact, randomised } method = Method::automatic;
   int64_t oversample = 20;
   int power_iterations = 4;

@@ -1,0 +1,266 @@
+#include "tests/eval/helpers.h"  // first: it silences a false warning of GCC in Eigen
+
+#include "eval/pca.h"
+
+#include <Eigen/SVD>
+#include <cmath>
+#include <limits>
+
+#include "base/interrupt.h"
+
+namespace panvae::eval {
+namespace {
+
+using test::all_rows;
+using test::gaussian;
+using Matrix = data::RowMatrix<double>;
+
+PcaOptions with(int64_t k, PcaOptions::Method method = PcaOptions::Method::automatic) {
+  PcaOptions o;
+  o.components = k;
+  o.method = method;
+  return o;
+}
+
+// Signal in `rank` directions of falling size over noise, and means that are not zero.
+Matrix signal(int64_t n, int64_t p, int64_t rank, double noise, uint32_t op) {
+  Matrix a = gaussian(n, rank, op), b = gaussian(rank, p, op + 1), e = gaussian(n, p, op + 2);
+  for (int64_t r = 0; r < rank; ++r) b.row(r) *= 10.0 / (1.0 + static_cast<double>(r));
+  Matrix x = a * b + noise * e;
+  x.rowwise() += 5 * gaussian(1, p, op + 3).row(0);
+  return x;
+}
+
+// Eigen's Jacobi SVD of the centred matrix: accurate, slow, and none of our code.
+struct Reference {
+  Eigen::VectorXd s;
+  Eigen::MatrixXd v;
+};
+Reference reference(const Matrix& x) {
+  const Eigen::MatrixXd c = x.rowwise() - x.colwise().mean();
+  const Eigen::JacobiSVD<Eigen::MatrixXd> svd(c, Eigen::ComputeThinU | Eigen::ComputeThinV);
+  return {svd.singularValues(), svd.matrixV()};
+}
+
+double largest(const Eigen::MatrixXd& m) {
+  double v = 0;
+  for (Eigen::Index i = 0; i < m.size(); ++i) v = std::max(v, std::abs(m.data()[i]));
+  return v;
+}
+
+void expect_agrees(const PcaModel& m, const Reference& r, double tolerance, double vector_tolerance) {
+  for (int64_t i = 0; i < m.count(); ++i) {
+    EXPECT_NEAR(m.singular[i] / r.s[i], 1, tolerance) << "component " << i;
+    EXPECT_NEAR(std::abs(m.components.row(i).dot(r.v.col(i))), 1, vector_tolerance) << "component " << i;
+  }
+}
+
+double orthonormality_error(const PcaModel& m) {
+  const Eigen::MatrixXd g = m.components * m.components.transpose();
+  return largest(g - Eigen::MatrixXd::Identity(g.rows(), g.cols()));
+}
+
+struct Shape {
+  int64_t n, p;
+};
+class PcaExact : public testing::TestWithParam<Shape> {};
+INSTANTIATE_TEST_SUITE_P(Shapes, PcaExact, testing::Values(Shape{40, 90}, Shape{90, 40}, Shape{50, 50}, Shape{450, 7}, Shape{7, 1100}, Shape{2, 30}, Shape{30, 1}));
+
+TEST_P(PcaExact, AgreesWithAFullSvd) {
+  const auto [n, p] = GetParam();
+  const Matrix x = signal(n, p, std::min<int64_t>(3, std::min(n, p)), 0.3, 20);
+  const PcaModel m = fit_pca(x, all_rows(n), with(512, PcaOptions::Method::exact));
+  ASSERT_EQ(m.count(), std::min({int64_t{512}, n - 1, p}));
+  expect_agrees(m, reference(x), 1e-9, 1e-9);
+  EXPECT_LT(orthonormality_error(m), 1e-12);
+  EXPECT_NEAR(m.explained_ratio().sum(), 1, 1e-12);
+  EXPECT_EQ(m.method, "exact");
+}
+
+// A few components of many: the Gram matrix's way. And values that span ten orders of magnitude: the full decomposition.
+TEST(Pca, ExactOnSteepSpectra) {
+  for (const double ratio : {0.8, 0.3, 0.1}) {
+    const int64_t n = 60, p = 80;
+    Matrix x = gaussian(n, p, 30);
+    Eigen::MatrixXd c = x.rowwise() - x.colwise().mean();
+    const Eigen::JacobiSVD<Eigen::MatrixXd> svd(c, Eigen::ComputeThinU | Eigen::ComputeThinV);
+    Eigen::VectorXd s(60);
+    for (int i = 0; i < 60; ++i) s[i] = 100 * std::pow(ratio, i);
+    const Matrix steep = svd.matrixU() * s.asDiagonal() * svd.matrixV().transpose();
+    const PcaModel m = fit_pca(steep, all_rows(n), with(10, PcaOptions::Method::exact));
+    ASSERT_EQ(m.count(), 10);
+    expect_agrees(m, reference(steep), 1e-6, 1e-9);
+    EXPECT_LT(orthonormality_error(m), 1e-12);
+  }
+}
+
+TEST(Pca, RandomisedFindsTheSignal) {
+  for (const auto& [n, p] : {Shape{200, 700}, Shape{700, 200}}) {
+    const Matrix x = signal(n, p, 8, 0.2, 40);
+    const PcaModel m = fit_pca(x, all_rows(n), with(12, PcaOptions::Method::randomised));
+    EXPECT_EQ(m.method, "randomised");
+    const Reference r = reference(x);
+    for (int i = 0; i < 8; ++i) {
+      EXPECT_NEAR(m.singular[i] / r.s[i], 1, 1e-10);
+      EXPECT_NEAR(std::abs(m.components.row(i).dot(r.v.col(i))), 1, 1e-10);
+    }
+    // In the flat part of the spectrum values are low by some per cent, never high.
+    for (int i = 8; i < 12; ++i) {
+      EXPECT_LE(m.singular[i], r.s[i] * (1 + 1e-12));
+      EXPECT_GT(m.singular[i], r.s[i] * 0.97);
+    }
+    EXPECT_LT(orthonormality_error(m), 1e-12);
+  }
+}
+
+TEST(Pca, RandomisedSketchOfEverythingIsExact) {
+  const Matrix x = signal(30, 50, 4, 0.5, 45);
+  expect_agrees(fit_pca(x, all_rows(30), with(20, PcaOptions::Method::randomised)), reference(x), 1e-9, 1e-9);
+}
+
+TEST(Pca, LargestLoadingIsPositive) {
+  for (const auto method : {PcaOptions::Method::exact, PcaOptions::Method::randomised}) {
+    const PcaModel m = fit_pca(signal(60, 100, 5, 0.3, 50), all_rows(60), with(12, method));
+    for (int64_t i = 0; i < m.count(); ++i) {
+      double at = 0;
+      for (int64_t j = 0; j < 100; ++j)
+        if (std::abs(m.components(i, j)) > std::abs(at)) at = m.components(i, j);
+      EXPECT_GT(at, 0);
+    }
+  }
+}
+
+TEST(Pca, SameForFloatAndDouble) {
+  const data::RowMatrix<float> f = signal(50, 80, 4, 0.4, 60).cast<float>();
+  const Matrix d = f.cast<double>();
+  const PcaModel a = fit_pca(f, all_rows(50), with(10)), b = fit_pca(d, all_rows(50), with(10));
+  EXPECT_EQ(a.components, b.components);
+  EXPECT_EQ(transform(a, f), transform(b, d));
+}
+
+TEST(Pca, SampleOrderDoesNotMatter) {
+  const int64_t n = 300;
+  const Matrix x = signal(n, 90, 6, 0.3, 70);
+  Matrix reversed = x.colwise().reverse();
+  for (const auto method : {PcaOptions::Method::exact, PcaOptions::Method::randomised}) {
+    const PcaModel a = fit_pca(x, all_rows(n), with(6, method)), b = fit_pca(reversed, all_rows(n), with(6, method));
+    EXPECT_LT(largest(a.components - b.components), 1e-9);
+  }
+}
+
+TEST(Pca, FittedOnTheRowsAskedFor) {
+  const Matrix x = signal(80, 60, 4, 0.3, 80);
+  std::vector<int64_t> even;
+  Matrix train(40, 60);
+  for (int64_t i = 0; i < 40; ++i) even.push_back(2 * i), train.row(i) = x.row(2 * i);
+  const PcaModel a = fit_pca(x, even, with(9)), b = fit_pca(train, all_rows(40), with(9));
+  EXPECT_EQ(a.components, b.components);
+  EXPECT_EQ(a.mean, b.mean);
+  EXPECT_EQ(a.fitted_on, 40);
+  // Centred on the training samples, whose scores have the variances the model states and no correlation.
+  const Matrix scores = transform(a, x);
+  Matrix s(40, 9);
+  for (int64_t i = 0; i < 40; ++i) s.row(i) = scores.row(2 * i);
+  const Eigen::MatrixXd covariance = s.transpose() * s / 39.0;
+  const Eigen::MatrixXd expected = a.explained_variance().asDiagonal();
+  EXPECT_LT(largest(covariance - expected), 1e-9 * a.explained_variance()[0]);
+  EXPECT_LT(largest(s.colwise().sum()), 1e-9);
+}
+
+TEST(Pca, ThreadsAndRepetition) {
+  const Matrix x = signal(300, 400, 5, 0.3, 90);
+  for (const auto method : {PcaOptions::Method::exact, PcaOptions::Method::randomised}) {
+    const test::Threads one(1);
+    const PcaModel a = fit_pca(x, all_rows(300), with(5, method)), again = fit_pca(x, all_rows(300), with(5, method));
+    EXPECT_EQ(a.components, again.components);  // the same bits
+    set_threads(2);
+    const PcaModel b = fit_pca(x, all_rows(300), with(5, method));
+    EXPECT_LT(largest(a.components - b.components), 1e-11);
+  }
+}
+
+TEST(Pca, SeedMattersOnlyInTheNoise) {
+  const Matrix x = signal(200, 300, 5, 0.2, 95);
+  PcaOptions o = with(5, PcaOptions::Method::randomised), other = o;
+  other.seed = 1;
+  const PcaModel a = fit_pca(x, all_rows(200), o), b = fit_pca(x, all_rows(200), other);
+  EXPECT_NE(a.components, b.components);
+  EXPECT_LT(largest(a.components - b.components), 1e-6);
+}
+
+TEST(Pca, ReconstructionOfALowRankMatrix) {
+  const Matrix x = signal(40, 70, 3, 0, 100);
+  const PcaModel m = fit_pca(x, all_rows(40), with(512));
+  EXPECT_EQ(m.count(), 3);  // components beyond the rank are not made up
+  EXPECT_LT(largest(inverse_transform<double>(m, transform(m, x)) - x), 1e-10);
+  const PcaModel r = fit_pca(x, all_rows(40), with(30, PcaOptions::Method::randomised));
+  EXPECT_EQ(r.count(), 3);
+  EXPECT_LT(largest(inverse_transform<double>(r, transform(r, x)) - x), 1e-10);
+}
+
+TEST(Pca, ConstantFeaturesHaveNoLoading) {
+  Matrix x = signal(30, 20, 3, 0.3, 110);
+  x.col(4).setConstant(1.1);
+  x.col(11).setConstant(-1e6 / 3);
+  const PcaModel m = fit_pca(x, all_rows(30), with(8));
+  EXPECT_LT(largest(m.components.col(4)), 1e-9);
+  EXPECT_LT(largest(m.components.col(11)), 1e-9);
+  EXPECT_NEAR(m.mean[4], 1.1, 1e-15);
+}
+
+TEST(Pca, LargeOffsetsCancel) {
+  Matrix x = signal(60, 40, 4, 0.3, 115);
+  const PcaModel near = fit_pca(x, all_rows(60), with(4));
+  x.array() += 1e6;
+  const PcaModel far = fit_pca(x, all_rows(60), with(4));
+  EXPECT_LT(largest(near.components - far.components), 1e-7);
+}
+
+TEST(Pca, TwoSamplesGiveOneComponent) {
+  const Matrix x = gaussian(2, 30, 120);
+  const PcaModel m = fit_pca(x, all_rows(2), with(512));
+  ASSERT_EQ(m.count(), 1);
+  EXPECT_NEAR(m.explained_ratio()[0], 1, 1e-12);
+}
+
+TEST(Pca, RefusesWhatCannotBeFitted) {
+  Matrix x = gaussian(10, 6, 130);
+  EXPECT_ERROR(ErrorCode::input, "at least two samples", fit_pca(x, {3}, with(2)));
+  EXPECT_ERROR(ErrorCode::input, "at least two samples", fit_pca(x, {}, with(2)));
+  EXPECT_ERROR(ErrorCode::usage, "0 components", fit_pca(x, all_rows(10), with(0)));
+  EXPECT_ERROR(ErrorCode::input, "no feature varies", fit_pca(Matrix(Matrix::Constant(10, 6, 0.1)), all_rows(10), with(2)));
+  EXPECT_ERROR(ErrorCode::input, "no feature varies", fit_pca(Matrix(Matrix::Zero(10, 6)), all_rows(10), with(2)));
+  x(7, 2) = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_ERROR(ErrorCode::input, "sample 8, feature 3", fit_pca(x, all_rows(10), with(2)));
+  x(7, 2) = -std::numeric_limits<double>::infinity();
+  EXPECT_ERROR(ErrorCode::input, "sample 8, feature 3", fit_pca(x, all_rows(10), with(2)));
+  const PcaModel m = fit_pca(gaussian(10, 6, 131), all_rows(10), with(2));
+  EXPECT_ERROR(ErrorCode::usage, "5 features for components of 6", transform(m, gaussian(10, 5, 1)));
+}
+
+TEST(Pca, FrozenAndBack) {
+  const Matrix x = signal(20, 9, 3, 0.3, 140);
+  const PcaModel m = fit_pca(x, all_rows(20), with(4));
+  const std::vector<std::string> names{"a", "b", "c", "d", "e", "f", "g", "h", "i"};
+  data::Frozen f = freeze(m, names);
+  const PcaModel back = thaw_pca(f);
+  EXPECT_EQ(back.components, m.components);
+  EXPECT_EQ(back.mean, m.mean);
+  EXPECT_EQ(back.explained_ratio(), m.explained_ratio());
+  EXPECT_EQ(f.features, names);
+  f.arrays["pca/mean"].shape = {10};
+  EXPECT_ERROR(ErrorCode::input, "pca/mean", thaw_pca(f));
+  f.arrays.erase("pca/mean");
+  EXPECT_ERROR(ErrorCode::input, "--store-components", thaw_pca(f));
+}
+
+TEST(Pca, CtrlCStops) {
+  const Matrix x = gaussian(10, 6, 150);
+  set_interrupted(true);
+  const Error e = test::error_of([&] { fit_pca(x, all_rows(10), with(2)); });
+  set_interrupted(false);
+  EXPECT_EQ(e.code(), ErrorCode::interrupted);
+}
+
+}  // namespace
+}  // namespace panvae::eval

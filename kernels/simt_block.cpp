@@ -345,10 +345,18 @@ void BlockRunner::place_shared(SharedSlot& slot, size_t bytes, size_t align, con
   slot.epoch = block_epoch;
 }
 
+// After a fault: the threads of the block never go on. Kernels have nothing to destroy, so their frames are dropped.
 void BlockRunner::abandon() {
-  for (size_t i = 0; i < fibers_.size(); ++i) reset_stack(*fibers_[i], static_cast<int>(i), fiber_entry);
-  free_.clear(), used_.clear(), resting_.clear();
-  for (auto& f : fibers_) free_.push_back(f.get());
+  for (auto* list : {&free_, &used_, &resting_})
+    for (Fiber* f : *list) f->thread = -1;  // these have ended their threads; all others are in the midst of one
+  for (size_t i = 0; i < fibers_.size(); ++i) {
+    Fiber& f = *fibers_[i];
+    if (f.thread < 0) continue;
+    tsan_release_as(f, main_, &end_token_);
+    reset_stack(f, static_cast<int>(i), fiber_entry);
+    free_.push_back(&f);
+  }
+  tsan_acquire(&end_token_);
   for (auto& t : threads_) t = {};
   for (auto& w : warps_) {
     w.arrived = 0;

@@ -42,9 +42,11 @@ void entered_fiber(Fiber& main);                          // first statement on 
 #ifdef PANVAE_SIMT_TSAN
 void tsan_release(void* token);
 void tsan_acquire(void* token);
+void tsan_release_as(Fiber& fiber, Fiber& self, void* token);  // what `fiber` did so far, though it will not run again
 #else
 inline void tsan_release(void*) {}
 inline void tsan_acquire(void*) {}
+inline void tsan_release_as(Fiber&, Fiber&, void*) {}
 #endif
 
 // ---- warp operations (simt_warp.cpp)

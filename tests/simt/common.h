@@ -50,6 +50,13 @@ std::string error_of(F&& f) {
   return {};
 }
 
+// Under ThreadSanitizer the time of a barrier grows with the square of the block: blocks are kept small there.
+#ifdef __SANITIZE_THREAD__
+inline constexpr bool kThreadSanitizer = true;
+#else
+inline constexpr bool kThreadSanitizer = false;
+#endif
+
 inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace panvae::test

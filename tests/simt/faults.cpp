@@ -9,7 +9,7 @@ namespace {
 int marked = 0;  // the line of the last LINE that ran
 }
 }  // namespace panvae::test
-#define LINE (void)(::panvae::test::marked = __LINE__)
+#define LINE __atomic_store_n(&::panvae::test::marked, __LINE__, __ATOMIC_RELAXED)
 
 namespace panvae::PV_EXEC {
 
@@ -62,20 +62,20 @@ __global__ void two_warp_operations(float* y) {
 __global__ void overflow(int n) {
   SHARED(float, before, 8);
   LINE; SHARED(float, values, 8);
-  before[0] = 0;
   volatile float* v = values;  // keeps the compiler from seeing it
-  for (int i = 0; i < n; ++i) v[i] = 1;
+  if (threadIdx.x == 0)
+    for (int i = 0; i < n; ++i) v[i] = before[0] = 1;
 }
 
 __global__ void underflow() {
   LINE; SHARED(float, values, 8);
   volatile float* v = values;
-  v[-1] = 1;
+  if (threadIdx.x == 0) v[-1] = 1;
 }
 
 __global__ void dynamic_overflow(int n) {
   DYN_SHARED(volatile float, values);
-  values[n] = 1;
+  if (threadIdx.x == 0) values[n] = 1;
 }
 
 __global__ void too_much_static(char* y) {
@@ -123,11 +123,11 @@ __global__ void copy_read_early(const float* x, float* y) {
 
 __global__ void recursive(Stream* stream) { launch(*stream, 1, 1, 0, checks, 1); }
 
-__global__ void right(int* y) {
+__global__ void right(int* y) {  // y: [grid, 64]
   SHARED(int, s, 64);
   s[threadIdx.x] = threadIdx.x;
   __syncthreads();
-  y[threadIdx.x] = s[63 - threadIdx.x] + __shfl_xor_sync(kFullMask, 0, 1);
+  y[64 * blockIdx.x + threadIdx.x] = s[63 - threadIdx.x] + __shfl_xor_sync(kFullMask, 0, 1);
 }
 
 }  // namespace panvae::PV_EXEC
@@ -148,12 +148,13 @@ void expect_fault(const char* kernel, std::vector<std::string> parts, bool line,
     const std::string place = line ? fmt::format("faults.cpp:{}", marked) : "";
     EXPECT_TRUE(contains(text, place)) << text << "\nlacks " << place;
     for (const auto& part : parts) EXPECT_TRUE(contains(text, part)) << text << "\nlacks " << part;
-    int y[64] = {};
+    int y[192] = {};
     simt::launch(s, 3, 64, 0, simt::right, &y[0]);
-    for (int t = 0; t < 64; ++t) ASSERT_EQ(y[t], 63 - t);
+    for (int t = 0; t < 192; ++t) ASSERT_EQ(y[t], 63 - t % 64);
   }
 }
 
+#ifndef __SANITIZE_THREAD__  // which reports the race itself
 TEST(fault, missing_barrier_shows_in_another_order) {
   std::vector<std::vector<float>> results;
   for (const Orders& o : orders()) {
@@ -170,6 +171,7 @@ TEST(fault, missing_barrier_shows_in_another_order) {
   EXPECT_GT(wrong, 0);
   EXPECT_LT(wrong, 63);
 }
+#endif
 
 TEST(fault, divergent_barrier) {
   expect_fault("divergent_barrier", {"two barriers", "__syncthreads", "block (0,0,0) of a grid of 1x1x1 with 64x1x1 threads", "lane"}, true,

@@ -1,0 +1,380 @@
+#include "data/preprocess.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/threads.h"
+#include "data/read.h"
+#include "data/variance_filter.h"
+
+namespace panvae::data {
+
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+std::vector<int64_t> all_rows(int64_t n) {
+  std::vector<int64_t> rows(static_cast<size_t>(n));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  return rows;
+}
+
+template <class T>
+void check_counts(const Dataset<T>& data) {
+  const int64_t n = data.samples(), g = data.features();
+  const std::string kind = data.kind.empty() ? detect_kind(data.x) : data.kind;
+  std::vector<int64_t> first(static_cast<size_t>(n), -1);
+  parallel_chunks(n, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t c = 0; c < g && first[static_cast<size_t>(r)] < 0; ++c)
+        if (!(data.x(r, c) >= 0)) first[static_cast<size_t>(r)] = c;
+  });
+  for (int64_t r = 0; r < n; ++r)
+    if (const int64_t c = first[static_cast<size_t>(r)]; c >= 0) {
+      const bool missing = std::isnan(data.x(r, c));
+      fail_input(missing ? std::string("a missing count") : fmt::format("a negative count, {}", data.x(r, c)),
+                 fmt::format("{}, sample {}, feature {}", quoted(data.path, 400), quoted(data.obs.keys[static_cast<size_t>(r)]), quoted(data.var.keys[static_cast<size_t>(c)])),
+                 "counts are whole numbers from 0; for log values say --input log");
+    }
+  if (kind == "log" || kind == "z" || kind == "embedding")
+    fail_input(kind == "log" ? std::string("the values look like logs, not counts") : fmt::format("the values are of kind {}, not counts", kind), quoted(data.path, 400), "start from raw counts, or say --input log");
+}
+
+// Sum of each row over `columns` (-1: absent) in their order, NaN left out.
+template <class T>
+std::vector<double> row_sums(const RowMatrix<T>& x, const std::vector<int64_t>& columns) {
+  std::vector<double> sums(static_cast<size_t>(x.rows()), 0);
+  parallel_chunks(x.rows(), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      double s = 0;
+      for (int64_t c : columns)
+        if (c >= 0) s += static_cast<double>(x(r, c));
+      sums[static_cast<size_t>(r)] = s;
+    }
+  });
+  return sums;
+}
+
+// Mean of each column over `rows`, NaN left out; NaN where nothing is left.
+template <class T, class Weight>
+std::vector<double> column_means(const RowMatrix<T>& x, const std::vector<int64_t>& rows, Weight&& weight) {
+  std::vector<double> means(static_cast<size_t>(x.cols()), 0);
+  parallel_chunks(x.cols(), 512, [&](int64_t begin, int64_t end) {
+    std::vector<int64_t> count(static_cast<size_t>(end - begin), 0);
+    for (int64_t r : rows) {
+      const double w = weight(r);
+      for (int64_t c = begin; c < end; ++c) {
+        const auto v = static_cast<double>(x(r, c));
+        if (std::isnan(v)) continue;
+        means[static_cast<size_t>(c)] += v * w;
+        ++count[static_cast<size_t>(c - begin)];
+      }
+    }
+    for (int64_t c = begin; c < end; ++c) {
+      const int64_t k = count[static_cast<size_t>(c - begin)];
+      means[static_cast<size_t>(c)] = k ? means[static_cast<size_t>(c)] / static_cast<double>(k) : nan;
+    }
+  });
+  return means;
+}
+
+template <class T>
+void fill_rows(RowMatrix<T>& x, const std::vector<double>& means) {
+  parallel_chunks(x.rows(), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t c = 0; c < x.cols(); ++c)
+        if (std::isnan(x(r, c))) x(r, c) = static_cast<T>(means[static_cast<size_t>(c)]);
+  });
+}
+
+NamedArray vector_array(std::vector<double> values) { return {{static_cast<int64_t>(values.size())}, std::move(values)}; }
+
+}  // namespace
+
+template <class T>
+void Preprocessor::drop_empty(Dataset<T>& data, PreprocessReport& report) {
+  check_counts(data);
+  const int64_t n = data.samples(), g = data.features();
+  std::vector<uint8_t> seen(static_cast<size_t>(g), 0);
+  parallel_chunks(g, 1024, [&](int64_t begin, int64_t end) {
+    for (int64_t r = 0; r < n; ++r)
+      for (int64_t c = begin; c < end; ++c) seen[static_cast<size_t>(c)] |= data.x(r, c) > 0;
+  });
+  std::vector<int64_t> columns;
+  for (int64_t c = 0; c < g; ++c)
+    if (seen[static_cast<size_t>(c)]) columns.push_back(c);
+  const std::vector<double> sums = row_sums(data.x, columns);
+  std::vector<int64_t> rows;
+  for (int64_t r = 0; r < n; ++r)
+    if (sums[static_cast<size_t>(r)] > 0) rows.push_back(r);
+  if (rows.empty()) fail_input("no sample has any count", quoted(data.path, 400), "is it the right matrix?");
+  if (static_cast<int64_t>(rows.size()) < n) {
+    report.dropped_samples += n - static_cast<int64_t>(rows.size());
+    log::warning("{} samples without counts dropped", n - static_cast<int64_t>(rows.size()));
+    select_samples(data, rows);
+  }
+  if (static_cast<int64_t>(columns.size()) < g) {
+    report.dropped_features_zero += g - static_cast<int64_t>(columns.size());
+    log::info("{} features dropped that are zero in every sample", g - static_cast<int64_t>(columns.size()));
+    select_features(data, columns);
+  }
+}
+template void Preprocessor::drop_empty(Dataset<float>&, PreprocessReport&);
+template void Preprocessor::drop_empty(Dataset<double>&, PreprocessReport&);
+
+template <class T>
+PreprocessReport Preprocessor::fit(Dataset<T>& data, const PreprocessOptions& options) {
+  PreprocessReport report;
+  if (!(options.prior_count > 0) || !std::isfinite(options.prior_count)) fail_usage("the prior count must be above 0", "--prior-count", "2 is edgeR's");
+  if (options.input_is_log && options.tmm) fail_usage("TMM factors need counts", "--tmm", "leave it out with --input log");
+  if (options.input_is_log && data.kind == "counts") log::warning("the values look like counts, but are taken as logs (--input log)");
+  if (!options.input_is_log) drop_empty(data, report);
+  const std::vector<int64_t> rows = options.fit_on_all ? all_rows(data.samples()) : training_rows(data.obs);
+  if (rows.size() < 2)
+    fail_input(fmt::format("{} training sample{}, at least 2 are needed", rows.size(), rows.size() == 1 ? "" : "s"), quoted(data.path, 400), "fit on more samples, or apply a fit that exists with --like");
+  report.training_samples = static_cast<int64_t>(rows.size());
+  fit_steps(data, rows, options, report);
+  data.frozen = frozen_;
+  data.kind = "log";
+  return report;
+}
+template PreprocessReport Preprocessor::fit(Dataset<float>&, const PreprocessOptions&);
+template PreprocessReport Preprocessor::fit(Dataset<double>&, const PreprocessOptions&);
+
+template <class T>
+void Preprocessor::fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows, const PreprocessOptions& options, PreprocessReport& report) {
+  const int64_t n = data.samples(), all = data.features();
+  const bool counts = !options.input_is_log;
+  *this = Preprocessor();
+  Json& settings = frozen_.settings;
+  settings["format"] = 1;
+  settings["modality"] = options.modality;
+  settings["input"] = counts ? "counts" : "log";
+  settings["var_filter"] = options.variance.text();
+  settings["fit_on"] = options.fit_on_all ? "all" : "train";
+  settings["training_samples"] = rows.size();
+  settings["quantile"] = options.quantile;
+  settings["unknown_batch"] = options.unknown_batch == UnknownBatch::error ? "error" : "zero";
+
+  // Library sizes over all features of step 1, those included that the variance filter drops.
+  std::vector<double> library(static_cast<size_t>(n), 0);
+  std::vector<double> share;
+  if (counts) {
+    library = row_sums(data.x, all_rows(all));
+    share = column_means(data.x, rows, [&](int64_t r) { return 1 / library[static_cast<size_t>(r)]; });
+    if (options.tmm) {
+      tmm_on_ = true;
+      tmm_ = fit_tmm(data.x, library, rows);
+      report.tmm_factors.resize(static_cast<size_t>(n));
+      parallel_chunks(n, 4, [&](int64_t begin, int64_t end) {
+        std::vector<double> row(static_cast<size_t>(all));
+        for (int64_t r = begin; r < end; ++r) {
+          std::copy(data.x.data() + r * all, data.x.data() + (r + 1) * all, row.begin());
+          report.tmm_factors[static_cast<size_t>(r)] = tmm_.factor(row.data(), library[static_cast<size_t>(r)]);
+        }
+      });
+      for (int64_t r = 0; r < n; ++r) library[static_cast<size_t>(r)] *= report.tmm_factors[static_cast<size_t>(r)];
+      settings["tmm_reference_library"] = tmm_.reference_library;
+      settings["tmm_scale"] = tmm_.scale;
+    }
+    log_cpm_.prior_count = options.prior_count;
+    double sum = 0;
+    for (int64_t r : rows) sum += library[static_cast<size_t>(r)];
+    log_cpm_.mean_library = sum / static_cast<double>(rows.size());
+    settings["prior_count"] = options.prior_count;
+    settings["tmm"] = options.tmm;
+    settings["mean_library"] = log_cpm_.mean_library;
+  }
+
+  // Row r as logs, whatever the input, before quantile normalisation.
+  auto log_row = [&](int64_t r, double* out) {
+    const int64_t g = data.features();
+    const T* row = data.x.data() + r * g;
+    if (counts) log_cpm_.row(row, g, library[static_cast<size_t>(r)], out);
+    else std::copy(row, row + g, out);
+  };
+  const std::vector<bool> keep = variable_features(data.x, rows, options.variance, log_row);
+  std::vector<int64_t> kept, dropped;
+  for (int64_t c = 0; c < all; ++c) (keep[static_cast<size_t>(c)] ? kept : dropped).push_back(c);
+  if (kept.empty()) fail_input("no feature is left after the variance filter", quoted(data.path, 400), fmt::format("a milder one than {}, or --var-filter none", options.variance.text()));
+  report.dropped_features_variance = static_cast<int64_t>(dropped.size());
+  if (!dropped.empty()) log::info("{} features dropped that hardly vary over the training samples ({})", dropped.size(), options.variance.text());
+  if (counts) {
+    // In the order kept, dropped: what a new sample's library size and TMM factor are computed over.
+    auto reorder = [&](const std::vector<double>& v) {
+      std::vector<double> out;
+      for (int64_t c : kept) out.push_back(v[static_cast<size_t>(c)]);
+      for (int64_t c : dropped) out.push_back(v[static_cast<size_t>(c)]);
+      return out;
+    };
+    frozen_.arrays["library_share"] = vector_array(reorder(share));
+    if (tmm_on_) frozen_.arrays["tmm_reference"] = vector_array(tmm_.reference = reorder(tmm_.reference));
+    Json others = Json::array();
+    for (int64_t c : dropped) others.push_back(data.var.keys[static_cast<size_t>(c)]);
+    settings["other_features"] = std::move(others);
+  }
+  if (!dropped.empty()) select_features(data, kept);
+  frozen_.features = data.var.keys;
+  const int64_t g = data.features();
+
+  if (options.quantile) {
+    reference_ = QuantileReference::fit(static_cast<int64_t>(rows.size()), g, [&](int64_t i, double* out) { log_row(rows[static_cast<size_t>(i)], out); });
+    frozen_.arrays["quantile_reference"] = vector_array(reference_.quantiles());
+  }
+  parallel_chunks(n, 4, [&](int64_t begin, int64_t end) {
+    std::vector<double> values(static_cast<size_t>(g));
+    for (int64_t r = begin; r < end; ++r) {
+      log_row(r, values.data());
+      if (options.quantile) reference_.map(values.data());
+      std::copy(values.begin(), values.end(), data.x.data() + r * g);
+    }
+  });
+
+  if (options.batch && (!options.batch_keys.empty() || !options.covariates.empty())) {
+    effects_ = BatchEffects(data.obs, rows, options.batch_keys, options.covariates);
+    if (!effects_.empty()) {
+      effects_.fit(data.x, data.obs, rows, options.preserve);
+      report.aliased = effects_.aliased();
+      int64_t missing = 0;
+      const Eigen::MatrixXd encoded = effects_.encode(data.obs, options.unknown_batch, missing);
+      if (missing > 0) log::info("{} missing values of batch or covariate columns: means, or a level of their own", missing);
+      parallel_chunks(n, 16, [&](int64_t begin, int64_t end) {
+        std::vector<double> values(static_cast<size_t>(g));
+        for (int64_t r = begin; r < end; ++r) {
+          std::copy(data.x.data() + r * g, data.x.data() + (r + 1) * g, values.begin());
+          effects_.subtract(encoded, r, values.data());
+          std::copy(values.begin(), values.end(), data.x.data() + r * g);
+        }
+      });
+      settings["batch"] = effects_.settings();
+      settings["batch"]["preserve"] = options.preserve;
+      const RowMatrix<double>& b = effects_.coefficients();
+      frozen_.arrays["batch_coefficients"] = {{b.rows(), b.cols()}, std::vector<double>(b.data(), b.data() + b.size())};
+    }
+  }
+  std::vector<double> means = column_means(data.x, rows, [](int64_t) { return 1.0; });
+  for (int64_t c = 0; c < g; ++c)
+    if (std::isnan(means[static_cast<size_t>(c)]))
+      fail_input("a feature without a value in the training samples", fmt::format("{}, feature {}", quoted(data.path, 400), quoted(data.var.keys[static_cast<size_t>(c)])), "take it out of the file");
+  if (!counts) fill_rows(data.x, means);
+  frozen_.arrays["feature_mean"] = vector_array(std::move(means));
+}
+
+template <class T>
+std::vector<int64_t> Preprocessor::match(const Dataset<T>& data, const std::vector<std::string>& names) {
+  const auto column_of = data.var.row_of();
+  std::vector<int64_t> columns;
+  columns.reserve(names.size());
+  for (const std::string& name : names) {
+    const auto at = column_of.find(name);
+    columns.push_back(at == column_of.end() ? -1 : at->second);
+  }
+  return columns;
+}
+
+double Preprocessor::checked_coverage(const std::vector<int64_t>& columns, const std::string& path, const std::string& example) const {
+  const auto found = static_cast<int64_t>(columns.size()) - std::count(columns.begin(), columns.end(), -1);
+  const double coverage = static_cast<double>(found) / static_cast<double>(columns.size());
+  if (2 * found < static_cast<int64_t>(columns.size()))
+    fail_input(fmt::format("only {} of {} features of the model are in the data", found, columns.size()),
+               fmt::format("{}, features such as {} where the model has {}", quoted(path, 400), quoted(example), quoted(frozen_.features.front())), "rename the features as the model names them (same annotation, same identifiers)");
+  if (found < static_cast<int64_t>(columns.size()))
+    log::warning("{} of {} features of the model are in the data ({:.1f} %); the others take their training means", found, columns.size(), 100 * coverage);
+  return coverage;
+}
+
+template <class T>
+PreprocessReport Preprocessor::apply(Dataset<T>& data, UnknownBatch unknown) const {
+  PreprocessReport report;
+  const auto g = static_cast<int64_t>(frozen_.features.size());
+  PV_CHECK(g > 0, "preprocess: not fitted");
+  const bool counts = !input_is_log();
+  if (counts) check_counts(data);
+  const std::vector<int64_t> columns = match(data, frozen_.features);
+  report.coverage = checked_coverage(columns, data.path, data.var.keys.front());
+  std::vector<int64_t> measured = columns;  // kept, then others: the features of library sizes
+  std::vector<double> library(static_cast<size_t>(data.samples()), 0);
+  if (counts) {
+    const std::vector<int64_t> others = match(data, frozen_.settings.at("other_features").get<std::vector<std::string>>());
+    measured.insert(measured.end(), others.begin(), others.end());
+    library = row_sums(data.x, measured);
+    std::vector<int64_t> rows;
+    for (int64_t r = 0; r < data.samples(); ++r)
+      if (library[static_cast<size_t>(r)] > 0) rows.push_back(r);
+    if (rows.empty()) fail_input("no sample has any count in the features of the model", quoted(data.path, 400), "is it the right matrix?");
+    if (static_cast<int64_t>(rows.size()) < data.samples()) {
+      report.dropped_samples = data.samples() - static_cast<int64_t>(rows.size());
+      log::warning("{} samples without counts dropped", report.dropped_samples);
+      select_samples(data, rows);
+      library = row_sums(data.x, measured);
+    }
+    // The share of a library that the missing features hold on average is added, so that a sample keeps its scale.
+    const std::vector<double>& share = frozen_.arrays.at("library_share").values;
+    double present = 0, total = 0;
+    for (size_t i = 0; i < share.size(); ++i) {
+      total += share[i];
+      if (measured[i] >= 0) present += share[i];
+    }
+    if (present < total && present > 0)
+      for (double& l : library) l *= total / present;
+  }
+  int64_t missing = 0;
+  const Eigen::MatrixXd encoded = effects_.empty() ? Eigen::MatrixXd() : effects_.encode(data.obs, unknown, missing);
+  if (missing > 0) log::info("{} missing values of batch or covariate columns: means, or a level of their own", missing);
+  const std::vector<double>& means = feature_mean();
+  RowMatrix<T> out(data.samples(), g);
+  parallel_chunks(data.samples(), 4, [&](int64_t begin, int64_t end) {
+    std::vector<double> row(measured.size()), values(static_cast<size_t>(g));
+    for (int64_t r = begin; r < end; ++r) {
+      for (size_t i = 0; i < measured.size(); ++i) row[i] = measured[i] < 0 ? nan : static_cast<double>(data.x(r, measured[i]));
+      if (counts) {
+        const double l = library[static_cast<size_t>(r)];
+        log_cpm_.row(row.data(), g, tmm_on_ ? l * tmm_.factor(row.data(), l) : l, values.data());
+      } else {
+        std::copy(row.begin(), row.begin() + g, values.begin());
+      }
+      if (reference_.features() > 0) reference_.map(values.data());
+      if (!effects_.empty()) effects_.subtract(encoded, r, values.data());
+      for (int64_t c = 0; c < g; ++c) out(r, c) = static_cast<T>(std::isnan(values[static_cast<size_t>(c)]) ? means[static_cast<size_t>(c)] : values[static_cast<size_t>(c)]);
+    }
+  });
+  data.x = std::move(out);
+  Table var;
+  var.key_name = data.var.key_name;
+  var.keys = frozen_.features;
+  data.var = std::move(var);
+  data.frozen = frozen_;
+  data.kind = "log";
+  return report;
+}
+template PreprocessReport Preprocessor::apply(Dataset<float>&, UnknownBatch) const;
+template PreprocessReport Preprocessor::apply(Dataset<double>&, UnknownBatch) const;
+
+template <class T>
+PreprocessReport Preprocessor::align(Dataset<T>& data) const {
+  PreprocessReport report;
+  const std::vector<int64_t> columns = match(data, frozen_.features);
+  report.coverage = checked_coverage(columns, data.path, data.var.keys.front());
+  if (data.var.keys != frozen_.features) {
+    const std::vector<double>& means = feature_mean();
+    RowMatrix<T> out(data.samples(), static_cast<int64_t>(columns.size()));
+    for (int64_t r = 0; r < out.rows(); ++r)
+      for (int64_t c = 0; c < out.cols(); ++c) out(r, c) = columns[static_cast<size_t>(c)] < 0 ? static_cast<T>(means[static_cast<size_t>(c)]) : data.x(r, columns[static_cast<size_t>(c)]);
+    data.x = std::move(out);
+    Table var;
+    var.key_name = data.var.key_name;
+    var.keys = frozen_.features;
+    data.var = std::move(var);
+  }
+  fill_rows(data.x, feature_mean());
+  data.kind = "log";
+  return report;
+}
+template PreprocessReport Preprocessor::align(Dataset<float>&) const;
+template PreprocessReport Preprocessor::align(Dataset<double>&) const;
+
+}  // namespace panvae::data

@@ -1,0 +1,121 @@
+#include "data/split.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/philox.h"
+#include "data/read.h"
+
+namespace panvae::data {
+
+namespace {
+
+enum Side : int32_t { train = 0, validation = 1, holdout = 2 };
+
+Column split_column(std::vector<int32_t> sides) {
+  Column c;
+  c.name = "split";
+  c.levels = {"train", "validation", "holdout"};
+  c.code = std::move(sides);
+  return c;
+}
+
+struct Unit {
+  std::string name;
+  uint64_t hash;
+};
+
+// Sides of the units of each cohort by rank of their hash.
+void draw(std::map<std::string, std::vector<Unit>>& cohorts, const SplitOptions& options, std::unordered_map<std::string, int32_t>& side_of) {
+  const bool had_validation = std::any_of(side_of.begin(), side_of.end(), [](const auto& s) { return s.second == validation; });
+  int64_t validating = had_validation;
+  const Unit* spare = nullptr;  // who validates if rounding leaves nobody
+  int64_t largest = 1;
+  for (auto& [cohort, units] : cohorts) {
+    // The name decides between equal hashes, so that the order of the file never does.
+    std::sort(units.begin(), units.end(), [](const Unit& a, const Unit& b) { return a.hash != b.hash ? a.hash < b.hash : a.name < b.name; });
+    const auto n = static_cast<int64_t>(units.size());
+    const int64_t held = std::min<int64_t>(std::llround(options.holdout * static_cast<double>(n)), n - 1);
+    const int64_t rest = n - held;
+    const int64_t checked = std::min<int64_t>(std::llround(options.validation * static_cast<double>(rest)), rest - 1);
+    for (int64_t i = 0; i < n; ++i) side_of[units[static_cast<size_t>(i)].name] = i < held ? holdout : i < held + checked ? validation : train;
+    validating += checked;
+    if (rest > largest) {
+      largest = rest;
+      spare = &units[static_cast<size_t>(held)];
+    }
+  }
+  if (options.validation > 0 && validating == 0 && spare) side_of[spare->name] = validation;
+}
+
+}  // namespace
+
+SplitCounts count_split(const Table& obs) {
+  return {static_cast<int64_t>(rows_of_split(obs, "train").size()), static_cast<int64_t>(rows_of_split(obs, "validation").size()), static_cast<int64_t>(rows_of_split(obs, "holdout").size())};
+}
+
+SplitCounts assign_split(Table& obs, const SplitOptions& options) {
+  auto check_share = [](double share, const char* option) {
+    if (!(share >= 0 && share < 1)) fail_usage(fmt::format("{} is no share", share), option, "give a number in [0, 1)");
+  };
+  check_share(options.holdout, "--holdout");
+  check_share(options.validation, "--validation");
+  const std::vector<std::string> donors = donors_of(obs);
+  if (obs.find("split")) {
+    const SplitCounts counts = count_split(obs);
+    std::unordered_map<std::string, std::string> side_of;
+    const Column& split = obs.at("split");
+    int64_t straddling = 0;
+    for (int64_t r = 0; r < obs.rows(); ++r) {
+      const auto [at, fresh] = side_of.emplace(donors[static_cast<size_t>(r)], split.text(r));
+      straddling += !fresh && at->second != split.text(r);
+    }
+    if (straddling > 0) log::warning("the existing split puts {} samples on another side than their donor's first sample: results will look better than they are", straddling);
+    if (!options.from.empty()) log::warning("the column 'split' exists and is kept; --split-from is not used");
+    return counts;
+  }
+  const std::vector<std::string>& units = options.by_sample ? obs.keys : donors;
+  std::unordered_map<std::string, int32_t> side_of;
+  if (!options.from.empty()) {
+    const Table other = read_obs(options.from);
+    const Column& split = other.at("split");
+    (void)rows_of_split(other, "train");  // checks every value
+    const std::vector<std::string> other_units = options.by_sample ? other.keys : donors_of(other);
+    std::unordered_map<std::string, int32_t> known;
+    for (int64_t r = 0; r < other.rows(); ++r) {
+      const std::string side = split.text(r);
+      const int32_t code = side == "holdout" ? holdout : side == "validation" ? validation : train;
+      // A donor on several sides there: held out wins, so that nothing held out is trained on here.
+      auto [at, fresh] = known.emplace(other_units[static_cast<size_t>(r)], code);
+      if (!fresh) at->second = std::max(at->second, code);
+    }
+    for (const std::string& unit : units)
+      if (const auto at = known.find(unit); at != known.end()) side_of.emplace(unit, at->second);
+    if (side_of.empty())
+      fail_input(fmt::format("no {} of the matrix is in the split", options.by_sample ? "sample" : "donor"), fmt::format("{}, {} where the matrix has {}", quoted(options.from, 400), quoted(other_units.front()), quoted(units.front())),
+                 "both files need the same donor names");
+  }
+  std::map<std::string, std::vector<Unit>> cohorts;
+  const Column* cohort = obs.find("cohort");
+  std::unordered_map<std::string, bool> listed;
+  int64_t drawn = 0;
+  for (int64_t r = 0; r < obs.rows(); ++r) {
+    const std::string& unit = units[static_cast<size_t>(r)];
+    if (side_of.count(unit) || !listed.emplace(unit, true).second) continue;
+    cohorts[cohort ? cohort->text(r) : std::string()].push_back({unit, stable_hash(unit.data(), unit.size(), options.seed)});
+    ++drawn;
+  }
+  if (!options.from.empty() && drawn > 0) log::info("{} {}s are not in {}: drawn at random", drawn, options.by_sample ? "sample" : "donor", quoted(options.from, 400));
+  draw(cohorts, options, side_of);
+  std::vector<int32_t> sides;
+  for (const std::string& unit : units) sides.push_back(side_of.at(unit));
+  obs.set(split_column(std::move(sides)));
+  return count_split(obs);
+}
+
+}  // namespace panvae::data

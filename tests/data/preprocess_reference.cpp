@@ -1,0 +1,79 @@
+// Agreement with edgeR 3.40 and limma 3.54 on the counts of tests/reference/stats.
+#include <cmath>
+
+#include "data/preprocess.h"
+#include "support.h"
+
+namespace panvae::data::test {
+namespace {
+
+ReadOptions with_obs() {
+  ReadOptions o;
+  o.obs_table = reference("counts_obs.tsv");
+  return o;
+}
+
+PreprocessOptions plain() {
+  PreprocessOptions o;
+  o.fit_on_all = true;
+  o.variance.kind = VarianceFilter::Kind::none;
+  o.batch = false;
+  o.quantile = false;
+  return o;
+}
+
+template <class T>
+double largest_difference(const Dataset<T>& ours, const std::string& expected_name) {
+  const Dataset<double> expected = read_dataset<double>(reference(expected_name));
+  EXPECT_EQ(ours.var.keys, expected.var.keys);
+  EXPECT_EQ(ours.obs.keys, expected.obs.keys);
+  return (ours.x.template cast<double>() - expected.x).cwiseAbs().maxCoeff();
+}
+
+TEST(PreprocessReference, LogCpmIsEdgeRs) {
+  Dataset<double> data = read_dataset<double>(reference("counts.tsv"), with_obs());
+  Preprocessor p;
+  const PreprocessReport report = p.fit(data, plain());
+  EXPECT_EQ(report.dropped_features_zero, 260 - data.features());
+  const double d = largest_difference(data, "expected_logcpm.tsv");
+  RecordProperty("largest_difference", std::to_string(d));
+  EXPECT_LT(d, 1e-6);
+}
+
+TEST(PreprocessReference, QuantilesAreLimmas) {
+  Dataset<double> data = read_dataset<double>(reference("counts.tsv"), with_obs());
+  PreprocessOptions o = plain();
+  o.quantile = true;
+  Preprocessor().fit(data, o);
+  EXPECT_LT(largest_difference(data, "expected_quantile.tsv"), 1e-6);
+}
+
+TEST(PreprocessReference, BatchRemovalIsLimmas) {
+  PreprocessOptions o = plain();
+  o.quantile = o.batch = true;
+  o.batch_keys = {"batch"};
+  o.covariates = {"sex", "age"};
+  o.preserve = {"cohort"};
+  Dataset<double> data = read_dataset<double>(reference("counts.tsv"), with_obs());
+  const PreprocessReport report = Preprocessor().fit(data, o);
+  EXPECT_TRUE(report.aliased.empty());
+  EXPECT_LT(largest_difference(data, "expected_batch_removed.tsv"), 1e-6);
+  Dataset<float> single = read_dataset<float>(reference("counts.tsv"), with_obs());
+  Preprocessor().fit(single, o);
+  EXPECT_LT(largest_difference(single, "expected_batch_removed.tsv"), 1e-4);
+}
+
+TEST(PreprocessReference, TmmFactorsAreEdgeRs) {
+  Dataset<double> data = read_dataset<double>(reference("counts.tsv"), with_obs());
+  PreprocessOptions o = plain();
+  o.tmm = true;
+  const PreprocessReport report = Preprocessor().fit(data, o);
+  const Table expected = read_table(reference("expected_tmm.tsv"));
+  ASSERT_EQ(report.tmm_factors.size(), expected.keys.size());
+  double d = 0;
+  for (size_t i = 0; i < report.tmm_factors.size(); ++i) d = std::max(d, std::abs(report.tmm_factors[i] - expected.at("tmm").number[i]));
+  EXPECT_LT(d, 1e-9);
+}
+
+}  // namespace
+}  // namespace panvae::data::test

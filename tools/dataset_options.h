@@ -1,0 +1,23 @@
+// Options of every command that reads a matrix.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "data/read.h"
+#include "tools/cli.h"
+
+namespace panvae::tools {
+
+// Filled by the parser; read() turns them into what read_dataset() takes.
+struct DatasetOptions {
+  std::string rows = "samples", missing = "refuse";
+  data::ReadOptions read_options;
+  std::vector<std::pair<std::string, std::string>> keys;  // canonical column, name given by --*-key
+
+  // Declares --obs, --where, --missing, --make-unique, --rows and a --COLUMN-key for every canonical column but batch.
+  void declare(CLI::App& command);
+  // For commands that read several matrices: the tables and conditions hold for each of them.
+  data::ReadOptions read() const;
+};
+
+}  // namespace panvae::tools

@@ -37,7 +37,7 @@
 // DYN_SHARED(T, name): a T* to the bytes asked for at launch, 16-byte aligned. All kernels of a file share one extern
 // array of bytes, because nvcc refuses one name with two element types.
 #define SHARED(T, name, N) __shared__ __align__(16) T name[N]
-#define DYN_SHARED(T, name)                                        \
+#define DYN_SHARED(T, name)                                          \
   extern __shared__ __align__(16) unsigned char pv_dynamic_shared[]; \
   T* name = reinterpret_cast<T*>(pv_dynamic_shared)
 #else
@@ -67,13 +67,24 @@ struct Place {
   int row, col;
   bool operator==(const Place&) const = default;
 };
-__host__ __device__ constexpr Place d(int lane, int i) { return {lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2}; }              // 16 x 8, i < 4
-__host__ __device__ constexpr Place tf32_a(int lane, int i) { return {lane / 4 + i % 2 * 8, lane % 4 + i / 2 * 4}; }         // 16 x 8, i < 4
-__host__ __device__ constexpr Place tf32_b(int lane, int i) { return {lane % 4 + i * 4, lane / 4}; }                         // 8 x 8, i < 2
-__host__ __device__ constexpr Place bf16_a(int lane, int i) {                                                                // 16 x 16, i < 8
+// D: 16 x 8, i < 4.
+__host__ __device__ constexpr Place d(int lane, int i) {
+  return {lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2};
+}
+// A of tf32: 16 x 8, i < 4. B: 8 x 8, i < 2.
+__host__ __device__ constexpr Place tf32_a(int lane, int i) {
+  return {lane / 4 + i % 2 * 8, lane % 4 + i / 2 * 4};
+}
+__host__ __device__ constexpr Place tf32_b(int lane, int i) {
+  return {lane % 4 + i * 4, lane / 4};
+}
+// A of bf16: 16 x 16, i < 8. B: 16 x 8, i < 4.
+__host__ __device__ constexpr Place bf16_a(int lane, int i) {
   return {lane / 4 + i / 2 % 2 * 8, lane % 4 * 2 + i % 2 + i / 4 * 8};
 }
-__host__ __device__ constexpr Place bf16_b(int lane, int i) { return {lane % 4 * 2 + i % 2 + i / 2 * 8, lane / 4}; }         // 16 x 8, i < 4
+__host__ __device__ constexpr Place bf16_b(int lane, int i) {
+  return {lane % 4 * 2 + i % 2 + i / 2 * 8, lane / 4};
+}
 }  // namespace fragment
 
 #ifdef __CUDACC__
@@ -89,7 +100,9 @@ __device__ __forceinline__ void cp_async4(void* shared, const void* global, int 
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))), "l"(global), "r"(bytes));
 }
 // Closes a group of the copies of this thread; waits until at most N groups, the youngest, are still under way.
-__device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void cp_async_commit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
 template <int N>
 __device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
@@ -130,10 +143,11 @@ inline void check_kernel(cudaError_t status, const char* doing, const void* kern
   if (status == cudaSuccess) return;
   (void)cudaGetLastError();  // an error of this launch alone must not fail the next one
   std::string name = kernel_name(kernel);
-  throw Error(ErrorCode::machine,
-              panvae::detail::format_message("{} of CUDA kernel {} failed: {} ({})", doing, name, cudaGetErrorString(status), cudaGetErrorName(status)),
-              panvae::detail::format_message("grid {}x{}x{}, block {}x{}x{}, {} bytes of shared memory", grid.x, grid.y, grid.z, block.x, block.y, block.z, smem),
-              "PANVAE_SYNC=1 tells which kernel was at fault", name);
+  throw Error(
+      ErrorCode::machine,
+      panvae::detail::format_message("{} of CUDA kernel {} failed: {} ({})", doing, name, cudaGetErrorString(status), cudaGetErrorName(status)),
+      panvae::detail::format_message("grid {}x{}x{}, block {}x{}x{}, {} bytes of shared memory", grid.x, grid.y, grid.z, block.x, block.y, block.z, smem),
+      "PANVAE_SYNC=1 tells which kernel was at fault", name);
 }
 
 inline bool synchronous() {
@@ -155,8 +169,8 @@ void launch(Stream& stream, dim3 grid, dim3 block, size_t smem, void (*kernel)(P
   const void* function = reinterpret_cast<const void*>(kernel);
   auto handle = static_cast<cudaStream_t>(stream.handle());
   if (smem > kStaticSharedLimit)
-    detail::check_kernel(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem)), "preparation", function, grid, block,
-                         smem);
+    detail::check_kernel(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem)), "preparation", function, grid,
+                         block, smem);
   auto start = [&](std::type_identity_t<P>... values) {
     void* pointers[] = {const_cast<void*>(static_cast<const void*>(&values))..., nullptr};
     return cudaLaunchKernel(function, grid, block, pointers, smem, handle);

@@ -152,13 +152,29 @@ void run_grid(Stream& stream, const Site& at, dim3 grid, dim3 block, size_t smem
   if (job.failure) std::rethrow_exception(job.failure);
 }
 
-Votes block_barrier(const char* what, bool vote, const Site& at) { return running().barrier(what, vote, at); }
-void warp_operation(WarpOp& op, const Site& at) { running().warp_operation(op, at); }
-void place_shared(SharedSlot& slot, size_t bytes, size_t align, const char* name, const Site& at) { running().place_shared(slot, bytes, align, name, at); }
-void* dynamic_shared() { return running().dynamic_shared(); }
-void copy_begin(void* shared, const void* global, int bytes, int size, const Site& at) { running().copy_begin(shared, global, bytes, size, at); }
-void copy_commit(const Site& at) { running().copy_commit(at); }
-void copy_wait(int groups, const Site& at) { running().copy_wait(groups, at); }
-void full_fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+Votes block_barrier(const char* what, bool vote, const Site& at) {
+  return running().barrier(what, vote, at);
+}
+void warp_operation(WarpOp& op, const Site& at) {
+  running().warp_operation(op, at);
+}
+void place_shared(SharedSlot& slot, size_t bytes, size_t align, const char* name, const Site& at) {
+  running().place_shared(slot, bytes, align, name, at);
+}
+void* dynamic_shared() {
+  return running().dynamic_shared();
+}
+void copy_begin(void* shared, const void* global, int bytes, int size, const Site& at) {
+  running().copy_begin(shared, global, bytes, size, at);
+}
+void copy_commit(const Site& at) {
+  running().copy_commit(at);
+}
+void copy_wait(int groups, const Site& at) {
+  running().copy_wait(groups, at);
+}
+void full_fence() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
 
 }  // namespace panvae::simt::detail

@@ -28,13 +28,25 @@
 namespace panvae::simt {
 
 // Vector types, aligned as CUDA aligns them: a misaligned access is then seen by UBSan.
-#define PV_SIMT_VECTORS(T, name, align2, align4)                                                    \
-  struct alignas(align2) name##2 { T x, y; };                                                       \
-  struct name##3 { T x, y, z; };                                                                    \
-  struct alignas(align4) name##4 { T x, y, z, w; };                                                 \
-  constexpr name##2 make_##name##2(T x, T y) { return {x, y}; }                                     \
-  constexpr name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }                             \
-  constexpr name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
+#define PV_SIMT_VECTORS(T, name, align2, align4)         \
+  struct alignas(align2) name##2 {                       \
+    T x, y;                                              \
+  };                                                     \
+  struct name##3 {                                       \
+    T x, y, z;                                           \
+  };                                                     \
+  struct alignas(align4) name##4 {                       \
+    T x, y, z, w;                                        \
+  };                                                     \
+  constexpr name##2 make_##name##2(T x, T y) {           \
+    return {x, y};                                       \
+  }                                                      \
+  constexpr name##3 make_##name##3(T x, T y, T z) {      \
+    return {x, y, z};                                    \
+  }                                                      \
+  constexpr name##4 make_##name##4(T x, T y, T z, T w) { \
+    return {x, y, z, w};                                 \
+  }
 PV_SIMT_VECTORS(float, float, 8, 16)
 PV_SIMT_VECTORS(double, double, 16, 16)
 PV_SIMT_VECTORS(int, int, 8, 16)
@@ -94,7 +106,7 @@ enum class WarpKind : uint8_t { sync, shfl, shfl_up, shfl_down, shfl_xor, ballot
 struct WarpOp {
   WarpKind kind;
   uint32_t mask;
-  int lane = 0;   // shfl*: source lane or distance
+  int lane = 0;  // shfl*: source lane or distance
   int width = 32;
   uint64_t value = 0, result = 0;
   const uint32_t *a = nullptr, *b = nullptr;  // mma
@@ -103,7 +115,7 @@ struct WarpOp {
 void warp_operation(WarpOp& op, const Site& at);
 
 template <class T>
-concept Shuffled = std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8);
+concept Shuffled = std::is_arithmetic_v<T> && sizeof(T) % 4 == 0 && sizeof(T) <= 8;
 
 template <Shuffled T>
 inline T shuffle(WarpKind kind, unsigned mask, T value, int lane, int width, const Site& at) {
@@ -158,17 +170,27 @@ void launch(detail::StreamAt stream, dim3 grid, dim3 block, size_t smem, void (*
 }
 
 // ---- synchronisation. The last parameter is never given: it says where the call stands.
-inline void __syncthreads(detail::Site at = detail::Site::current()) { detail::block_barrier("__syncthreads", false, at); }
-inline int __syncthreads_count(int p, detail::Site at = detail::Site::current()) { return detail::block_barrier("__syncthreads_count", p != 0, at).yes; }
-inline int __syncthreads_or(int p, detail::Site at = detail::Site::current()) { return detail::block_barrier("__syncthreads_or", p != 0, at).yes != 0; }
+inline void __syncthreads(detail::Site at = detail::Site::current()) {
+  detail::block_barrier("__syncthreads", false, at);
+}
+inline int __syncthreads_count(int p, detail::Site at = detail::Site::current()) {
+  return detail::block_barrier("__syncthreads_count", p != 0, at).yes;
+}
+inline int __syncthreads_or(int p, detail::Site at = detail::Site::current()) {
+  return detail::block_barrier("__syncthreads_or", p != 0, at).yes != 0;
+}
 inline int __syncthreads_and(int p, detail::Site at = detail::Site::current()) {
   const auto v = detail::block_barrier("__syncthreads_and", p != 0, at);
   return v.yes == v.all;
 }
-inline void __threadfence() { detail::full_fence(); }
+inline void __threadfence() {
+  detail::full_fence();
+}
 
 // ---- warp operations
-inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, detail::Site at = detail::Site::current()) { detail::collective(detail::WarpKind::sync, mask, 0, at); }
+inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, detail::Site at = detail::Site::current()) {
+  detail::collective(detail::WarpKind::sync, mask, 0, at);
+}
 template <detail::Shuffled T>
 inline T __shfl_sync(unsigned mask, T value, int lane, int width = 32, detail::Site at = detail::Site::current()) {
   return detail::shuffle(detail::WarpKind::shfl, mask, value, lane, width, at);
@@ -195,8 +217,7 @@ inline int __all_sync(unsigned mask, int p, detail::Site at = detail::Site::curr
   return static_cast<int>(detail::collective(detail::WarpKind::all, mask, p != 0, at));
 }
 template <class T>
-  requires(std::same_as<T, int> || std::same_as<T, unsigned>)
-inline T __reduce_add_sync(unsigned mask, T value, detail::Site at = detail::Site::current()) {
+requires(std::same_as<T, int> || std::same_as<T, unsigned>) inline T __reduce_add_sync(unsigned mask, T value, detail::Site at = detail::Site::current()) {
   return static_cast<T>(detail::collective(detail::WarpKind::reduce_add, mask, static_cast<uint32_t>(value), at));
 }
 
@@ -215,13 +236,15 @@ inline T atomicAdd(T* p, std::type_identity_t<T> value) {
 template <AtomicInteger T>
 inline T atomicMax(T* p, std::type_identity_t<T> value) {
   T old = __atomic_load_n(p, __ATOMIC_RELAXED);
-  while (old < value && !__atomic_compare_exchange_n(p, &old, value, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {}
+  while (old < value && !__atomic_compare_exchange_n(p, &old, value, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+  }
   return old;
 }
 template <AtomicInteger T>
 inline T atomicMin(T* p, std::type_identity_t<T> value) {
   T old = __atomic_load_n(p, __ATOMIC_RELAXED);
-  while (value < old && !__atomic_compare_exchange_n(p, &old, value, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {}
+  while (value < old && !__atomic_compare_exchange_n(p, &old, value, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+  }
   return old;
 }
 
@@ -237,7 +260,9 @@ inline void cp_async4(void* shared, const void* global, int bytes = 4, detail::S
   std::memset(shared, 0xFF, 4);
   if (bytes > 0) (void)(static_cast<const volatile char*>(global)[0] + static_cast<const volatile char*>(global)[bytes - 1]);
 }
-inline void cp_async_commit(detail::Site at = detail::Site::current()) { detail::copy_commit(at); }
+inline void cp_async_commit(detail::Site at = detail::Site::current()) {
+  detail::copy_commit(at);
+}
 template <int N>
 inline void cp_async_wait(detail::Site at = detail::Site::current()) {
   detail::copy_wait(N, at);
@@ -255,24 +280,40 @@ inline void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2], detai
 }
 
 // ---- arithmetic that CUDA has and <cmath> lacks
-inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
-inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
-constexpr unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
-constexpr int __float_as_int(float x) { return std::bit_cast<int>(x); }
-constexpr float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
-constexpr float __int_as_float(int x) { return std::bit_cast<float>(x); }
-constexpr int __popc(unsigned x) { return std::popcount(x); }
-constexpr int __clz(int x) { return std::countl_zero(static_cast<unsigned>(x)); }
-constexpr int __ffs(int x) { return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1; }
+inline float rsqrtf(float x) {
+  return 1.0f / std::sqrt(x);
+}
+inline double rsqrt(double x) {
+  return 1.0 / std::sqrt(x);
+}
+constexpr unsigned __float_as_uint(float x) {
+  return std::bit_cast<unsigned>(x);
+}
+constexpr int __float_as_int(float x) {
+  return std::bit_cast<int>(x);
+}
+constexpr float __uint_as_float(unsigned x) {
+  return std::bit_cast<float>(x);
+}
+constexpr float __int_as_float(int x) {
+  return std::bit_cast<float>(x);
+}
+constexpr int __popc(unsigned x) {
+  return std::popcount(x);
+}
+constexpr int __clz(int x) {
+  return std::countl_zero(static_cast<unsigned>(x));
+}
+constexpr int __ffs(int x) {
+  return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1;
+}
 template <class A, class B>
-  requires(std::is_arithmetic_v<A> && std::is_arithmetic_v<B>)
-constexpr std::common_type_t<A, B> min(A a, B b) {
+requires(std::is_arithmetic_v<A>&& std::is_arithmetic_v<B>) constexpr std::common_type_t<A, B> min(A a, B b) {
   if constexpr (std::is_floating_point_v<std::common_type_t<A, B>>) return std::fmin(a, b);
   else return b < a ? b : a;
 }
 template <class A, class B>
-  requires(std::is_arithmetic_v<A> && std::is_arithmetic_v<B>)
-constexpr std::common_type_t<A, B> max(A a, B b) {
+requires(std::is_arithmetic_v<A>&& std::is_arithmetic_v<B>) constexpr std::common_type_t<A, B> max(A a, B b) {
   if constexpr (std::is_floating_point_v<std::common_type_t<A, B>>) return std::fmax(a, b);
   else return a < b ? b : a;
 }

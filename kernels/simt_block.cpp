@@ -31,7 +31,9 @@ constexpr bool kFiberPerThread = true;  // TSan tells CUDA threads apart by thei
 constexpr bool kFiberPerThread = false;
 #endif
 
-void fiber_entry() { active_runner->fiber_loop(); }
+void fiber_entry() {
+  active_runner->fiber_loop();
+}
 
 uint64_t mixed(uint64_t x) {  // SplitMix64
   x += 0x9E3779B97F4A7C15ull;
@@ -40,7 +42,9 @@ uint64_t mixed(uint64_t x) {  // SplitMix64
   return x ^ (x >> 31);
 }
 
-size_t at(int i) { return static_cast<size_t>(i); }
+size_t at(int i) {
+  return static_cast<size_t>(i);
+}
 
 }  // namespace
 
@@ -76,8 +80,7 @@ void BlockRunner::begin_launch(const Launch& launch) {
     for (unsigned z = 0; z < launch.block.z; ++z)
       for (unsigned y = 0; y < launch.block.y; ++y)
         for (unsigned x = 0; x < launch.block.x; ++x) indices_[at(t++)] = {x, y, z};
-    for (int w = 0; w * kWarp < n_; ++w)
-      warps_[at(w)].existing = n_ - w * kWarp >= kWarp ? kFullMask : (1u << (n_ - w * kWarp)) - 1;
+    for (int w = 0; w * kWarp < n_; ++w) warps_[at(w)].existing = n_ - w * kWarp >= kWarp ? kFullMask : (1u << (n_ - w * kWarp)) - 1;
   }
   if (!same_order) {
     for (int i = 0; i < n_; ++i) order_[at(i)] = launch.options.order == Order::reverse ? n_ - 1 - i : i;

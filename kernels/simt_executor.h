@@ -27,16 +27,16 @@ struct Fiber {
   void* context = nullptr;        // ucontext_t where there is no switch of our own
   char* stack = nullptr;          // lowest usable byte; the page below is a guard
   size_t stack_bytes = 0;
-  int thread = -1;                // the CUDA thread it runs, or is to run
+  int thread = -1;  // the CUDA thread it runs, or is to run
   void* asan_fake_stack = nullptr;
   void* tsan_identity = nullptr;
 };
 void create_stack(Fiber& f, int colour, void (*entry)());
 void reset_stack(Fiber& f, int colour, void (*entry)());  // after its frames were abandoned
 void destroy_stack(Fiber& f);
-void adopt_current_stack(Fiber& f);                       // the OS thread's own stack
+void adopt_current_stack(Fiber& f);  // the OS thread's own stack
 void switch_fiber(Fiber& from, Fiber& to);
-void entered_fiber(Fiber& main);                          // first statement on a new fiber
+void entered_fiber(Fiber& main);  // first statement on a new fiber
 
 // ---- what TSan has to know; nothing otherwise
 #ifdef PANVAE_SIMT_TSAN
@@ -64,8 +64,20 @@ struct Launch {
 };
 
 enum class Fault : uint8_t {
-  none, no_progress, barrier_sites, mask_differs, lane_outside_mask, warp_sites, static_shared_size, too_many_arrays, redzone, copy_alignment, copy_place,
-  copy_count, too_many_copies, exception,
+  none,
+  no_progress,
+  barrier_sites,
+  mask_differs,
+  lane_outside_mask,
+  warp_sites,
+  static_shared_size,
+  too_many_arrays,
+  redzone,
+  copy_alignment,
+  copy_place,
+  copy_count,
+  too_many_copies,
+  exception,
 };
 
 // A block in shared memory. Arrays lie between redzones, which tell a write outside; content and redzones are NaN in any
@@ -112,9 +124,9 @@ struct Copy {
 };
 struct CopyQueue {
   static constexpr int kCopies = 256, kGroups = 64;
-  int begun = 0, applied = 0;              // counts of copies; copy i is at i % kCopies
-  int groups = 0;                          // committed
-  std::array<int, kGroups> group_end{};    // value of `begun` at the commit of group g, at g % kGroups
+  int begun = 0, applied = 0;            // counts of copies; copy i is at i % kCopies
+  int groups = 0;                        // committed
+  std::array<int, kGroups> group_end{};  // value of `begun` at the commit of group g, at g % kGroups
   std::array<Copy, kCopies> copies{};
 };
 void perform(const Copy& copy);
@@ -167,16 +179,16 @@ class BlockRunner {
   struct ThreadState {
     Fiber* fiber = nullptr;  // while suspended
     Wait wait = Wait::none;
-    const char* what = "";   // the operation it waits in
+    const char* what = "";  // the operation it waits in
     Site at;
   };
   struct Warp {
-    uint32_t arrived = 0;    // lanes that wait in a warp operation
-    uint32_t common = 0;     // the mask all of them named, 0 if they differ
+    uint32_t arrived = 0;  // lanes that wait in a warp operation
+    uint32_t common = 0;   // the mask all of them named, 0 if they differ
     uint32_t ended = 0;
-    uint32_t existing = 0;   // less than 32 lanes in the last warp of an odd block
+    uint32_t existing = 0;  // less than 32 lanes in the last warp of an odd block
     WarpOp* ops[kWarp] = {};
-    char tokens[kWarp][2] = {};    // for TSan: by lowest lane of the mask, by parity of that lane's operations
+    char tokens[kWarp][2] = {};  // for TSan: by lowest lane of the mask, by parity of that lane's operations
     uint8_t parity[kWarp] = {};
   };
 
@@ -207,10 +219,10 @@ class BlockRunner {
   std::string thread_name(int t) const;
 
   Launch launch_;
-  int n_ = 0;                        // threads of a block
-  uint64_t index_ = 0;               // linear index of the running block
-  std::vector<uint3> indices_;       // threadIdx by thread number
-  std::vector<int> order_;           // thread number by position
+  int n_ = 0;                   // threads of a block
+  uint64_t index_ = 0;          // linear index of the running block
+  std::vector<uint3> indices_;  // threadIdx by thread number
+  std::vector<int> order_;      // thread number by position
   std::vector<int> position_;
   std::vector<ThreadState> threads_;
   std::array<Warp, kMaxWarps> warps_;
@@ -220,18 +232,18 @@ class BlockRunner {
   int ended_ = 0, waiting_ = 0, yes_ = 0;
   Votes votes_{};
   Site barrier_at_;
-  int barrier_thread_ = -1;          // who came first
+  int barrier_thread_ = -1;  // who came first
   int barrier_parity_ = 0;
 
   Fiber main_;
   Fiber* current_ = nullptr;
-  int wanted_ = -1;                  // thread for which main has to create a fiber
+  int wanted_ = -1;  // thread for which main has to create a fiber
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> free_, used_;  // used_: under TSan, where every CUDA thread of a block is a fiber of its own
   std::vector<Fiber*> resting_;      // under TSan, the fibers of the block before: blocks alternate between two sets
 
   SharedArena arena_;
-  CopyQueue* copies_ = nullptr;      // [kMaxThreads], mapped, touched where used
+  CopyQueue* copies_ = nullptr;  // [kMaxThreads], mapped, touched where used
   bool copies_used_ = false;
 
   struct {
@@ -247,11 +259,11 @@ class BlockRunner {
   char start_token_ = 0, end_token_ = 0, barrier_tokens_[2] = {};
 };
 
-BlockRunner& this_runner();                    // of this OS thread, made on first use
+BlockRunner& this_runner();                                            // of this OS thread, made on first use
 extern constinit thread_local BlockRunner* active_runner PV_SIMT_TLS;  // not null on fibers
 
 // ---- text (simt_report.cpp)
-std::string describe(const Site& at);          // "kernels/x.cu:31"
+std::string describe(const Site& at);            // "kernels/x.cu:31"
 std::string function_name(const void* address);  // of a kernel, from the symbol table of the program; "" if stripped
 std::string describe_kernel(const Launch& launch);
 // GCC keeps one record per call; a template or an inline function in two object files may have two.

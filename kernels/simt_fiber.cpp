@@ -164,8 +164,12 @@ void entered_fiber([[maybe_unused]] Fiber& main) {
 }
 
 #ifdef PANVAE_SIMT_TSAN
-void tsan_release(void* token) { __tsan_release(token); }
-void tsan_acquire(void* token) { __tsan_acquire(token); }
+void tsan_release(void* token) {
+  __tsan_release(token);
+}
+void tsan_acquire(void* token) {
+  __tsan_acquire(token);
+}
 void tsan_release_as(Fiber& fiber, Fiber& self, void* token) {
   __tsan_switch_to_fiber(fiber.tsan_identity, __tsan_switch_to_fiber_no_sync);
   __tsan_release(token);

@@ -101,7 +101,9 @@ std::string function_name(const void* address) {
   return search.name;
 }
 #else
-std::string function_name(const void*) { return {}; }
+std::string function_name(const void*) {
+  return {};
+}
 #endif
 
 std::string describe_kernel(const Launch& launch) {
@@ -122,7 +124,9 @@ std::string ranges(const std::vector<int>& sorted) {
   return out;
 }
 
-std::string plural(const std::vector<int>& v) { return (v.size() == 1 ? "thread " : "threads ") + ranges(v); }
+std::string plural(const std::vector<int>& v) {
+  return (v.size() == 1 ? "thread " : "threads ") + ranges(v);
+}
 
 }  // namespace
 
@@ -173,7 +177,8 @@ std::string BlockRunner::describe_failure(std::string& where, std::string& hint)
   const auto& f = failure_;
   where = describe(f.at);
   switch (f.fault) {
-    case Fault::none: break;
+    case Fault::none:
+      break;
     case Fault::no_progress: {
       // The line to look at is where somebody waits, best in a warp operation: a barrier is released by those who end.
       const ThreadState* waiting = nullptr;
@@ -189,8 +194,8 @@ std::string BlockRunner::describe_failure(std::string& where, std::string& hint)
                          thread_name(f.thread), f.what, describe(f.at));
     case Fault::mask_differs:
       hint = "lanes that take part in one warp operation must name the same mask";
-      return fmt::format("lanes name different masks: {} waits in {} at {} with {:#010x}, {} comes to {} at {} with {:#010x}", thread_name(f.other), f.other_what,
-                         describe(f.other_at), f.other_mask, thread_name(f.thread), f.what, describe(f.at), f.mask);
+      return fmt::format("lanes name different masks: {} waits in {} at {} with {:#010x}, {} comes to {} at {} with {:#010x}", thread_name(f.other),
+                         f.other_what, describe(f.other_at), f.other_mask, thread_name(f.thread), f.what, describe(f.at), f.mask);
     case Fault::lane_outside_mask:
       hint = "a lane must be in the mask it names";
       return fmt::format("{} calls {} with mask {:#010x}, which leaves it out", thread_name(f.thread), f.what, f.mask);
@@ -200,16 +205,21 @@ std::string BlockRunner::describe_failure(std::string& where, std::string& hint)
                          thread_name(f.thread), f.what, describe(f.at));
     case Fault::static_shared_size:
       hint = "DYN_SHARED takes up to 227 KiB";
-      return fmt::format("shared array '{}' brings the block to {} bytes of static and {} of dynamic shared memory; the limits are {} static, {} together", f.what,
-                         f.bytes, launch_.smem, kStaticSharedLimit, kDynamicSharedLimit);
-    case Fault::too_many_arrays: return fmt::format("too many shared arrays, '{}' is one more than the executor has room for", f.what);
+      return fmt::format("shared array '{}' brings the block to {} bytes of static and {} of dynamic shared memory; the limits are {} static, {} together",
+                         f.what, f.bytes, launch_.smem, kStaticSharedLimit, kDynamicSharedLimit);
+    case Fault::too_many_arrays:
+      return fmt::format("too many shared arrays, '{}' is one more than the executor has room for", f.what);
     case Fault::redzone:
       return fmt::format("a write outside shared array '{}', {} bytes {}", f.what, f.offset < 0 ? -f.offset : f.offset,
                          f.offset < 0 ? "before its begin" : "after its end");
-    case Fault::copy_alignment: return fmt::format("{}: cp_async{} on an address that is no multiple of {}", thread_name(f.thread), f.bytes, f.bytes);
-    case Fault::copy_place: return fmt::format("{}: cp_async{} to an address that is not in a shared array", thread_name(f.thread), f.bytes);
-    case Fault::copy_count: return fmt::format("{}: cp_async{} of a number of bytes below 0 or above {}", thread_name(f.thread), f.bytes, f.bytes);
-    case Fault::too_many_copies: return fmt::format("{}: more than {} asynchronous copies that nobody waits for", thread_name(f.thread), CopyQueue::kCopies);
+    case Fault::copy_alignment:
+      return fmt::format("{}: cp_async{} on an address that is no multiple of {}", thread_name(f.thread), f.bytes, f.bytes);
+    case Fault::copy_place:
+      return fmt::format("{}: cp_async{} to an address that is not in a shared array", thread_name(f.thread), f.bytes);
+    case Fault::copy_count:
+      return fmt::format("{}: cp_async{} of a number of bytes below 0 or above {}", thread_name(f.thread), f.bytes, f.bytes);
+    case Fault::too_many_copies:
+      return fmt::format("{}: more than {} asynchronous copies that nobody waits for", thread_name(f.thread), CopyQueue::kCopies);
     case Fault::exception: {
       std::string text = "an exception of unknown type";
       try {
@@ -229,8 +239,8 @@ void BlockRunner::report() {
   std::string where, hint;
   const std::string text = describe_failure(where, hint), kernel = describe_kernel(launch_);
   const dim3 g = launch_.grid, b = launch_.block;
-  std::string message = fmt::format("simt: kernel {}, block ({},{},{}) of a grid of {}x{}x{} with {}x{}x{} threads: {}", kernel, blockIdx.x, blockIdx.y, blockIdx.z,
-                                    g.x, g.y, g.z, b.x, b.y, b.z, text);
+  std::string message = fmt::format("simt: kernel {}, block ({},{},{}) of a grid of {}x{}x{} with {}x{}x{} threads: {}", kernel, blockIdx.x, blockIdx.y,
+                                    blockIdx.z, g.x, g.y, g.z, b.x, b.y, b.z, text);
   abandon();
   throw Error(ErrorCode::internal, std::move(message), std::move(where), std::move(hint), kernel);
 }

@@ -30,8 +30,12 @@ constexpr auto kPattern = [] {
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = i % 2 ? 0xFF : 0xC9;
   return bytes;
 }();
-[[maybe_unused]] unsigned char redzone_byte(const unsigned char* p) { return reinterpret_cast<uintptr_t>(p) % 2 ? 0xFF : 0xC9; }
-[[maybe_unused]] const unsigned char* pattern_for(const unsigned char* p) { return kPattern.data() + reinterpret_cast<uintptr_t>(p) % 2; }
+[[maybe_unused]] unsigned char redzone_byte(const unsigned char* p) {
+  return reinterpret_cast<uintptr_t>(p) % 2 ? 0xFF : 0xC9;
+}
+[[maybe_unused]] const unsigned char* pattern_for(const unsigned char* p) {
+  return kPattern.data() + reinterpret_cast<uintptr_t>(p) % 2;
+}
 
 #ifdef PANVAE_SIMT_TSAN
 // memset and memcpy are watched by TSan wherever they are called from, and would count as writes of the fiber.
@@ -47,8 +51,12 @@ bool intact(const unsigned char* begin, const unsigned char* end) {
   return true;
 }
 #else
-void fill_poison(unsigned char* p, size_t bytes) { std::memset(p, kPoison, bytes); }
-void fill_redzone(unsigned char* p, size_t bytes) { std::memcpy(p, pattern_for(p), bytes); }
+void fill_poison(unsigned char* p, size_t bytes) {
+  std::memset(p, kPoison, bytes);
+}
+void fill_redzone(unsigned char* p, size_t bytes) {
+  std::memcpy(p, pattern_for(p), bytes);
+}
 [[maybe_unused]] bool intact(const unsigned char* begin, const unsigned char* end) {
   return std::memcmp(begin, pattern_for(begin), static_cast<size_t>(end - begin)) == 0;
 }
@@ -111,7 +119,7 @@ bool SharedArena::contains(const void* p, size_t bytes) const {
 }
 
 const SharedArray* SharedArena::damaged([[maybe_unused]] ptrdiff_t& offset) const {
-#ifndef __SANITIZE_ADDRESS__  // which has reported it at the very access, and forbids to look
+#ifndef __SANITIZE_ADDRESS__           // which has reported it at the very access, and forbids to look
   for (int i = -1; i < count_; ++i) {  // the redzone behind array i; -1 is the one before all
     const SharedArray* before = i < 0 ? nullptr : &arrays_[static_cast<size_t>(i)];
     const SharedArray* after = i + 1 < count_ ? &arrays_[static_cast<size_t>(i + 1)] : nullptr;
@@ -140,6 +148,8 @@ void perform(const Copy& c) {
   for (int i = 0; i < c.size; ++i) to[i] = i < c.bytes ? static_cast<const volatile unsigned char*>(c.from)[i] : 0;
 }
 
-void SharedArena::end_block() { ASAN_UNPOISON_MEMORY_REGION(memory_, used_); }
+void SharedArena::end_block() {
+  ASAN_UNPOISON_MEMORY_REGION(memory_, used_);
+}
 
 }  // namespace panvae::simt::detail

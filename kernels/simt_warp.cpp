@@ -18,10 +18,17 @@ int source_lane(const WarpOp& op, int lane) {
   const int begin = lane & ~(op.width - 1), end = begin + op.width;
   int from = lane;
   switch (op.kind) {
-    case WarpKind::shfl: return begin + (op.lane & (op.width - 1));
-    case WarpKind::shfl_up: from = lane - op.lane; return from < begin ? lane : from;
-    case WarpKind::shfl_down: from = lane + op.lane; return from >= end ? lane : from;
-    default: from = lane ^ op.lane; return from >= end || from < 0 ? lane : from;  // xor: earlier segments may be read
+    case WarpKind::shfl:
+      return begin + (op.lane & (op.width - 1));
+    case WarpKind::shfl_up:
+      from = lane - op.lane;
+      return from < begin ? lane : from;
+    case WarpKind::shfl_down:
+      from = lane + op.lane;
+      return from >= end ? lane : from;
+    default:
+      from = lane ^ op.lane;
+      return from >= end || from < 0 ? lane : from;  // xor: earlier segments may be read
   }
 }
 
@@ -65,15 +72,25 @@ constexpr uint32_t kNan = 0xFFFFFFFFu;  // what a lane holds that does not exist
 void multiply_tf32(Ops ops) {
   auto value = [](uint32_t bits) { return std::bit_cast<float>(bits & 0xFFFFE000u); };
   multiply<8>(
-      ops, [&](const WarpOp* op, int l, int i) { return Element{fragment::tf32_a(l, i), value(op ? op->a[i] : kNan)}; },
-      [&](const WarpOp* op, int l, int i) { return Element{fragment::tf32_b(l, i), value(op ? op->b[i] : kNan)}; });
+      ops,
+      [&](const WarpOp* op, int l, int i) {
+        return Element{fragment::tf32_a(l, i), value(op ? op->a[i] : kNan)};
+      },
+      [&](const WarpOp* op, int l, int i) {
+        return Element{fragment::tf32_b(l, i), value(op ? op->b[i] : kNan)};
+      });
 }
 
 void multiply_bf16(Ops ops) {
   auto value = [](uint32_t pair, int half) { return std::bit_cast<float>(half ? pair & 0xFFFF0000u : pair << 16); };
   multiply<16>(
-      ops, [&](const WarpOp* op, int l, int i) { return Element{fragment::bf16_a(l, i), value(op ? op->a[i / 2] : kNan, i % 2)}; },
-      [&](const WarpOp* op, int l, int i) { return Element{fragment::bf16_b(l, i), value(op ? op->b[i / 2] : kNan, i % 2)}; });
+      ops,
+      [&](const WarpOp* op, int l, int i) {
+        return Element{fragment::bf16_a(l, i), value(op ? op->a[i / 2] : kNan, i % 2)};
+      },
+      [&](const WarpOp* op, int l, int i) {
+        return Element{fragment::bf16_b(l, i), value(op ? op->b[i / 2] : kNan, i % 2)};
+      });
 }
 
 }  // namespace
@@ -81,37 +98,58 @@ void multiply_bf16(Ops ops) {
 void evaluate(Ops ops, uint32_t mask) {
   uint64_t result = 0;
   switch (ops[std::countr_zero(mask)]->kind) {
-    case WarpKind::sync: return;
+    case WarpKind::sync:
+      return;
     case WarpKind::shfl:
     case WarpKind::shfl_up:
     case WarpKind::shfl_down:
-    case WarpKind::shfl_xor: return shuffle_values(ops, mask);
-    case WarpKind::mma_tf32: return multiply_tf32(ops);
-    case WarpKind::mma_bf16: return multiply_bf16(ops);
-    case WarpKind::ballot: each_lane(mask, [&](int l) { result |= ops[l]->value << l; }); break;
-    case WarpKind::any: each_lane(mask, [&](int l) { result |= ops[l]->value; }); break;
+    case WarpKind::shfl_xor:
+      return shuffle_values(ops, mask);
+    case WarpKind::mma_tf32:
+      return multiply_tf32(ops);
+    case WarpKind::mma_bf16:
+      return multiply_bf16(ops);
+    case WarpKind::ballot:
+      each_lane(mask, [&](int l) { result |= ops[l]->value << l; });
+      break;
+    case WarpKind::any:
+      each_lane(mask, [&](int l) { result |= ops[l]->value; });
+      break;
     case WarpKind::all:
       result = 1;
       each_lane(mask, [&](int l) { result &= ops[l]->value; });
       break;
-    case WarpKind::reduce_add: each_lane(mask, [&](int l) { result += ops[l]->value; }); break;
+    case WarpKind::reduce_add:
+      each_lane(mask, [&](int l) { result += ops[l]->value; });
+      break;
   }
   each_lane(mask, [&](int l) { ops[l]->result = result; });
 }
 
 const char* name_of(WarpKind kind) {
   switch (kind) {
-    case WarpKind::sync: return "__syncwarp";
-    case WarpKind::shfl: return "__shfl_sync";
-    case WarpKind::shfl_up: return "__shfl_up_sync";
-    case WarpKind::shfl_down: return "__shfl_down_sync";
-    case WarpKind::shfl_xor: return "__shfl_xor_sync";
-    case WarpKind::ballot: return "__ballot_sync";
-    case WarpKind::any: return "__any_sync";
-    case WarpKind::all: return "__all_sync";
-    case WarpKind::reduce_add: return "__reduce_add_sync";
-    case WarpKind::mma_tf32: return "mma_tf32";
-    case WarpKind::mma_bf16: return "mma_bf16";
+    case WarpKind::sync:
+      return "__syncwarp";
+    case WarpKind::shfl:
+      return "__shfl_sync";
+    case WarpKind::shfl_up:
+      return "__shfl_up_sync";
+    case WarpKind::shfl_down:
+      return "__shfl_down_sync";
+    case WarpKind::shfl_xor:
+      return "__shfl_xor_sync";
+    case WarpKind::ballot:
+      return "__ballot_sync";
+    case WarpKind::any:
+      return "__any_sync";
+    case WarpKind::all:
+      return "__all_sync";
+    case WarpKind::reduce_add:
+      return "__reduce_add_sync";
+    case WarpKind::mma_tf32:
+      return "mma_tf32";
+    case WarpKind::mma_bf16:
+      return "mma_bf16";
   }
   return "";
 }
@@ -119,5 +157,7 @@ const char* name_of(WarpKind kind) {
 }  // namespace panvae::simt::detail
 
 namespace panvae::simt {
-uint32_t to_tf32(float x) { return tf32_bits(x); }
+uint32_t to_tf32(float x) {
+  return tf32_bits(x);
+}
 }  // namespace panvae::simt

@@ -108,7 +108,9 @@ __global__ void counted(T* counter, T* highest, T* lowest) {
   atomicMin(lowest, static_cast<T>(blockIdx.x * blockDim.x + threadIdx.x + 3));
 }
 
-__global__ void misaligned_tail(float4* y) { y[threadIdx.x] = make_float4(threadIdx.x, 1, 2, 3); }
+__global__ void misaligned_tail(float4* y) {
+  y[threadIdx.x] = make_float4(threadIdx.x, 1, 2, 3);
+}
 
 }  // namespace panvae::PV_EXEC
 

@@ -1,15 +1,15 @@
 // Kernels that are wrong on purpose: each fault is reported with kernel and line, and the executor works on afterwards.
-// `LINE` marks the line that a report must name.
+// MARK_NEXT_LINE stands above the line that a report must name.
 #include <stdexcept>
 
 #include "common.h"
 
 namespace panvae::test {
 namespace {
-int marked = 0;  // the line of the last LINE that ran
+int marked = 0;  // the line behind the last MARK_NEXT_LINE that ran
 }
 }  // namespace panvae::test
-#define LINE __atomic_store_n(&::panvae::test::marked, __LINE__, __ATOMIC_RELAXED)
+#define MARK_NEXT_LINE __atomic_store_n(&::panvae::test::marked, __LINE__ + 1, __ATOMIC_RELAXED)
 
 namespace panvae::PV_EXEC {
 
@@ -23,13 +23,15 @@ __global__ void divergent_barrier(int split) {
   if (static_cast<int>(threadIdx.x) < split) {
     __syncthreads();
   } else {
-    LINE; __syncthreads();
+    MARK_NEXT_LINE;
+    __syncthreads();
   }
 }
 
 __global__ void barrier_against_warp() {
   if (threadIdx.x < 16) {
-    LINE; __shfl_xor_sync(kFullMask, 1.0f, 1);
+    MARK_NEXT_LINE;
+    __shfl_xor_sync(kFullMask, 1.0f, 1);
   } else {
     __syncthreads();
   }
@@ -37,38 +39,47 @@ __global__ void barrier_against_warp() {
 
 __global__ void lane_that_ended() {
   if (threadIdx.x >= 20) return;
-  LINE; __syncwarp();
+  MARK_NEXT_LINE;
+  __syncwarp();
 }
 
 __global__ void masks_differ() {
-  LINE; __ballot_sync(threadIdx.x % 2 ? kFullMask : 0x7FFFFFFFu, 1);
+  MARK_NEXT_LINE;
+  __ballot_sync(threadIdx.x % 2 ? kFullMask : 0x7FFFFFFFu, 1);
 }
 
 __global__ void masks_nested() {
-  LINE; __ballot_sync(threadIdx.x < 16 ? kFullMask : 0xFFFF0000u, 1);
+  MARK_NEXT_LINE;
+  __ballot_sync(threadIdx.x < 16 ? kFullMask : 0xFFFF0000u, 1);
 }
 
 __global__ void lane_not_in_mask() {
-  LINE; __shfl_sync(0xFFFF0000u, 1, 20);
+  MARK_NEXT_LINE;
+  __shfl_sync(0xFFFF0000u, 1, 20);
 }
 
 __global__ void two_warp_operations(float* y) {
   float v = 1;
   if (threadIdx.x % 2 == 0) v = __shfl_xor_sync(kFullMask, v, 1);
-  else { LINE; v = __shfl_down_sync(kFullMask, v, 1); }
+  else {
+    MARK_NEXT_LINE;
+    v = __shfl_down_sync(kFullMask, v, 1);
+  }
   y[threadIdx.x] = v;
 }
 
 __global__ void overflow(int n) {
   SHARED(float, before, 8);
-  LINE; SHARED(float, values, 8);
+  MARK_NEXT_LINE;
+  SHARED(float, values, 8);
   volatile float* v = values;  // keeps the compiler from seeing it
   if (threadIdx.x == 0)
     for (int i = 0; i < n; ++i) v[i] = before[0] = 1;
 }
 
 __global__ void underflow() {
-  LINE; SHARED(float, values, 8);
+  MARK_NEXT_LINE;
+  SHARED(float, values, 8);
   volatile float* v = values;
   if (threadIdx.x == 0) v[-1] = 1;
 }
@@ -80,7 +91,8 @@ __global__ void dynamic_overflow(int n) {
 
 __global__ void too_much_static(char* y) {
   SHARED(char, first, 40000);
-  LINE; SHARED(char, second, 9200);
+  MARK_NEXT_LINE;
+  SHARED(char, second, 9200);
   y[0] = first[0] + second[0];
 }
 
@@ -101,15 +113,19 @@ __global__ void throws(int which) {
   __syncthreads();
 }
 
-__global__ void checks(int n) { PV_CHECK(n > 0, "checks: n is {}", n); }
+__global__ void checks(int n) {
+  PV_CHECK(n > 0, "checks: n is {}", n);
+}
 
 __global__ void misaligned_copy(const float* x) {
   SHARED(float, s, 8);
-  LINE; cp_async16(s, x + 1);
+  MARK_NEXT_LINE;
+  cp_async16(s, x + 1);
 }
 
 __global__ void copy_to_global(float* x) {
-  LINE; cp_async16(x, x + 4);
+  MARK_NEXT_LINE;
+  cp_async16(x, x + 4);
 }
 
 __global__ void copy_read_early(const float* x, float* y) {
@@ -121,7 +137,9 @@ __global__ void copy_read_early(const float* x, float* y) {
   y[1] = s[0];
 }
 
-__global__ void recursive(Stream* stream) { launch(*stream, 1, 1, 0, checks, 1); }
+__global__ void recursive(Stream* stream) {
+  launch(*stream, 1, 1, 0, checks, 1);
+}
 
 __global__ void right(int* y) {  // y: [grid, 64]
   SHARED(int, s, 64);
@@ -178,11 +196,13 @@ TEST(fault, divergent_barrier) {
                [](Stream& s) { simt::launch(s, 1, 64, 0, simt::divergent_barrier, 32); });
 }
 TEST(fault, barrier_against_warp_operation) {
-  expect_fault("barrier_against_warp", {"no thread can go on", "threads 0-15 waiting in __shfl_xor_sync", "for lanes 16-31", "threads 16-31 waiting in __syncthreads"},
-               true, [](Stream& s) { simt::launch(s, 1, 32, 0, simt::barrier_against_warp); });
+  expect_fault("barrier_against_warp",
+               {"no thread can go on", "threads 0-15 waiting in __shfl_xor_sync", "for lanes 16-31", "threads 16-31 waiting in __syncthreads"}, true,
+               [](Stream& s) { simt::launch(s, 1, 32, 0, simt::barrier_against_warp); });
 }
 TEST(fault, lane_that_ended) {
-  expect_fault("lane_that_ended", {"no thread can go on", "lanes 20-31 that have ended"}, true, [](Stream& s) { simt::launch(s, 2, 32, 0, simt::lane_that_ended); });
+  expect_fault("lane_that_ended", {"no thread can go on", "lanes 20-31 that have ended"}, true,
+               [](Stream& s) { simt::launch(s, 2, 32, 0, simt::lane_that_ended); });
 }
 TEST(fault, lanes_with_different_masks) {
   expect_fault("masks_differ", {"different masks", "0xffffffff", "0x7fffffff"}, true, [](Stream& s) { simt::launch(s, 1, 32, 0, simt::masks_differ); });
@@ -253,7 +273,9 @@ TEST(fault, impossible_launches) {
   expect_fault("recursive", {"launched from within a kernel"}, false, [](Stream& s) { simt::launch(s, 1, 1, 0, simt::recursive, &s); });
 }
 
-TEST(fault, outside_of_a_kernel) { EXPECT_TRUE(contains(error_of([] { simt::__syncthreads(); }), "outside of a kernel")); }
+TEST(fault, outside_of_a_kernel) {
+  EXPECT_TRUE(contains(error_of([] { simt::__syncthreads(); }), "outside of a kernel"));
+}
 
 }  // namespace
 }  // namespace panvae::test

@@ -124,7 +124,9 @@ TEST(tf32, rounding) {
   EXPECT_TRUE(std::isnan(std::bit_cast<float>(tf32_bits(std::bit_cast<float>(0x7F800001u)))));
 }
 
-float number(int i) { return static_cast<float>((static_cast<unsigned>(i) * 2654435761u) % 4093) / 1024 - 2; }
+float number(int i) {
+  return static_cast<float>((static_cast<unsigned>(i) * 2654435761u) % 4093) / 1024 - 2;
+}
 
 TEST(mma, tf32_against_a_loop) {
   std::vector<float> a(128), b(64), start(128);
@@ -169,9 +171,8 @@ TEST(cp_async, double_buffering) {
     std::vector<float> x(static_cast<size_t>((n + 3) / 4 * 4));  // 16-byte aligned by operator new
     for (int i = 0; i < n; ++i) x[static_cast<size_t>(i)] = number(i);
     const int tiles = (n + 127) / 128;
-    const auto y = in_all_orders<float>(32, [&](Stream& s, float* out) {
-      simt::launch(s, 1, 32, 2 * 128 * sizeof(float), simt::double_buffered, x.data(), out, n, tiles);
-    });
+    const auto y = in_all_orders<float>(
+        32, [&](Stream& s, float* out) { simt::launch(s, 1, 32, 2 * 128 * sizeof(float), simt::double_buffered, x.data(), out, n, tiles); });
     for (int t = 0; t < 32; ++t) {
       float sum = 0;
       for (int tile = 0; tile < tiles; ++tile)

@@ -1,0 +1,66 @@
+#!/bin/sh
+# Installs what building and testing panvae needs, where it is missing (Debian 12, Ubuntu 24.04). README.md says what each
+# package is for. `--list` prints the names and installs nothing: for a Dockerfile, or to find them elsewhere.
+set -eu
+
+required='cmake ninja-build g++ git
+libopenblas-openmp-dev liblapacke-dev libeigen3-dev libhdf5-dev zlib1g-dev libfmt-dev nlohmann-json3-dev
+libcli11-dev libtomlplusplus-dev libspdlog-dev libxgboost-dev libgtest-dev libbenchmark-dev'
+optional='ccache mold'  # make rebuilds faster; never a reason to fail
+
+if [ "${1-}" = --list ]; then
+  echo $required $optional
+  exit 0
+elif [ $# -gt 0 ]; then
+  echo "usage: tools/install_packages.sh [--list]" >&2
+  exit 2
+fi
+
+# Elsewhere the libraries may be there under other names, so this is no failure: CMake names what it does not find.
+if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+  {
+    echo "tools/install_packages.sh: there is no apt here, so nothing is installed. The build needs what these packages of"
+    echo "Debian 12 hold:" $required
+  } >&2
+  exit 0
+fi
+
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+missing=
+for package in $required; do
+  installed "$package" || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+for package in $optional; do
+  installed "$package" || missing_optional="${missing_optional-} $package"
+done
+
+if [ "$(id -u)" = 0 ]; then
+  as_root=
+elif command -v sudo >/dev/null; then
+  as_root=sudo
+else
+  {
+    echo "tools/install_packages.sh: packages are missing, and there is neither root nor sudo to install them. As root, run:"
+    echo "  apt-get update && apt-get install --no-install-recommends$missing"
+  } >&2
+  exit 4
+fi
+
+apt() { $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@"; }
+
+echo "Installing:$missing${missing_optional-}" >&2
+apt update >&2 || echo "tools/install_packages.sh: the package lists could not be renewed; going on with those at hand" >&2
+unknown=
+for package in $missing; do
+  apt-cache show "$package" >/dev/null 2>&1 || unknown="$unknown $package"
+done
+if [ -n "$unknown" ]; then
+  echo "tools/install_packages.sh: apt knows no package$unknown: this needs Debian 12 or Ubuntu 24.04 (there with 'universe')" >&2
+  exit 4
+fi
+apt install --yes --no-install-recommends $missing >&2
+for package in ${missing_optional-}; do
+  apt install --yes --no-install-recommends "$package" >&2 || echo "tools/install_packages.sh: going on without $package" >&2
+done

@@ -1,0 +1,76 @@
+// Registers the modes of every case as tests of their own, "leaky_relu.simt_reverse", and sees to it that the table of
+// kernels and the list of cases agree.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <regex>
+#include <set>
+
+#include "base/file.h"
+#include "op_case.h"
+
+namespace panvae::cases {
+namespace {
+
+class CaseTest : public testing::Test {
+ public:
+  CaseTest(size_t index, Mode mode) : index_(index), mode_(mode) {}
+  void TestBody() override { run_case(all_cases()[index_], mode_); }
+
+ private:
+  size_t index_;
+  Mode mode_;
+};
+
+std::set<std::string> kernels_of(const std::string& table) {
+  std::set<std::string> names;
+  const std::regex line("(?:^|\n)PV_KERNEL\\((\\w+),");
+  for (std::sregex_iterator i(table.begin(), table.end(), line), end; i != end; ++i) names.insert((*i)[1]);
+  return names;
+}
+
+std::set<std::string> covered() {
+  std::set<std::string> names;
+  for (const OpCase& c : all_cases()) names.insert(c.kernel_name());
+  return names;
+}
+
+TEST(table, every_kernel_has_a_case) {
+  const std::set<std::string> kernels = kernels_of(read_file(PANVAE_SOURCE_DIR "/kernels/kernels.h")), cases = covered();
+  EXPECT_GE(kernels.size(), 20u) << "is the table read rightly?";
+  for (const std::string& k : kernels) EXPECT_TRUE(cases.count(k)) << k << " has no OpCase in tests/cases";
+  for (const std::string& k : cases) EXPECT_TRUE(kernels.count(k)) << k << " is no kernel of kernels/kernels.h";
+}
+
+TEST(table, a_kernel_without_a_case_is_noticed) {
+  const std::string table = "#define PV_KERNEL(name, ...)\nPV_KERNEL(fill, Out<T> y)\n// PV_KERNEL(no, )\nPV_KERNEL(planted_kernel, Out<T> y)\n";
+  const std::set<std::string> kernels = kernels_of(table);
+  EXPECT_EQ(kernels, (std::set<std::string>{"fill", "planted_kernel"}));
+  EXPECT_EQ(covered().count("planted_kernel"), 0u);
+}
+
+TEST(table, every_case_is_whole) {
+  for (const OpCase& c : all_cases()) {
+    EXPECT_TRUE(c.f32 || c.f64) << c.name;
+    EXPECT_FALSE(c.sizes.empty()) << c.name;
+    EXPECT_TRUE(c.op && c.op_inputs && !c.op_sizes.empty()) << c.name << " lacks its op, so grad and graph would test nothing";
+    EXPECT_TRUE(c.flops && c.bytes) << c.name << " lacks what bench counts";
+  }
+}
+
+}  // namespace
+}  // namespace panvae::cases
+
+int main(int argc, char** argv) {
+  using namespace panvae;
+  using namespace panvae::cases;
+  testing::InitGoogleTest(&argc, argv);
+  std::vector<Mode> modes = {Mode::ref, Mode::simt_forward, Mode::simt_reverse, Mode::simt_random, Mode::grad, Mode::graph};
+  if (cuda_backend().device_count() > 0) modes.push_back(Mode::cuda);
+  else if (!testing::GTEST_FLAG(list_tests)) std::printf("no mode `cuda`: %s\n", cuda_backend().why_unusable().c_str());
+  for (size_t i = 0; i < all_cases().size(); ++i)
+    for (Mode m : modes)
+      testing::RegisterTest(all_cases()[i].name.c_str(), mode_name(m), nullptr, nullptr, __FILE__, __LINE__,
+                            [i, m]() -> testing::Test* { return new CaseTest(i, m); });
+  return RUN_ALL_TESTS();
+}

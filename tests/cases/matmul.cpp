@@ -1,0 +1,122 @@
+#include "engine/ops/linear.h"
+#include "op_case.h"
+
+namespace panvae::cases {
+namespace {
+
+// sizes: M, N, K, transposes (1: a, 2: b), epilogue
+enum Epilogues : int64_t { plain, bias, bias_relu, bias_leaky, relu, accumulate, accumulate_bias_leaky, epilogues };
+
+constexpr double kSlope = 0.125;
+
+// To 11 significant bits, ties away from zero (tf32), or 8, ties to even (bf16).
+double rounded(double x, MathMode mode) {
+  if (mode == MathMode::ieee || x == 0) return x;
+  int exponent;
+  std::frexp(x, &exponent);
+  const double unit = std::ldexp(1.0, exponent - (mode == MathMode::tf32 ? 11 : 8));
+  return (mode == MathMode::tf32 ? std::round(x / unit) : std::nearbyint(x / unit)) * unit;
+}
+
+template <class T>
+void multiply(Run<T>& r, const Sizes& s, MathMode mode, double units) {
+  const int64_t M = s[0], N = s[1], K = s[2];
+  const bool ta = s[3] & 1, tb = s[3] & 2;
+  const int64_t kind = s[4];
+  const bool adds = kind == accumulate || kind == accumulate_bias_leaky;
+  const bool with_bias = kind == bias || kind == bias_relu || kind == bias_leaky || kind == accumulate_bias_leaky;
+  const auto a = r.in(M * K), b = r.in(K * N), vector = r.in(N);
+  const auto c = adds ? r.inout(M * N) : r.out(M * N);
+  Epilogue<T> e;
+  e.accumulate = adds;
+  e.bias = with_bias ? vector.data : nullptr;
+  e.slope = T(kSlope);
+  if (kind == relu || kind == bias_relu) e.activation = Activation::relu;
+  if (kind == bias_leaky || kind == accumulate_bias_leaky) e.activation = Activation::leaky_relu;
+  r.stream.math = mode;
+  k::matmul<T>(r.stream, a, ta, b, tb, c, M, N, K, e);
+  r.stream.math = MathMode::ieee;
+
+  const MathMode rounding = r.stream.type() == DeviceType::cpu ? MathMode::ieee : mode;  // cpu knows ieee only
+  std::vector<double> left(a.before), right(b.before);
+  for (double& x : left) x = rounded(x, rounding);
+  for (double& x : right) x = rounded(x, rounding);
+  std::vector<double> value(static_cast<size_t>(M * N)), size(value.size());
+  for (int64_t i = 0; i < M; ++i)
+    for (int64_t j = 0; j < N; ++j) {
+      double t = adds ? c[i * N + j] : 0, m = std::abs(t);
+      for (int64_t k = 0; k < K; ++k) {
+        const double p = left[static_cast<size_t>(ta ? k * M + i : i * K + k)] * right[static_cast<size_t>(tb ? j * K + k : k * N + j)];
+        t += p;
+        m += std::abs(p);
+      }
+      if (with_bias) t += vector[j], m += std::abs(vector[j]);
+      const double below = e.activation == Activation::relu ? 0 : e.activation == Activation::leaky_relu ? kSlope : 1;
+      value[static_cast<size_t>(i * N + j)] = t < 0 ? below * t : t;
+      size[static_cast<size_t>(i * N + j)] = m;
+    }
+  r.expect(c, units, [&](int64_t i) { return value[static_cast<size_t>(i)]; }, [&](int64_t i) { return size[static_cast<size_t>(i)]; });
+}
+
+// Rounding errors of a running sum grow as sqrt(K) if they are random; four times that is allowed.
+double ieee_units(const Sizes& s) { return 4 + 4 * std::sqrt(static_cast<double>(s[2])); }
+
+void common(OpCase& c) {
+  c.flops = [](const Sizes& s) { return 2.0 * static_cast<double>(s[0] * s[1]) * static_cast<double>(s[2]); };
+  c.bytes = [](const Sizes& s, double item) { return item * static_cast<double>(s[0] * s[2] + s[2] * s[1] + s[0] * s[1]); };
+  c.op_sizes = {{1, 1, 1, 0, 0}, {3, 5, 4, 0, 0}, {3, 5, 4, 1, 0}, {3, 5, 4, 2, 0}, {3, 5, 4, 3, 0}};
+  c.op_inputs = [](const Sizes& s) {
+    const bool ta = s[3] & 1, tb = s[3] & 2;
+    return std::vector<OpInput>{{ta ? Shape{s[2], s[0]} : Shape{s[0], s[2]}}, {tb ? Shape{s[1], s[2]} : Shape{s[2], s[1]}}};
+  };
+  c.op = [](const std::vector<Tensor>& x, const Sizes& s) { return ops::matmul(x[0], x[1], s[3] & 1, s[3] & 2); };
+}
+
+const Case matmul("matmul", [](OpCase& c) {
+  common(c);
+  for (int64_t t = 0; t < 4; ++t) {
+    c.sizes.push_back({1, 1, 1, t, plain});
+    c.sizes.push_back({129, 130, 67, t, t == 0 ? plain : t == 1 ? bias_relu : t == 2 ? accumulate : accumulate_bias_leaky});
+    c.sizes.push_back({5, 7, 2100, t, t == 0 ? accumulate_bias_leaky : plain});  // ranges of k
+    for (int64_t e = 0; e < epilogues; ++e) c.sizes.push_back({17, 33, 65, t, e});
+  }
+  for (int64_t e = 0; e < epilogues; ++e) c.sizes.push_back({3, 5, 0, 0, e});
+  for (const Sizes& s : {Sizes{0, 5, 3, 0, plain}, Sizes{5, 0, 3, 0, bias}, Sizes{300, 1, 40, 0, bias}, Sizes{1, 300, 40, 2, relu}, Sizes{70, 2, 1100, 1, bias},
+                         Sizes{64, 64, 16, 0, plain}, Sizes{128, 128, 8, 3, plain}})
+    c.sizes.push_back(s);
+  c.body([](auto& r, const Sizes& s) { multiply(r, s, MathMode::ieee, ieee_units(s)); });
+});
+
+// Layers as models use them: weights [out, in], bias and activation fused. Kinks are kept away from by a bias that is
+// larger than any product.
+const Case linear("linear", [](OpCase& c) {
+  common(c);
+  c.kernel = "matmul";
+  for (int64_t e : {bias, bias_relu, bias_leaky}) c.sizes.push_back({13, 21, 34, 2, e});
+  c.body([](auto& r, const Sizes& s) { multiply(r, s, MathMode::ieee, ieee_units(s)); });
+  c.op_sizes = {{1, 1, 1, 2, bias}, {4, 6, 3, 2, bias_relu}, {4, 6, 3, 2, bias_leaky}, {70, 6, 3, 2, bias}};
+  c.op_inputs = [](const Sizes& s) {
+    return std::vector<OpInput>{{{s[0], s[2]}, uniform(-0.5, 0.5)}, {{s[1], s[2]}, uniform(-0.5, 0.5)}, {{s[1]}, [](PhiloxSequence& d, int64_t i) {
+                                                                                                        return (i % 2 ? -1 : 1) * (1 + d.uniform());
+                                                                                                      }}};
+  };
+  c.op = [](const std::vector<Tensor>& x, const Sizes& s) {
+    const Activation a = s[4] == bias_relu ? Activation::relu : s[4] == bias_leaky ? Activation::leaky_relu : Activation::none;
+    return ops::linear(x[0], x[1], x[2], a, 0.2);
+  };
+});
+
+// Tensor-core modes, on the operands as they round them. Accumulation is f32, in an order that is the hardware's.
+void math_mode(OpCase& c, MathMode mode) {
+  common(c);
+  c.kernel = "matmul";
+  c.cpu_rounds_otherwise = true;
+  c.sizes = {{1, 1, 1, 0, plain}, {17, 33, 65, 0, bias_leaky}, {17, 33, 65, 1, accumulate}, {17, 33, 65, 2, relu}, {17, 33, 65, 3, bias}, {129, 130, 67, 2, bias_relu},
+             {5, 7, 1100, 0, accumulate_bias_leaky}, {3, 5, 0, 0, bias}};
+  c.f32 = [=](Run<float>& r, const Sizes& s) { multiply(r, s, mode, ieee_units(s)); };
+}
+const Case matmul_tf32("matmul_tf32", [](OpCase& c) { math_mode(c, MathMode::tf32); });
+const Case matmul_bf16("matmul_bf16", [](OpCase& c) { math_mode(c, MathMode::bf16); });
+
+}  // namespace
+}  // namespace panvae::cases

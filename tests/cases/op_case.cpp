@@ -1,0 +1,481 @@
+#include "op_case.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "engine/gradcheck.h"
+#include "engine/ops/arithmetic.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define PV_HIDE(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define PV_SHOW(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define PV_HIDE(p, n) (void)(p), (void)(n)
+#define PV_SHOW(p, n) (void)(p), (void)(n)
+#endif
+
+namespace panvae::cases {
+
+// ---- values
+Fill uniform(double low, double high) {
+  return [=](PhiloxSequence& draw, int64_t) { return low + (high - low) * draw.uniform(); };
+}
+Fill away_from_zero() {
+  return [](PhiloxSequence& draw, int64_t) {
+    const double size = 0.1 + 1.9 * draw.uniform();
+    return draw.uniform() < 0.5 ? -size : size;
+  };
+}
+Fill specials() {
+  return [](PhiloxSequence& draw, int64_t i) {
+    constexpr double inf = std::numeric_limits<double>::infinity();
+    const double list[] = {0.0, -0.0, inf, -inf, std::nan(""), 1e-44, -1e-44, 3e38, -3e38, 1e-30, 1.5, -1.5};
+    const double ordinary = 4 * draw.uniform() - 2;
+    return i % 2 ? ordinary : list[i / 2 % 12];
+  };
+}
+Fill indices(int64_t below) {
+  return [=](PhiloxSequence& draw, int64_t) { return static_cast<double>(draw.below(static_cast<uint64_t>(below))); };
+}
+
+namespace {
+
+constexpr size_t kSentinel = 256;  // bytes on either side, a multiple of every alignment
+constexpr int kSentinelByte = 0xA5, kPoisonByte = 0xFF;
+
+double load(DType dtype, const char* p) {
+  switch (dtype) {
+    case DType::f32: { float v; std::memcpy(&v, p, 4); return v; }
+    case DType::f64: { double v; std::memcpy(&v, p, 8); return v; }
+    case DType::bf16: { bf16 v; std::memcpy(&v, p, 2); return to_float(v); }
+    case DType::i64: { int64_t v; std::memcpy(&v, p, 8); return static_cast<double>(v); }
+  }
+  return 0;
+}
+void store(DType dtype, char* p, double x) {
+  switch (dtype) {
+    case DType::f32: { const float v = static_cast<float>(x); std::memcpy(p, &v, 4); return; }
+    case DType::f64: { std::memcpy(p, &x, 8); return; }
+    case DType::bf16: { const bf16 v = to_bf16(static_cast<float>(x)); std::memcpy(p, &v, 2); return; }
+    case DType::i64: { const int64_t v = static_cast<int64_t>(x); std::memcpy(p, &v, 8); return; }
+  }
+}
+double rounded_to(DType dtype, double x) {
+  char b[8];
+  store(dtype, b, x);
+  return load(dtype, b);
+}
+
+bool near(double got, double expected, double expected_rounded, double bound) {
+  if (std::isnan(expected)) return std::isnan(got);
+  if (got == expected_rounded) return true;
+  return std::isfinite(expected_rounded) && std::abs(got - expected) <= bound;
+}
+
+}  // namespace
+
+// ---- one call
+Calls::Calls(Stream& stream_, uint64_t seed, Shift shift, int variant_) : stream(stream_), variant(variant_), seed_(seed), shift_(shift) {}
+
+Calls::~Calls() {
+  for (Buffer& b : buffers_) {
+    if (stream.type() != DeviceType::cuda) PV_SHOW(b.block, b.bytes);
+    stream.backend().free(stream.device().index, b.block);
+  }
+}
+
+std::vector<double> Calls::draw(DType dtype, int64_t count, const Fill& fill) {
+  PhiloxSequence sequence({seed_, static_cast<uint32_t>(buffers_.size()), 0});
+  std::vector<double> values(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(i)] = rounded_to(dtype, fill(sequence, i));
+  return values;
+}
+
+size_t Calls::add(DType dtype, int64_t count, const std::vector<double>* values, bool output) {
+  const size_t item = static_cast<size_t>(item_bytes(dtype)), n = static_cast<size_t>(count);
+  const bool shifted = shift_ == Shift::all || (shift_ == Shift::first && buffers_.empty());
+  Buffer b{dtype, count, nullptr, nullptr, 0, kSentinel + (shifted ? item : 0), {}, output, false, {}, {}, "buffer " + std::to_string(buffers_.size())};
+  b.bytes = b.head + n * item + kSentinel;
+  b.initial.assign(b.bytes, static_cast<char>(kSentinelByte));
+  if (values)
+    for (size_t i = 0; i < n; ++i) store(dtype, b.initial.data() + b.head + i * item, (*values)[i]);
+  else
+    std::memset(b.initial.data() + b.head, kPoisonByte, n * item);
+  const Backend& backend = stream.backend();
+  const int device = stream.device().index;
+  b.block = static_cast<char*>(backend.alloc(device, b.bytes));
+  PV_CHECK(b.block, "cases: out of memory");
+  b.data = b.block + b.head;
+  backend.copy(device, b.block, b.initial.data(), b.bytes, CopyKind::host_to_device, stream.handle());
+  if (stream.type() != DeviceType::cuda) {  // reads beyond the ends are AddressSanitizer's business
+    PV_HIDE(b.block, b.head);
+    PV_HIDE(b.data + n * item, kSentinel);
+  }
+  buffers_.push_back(std::move(b));
+  return buffers_.size() - 1;
+}
+
+void Calls::expect_values(size_t id, std::vector<double> expected, std::vector<double> bounds) {
+  buffers_[id].expects = true;
+  buffers_[id].expected = std::move(expected);
+  buffers_[id].bounds = std::move(bounds);
+}
+
+Outcome Calls::finish() {
+  Outcome out;
+  stream.synchronize();
+  for (Buffer& b : buffers_) {
+    if (stream.type() != DeviceType::cuda) PV_SHOW(b.block, b.bytes);
+    std::vector<char> now(b.bytes);
+    stream.backend().copy(stream.device().index, now.data(), b.block, b.bytes, CopyKind::device_to_host, stream.handle());
+    const size_t item = static_cast<size_t>(item_bytes(b.dtype)), data_bytes = static_cast<size_t>(b.count) * item, tail = b.head + data_bytes;
+    for (size_t i = 0; i < b.bytes; ++i) {
+      if (i >= b.head && i < tail) continue;
+      if (now[i] == b.initial[i]) continue;
+      ADD_FAILURE() << b.name << ": written " << (i < b.head ? b.head - i : i - tail) << " bytes " << (i < b.head ? "before its begin" : "behind its end");
+      break;
+    }
+    if (!b.output) {
+      EXPECT_EQ(std::memcmp(now.data() + b.head, b.initial.data() + b.head, data_bytes), 0) << b.name << ": an input was changed";
+      continue;
+    }
+    EXPECT_TRUE(b.expects) << b.name << ": an output without an expectation";
+    if (!b.expects) continue;
+    out.bits.insert(out.bits.end(), now.begin() + static_cast<std::ptrdiff_t>(b.head), now.begin() + static_cast<std::ptrdiff_t>(tail));
+    int wrong = 0;
+    const std::vector<char> poison(item, static_cast<char>(kPoisonByte));
+    for (int64_t i = 0; i < b.count; ++i) {
+      const size_t j = static_cast<size_t>(i);
+      const char* p = now.data() + b.head + j * item;
+      const double got = load(b.dtype, p), expected = b.expected[j];
+      out.values.push_back(got);
+      out.bounds.push_back(b.bounds[j]);
+      const bool unwritten = b.dtype != DType::i64 && std::memcmp(p, poison.data(), item) == 0;
+      if (!unwritten && near(got, expected, rounded_to(b.dtype, expected), b.bounds[j])) continue;
+      if (++wrong <= 3)
+        ADD_FAILURE() << b.name << "[" << i << "]: " << fmt::format("{} instead of {} +- {}", got, expected, b.bounds[j]) << (unwritten ? " (never written)" : "");
+    }
+    EXPECT_EQ(wrong, 0) << b.name << ": elements out of " << b.count;
+  }
+  return out;
+}
+
+// ---- the list
+std::vector<OpCase>& all_cases() {
+  static std::vector<OpCase> list;
+  return list;
+}
+
+Case::Case(const char* name, const std::function<void(OpCase&)>& describe) {
+  OpCase c;
+  c.name = name;
+  describe(c);
+  all_cases().push_back(std::move(c));
+}
+
+const char* mode_name(Mode m) {
+  switch (m) {
+    case Mode::ref: return "ref";
+    case Mode::simt_forward: return "simt_forward";
+    case Mode::simt_reverse: return "simt_reverse";
+    case Mode::simt_random: return "simt_random";
+    case Mode::grad: return "grad";
+    case Mode::graph: return "graph";
+    case Mode::cuda: return "cuda";
+  }
+  return "?";
+}
+
+// ---- modes of the kernel
+namespace {
+
+uint64_t seed_of(const OpCase& c) { return stable_hash(c.name.data(), c.name.size()); }
+
+struct Call {
+  Sizes sizes;
+  Calls::Shift shift;
+  int variant;
+  std::string str() const {
+    const char* shifts[] = {"aligned", "all pointers one element off", "the first pointer one element off"};
+    return fmt::format("sizes [{}], {}, variant {}", fmt::join(sizes, ", "), shifts[static_cast<int>(shift)], variant);
+  }
+};
+
+// Every size aligned; sizes of small calls also with shifted pointers.
+std::vector<Call> calls_of(const OpCase& c, const std::vector<Sizes>& sizes) {
+  std::vector<Call> calls;
+  for (const Sizes& s : sizes) {
+    int64_t largest = 0;
+    for (int64_t v : s) largest = std::max(largest, v);
+    for (int variant = 0; variant < c.variants; ++variant) {
+      calls.push_back({s, Calls::Shift::none, variant});
+      if (largest > 2000) continue;
+      calls.push_back({s, Calls::Shift::all, variant});
+      calls.push_back({s, Calls::Shift::first, variant});
+    }
+  }
+  return calls;
+}
+
+template <class T>
+Outcome call(const OpCase& c, const std::function<void(Run<T>&, const Sizes&)>& body, Stream& stream, const Call& k) {
+  SCOPED_TRACE(fmt::format("{} in {} on {}: {}", c.name, dtype_name(dtype_of<T>()), to_string(stream.device()), k.str()));
+  Run<T> run(stream, seed_of(c), k.shift, k.variant);
+  body(run, k.sizes);
+  return run.finish();
+}
+
+template <class T>
+void ref(const OpCase& c, const std::function<void(Run<T>&, const Sizes&)>& body) {
+  if (!body) return;
+  Stream stream({DeviceType::cpu, 0});
+  for (const Call& k : calls_of(c, c.sizes)) call<T>(c, body, stream, k);
+}
+
+std::vector<simt::Options> orders_of(Mode m) {
+  if (m == Mode::simt_forward) return {};
+  if (m == Mode::simt_reverse) return {{simt::Order::reverse, 1, 1}};
+  return {{simt::Order::random, 1, 1}, {simt::Order::random, 2, 2}};
+}
+
+// The CUDA source on the CPU: against the formula, against cpu, and the same bits as in forward order.
+template <class T>
+void simt_mode(const OpCase& c, const std::function<void(Run<T>&, const Sizes&)>& body, Mode m) {
+  if (!body) return;
+  Stream cpu({DeviceType::cpu, 0}), stream({DeviceType::simt, 0});
+  for (const Call& k : calls_of(c, c.simt_sizes.empty() ? c.sizes : c.simt_sizes)) {
+    stream.simt = {simt::Order::forward, 1, 1};
+    const Outcome forward = call<T>(c, body, stream, k);
+    SCOPED_TRACE(fmt::format("{} in {}: {}", c.name, dtype_name(dtype_of<T>()), k.str()));
+    if (m == Mode::simt_forward && !c.cpu_rounds_otherwise) {
+      const Outcome reference = call<T>(c, body, cpu, k);
+      ASSERT_EQ(forward.values.size(), reference.values.size());
+      int wrong = 0;
+      for (size_t i = 0; i < forward.values.size(); ++i)
+        if (!near(forward.values[i], reference.values[i], reference.values[i], 2 * reference.bounds[i]) && ++wrong <= 3)
+          ADD_FAILURE() << "output " << i << ": " << forward.values[i] << " on simt, " << reference.values[i] << " on cpu";
+    }
+    for (const simt::Options& o : orders_of(m)) {
+      stream.simt = o;
+      const Outcome other = call<T>(c, body, stream, k);
+      EXPECT_TRUE(forward.bits == other.bits) << "the result depends on the order of threads (seed " << o.seed << ")";
+    }
+  }
+}
+
+template <class T>
+void cuda_kernel(const OpCase& c, const std::function<void(Run<T>&, const Sizes&)>& body) {
+  if (!body) return;
+  Stream stream({DeviceType::cuda, 0});
+  for (const Call& k : calls_of(c, c.sizes)) {
+    const Outcome first = call<T>(c, body, stream, k);
+    for (int i = 0; i < 2; ++i) EXPECT_TRUE(first.bits == call<T>(c, body, stream, k).bits) << k.str() << ": another result in another run";
+  }
+}
+
+// ---- modes of the op
+struct Gradients {
+  std::vector<std::vector<double>> of;      // by input; empty where there is none
+  std::vector<std::vector<double>> inputs;  // their values
+  std::vector<double> output;
+};
+
+std::vector<double> doubles(const Tensor& t) {
+  if (t.dtype() == DType::f64) return t.host<double>();
+  const std::vector<float> v = t.host<float>();
+  return {v.begin(), v.end()};
+}
+
+Tensor upload(Context& context, const std::vector<double>& values, Shape shape, DType dtype) {
+  if (dtype == DType::f64) return Tensor::from(context, shape, values);
+  if (dtype == DType::i64) return Tensor::from(context, shape, std::vector<int64_t>(values.begin(), values.end()));
+  return Tensor::from(context, shape, std::vector<float>(values.begin(), values.end()));
+}
+
+// Inputs hold what f32 can hold in either type, so that both types are asked the same question.
+std::vector<Tensor> make_inputs(const OpCase& c, Context& context, const Sizes& s, DType dtype) {
+  std::vector<Tensor> tensors;
+  const std::vector<OpInput> inputs = c.op_inputs(s);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    PhiloxSequence sequence({seed_of(c), static_cast<uint32_t>(i), 1});
+    std::vector<double> values(static_cast<size_t>(inputs[i].shape.count()));
+    for (size_t j = 0; j < values.size(); ++j) values[j] = static_cast<float>(inputs[i].fill(sequence, static_cast<int64_t>(j)));
+    tensors.push_back(upload(context, values, inputs[i].shape, inputs[i].is_index ? DType::i64 : dtype));
+  }
+  return tensors;
+}
+
+Tensor weights_for(Context& context, const Tensor& y) {
+  std::vector<double> w(static_cast<size_t>(y.count()));
+  for (size_t i = 0; i < w.size(); ++i) w[i] = 0.5 + static_cast<double>(i * 37 % 64) / 64;
+  return upload(context, w, y.shape(), y.dtype());
+}
+
+// Gradients of sum(op(inputs) * weights).
+Gradients plain_pass(const OpCase& c, Context& context, const Sizes& s, DType dtype) {
+  std::vector<Tensor> x = make_inputs(c, context, s, dtype);
+  const std::vector<OpInput> inputs = c.op_inputs(s);
+  for (size_t i = 0; i < x.size(); ++i)
+    if (inputs[i].differentiable && !inputs[i].is_index) x[i].require_gradient("input " + std::to_string(i));
+  Tape tape(context);
+  const Tensor y = c.op(x, s);
+  Gradients g;
+  tape.backward(ops::sum(ops::mul(y, weights_for(context, y))));
+  for (Tensor& t : x) {
+    g.of.push_back(t.gradient().defined() ? doubles(t.gradient()) : std::vector<double>{});
+    g.inputs.push_back(t.dtype() == DType::i64 ? std::vector<double>{} : doubles(t));
+  }
+  g.output = doubles(y);
+  return g;
+}
+
+void expect_close(const std::vector<double>& a, const std::vector<double>& b, double tolerance, const std::string& what) {
+  ASSERT_EQ(a.size(), b.size()) << what;
+  double largest = 1e-30, worst = 0;
+  for (double v : b) largest = std::max(largest, std::abs(v));
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double d = std::abs(a[i] - b[i]);
+    if (!(d <= worst)) worst = d;
+  }
+  EXPECT_LE(worst, tolerance * largest) << what;
+}
+
+Context& with_order(Context& context, simt::Options o) {
+  context.stream().simt = o;
+  return context;
+}
+
+// Central differences in f64; then f32 on cpu and on the kernels against f64; orders bit-equal.
+void grad(const OpCase& c) {
+  for (const Sizes& s : c.op_sizes) {
+    SCOPED_TRACE(fmt::format("{}: sizes [{}]", c.name, fmt::join(s, ", ")));
+    Context cpu;
+    std::vector<bool> differentiable;
+    for (const OpInput& i : c.op_inputs(s)) differentiable.push_back(i.differentiable && !i.is_index);
+    const GradcheckResult check =
+        gradcheck(cpu, [&](const std::vector<Tensor>& x) { return c.op(x, s); }, make_inputs(c, cpu, s, DType::f64), differentiable, {.most_per_input = 60});
+    EXPECT_TRUE(check.ok) << check.message;
+    const Gradients wide = plain_pass(c, cpu, s, DType::f64), narrow = plain_pass(c, cpu, s, DType::f32);
+    Context forward({DeviceType::simt, 0}), reverse({DeviceType::simt, 0});
+    const Gradients one = plain_pass(c, with_order(forward, {simt::Order::forward, 1, 1}), s, DType::f32);
+    const Gradients two = plain_pass(c, with_order(reverse, {simt::Order::reverse, 1, 1}), s, DType::f32);
+    for (size_t i = 0; i < wide.of.size(); ++i) {
+      if (!differentiable[i]) continue;
+      EXPECT_FALSE(wide.of[i].empty() && wide.inputs[i].size() > 0) << "input " << i << " got no gradient";
+      expect_close(narrow.of[i], wide.of[i], c.grad_tolerance, fmt::format("f32 on cpu, input {}", i));
+      expect_close(one.of[i], narrow.of[i], c.grad_tolerance, fmt::format("simt against cpu, input {}", i));
+      EXPECT_EQ(one.of[i], two.of[i]) << "the gradient depends on the order of threads, input " << i;
+    }
+  }
+}
+
+// The op in company: its inputs are results of other ops and are used three times, other tensors beside its own are
+// changed in place between forward and backward, everything lives in an arena that is NaN at the start of a step.
+Gradients busy_pass(const OpCase& c, Context& context, const Sizes& s, DType dtype) {
+  std::vector<Tensor> leaves = make_inputs(c, context, s, dtype), x;
+  const std::vector<OpInput> inputs = c.op_inputs(s);
+  Tape tape(context);
+  auto neighbour = [&] { return upload(context, std::vector<double>(7, 0.25), {7}, dtype); };
+  std::vector<Tensor> neighbours{neighbour()};
+  for (size_t i = 0; i < leaves.size(); ++i) {
+    if (inputs[i].differentiable && !inputs[i].is_index) leaves[i].require_gradient("input " + std::to_string(i));
+    x.push_back(leaves[i].dtype() == DType::i64 ? leaves[i] : ops::scale(leaves[i], 1.0));
+    neighbours.push_back(neighbour());
+  }
+  const Tensor y = c.op(x, s);
+  neighbours.push_back(neighbour());
+  const Tensor again = c.op(x, s);
+  neighbours.push_back(neighbour());
+  for (Tensor& t : neighbours) {
+    dispatch(dtype, "scale", [&]<class T>(T) { k::scale<T>(context.stream(), t.data<T>(), t.data<T>(), t.count(), T(4)); });
+    t.bump_version();
+  }
+  const Tensor w = weights_for(context, y);
+  Tensor loss = ops::add(ops::sum(ops::mul(y, w)), ops::scale(ops::sum(ops::mul(again, w)), 0.5));
+  for (size_t i = 0; i < x.size(); ++i)
+    if (x[i].needs_gradient()) loss = ops::add(loss, ops::scale(ops::sum(ops::mul(x[i], x[i])), 0.25));
+  Gradients g;
+  g.output = doubles(y);
+  for (const Tensor& t : x) g.inputs.push_back(t.dtype() == DType::i64 ? std::vector<double>{} : doubles(t));
+  tape.backward(loss);
+  EXPECT_EQ(doubles(y), g.output) << "backward changed the op's output";
+  EXPECT_EQ(doubles(again), g.output) << "the second call gave another output";
+  for (size_t i = 0; i < x.size(); ++i)
+    if (x[i].dtype() != DType::i64) { EXPECT_EQ(doubles(x[i]), g.inputs[i]) << "input " << i << " was changed"; }
+  for (const Tensor& t : neighbours) EXPECT_EQ(doubles(t), std::vector<double>(7, 1.0)) << "a neighbour was changed";
+  for (const Tensor& t : leaves) g.of.push_back(t.gradient().defined() ? doubles(t.gradient()) : std::vector<double>{});
+  return g;
+}
+
+// The same bits without an arena, in the step that sizes it, and in two steps that use it; and the right gradient.
+void graph(const OpCase& c, Device device) {
+  for (const Sizes& s : c.op_sizes) {
+    SCOPED_TRACE(fmt::format("{} on {}: sizes [{}]", c.name, to_string(device), fmt::join(s, ", ")));
+    Context context(device);
+    context.stream().simt = {simt::Order::forward, 1, 1};
+    const Gradients single = plain_pass(c, context, s, DType::f32), first = busy_pass(c, context, s, DType::f32);
+    context.memory().poison_arena = true;
+    for (int step = 0; step < 3; ++step) {
+      Step scope(context);
+      const Gradients g = busy_pass(c, context, s, DType::f32);
+      EXPECT_EQ(g.output, first.output) << "step " << step;
+      EXPECT_EQ(g.of, first.of) << "step " << step;
+    }
+    for (size_t i = 0; i < first.of.size(); ++i) {
+      if (single.of[i].empty()) continue;
+      std::vector<double> expected(single.of[i].size());
+      for (size_t j = 0; j < expected.size(); ++j) expected[j] = 1.5 * single.of[i][j] + 0.5 * single.inputs[i][j];
+      expect_close(first.of[i], expected, c.grad_tolerance, fmt::format("sum of three uses, input {}", i));
+    }
+  }
+}
+
+// On the card: the kernel as in ref, three runs bit-equal; the op's gradients against cpu; the graph.
+void cuda(const OpCase& c) {
+  cuda_kernel<float>(c, c.f32);
+  cuda_kernel<double>(c, c.f64);
+  for (const Sizes& s : c.op_sizes) {
+    Context cpu, card({DeviceType::cuda, 0});
+    const Gradients a = plain_pass(c, cpu, s, DType::f32), b = plain_pass(c, card, s, DType::f32);
+    for (size_t i = 0; i < a.of.size(); ++i) expect_close(b.of[i], a.of[i], c.grad_tolerance, fmt::format("cuda against cpu, input {}", i));
+  }
+  graph(c, {DeviceType::cuda, 0});
+}
+
+}  // namespace
+
+void run_case(const OpCase& c, Mode m) {
+  switch (m) {
+    case Mode::ref:
+      ref<float>(c, c.f32);
+      ref<double>(c, c.f64);
+      return;
+    case Mode::simt_forward:
+    case Mode::simt_reverse:
+    case Mode::simt_random:
+      simt_mode<float>(c, c.f32, m);
+      simt_mode<double>(c, c.f64, m);
+      return;
+    case Mode::grad: return grad(c);
+    case Mode::graph:
+      graph(c, {DeviceType::cpu, 0});
+      graph(c, {DeviceType::simt, 0});
+      return;
+    case Mode::cuda: return cuda(c);
+  }
+}
+
+// ---- shared by cases
+std::vector<Sizes> elementwise_sizes() { return {{0}, {1}, {3}, {31}, {257}, {1029}, {16385}, {40001}}; }
+std::vector<Sizes> small_op_sizes() { return {{1}, {37}}; }
+std::vector<OpInput> one_input(const Sizes& s, Fill fill) { return {{{s[0]}, std::move(fill)}}; }
+
+Tensor times_constant(const Tensor& x, const std::function<void(Tensor& y)>& make) {
+  Tensor y = Tensor::empty(x.context(), x.shape(), x.dtype(), "constant");
+  make(y);
+  return ops::mul(x, y);
+}
+
+}  // namespace panvae::cases

@@ -1,0 +1,204 @@
+// One OpCase a kernel of the table: about ten lines bring its tests ref, simt_forward, simt_reverse, simt_random, grad,
+// graph and, where a GPU is, cuda. What each mode compares stands at its function in op_case.cpp.
+//
+// A case has two halves. `body` calls the kernel on raw pointers and states, element by element, what must come out: a
+// formula in f64, written without looking at the kernel. `op` is the same kernel at work within the engine: an op whose
+// backward or forward runs it, or, for kernels that have no gradient, the kernel as the maker of a constant factor.
+#pragma once
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/philox.h"
+#include "engine/context.h"
+#include "engine/tape.h"
+#include "kernels/kernels.h"
+
+namespace panvae::cases {
+
+// The parameters of one call: sizes, and switches where a case has some. What they mean is the case's own business.
+using Sizes = std::vector<int64_t>;
+
+// Value of element i of an input.
+using Fill = std::function<double(PhiloxSequence&, int64_t i)>;
+Fill uniform(double low, double high);
+Fill away_from_zero();  // +-[0.1, 2]: no kink within reach of a central difference
+Fill specials();        // infinities, zeros of both signs, denormals, NaN, the largest numbers, and ordinary ones between
+Fill indices(int64_t below);
+
+template <class V>
+struct Buf {
+  V* data;
+  size_t id;
+  std::vector<double> before;  // values before the call, as stored
+  operator V*() const { return data; }
+  double operator[](int64_t i) const { return before[static_cast<size_t>(i)]; }
+};
+
+// Unit roundoff: results are judged in multiples of it.
+template <class V>
+constexpr double roundoff() {
+  if constexpr (std::is_same_v<V, float>) return 0x1p-24;
+  else if constexpr (std::is_same_v<V, double>) return 0x1p-53;
+  else if constexpr (std::is_same_v<V, bf16>) return 0x1p-9;
+  else return 0;
+}
+
+// What came out of one call: compared bit by bit between orders of threads, by value between devices.
+struct Outcome {
+  std::vector<char> bits;
+  std::vector<double> values, bounds;
+};
+
+// Memory of one call of a kernel on one device. Every buffer lies between sentinels; outputs are full of NaN before the
+// call; inputs must be the same afterwards.
+class Calls {
+ public:
+  // How pointers are shifted from 256-byte alignment by one element.
+  enum class Shift { none, all, first };
+  Calls(Stream& stream, uint64_t seed, Shift shift, int variant);
+  ~Calls();
+  Calls(const Calls&) = delete;
+  Calls& operator=(const Calls&) = delete;
+
+  Stream& stream;
+  const int variant;  // in [0, OpCase::variants)
+  // Reads everything back and checks it; failures go to gtest.
+  Outcome finish();
+
+ protected:
+  struct Buffer {
+    DType dtype;
+    int64_t count;
+    char *block, *data;      // device memory: sentinel, data, sentinel
+    size_t bytes, head;      // of the block; of the sentinel before the data
+    std::vector<char> initial;  // the whole block
+    bool output, expects = false;
+    std::vector<double> expected, bounds;
+    std::string name;
+  };
+  size_t add(DType dtype, int64_t count, const std::vector<double>* values, bool output);
+  std::vector<double> draw(DType dtype, int64_t count, const Fill& fill);
+  void expect_values(size_t id, std::vector<double> expected, std::vector<double> bounds);
+  std::vector<Buffer> buffers_;
+  uint64_t seed_;
+  Shift shift_;
+};
+
+template <class T>
+class Run : public Calls {
+ public:
+  using Calls::Calls;
+  template <class V = T>
+  Buf<V> in(int64_t n, const Fill& fill = uniform(-1, 1)) {
+    return make<V>(n, &fill, false);
+  }
+  template <class V = T>
+  Buf<V> out(int64_t n) {
+    return make<V>(n, nullptr, true);
+  }
+  template <class V = T>
+  Buf<V> inout(int64_t n, const Fill& fill = uniform(-1, 1)) {
+    return make<V>(n, &fill, true);
+  }
+  // The output written over an input, where the table says it may be.
+  template <class V>
+  Buf<V> over(const Buf<V>& input) {
+    buffers_[input.id].output = true;
+    return input;
+  }
+
+  // Element i must be value(i) to within units * roundoff * magnitude(i). By default the magnitude is the value itself.
+  template <class V, class Value, class Magnitude>
+  void expect(const Buf<V>& y, double units, Value value, Magnitude magnitude) {
+    const size_t n = static_cast<size_t>(buffers_[y.id].count);
+    std::vector<double> expected(n), bounds(n);
+    for (size_t i = 0; i < n; ++i) {
+      expected[i] = value(static_cast<int64_t>(i));
+      bounds[i] = units == 0 ? 0 : units * roundoff<V>() * std::abs(magnitude(static_cast<int64_t>(i))) + tiny<V>();
+    }
+    expect_values(y.id, std::move(expected), std::move(bounds));
+  }
+  template <class V, class Value>
+  void expect(const Buf<V>& y, double units, Value value) {
+    expect(y, units, value, value);
+  }
+  template <class V, class Value>
+  void exactly(const Buf<V>& y, Value value) {
+    expect(y, 0, value, value);
+  }
+
+ private:
+  template <class V>
+  static double tiny() {
+    if constexpr (std::is_floating_point_v<V>) return 2.0 * static_cast<double>(std::numeric_limits<V>::denorm_min());
+    else return 0;
+  }
+  template <class V>
+  Buf<V> make(int64_t n, const Fill* fill, bool output) {
+    std::vector<double> values;
+    if (fill) values = draw(dtype_of<V>(), n, *fill);
+    const size_t id = add(dtype_of<V>(), n, fill ? &values : nullptr, output);
+    return {reinterpret_cast<V*>(buffers_[id].data), id, std::move(values)};
+  }
+};
+
+struct OpInput {
+  Shape shape;
+  Fill fill = uniform(-1, 1);
+  bool differentiable = true;
+  bool is_index = false;  // stored as i64
+};
+
+struct OpCase {
+  std::string name;    // first part of the names of its tests
+  std::string kernel;  // of the table; empty: as `name`
+  std::vector<Sizes> sizes;       // ref, cuda and, unless named, simt
+  std::vector<Sizes> simt_sizes;
+  int variants = 1;               // the body is run with Calls::variant 0 to variants - 1
+  bool cpu_rounds_otherwise = false;  // math modes that the cpu device does not have: simt is held against the formula alone
+  std::function<void(Run<float>&, const Sizes&)> f32;
+  std::function<void(Run<double>&, const Sizes&)> f64;
+
+  std::vector<Sizes> op_sizes;
+  std::function<std::vector<OpInput>(const Sizes&)> op_inputs;
+  std::function<Tensor(const std::vector<Tensor>&, const Sizes&)> op;
+  double grad_tolerance = 1e-5;  // f32 gradients against f64 ones, of the largest
+
+  // Work of one call, for bench: floating-point operations, and the fewest bytes that must move at `item` bytes an element.
+  std::function<double(const Sizes&)> flops;
+  std::function<double(const Sizes&, double item)> bytes;
+
+  // The body for both computing types: [](auto& r, const Sizes& s) { ... } or []<class T>(Run<T>& r, const Sizes& s) { ... }.
+  template <class F>
+  OpCase& body(F f) {
+    f32 = f;
+    f64 = f;
+    return *this;
+  }
+  const std::string& kernel_name() const { return kernel.empty() ? name : kernel; }
+};
+
+std::vector<OpCase>& all_cases();
+// Puts a case into the list at the start of the program: static const Case x = [](OpCase& c) { ... };
+struct Case {
+  Case(const char* name, const std::function<void(OpCase&)>& describe);
+};
+
+enum class Mode { ref, simt_forward, simt_reverse, simt_random, grad, graph, cuda };
+const char* mode_name(Mode m);
+void run_case(const OpCase& c, Mode m);
+
+// ---- what several cases share
+// 1, odd, not of a warp, more than a block, more than a stretch (16384); 0.
+std::vector<Sizes> elementwise_sizes();
+std::vector<Sizes> small_op_sizes();  // {1}, {37}
+// One input x [n] with gradient.
+std::vector<OpInput> one_input(const Sizes& s, Fill fill = uniform(-1, 1));
+// x * constant, where a kernel makes the constant: how kernels without a gradient stand in a graph.
+// `make(constants, y)` fills y, of the shape of x.
+Tensor times_constant(const Tensor& x, const std::function<void(Tensor& y)>& make);
+
+}  // namespace panvae::cases

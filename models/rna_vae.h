@@ -27,6 +27,11 @@ class RnaVae : public Module {
 
   Posterior encode(const Tensor& x);       // x [B, genes]
   Tensor decode(const Tensor& z);          // z [B, latent] -> [B, genes]
+  // The metric that the decoder pulls back to the latent space, averaged over samples: G = J J^T, [latent, latent], with
+  // J [latent, genes] the Jacobian of the decoder at the mean activation of its hidden units over the latents z [B, latent].
+  // |(z - z') G^(1/2)| is the distance of reconstructions to first order.
+  Tensor decoder_metric(const Tensor& z);
+
   // The reconstruction from the posterior mean.
   Tensor forward(const Tensor& x) override { return decode(encode(x).mean); }
 

@@ -257,20 +257,45 @@ int64_t VaeTrainer::resume() {
   return static_cast<int64_t>(at_.epoch);
 }
 
-std::vector<float> posterior_means(Context& context, RnaVae& model, BatchSource& source, int64_t batch_size) {
-  const int64_t n = source.samples(), latent = model.shape().latent;
-  std::vector<float> out(static_cast<size_t>(n * latent));
+namespace {
+
+// Calls use(x) with batches of all samples in order; x lives in a step's arena.
+template <class F>
+void each_batch(Context& context, BatchSource& source, int64_t batch_size, F&& use) {
   std::vector<int64_t> rows;
-  for (int64_t first = 0; first < n; first += batch_size) {
+  for (int64_t first = 0; first < source.samples(); first += batch_size) {
     throw_if_interrupted();
-    rows.resize(static_cast<size_t>(std::min(batch_size, n - first)));
+    rows.resize(static_cast<size_t>(std::min(batch_size, source.samples() - first)));
     std::iota(rows.begin(), rows.end(), first);
     Step step(context);
     Tensor x = Tensor::empty(context, {static_cast<int64_t>(rows.size()), source.features()}, DType::f32, "batch");
     source.fill(rows, x);
-    const std::vector<float> mean = model.encode(x).mean.host<float>();
-    std::copy(mean.begin(), mean.end(), out.begin() + first * latent);
+    use(x);
   }
+}
+
+void append(std::vector<float>& to, const Tensor& t) {
+  const std::vector<float> values = t.host<float>();
+  to.insert(to.end(), values.begin(), values.end());
+}
+
+}  // namespace
+
+Posteriors posteriors(Context& context, RnaVae& model, BatchSource& source, bool with_logvar, int64_t batch_size) {
+  Posteriors out;
+  out.mean.reserve(static_cast<size_t>(source.samples() * model.shape().latent));
+  each_batch(context, source, batch_size, [&](const Tensor& x) {
+    const Posterior q = model.encode(x);
+    append(out.mean, q.mean);
+    if (with_logvar) append(out.logvar, q.logvar);
+  });
+  return out;
+}
+
+std::vector<float> reconstructions(Context& context, RnaVae& model, BatchSource& source, int64_t batch_size) {
+  std::vector<float> out;
+  out.reserve(static_cast<size_t>(source.samples() * source.features()));
+  each_batch(context, source, batch_size, [&](const Tensor& x) { append(out, model.forward(x)); });
   return out;
 }
 

@@ -102,7 +102,12 @@ class VaeTrainer {
   class Progress* progress_ = nullptr;
 };
 
-// Posterior means of all samples of `source` in batches, row-major [samples, latent].
-std::vector<float> posterior_means(Context& context, RnaVae& model, BatchSource& source, int64_t batch_size = 256);
+// Posterior means, and where asked for log-variances, of all samples of `source` in batches: row-major [samples, latent].
+struct Posteriors {
+  std::vector<float> mean, logvar;
+};
+Posteriors posteriors(Context& context, RnaVae& model, BatchSource& source, bool with_logvar = false, int64_t batch_size = 256);
+// Reconstructions from the posterior mean, row-major [samples, genes], in the units of the source.
+std::vector<float> reconstructions(Context& context, RnaVae& model, BatchSource& source, int64_t batch_size = 256);
 
 }  // namespace panvae

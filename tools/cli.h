@@ -23,6 +23,7 @@ struct Globals {
 class Session {
  public:
   Globals globals;
+  bool print_results = true;  // false within a command that runs others
   // Declares --json, --quiet, --verbose, --threads and, where asked for, --seed, --device and --precision.
   enum Option : unsigned { none = 0, seed = 1, device = 2, precision = 4 };
   void common(CLI::App& command, unsigned options = none);

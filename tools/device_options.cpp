@@ -1,0 +1,18 @@
+#include "tools/device_options.h"
+
+#include "base/log.h"
+
+namespace panvae::tools {
+
+std::unique_ptr<Context> make_context(const Globals& globals) {
+  const Device device = parse_device(globals.device);
+  const std::string precision = !globals.precision.empty() ? globals.precision : device.type == DeviceType::cuda ? "tf32" : "ieee";
+  if (device.type == DeviceType::cpu && precision != "ieee")
+    fail_usage("--precision " + precision + " needs a GPU", "device cpu", "leave the option out: the cpu computes in ieee f32");
+  auto context = std::make_unique<Context>(device, globals.seed);
+  context->stream().math = precision == "tf32" ? MathMode::tf32 : precision == "bf16" ? MathMode::bf16 : MathMode::ieee;
+  log::info("device {}, products in {}", describe_device(device), precision);
+  return context;
+}
+
+}  // namespace panvae::tools

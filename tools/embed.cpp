@@ -1,0 +1,66 @@
+// panvae embed: posterior means of samples, seen in training or never.
+#include "data/write.h"
+#include "tools/commands.h"
+#include "tools/dataset_options.h"
+#include "tools/device_options.h"
+#include "tools/run_folder.h"
+
+namespace panvae::tools {
+
+namespace {
+
+struct Options {
+  DatasetOptions dataset;
+  std::string run, in, out, input, modality = "rna", axes = "canonical";
+};
+
+void embed(const std::shared_ptr<Options>& o, const Session& session) {
+  session.begin();
+  data::check_writable_name(o->out);
+  std::unique_ptr<Context> context = make_context(session.globals);
+  const Run run = load_run(*context, o->run);
+  data::Dataset<float> in = read_for_run(run, o->in, o->dataset.read(), o->input);
+  MatrixSource source(*context, in.x.data(), in.samples(), in.features());
+  const int64_t latent = run.config.latent;
+  const Posteriors q = posteriors(*context, *run.model, source);
+  data::Dataset<float> out;
+  out.x = Eigen::Map<const data::RowMatrix<float>>(q.mean.data(), in.samples(), latent);
+  if (o->axes == "canonical") {
+    // In doubles, row by row: a sample's vector does not depend on who else is in the file.
+    for (int64_t r = 0; r < in.samples(); ++r)
+      out.x.row(r) = ((out.x.row(r).cast<double>() - run.axes.center.transpose()) * run.axes.map).cast<float>();
+  }
+  out.obs = std::move(in.obs);
+  out.kind = "embedding";
+  for (int64_t z = 0; z < latent; ++z) out.var.keys.push_back(fmt::format("z{}", z + 1));
+  out.frozen.settings = {{"kind", "embedding"}, {"axes", o->axes}, {"model", run.provenance}};
+  out.frozen.settings["model"].erase("donors_seen");
+  data::write_dataset(o->out, out);
+  Json json = {{"samples", out.samples()}, {"latent", latent}, {"axes", o->axes}, {"informative_axes", run.axes.kept}, {"output", o->out}};
+  TextTable t({"embedded", ""});
+  t.row({"samples", std::to_string(out.samples())});
+  t.row({"latent dimensions", std::to_string(latent)});
+  t.row({"axes", o->axes == "canonical" ? fmt::format("canonical, {} informative, the others 0", run.axes.kept) : "latent units as trained"});
+  session.emit(t.str() + "\nwritten: " + o->out + "\n", json);
+}
+
+}  // namespace
+
+void add_embed(CLI::App& root, Session& session) {
+  CLI::App* cmd = add_command(root, "embed", "Posterior means of samples under a trained model, for samples never seen too",
+                              "panvae embed -o embedding.h5ad sim/run sim/rna.h5ad");
+  auto o = std::make_shared<Options>();
+  cmd->add_option("RUN", o->run, "Folder of a trained model")->required();
+  cmd->add_option("IN", o->in, "Samples: raw counts, logs or a preprocessed matrix")->required();
+  cmd->add_option("-o,--output", o->out, "Embedding to write (.h5ad, .tsv, .csv; .gz)")->required()->type_name("OUT");
+  cmd->add_option("--input", o->input, "What IN holds: counts, log or processed (default: found out)")->check(CLI::IsMember({"counts", "log", "processed"}));
+  cmd->add_option("--modality", o->modality, "Modality of IN")->check(CLI::IsMember({"rna"}))->capture_default_str();
+  cmd->add_option("--axes", o->axes, "canonical: axes in decoded units, by variance, noise axes 0; latent: the units as trained")
+      ->check(CLI::IsMember({"canonical", "latent"}))
+      ->capture_default_str();
+  o->dataset.declare(*cmd);
+  session.common(*cmd, Session::device | Session::precision);
+  cmd->callback([o, &session] { embed(o, session); });
+}
+
+}  // namespace panvae::tools

@@ -1,0 +1,68 @@
+#include "tools/program.h"
+
+#include <cstdio>
+
+#include "tools/commands.h"
+#include "tools/version.h"
+
+namespace panvae::tools {
+
+namespace {
+
+// CLI11's own messages name the option; the last part says where help is.
+int report_usage(const CLI::App& app, const CLI::ParseError& e) {
+  const CLI::App* used = &app;
+  std::string path = app.get_name();
+  while (!used->get_subcommands().empty()) used = used->get_subcommands().front(), path += " " + used->get_name();
+  std::string message = e.what(), hint = fmt::format("see '{} --help'", path);
+  if (const auto extras = used->remaining(); dynamic_cast<const CLI::ExtrasError*>(&e) && !extras.empty()) {
+    const std::string& word = extras.front();
+    std::vector<std::string> known;
+    for (const CLI::Option* o : used->get_options())
+      for (const std::string& name : o->get_lnames()) known.push_back("--" + name);
+    for (const CLI::App* s : used->get_subcommands({})) known.push_back(s->get_name());
+    message = fmt::format("unknown {} {}", word.rfind('-', 0) == 0 ? "option" : "argument", quoted(word));
+    if (const std::string near = nearest_name(word, known); !near.empty()) hint = fmt::format("did you mean {}? {}", near, hint);
+  }
+  fmt::print(stderr, "panvae: error: {}: {}\n", message, hint);
+  return static_cast<int>(ErrorCode::usage);
+}
+
+}  // namespace
+
+int run_program(const std::vector<std::string>& arguments, bool print_results) {
+  CLI::App app("panvae: embeddings of patients from bulk RNA-seq counts, learned and judged. One program, no Python.", "panvae");
+  app.set_version_flag("--version", [] { return version_text(); }, "Version, commit, CUDA toolkit, BLAS");
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  app.footer("'panvae COMMAND --help' explains a command. Exit codes: 0 done, 2 usage, 3 input, 4 machine, 130 interrupted.\n");
+  Session session;
+  session.print_results = print_results;
+  add_info(app, session);
+  add_simulate(app, session);
+  add_convert(app, session);
+  add_preprocess(app, session);
+  add_pca(app, session);
+  add_train(app, session);
+  add_embed(app, session);
+  add_reconstruct(app, session);
+  CLI::App* evaluate = app.add_subcommand("evaluate", "Judge an embedding");
+  evaluate->require_subcommand(1);
+  add_evaluate_cohort(*evaluate, session);
+  add_demo(app, session);
+  try {
+    // CLI11 takes a list of arguments from its end.
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    return 0;
+  } catch (const CLI::CallForHelp& e) {
+    return app.exit(e);
+  } catch (const CLI::CallForAllHelp& e) {
+    return app.exit(e);
+  } catch (const CLI::CallForVersion& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    return report_usage(app, e);
+  }
+}
+
+}  // namespace panvae::tools

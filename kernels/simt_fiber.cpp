@@ -6,7 +6,10 @@
 #include <system_error>
 
 #include "kernels/simt_executor.h"
-#ifndef __x86_64__
+#if !defined(__x86_64__) && !defined(PANVAE_SIMT_UCONTEXT)
+#define PANVAE_SIMT_UCONTEXT  // may be defined on x86-64 too, to test this way of switching there
+#endif
+#ifdef PANVAE_SIMT_UCONTEXT
 #include <ucontext.h>
 #endif
 #ifdef __SANITIZE_ADDRESS__
@@ -17,7 +20,7 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-#ifdef __x86_64__
+#ifndef PANVAE_SIMT_UCONTEXT
 // Saves what a call has to preserve (System V ABI; control words of the FPU are never changed by kernels), leaves the
 // stack pointer in *save, and returns on the other stack.
 extern "C" void panvae_simt_switch(void** save, void* to);
@@ -64,7 +67,7 @@ constexpr int kColours = 31;
 constexpr size_t kColourBytes = 128;
 
 void prime(Fiber& f, int colour, void (*entry)()) {
-#ifdef __x86_64__
+#ifndef PANVAE_SIMT_UCONTEXT
   auto sp = reinterpret_cast<void**>(f.stack + f.stack_bytes - static_cast<size_t>(colour % kColours) * kColourBytes);
   *--sp = nullptr;  // keeps the alignment of a call, and ends backtraces
   *--sp = reinterpret_cast<void*>(entry);
@@ -118,7 +121,7 @@ void destroy_stack(Fiber& f) {
 #ifdef PANVAE_SIMT_TSAN
   __tsan_destroy_fiber(f.tsan_identity);
 #endif
-#ifndef __x86_64__
+#ifdef PANVAE_SIMT_UCONTEXT
   delete static_cast<ucontext_t*>(f.context);
 #endif
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
@@ -130,8 +133,9 @@ void adopt_current_stack(Fiber& f) {
 #ifdef PANVAE_SIMT_TSAN
   f.tsan_identity = __tsan_get_current_fiber();
 #endif
-#ifndef __x86_64__
-  if (!f.context) f.context = new ucontext_t;
+#ifdef PANVAE_SIMT_UCONTEXT
+  static thread_local ucontext_t context;
+  f.context = &context;
 #endif
   (void)f;
 }
@@ -143,7 +147,7 @@ void switch_fiber(Fiber& from, Fiber& to) {
 #ifdef PANVAE_SIMT_TSAN
   __tsan_switch_to_fiber(to.tsan_identity, __tsan_switch_to_fiber_no_sync);
 #endif
-#ifdef __x86_64__
+#ifndef PANVAE_SIMT_UCONTEXT
   panvae_simt_switch(&from.stack_pointer, to.stack_pointer);
 #else
   swapcontext(static_cast<ucontext_t*>(from.context), static_cast<ucontext_t*>(to.context));

@@ -71,14 +71,14 @@ struct Job {
 // Never destroyed: its threads sleep until the process ends.
 class Pool {
  public:
-  // Works on the job with up to `helpers` other threads; alone where another launch has them.
-  void run(Job& job, int helpers) {
+  // Works on the job with up to `others` threads of the pool; alone where another launch has them.
+  void run(Job& job, int others) {
     std::unique_lock turn(turn_, std::defer_lock);
-    if (helpers == 0 || owner_ != getpid() || !turn.try_lock()) return job.work();  // after fork() the threads are not there
+    if (others == 0 || owner_ != getpid() || !turn.try_lock()) return job.work();  // after fork() the threads are not there
     {
       std::lock_guard lock(mutex_);
-      for (; threads_ < helpers; ++threads_) std::thread([this] { serve(); }).detach();
-      job_ = &job, places_ = helpers;
+      for (; threads_ < others; ++threads_) std::thread([this] { serve(); }).detach();
+      job_ = &job, places_ = others;
     }
     wake_.notify_all();
     job.work();

@@ -65,7 +65,7 @@ data::RowMatrix<T> inverse_transform(const PcaModel& model, const data::RowMatri
 extern template data::RowMatrix<float> inverse_transform(const PcaModel&, const data::RowMatrix<double>&);
 extern template data::RowMatrix<double> inverse_transform(const PcaModel&, const data::RowMatrix<double>&);
 
-// The model as arrays that travel in uns/panvae: settings.pca, arrays pca/mean, pca/components, pca/singular, and the
+// The model as arrays that travel in uns/panvae: settings.pca, arrays pca_mean, pca_components, pca_singular, and the
 // feature names. thaw_pca is ErrorCode::input where they are absent or of the wrong shape.
 data::Frozen freeze(const PcaModel& model, const std::vector<std::string>& features);
 PcaModel thaw_pca(const data::Frozen& frozen);

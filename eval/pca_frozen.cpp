@@ -24,15 +24,15 @@ data::Frozen freeze(const PcaModel& m, const std::vector<std::string>& features)
   const int64_t k = m.count(), p = m.mean.size();
   data::Frozen f;
   f.settings["pca"] = {{"components", k}, {"fitted_on", m.fitted_on}, {"method", m.method}, {"total_variance", m.total_variance}};
-  f.arrays["pca/mean"] = array({p}, m.mean.data(), p);
-  f.arrays["pca/components"] = array({k, p}, m.components.data(), k * p);
-  f.arrays["pca/singular"] = array({k}, m.singular.data(), k);
+  f.arrays["pca_mean"] = array({p}, m.mean.data(), p);
+  f.arrays["pca_components"] = array({k, p}, m.components.data(), k * p);
+  f.arrays["pca_singular"] = array({k}, m.singular.data(), k);
   f.features = features;
   return f;
 }
 
 PcaModel thaw_pca(const data::Frozen& f) {
-  const data::NamedArray &mean = find(f, "pca/mean"), &components = find(f, "pca/components"), &singular = find(f, "pca/singular");
+  const data::NamedArray &mean = find(f, "pca_mean"), &components = find(f, "pca_components"), &singular = find(f, "pca_singular");
   const auto pca = f.settings.find("pca");
   if (pca == f.settings.end() || !pca->is_object()) fail_input("there is no setting pca", "uns/panvae", "write it with panvae pca --store-components");
   if (mean.shape.size() != 1 || singular.shape.size() != 1 || components.shape != std::vector<int64_t>{singular.shape[0], mean.shape[0]})

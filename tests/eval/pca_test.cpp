@@ -248,9 +248,9 @@ TEST(Pca, FrozenAndBack) {
   EXPECT_EQ(back.mean, m.mean);
   EXPECT_EQ(back.explained_ratio(), m.explained_ratio());
   EXPECT_EQ(f.features, names);
-  f.arrays["pca/mean"].shape = {10};
-  EXPECT_ERROR(ErrorCode::input, "pca/mean", thaw_pca(f));
-  f.arrays.erase("pca/mean");
+  f.arrays["pca_mean"].shape = {10};
+  EXPECT_ERROR(ErrorCode::input, "pca_mean", thaw_pca(f));
+  f.arrays.erase("pca_mean");
   EXPECT_ERROR(ErrorCode::input, "--store-components", thaw_pca(f));
 }
 

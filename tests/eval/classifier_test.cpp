@@ -1,0 +1,105 @@
+#include "tests/eval/helpers.h"  // first: it silences a false warning of GCC in Eigen
+
+#include <array>
+#include <cmath>
+
+#include "base/interrupt.h"
+#include "eval/classifier.h"
+#include "eval/xgboost_library.h"
+
+namespace panvae::eval {
+namespace {
+
+Confusion matrix(int64_t classes, std::initializer_list<int64_t> values) {
+  Confusion c(classes, classes);
+  std::copy(values.begin(), values.end(), c.data());
+  return c;
+}
+
+// scikit-learn 1.3 on y = [0,0,0,0,1,1,1,2,2,2], p = [0,0,1,2,1,1,0,2,2,2]: accuracy 0.7, balanced accuracy
+// (2/4 + 2/3 + 3/3)/3, macro-F1 (4/7 + 4/6 + 6/7)/3.
+TEST(Scores, ByHand) {
+  const std::array<int32_t, 10> y{0, 0, 0, 0, 1, 1, 1, 2, 2, 2}, p{0, 0, 1, 2, 1, 1, 0, 2, 2, 2};
+  const Confusion c = confusion(y, p, 3);
+  EXPECT_EQ(c, matrix(3, {2, 1, 1, 1, 2, 0, 0, 0, 3}));
+  EXPECT_DOUBLE_EQ(accuracy(c), 0.7);
+  EXPECT_DOUBLE_EQ(balanced_accuracy(c), (0.5 + 2.0 / 3 + 1) / 3);
+  EXPECT_DOUBLE_EQ(macro_f1(c), (4.0 / 7 + 4.0 / 6 + 6.0 / 7) / 3);
+}
+
+// Class 2 never occurs; class 1 is predicted once and never true: it counts for F1 (as 0), not for balanced accuracy.
+TEST(Scores, AbsentClasses) {
+  const Confusion c = matrix(3, {3, 1, 0, 0, 0, 0, 0, 0, 0});
+  EXPECT_DOUBLE_EQ(balanced_accuracy(c), 0.75);
+  EXPECT_DOUBLE_EQ(macro_f1(c), (6.0 / 7 + 0) / 2);
+  const Confusion none = matrix(2, {0, 0, 0, 0});
+  EXPECT_TRUE(std::isnan(accuracy(none)) && std::isnan(balanced_accuracy(none)) && std::isnan(macro_f1(none)));
+}
+
+TEST(Scores, SpreadOverFolds) {
+  const Spread s = spread(std::array<double, 4>{1, 2, 3, 6});
+  EXPECT_DOUBLE_EQ(s.mean, 3);
+  EXPECT_DOUBLE_EQ(s.sd, std::sqrt(14.0 / 3));
+  EXPECT_DOUBLE_EQ(s.se, std::sqrt(14.0 / 3) / 2);
+  EXPECT_TRUE(std::isnan(spread(std::array<double, 1>{1}).sd));
+  EXPECT_TRUE(std::isnan(spread({}).mean));
+}
+
+TEST(XgboostLibrary, AMissingOneIsTheMachinesFault) {
+  const std::array names{"libpanvae_no_such_library.so.0"};
+  EXPECT_ERROR(ErrorCode::machine, "libxgboost0", xgboost::open_library(names));
+  const std::array wrong{"libm.so.6"};  // a library, but not this one
+  EXPECT_ERROR(ErrorCode::machine, "lacks the function XGBoostVersion", xgboost::open_library(wrong));
+}
+
+TEST(XgboostLibrary, SaysItsVersion) { EXPECT_TRUE(std::isdigit(static_cast<unsigned char>(xgboost::version().at(0)))); }
+
+TEST(XgboostLibrary, ItsErrorsBecomeOurs) {
+  const std::array<float, 4> x{1, 2, 3, 4};
+  xgboost::Matrix m(x, 2, 2, 1);
+  EXPECT_ERROR(ErrorCode::usage, "3 labels for 2 rows", m.set_label(std::array<float, 3>{0, 1, 0}));
+  m.set_label(std::array<float, 2>{0, 1});
+  const auto train = [&] {
+    xgboost::Booster b(m, {{"objective", "no:such"}, {"verbosity", "0"}});
+    b.update(0, m);
+  };
+  EXPECT_ERROR(ErrorCode::internal, "no:such", train());
+  EXPECT_ERROR(ErrorCode::usage, "4 values for [3, 2]", xgboost::Matrix(x, 3, 2, 1));
+}
+
+TEST(Classifier, SeparatesWhatIsSeparable) {
+  const auto d = test::cohorts(3, 40, 5, 6);
+  const auto& label = d.obs.at("cohort").code;
+  std::vector<int64_t> train, testing;
+  std::vector<int32_t> truth;
+  for (int64_t i = 0; i < 120; ++i) {
+    if (i % 4) train.push_back(i);
+    else testing.push_back(i), truth.push_back(label[static_cast<size_t>(i)]);
+  }
+  int rounds = 0;
+  const auto predicted = train_and_predict(d.x, train, label, testing, 3, {}, [&] { ++rounds; });
+  EXPECT_EQ(rounds, 100);
+  EXPECT_GE(accuracy(confusion(truth, predicted, 3)), 0.96);
+}
+
+TEST(Classifier, CtrlCStops) {
+  const auto d = test::cohorts(2, 10, 3, 3);
+  set_interrupted(true);
+  const Error e = test::error_of([&] { train_and_predict(d.x, test::all_rows(15), d.obs.at("cohort").code, std::vector<int64_t>{16}, 2, {}); });
+  set_interrupted(false);
+  EXPECT_EQ(e.code(), ErrorCode::interrupted);
+}
+
+TEST(Classifier, RefusesBadArguments) {
+  const auto d = test::cohorts(2, 5, 3, 3);
+  std::vector<int32_t> label = d.obs.at("cohort").code;
+  const std::vector<int64_t> rows = test::all_rows(10), none;
+  EXPECT_ERROR(ErrorCode::usage, "1 classes", train_and_predict(d.x, rows, label, rows, 1, {}));
+  EXPECT_ERROR(ErrorCode::usage, "0 rows to train on", train_and_predict(d.x, none, label, rows, 2, {}));
+  EXPECT_ERROR(ErrorCode::usage, "row 10 of 10", train_and_predict(d.x, rows, label, std::vector<int64_t>{10}, 2, {}));
+  label[4] = 2;
+  EXPECT_ERROR(ErrorCode::usage, "class 2 of 2", train_and_predict(d.x, rows, label, rows, 2, {}));
+}
+
+}  // namespace
+}  // namespace panvae::eval

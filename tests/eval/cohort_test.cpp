@@ -1,0 +1,307 @@
+#include "tests/eval/helpers.h"  // first: it silences a false warning of GCC in Eigen
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <set>
+
+#include "base/file.h"
+#include "base/interrupt.h"
+#include "data/read.h"
+#include "eval/cohort.h"
+
+namespace panvae::eval {
+namespace {
+
+using test::cohorts;
+using test::set_factor;
+using test::set_number;
+
+const std::string kReference = std::string(PANVAE_SOURCE_DIR) + "/tests/reference/stats/";
+
+// Quick trees where the accuracy itself is not the point.
+CohortOptions quick() {
+  CohortOptions o;
+  o.trees.rounds = 8;
+  o.trees.max_depth = 3;
+  return o;
+}
+
+data::Dataset<double> reordered(const data::Dataset<double>& d, const std::vector<int64_t>& rows) {
+  data::Dataset<double> out = d;
+  out.obs = d.obs.select(rows);
+  for (size_t i = 0; i < rows.size(); ++i) out.x.row(static_cast<int64_t>(i)) = d.x.row(rows[i]);
+  return out;
+}
+
+// The accuracies of XGBoost 1.7.4 called from its own interface, fold by fold, to the last bit.
+TEST(Cohort, AgreesWithXgboost) {
+  data::ReadOptions read;
+  read.obs_table = kReference + "align_obs.tsv";
+  const auto d = data::read_dataset<double>(kReference + "align_embedding.tsv", read);
+  CohortOptions o;
+  o.fold_key = "fold";
+  const CohortResult r = evaluate_cohort(d, o);
+  const Json expected = Json::parse(read_file(kReference + "expected_alignment.json"))["cohort"];
+  ASSERT_EQ(r.folds.size(), expected["folds"].size());
+  for (size_t f = 0; f < r.folds.size(); ++f) EXPECT_EQ(r.folds[f].accuracy, expected["folds"][f].get<double>()) << "fold " << f;
+  EXPECT_DOUBLE_EQ(r.accuracy.mean, expected["accuracy_mean"].get<double>());
+  EXPECT_DOUBLE_EQ(r.accuracy.sd, expected["accuracy_sd"].get<double>());
+  EXPECT_DOUBLE_EQ(r.accuracy.se, expected["accuracy_sd"].get<double>() / std::sqrt(5.0));
+  EXPECT_TRUE(r.warnings.empty());
+  EXPECT_EQ(r.confusion.sum(), r.n);
+  EXPECT_EQ(r.on, "all");
+}
+
+TEST(Cohort, JsonHasTheKeysOfTheContract) {
+  auto d = cohorts(3, 10, 4, 4);
+  set_factor(d.obs, "cohort", [&] {
+    std::vector<std::string> c;
+    for (int i = 0; i < 30; ++i) c.push_back(i < 2 ? "rare" : i % 2 ? "A" : "B");
+    return c;
+  }());
+  const CohortResult r = evaluate_cohort(d, quick());
+  const Json j = to_json(r);
+  for (const char* key : {"accuracy_mean", "accuracy_sd", "accuracy_se", "balanced_accuracy_mean", "macro_f1_mean", "folds", "n", "classes", "dropped_cohorts", "majority_share", "warnings"})
+    EXPECT_TRUE(j.contains(key)) << key;
+  EXPECT_EQ(j["n"], 28);
+  EXPECT_EQ(j["classes"], 2);
+  EXPECT_EQ(j["dropped_cohorts"], Json::array({"rare"}));
+  EXPECT_EQ(j["folds"].size(), 5u);
+  EXPECT_DOUBLE_EQ(j["majority_share"].get<double>(), 0.5);
+  EXPECT_EQ(r.dropped.at(0).donors, 2);
+  const std::string text = to_text(r);
+  for (const char* part : {"accuracy", "balanced accuracy", "macro-F1", "rare (2)", "28 samples"}) EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+}
+
+TEST(Cohort, SeparableCohortsAreFound) {
+  const CohortResult r = evaluate_cohort(cohorts(5, 30, 8, 5));
+  EXPECT_GT(r.accuracy.mean, 0.95);
+  EXPECT_GT(r.balanced_accuracy.mean, 0.95);
+  EXPECT_GT(r.macro_f1.mean, 0.95);
+}
+
+// Labels that say nothing about the embedding. The expected accuracy of any classifier on independent labels with shares
+// p_c lies between sum p_c^2 (guessing in proportion) and max p_c (always guessing the largest); four binomial standard
+// errors on each side.
+TEST(Cohort, PermutedLabelsGiveChance) {
+  const int n = 400;
+  auto d = test::dataset(test::gaussian(n, 10, 77));
+  std::vector<std::string> cohort;
+  for (int i = 0; i < n; ++i) cohort.push_back(i < n / 2 ? "big" : i < 3 * n / 4 ? "mid" : fmt::format("small{}", i % 2));
+  PhiloxSequence g(PhiloxKey{5, 0, 0});
+  for (size_t i = cohort.size() - 1; i > 0; --i) std::swap(cohort[i], cohort[g.below(i + 1)]);
+  set_factor(d.obs, "cohort", cohort);
+  CohortOptions o;
+  o.trees.rounds = 30;
+  const CohortResult r = evaluate_cohort(d, o);
+  const double low = 0.25 + 0.0625 + 2 * 0.015625, high = 0.5, error = 4 * std::sqrt(0.25 / n);
+  EXPECT_DOUBLE_EQ(r.majority_share, 0.5);
+  EXPECT_GT(r.accuracy.mean, low - error);
+  EXPECT_LT(r.accuracy.mean, high + error);
+  EXPECT_NEAR(r.balanced_accuracy.mean, 0.25, 0.1);  // one over the number of classes
+}
+
+TEST(Cohort, SampleOrderAndThreadsDoNotMatter) {
+  auto d = cohorts(4, 25, 6, 1.0);
+  std::vector<std::string> donor;
+  for (int i = 0; i < 100; ++i) donor.push_back(fmt::format("D{}", i / 8 * 4 + i % 4));  // two samples each
+  set_factor(d.obs, "donor", donor);
+  std::vector<int64_t> rows = test::all_rows(100);
+  PhiloxSequence g(PhiloxKey{6, 0, 0});
+  for (size_t i = rows.size() - 1; i > 0; --i) std::swap(rows[i], rows[g.below(i + 1)]);
+  CohortOptions o = quick();
+  const test::Threads one(1);
+  const CohortResult a = evaluate_cohort(d, o);
+  const CohortResult b = evaluate_cohort(reordered(d, rows), o);
+  set_threads(4);
+  const CohortResult c = evaluate_cohort(d, o);
+  EXPECT_LT(a.accuracy.mean, 1);
+  EXPECT_EQ(a.predicted, b.predicted);
+  EXPECT_EQ(a.fold, b.fold);
+  EXPECT_EQ(a.predicted, c.predicted);
+  EXPECT_EQ(to_json(a).dump(), to_json(b).dump());
+  EXPECT_EQ(to_json(a).dump(), to_json(c).dump());
+  // No donor is on both sides.
+  std::map<std::string, std::set<int32_t>> folds;
+  for (size_t i = 0; i < a.row.size(); ++i) folds[donor[static_cast<size_t>(a.row[i])]].insert(a.fold[i]);
+  for (const auto& [name, f] : folds) EXPECT_EQ(f.size(), 1u) << name;
+}
+
+TEST(Cohort, EvaluatesTheHoldOutWhereThereIsOne) {
+  auto d = cohorts(3, 40, 4, 3);
+  std::vector<std::string> split;
+  for (int i = 0; i < 120; ++i) split.push_back(i < 60 ? "holdout" : i < 70 ? "validation" : "train");
+  set_factor(d.obs, "split", split);
+  CohortOptions o = quick();
+  EXPECT_EQ(evaluate_cohort(d, o).n, 60);
+  EXPECT_EQ(evaluate_cohort(d, o).on, "holdout");
+  o.on = On::all;
+  EXPECT_EQ(evaluate_cohort(d, o).n, 120);
+  set_factor(d.obs, "split", std::vector<std::string>(120, "train"));
+  o.on = On::automatic;
+  EXPECT_EQ(evaluate_cohort(d, o).n, 120);
+  o.on = On::holdout;
+  EXPECT_ERROR(ErrorCode::input, "there is no hold-out", evaluate_cohort(d, o));
+  EXPECT_ERROR(ErrorCode::usage, "train", parse_on("train"));
+}
+
+TEST(Cohort, MissingLabelsAreLeftOutAndCounted) {
+  auto d = cohorts(3, 20, 4, 3);
+  d.obs.columns[0].code[5] = -1;
+  d.obs.columns[0].code[6] = -1;
+  d.x(5, 0) = std::numeric_limits<double>::quiet_NaN();  // of a sample that is not used
+  const CohortResult r = evaluate_cohort(d, quick());
+  EXPECT_EQ(r.unlabelled, 2);
+  EXPECT_EQ(r.n, 58);
+}
+
+TEST(Cohort, NumericCohortsAreNames) {
+  auto d = cohorts(2, 20, 4, 5);
+  std::vector<double> number;
+  for (int i = 0; i < 40; ++i) number.push_back(i % 2 ? 10 : 9);
+  set_number(d.obs, "cohort", number);
+  EXPECT_EQ(evaluate_cohort(d, quick()).classes, (std::vector<std::string>{"10", "9"}));
+}
+
+TEST(Cohort, MergesByTable) {
+  const auto d = cohorts(4, 10, 4, 3);
+  data::Table map;
+  map.keys = {"C00", "C01", "absent"};
+  set_factor(map, "merged", {"both", "both", "x"});
+  CohortOptions o = quick();
+  o.cohort_map = &map;
+  EXPECT_EQ(evaluate_cohort(d, o).classes, (std::vector<std::string>{"C02", "C03", "both"}));
+  set_factor(map, "merged", {"", "both", "x"});  // merged into nothing: left out
+  EXPECT_EQ(evaluate_cohort(d, o).unlabelled, 10);
+  map.keys = {"x", "y", "z"};
+  EXPECT_ERROR(ErrorCode::input, "--cohort-map", evaluate_cohort(d, o));
+}
+
+TEST(Cohort, FoldsOfAColumn) {
+  auto d = cohorts(3, 20, 4, 3);
+  std::vector<double> fold;
+  for (int i = 0; i < 60; ++i) fold.push_back(std::array{0, 2, 3}[static_cast<size_t>(i / 3 % 3)]);
+  set_number(d.obs, "part", fold);
+  CohortOptions o = quick();
+  o.fold_key = "part";
+  const CohortResult r = evaluate_cohort(d, o);
+  ASSERT_EQ(r.folds.size(), 3u);
+  EXPECT_EQ(r.folds[1].fold, 2);
+  ASSERT_EQ(r.warnings.size(), 1u);
+  EXPECT_NE(r.warnings[0].find("lack fold 1"), std::string::npos) << r.warnings[0];
+  // As categories, the way h5ad keeps them.
+  auto as_factor = d;
+  std::vector<std::string> text;
+  for (double f : fold) text.push_back(fmt::format("{}", f));
+  set_factor(as_factor.obs, "part", text);
+  EXPECT_EQ(evaluate_cohort(as_factor, o).predicted, r.predicted);
+  // Donors in two folds are said.
+  auto shared = d;
+  set_factor(shared.obs, "donor", [] {
+    std::vector<std::string> donor;
+    for (int i = 0; i < 60; ++i) donor.push_back(fmt::format("D{}", i < 6 ? i % 3 : i));
+    return donor;
+  }());
+  const auto warnings = evaluate_cohort(shared, o).warnings;
+  EXPECT_TRUE(std::any_of(warnings.begin(), warnings.end(), [](const std::string& w) { return w.find("3 donors have samples in more than one fold") != std::string::npos; }));
+}
+
+TEST(Cohort, RefusesBrokenFoldColumns) {
+  auto d = cohorts(3, 10, 4, 3);
+  CohortOptions o = quick();
+  o.fold_key = "part";
+  EXPECT_ERROR(ErrorCode::input, "no column", evaluate_cohort(d, o));
+  std::vector<double> fold(30, 0);
+  set_number(d.obs, "part", fold);
+  EXPECT_ERROR(ErrorCode::input, "in one fold", evaluate_cohort(d, o));
+  fold[3] = 1, fold[7] = std::numeric_limits<double>::quiet_NaN();
+  set_number(d.obs, "part", fold);
+  EXPECT_ERROR(ErrorCode::input, "S0007", evaluate_cohort(d, o));
+  fold[7] = 0.5;
+  set_number(d.obs, "part", fold);
+  EXPECT_ERROR(ErrorCode::input, "'0.5' is no fold", evaluate_cohort(d, o));
+  fold[7] = -1;
+  set_number(d.obs, "part", fold);
+  EXPECT_ERROR(ErrorCode::input, "is no fold", evaluate_cohort(d, o));
+  set_factor(d.obs, "part", [] {
+    std::vector<std::string> f(30, "a");
+    f[2] = "b";
+    return f;
+  }());
+  EXPECT_ERROR(ErrorCode::input, "is no fold", evaluate_cohort(d, o));
+}
+
+// A cohort that is wholly in one fold cannot be learned for it.
+TEST(Cohort, WarnsOfCohortsInOneFold) {
+  auto d = cohorts(3, 10, 4, 3);
+  std::vector<double> fold;
+  for (int i = 0; i < 30; ++i) fold.push_back(i % 3 == 0 ? 0 : i % 2);
+  set_number(d.obs, "fold", fold);
+  CohortOptions o = quick();
+  o.fold_key = "fold";
+  const CohortResult r = evaluate_cohort(d, o);
+  ASSERT_EQ(r.warnings.size(), 1u);
+  EXPECT_NE(r.warnings[0].find("'C00' are in one fold"), std::string::npos) << r.warnings[0];
+  EXPECT_EQ(r.confusion(0, 0), 0);
+}
+
+TEST(Cohort, WarnsOfFewSamplesForTheDimensions) {
+  const CohortResult r = evaluate_cohort(cohorts(2, 20, 64, 3), quick());
+  ASSERT_EQ(r.warnings.size(), 1u);
+  EXPECT_NE(r.warnings[0].find("32 samples with 64 dimensions"), std::string::npos) << r.warnings[0];
+}
+
+TEST(Cohort, RefusesWhatCannotBeEvaluated) {
+  const auto good = cohorts(3, 10, 4, 3);
+  auto d = good;
+  d.obs.columns.clear();
+  EXPECT_ERROR(ErrorCode::input, "no column", evaluate_cohort(d, quick()));
+  d = good;
+  set_factor(d.obs, "cohort", std::vector<std::string>(30, "ONE"));
+  EXPECT_ERROR(ErrorCode::input, "1 of 1 cohorts have at least 5 donors", evaluate_cohort(d, quick()));
+  d = good;
+  set_factor(d.obs, "cohort", std::vector<std::string>(30, ""));
+  EXPECT_ERROR(ErrorCode::input, "0 of 0 cohorts", evaluate_cohort(d, quick()));
+  CohortOptions o = quick();
+  o.folds = 11;
+  EXPECT_ERROR(ErrorCode::input, "'C00' (10 donors)", evaluate_cohort(good, o));
+  o.folds = 1;
+  EXPECT_ERROR(ErrorCode::usage, "--folds", evaluate_cohort(good, o));
+  EXPECT_ERROR(ErrorCode::input, "0 of 1 cohorts", evaluate_cohort(reordered(good, {4}), quick()));
+  // Thirty samples, but of two donors.
+  d = good;
+  set_factor(d.obs, "donor", [] {
+    std::vector<std::string> donor;
+    for (int i = 0; i < 30; ++i) donor.push_back(i % 2 ? "a" : "b");
+    return donor;
+  }());
+  EXPECT_ERROR(ErrorCode::input, "(2 donors)", evaluate_cohort(d, quick()));
+  d = good;
+  d.x(3, 1) = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_ERROR(ErrorCode::input, "sample 'S0003', feature 'z1'", evaluate_cohort(d, quick()));
+  d.x(3, 1) = 1e300;
+  EXPECT_ERROR(ErrorCode::input, "float32", evaluate_cohort(d, quick()));
+}
+
+TEST(Cohort, ConstantDimensionsAreHarmless) {
+  auto d = cohorts(3, 20, 4, 5);
+  const CohortResult with = evaluate_cohort(d, quick());
+  data::RowMatrix<double> wider(60, 6);
+  wider << d.x, Eigen::MatrixXd::Constant(60, 1, 3.5), Eigen::MatrixXd::Zero(60, 1);
+  auto wide = test::dataset(wider);
+  wide.obs = d.obs;
+  EXPECT_EQ(evaluate_cohort(wide, quick()).predicted, with.predicted);
+}
+
+TEST(Cohort, CtrlCStops) {
+  const auto d = cohorts(3, 10, 4, 3);
+  set_interrupted(true);
+  const Error e = test::error_of([&] { evaluate_cohort(d, quick()); });
+  set_interrupted(false);
+  EXPECT_EQ(e.code(), ErrorCode::interrupted);
+}
+
+}  // namespace
+}  // namespace panvae::eval

@@ -1,0 +1,90 @@
+#include "tests/eval/helpers.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "eval/folds.h"
+
+namespace panvae::eval {
+namespace {
+
+struct Sample {
+  std::string donor;
+  int32_t label;
+};
+
+// Donors with 1 to 4 samples each; classes of unequal size; a few donors with samples of two classes.
+std::vector<Sample> samples(int donors, int classes) {
+  std::vector<Sample> out;
+  PhiloxSequence g(PhiloxKey{3, 1, 0});
+  for (int d = 0; d < donors; ++d) {
+    const auto label = static_cast<int32_t>(std::min(g.below(static_cast<uint64_t>(classes)), g.below(static_cast<uint64_t>(classes))));
+    const int n = 1 + static_cast<int>(g.below(4));
+    for (int s = 0; s < n; ++s) out.push_back({fmt::format("D{}", d), s == 3 ? (label + 1) % classes : label});
+  }
+  return out;
+}
+
+std::vector<int32_t> folds(const std::vector<Sample>& s, int classes, int n, uint64_t seed) {
+  std::vector<std::string> donor;
+  std::vector<int32_t> label;
+  for (const Sample& x : s) donor.push_back(x.donor), label.push_back(x.label);
+  return stratified_group_folds(donor, label, classes, n, seed);
+}
+
+TEST(Folds, DonorsStayWholeAndClassesAreEven) {
+  const auto s = samples(400, 7);
+  const auto fold = folds(s, 7, 5, 0);
+  std::map<std::string, std::set<int32_t>> of_donor;
+  std::vector<std::vector<int64_t>> count(5, std::vector<int64_t>(7, 0));
+  std::vector<int64_t> total(7, 0);
+  for (size_t i = 0; i < s.size(); ++i) {
+    of_donor[s[i].donor].insert(fold[i]);
+    ++count[static_cast<size_t>(fold[i])][static_cast<size_t>(s[i].label)];
+    ++total[static_cast<size_t>(s[i].label)];
+  }
+  for (const auto& [donor, f] : of_donor) EXPECT_EQ(f.size(), 1u) << donor;
+  for (size_t f = 0; f < 5; ++f)
+    for (size_t c = 0; c < 7; ++c) EXPECT_NEAR(static_cast<double>(count[f][c]), static_cast<double>(total[c]) / 5, 3) << "fold " << f << ", class " << c;
+}
+
+TEST(Folds, OneSamplePerDonorIsStratified) {
+  std::vector<Sample> s;
+  for (int i = 0; i < 103; ++i) s.push_back({fmt::format("D{}", i), i % 3 == 0 ? 0 : 1});
+  const auto fold = folds(s, 2, 5, 1);
+  std::vector<std::vector<int>> count(5, std::vector<int>(2, 0));
+  for (size_t i = 0; i < s.size(); ++i) ++count[static_cast<size_t>(fold[i])][static_cast<size_t>(s[i].label)];
+  for (const auto& c : count) {
+    EXPECT_TRUE(c[0] == 7 || c[0] == 6 || c[0] == 8) << c[0];  // 35 in 5
+    EXPECT_NEAR(c[1], 13.6, 1);                                // 68 in 5
+  }
+}
+
+TEST(Folds, OrderOfSamplesDoesNotMatter) {
+  auto s = samples(150, 4);
+  const auto fold = folds(s, 4, 5, 9);
+  std::map<std::string, int32_t> of_donor;
+  for (size_t i = 0; i < s.size(); ++i) of_donor[s[i].donor] = fold[i];
+  std::reverse(s.begin(), s.end());
+  const auto again = folds(s, 4, 5, 9);
+  for (size_t i = 0; i < s.size(); ++i) EXPECT_EQ(again[i], of_donor[s[i].donor]);
+}
+
+TEST(Folds, SeedChangesThem) {
+  const auto s = samples(150, 4);
+  EXPECT_EQ(folds(s, 4, 5, 0), folds(s, 4, 5, 0));
+  EXPECT_NE(folds(s, 4, 5, 0), folds(s, 4, 5, 1));
+}
+
+TEST(Folds, AsManyAsDonors) {
+  const std::vector<Sample> s{{"a", 0}, {"b", 0}, {"c", 1}, {"c", 1}};
+  const auto fold = folds(s, 2, 3, 0);
+  EXPECT_EQ((std::set<int32_t>{fold[0], fold[1], fold[2]}), (std::set<int32_t>{0, 1, 2}));
+  EXPECT_EQ(fold[2], fold[3]);
+  EXPECT_ERROR(ErrorCode::input, "3 donors cannot be dealt to 4 folds", folds(s, 2, 4, 0));
+  EXPECT_ERROR(ErrorCode::usage, "1 folds", folds(s, 2, 1, 0));
+}
+
+}  // namespace
+}  // namespace panvae::eval

@@ -1,0 +1,54 @@
+// panvae evaluate cohort: how well the cohort of a sample is told from its embedding.
+#include "base/log.h"
+#include "eval/cohort.h"
+#include "tools/commands.h"
+#include "tools/dataset_options.h"
+
+namespace panvae::tools {
+
+namespace {
+
+struct Options {
+  DatasetOptions dataset;
+  std::string in, on = "auto", cohort_map;
+  eval::CohortOptions cohort;
+  const CLI::Option* fold_key = nullptr;
+};
+
+void run(Options& o, const Session& session) {
+  session.begin();
+  o.cohort.on = eval::parse_on(o.on);
+  // Reading copies the named column to `fold`; without the option folds are drawn, whatever columns there are.
+  if (o.fold_key->count() > 0) o.cohort.fold_key = "fold";
+  o.cohort.seed = session.globals.seed;
+  data::Table map;
+  if (!o.cohort_map.empty()) {
+    map = data::read_table(o.cohort_map);
+    o.cohort.cohort_map = &map;
+  }
+  const data::Dataset<double> embedding = data::read_dataset<double>(o.in, o.dataset.read());
+  const eval::CohortResult result = eval::evaluate_cohort(embedding, o.cohort);
+  for (const std::string& warning : result.warnings) log::warning("{}", warning);
+  if (result.unlabelled > 0) log::info("{} samples without a cohort are left out", result.unlabelled);
+  Json json = eval::to_json(result);
+  json["seconds"] = result.seconds;
+  session.emit(eval::to_text(result), json);
+}
+
+}  // namespace
+
+void add_evaluate_cohort(CLI::App& evaluate, Session& session) {
+  CLI::App* cmd = add_command(evaluate, "cohort", "How well the cohort (tumour type) is told from an embedding: XGBoost, folds that keep donors whole",
+                              "panvae evaluate cohort sim/pca.h5ad");
+  auto o = std::make_shared<Options>();
+  cmd->add_option("EMB", o->in, "Embedding, samples in rows, with a column cohort (or --obs)")->required();
+  cmd->add_option("--folds", o->cohort.folds, "Folds of the cross-validation; cohorts with fewer donors are left out and listed")->capture_default_str();
+  cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")->check(CLI::IsMember({"auto", "holdout", "all"}))->capture_default_str();
+  cmd->add_option("--cohort-map", o->cohort_map, "Table of merged cohorts: cohort, name to use instead (COAD colorectal; READ colorectal)")->type_name("TABLE");
+  o->dataset.declare(*cmd);
+  o->fold_key = cmd->get_option("--fold-key")->description("Column with the folds to use (0, 1, ...) instead of drawing them")->default_str("");
+  session.common(*cmd, Session::seed);
+  cmd->callback([o, &session] { run(*o, session); });
+}
+
+}  // namespace panvae::tools

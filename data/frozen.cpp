@@ -38,6 +38,7 @@ void Preprocessor::unpack() {
   if (g == 0) damaged("it names no features");
   if (s.at("format").get<int>() != 1) damaged(fmt::format("its format {} is newer than this program", s.at("format").get<int>()));
   array_of(frozen_, "feature_mean", g);
+  array_of(frozen_, "quantile_mean", g);
   if (s.at("input").get<std::string>() == "counts") {
     const size_t all = g + s.at("other_features").size();
     log_cpm_.prior_count = s.at("prior_count").get<double>();

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "data/damage.h"
 
 namespace panvae::data::hdf5 {
 
@@ -65,9 +66,12 @@ File::File(const std::string& path) : path_(path) {
   if (S_ISDIR(info.st_mode)) fail_input("is a folder", quoted(path, 400), "name a file");
   if (info.st_size == 0) fail_input("the file is empty", quoted(path, 400), "is it the right one?");
   if (H5Fis_hdf5(path.c_str()) <= 0) fail_input("not an HDF5 file", quoted(path, 400), "an .h5ad file is written by AnnData or by panvae; is this one damaged or another format?");
+  detail::file_being_read(path.c_str());
   file_ = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (!file_) fail_input("the HDF5 file cannot be opened", quoted(path, 400), "it is damaged, cut off, or still open for writing elsewhere");
 }
+
+File::~File() { detail::file_being_read(nullptr); }
 
 std::string File::where(const std::string& inner) const { return fmt::format("{}, {}", quoted(path_, 400), quoted(inner.empty() ? "/" : inner)); }
 

@@ -53,6 +53,9 @@ class Handle {
 class File {
  public:
   explicit File(const std::string& path);
+  ~File();
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
   const std::string& path() const { return path_; }
   std::string where(const std::string& inner) const;
   [[noreturn]] void fail(const std::string& inner, const std::string& what, const std::string& hint = {}) const;

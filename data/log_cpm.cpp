@@ -25,9 +25,9 @@ double Tmm::raw_factor(const double* counts, double library) const {
   for (size_t i = 0; i < reference.size(); ++i) {
     const double y = counts[i], r = reference[i];
     if (!(y > 0) || !(r > 0)) continue;
-    const double ly = std::log2(y / library), lr = std::log2(r / reference_library);
-    m.push_back(ly - lr);
-    a.push_back((ly + lr) / 2);
+    // The ratio first, then its logarithm: small counts tie often, and ties must stay ties for the trimming by ranks.
+    m.push_back(std::log2((y / library) / (r / reference_library)));
+    a.push_back((std::log2(y / library) + std::log2(r / reference_library)) / 2);
     // Inverse of the variance of M by the delta method for binomial counts.
     weight.push_back(1 / ((library - y) / library / y + (reference_library - r) / reference_library / r));
     largest = std::max(largest, std::abs(m.back()));

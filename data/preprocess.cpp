@@ -234,6 +234,9 @@ void Preprocessor::fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows,
     }
   });
 
+  // Where a gene that a new sample lacks would stand among its others.
+  frozen_.arrays["quantile_mean"] = vector_array(column_means(data.x, rows, [](int64_t) { return 1.0; }));
+
   if (options.batch && (!options.batch_keys.empty() || !options.covariates.empty())) {
     effects_ = BatchEffects(data.obs, rows, options.batch_keys, options.covariates);
     if (!effects_.empty()) {
@@ -326,6 +329,10 @@ PreprocessReport Preprocessor::apply(Dataset<T>& data, UnknownBatch unknown) con
   const Eigen::MatrixXd encoded = effects_.empty() ? Eigen::MatrixXd() : effects_.encode(data.obs, unknown, missing);
   if (missing > 0) log::info("{} missing values of batch or covariate columns: means, or a level of their own", missing);
   const std::vector<double>& means = feature_mean();
+  const std::vector<double>& usual = frozen_.arrays.at("quantile_mean").values;
+  std::vector<int64_t> absent;
+  for (int64_t c = 0; c < g; ++c)
+    if (columns[static_cast<size_t>(c)] < 0) absent.push_back(c);
   RowMatrix<T> out(data.samples(), g);
   parallel_chunks(data.samples(), 4, [&](int64_t begin, int64_t end) {
     std::vector<double> row(measured.size()), values(static_cast<size_t>(g));
@@ -337,8 +344,11 @@ PreprocessReport Preprocessor::apply(Dataset<T>& data, UnknownBatch unknown) con
       } else {
         std::copy(row.begin(), row.begin() + g, values.begin());
       }
+      // Absent genes stand in at their usual value while the others are ranked; else every rank would shift.
+      for (int64_t c : absent) values[static_cast<size_t>(c)] = usual[static_cast<size_t>(c)];
       if (reference_.features() > 0) reference_.map(values.data());
       if (!effects_.empty()) effects_.subtract(encoded, r, values.data());
+      for (int64_t c : absent) values[static_cast<size_t>(c)] = nan;
       for (int64_t c = 0; c < g; ++c) out(r, c) = static_cast<T>(std::isnan(values[static_cast<size_t>(c)]) ? means[static_cast<size_t>(c)] : values[static_cast<size_t>(c)]);
     }
   });

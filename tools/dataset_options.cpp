@@ -1,5 +1,7 @@
 #include "tools/dataset_options.h"
 
+#include "data/damage.h"
+
 namespace panvae::tools {
 
 void DatasetOptions::declare(CLI::App& command) {
@@ -28,6 +30,7 @@ void DatasetOptions::declare(CLI::App& command) {
 }
 
 data::ReadOptions DatasetOptions::read() const {
+  data::install_damage_handler();
   data::ReadOptions o = read_options;
   o.rows_are_features = rows == "features";
   o.missing = missing == "mean" ? data::Missing::mean : data::Missing::refuse;

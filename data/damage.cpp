@@ -1,0 +1,54 @@
+#include "data/damage.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace panvae::data {
+
+namespace {
+
+// All that the handler touches: plain memory, written before the signal can come.
+char line[600];
+volatile sig_atomic_t line_length = 0;
+struct sigaction previous_segv, previous_bus;
+
+void on_fault(int signal) {
+  if (line_length > 0) {
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line, static_cast<size_t>(line_length));
+    ::_exit(static_cast<int>(ErrorCode::input));
+  }
+  // Returning with the former handler in place repeats the fault under it.
+  ::sigaction(signal, signal == SIGSEGV ? &previous_segv : &previous_bus, nullptr);
+}
+
+}  // namespace
+
+void install_damage_handler() {
+  struct sigaction action {};
+  action.sa_handler = on_fault;
+  sigemptyset(&action.sa_mask);
+  struct sigaction current {};
+  if (::sigaction(SIGSEGV, nullptr, &current) == 0 && current.sa_handler == on_fault) return;
+  ::sigaction(SIGSEGV, &action, &previous_segv);
+  ::sigaction(SIGBUS, &action, &previous_bus);
+}
+
+namespace detail {
+
+void file_being_read(const char* path) noexcept {
+  line_length = 0;
+  if (!path) return;
+  const std::string text = fmt::format("panvae: error: the HDF5 library fails on this file ({}): it is damaged, fetch or write it again\n", quoted(path, 400));
+  const size_t n = std::min(text.size(), sizeof line);
+  std::memcpy(line, text.data(), n);
+  line_length = static_cast<sig_atomic_t>(n);
+}
+
+}  // namespace detail
+
+}  // namespace panvae::data

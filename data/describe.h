@@ -1,0 +1,33 @@
+// What a file holds, for `panvae info FILE`.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace panvae::data {
+
+struct ColumnSummary {
+  std::string name, type;   // "number" or "factor"
+  int64_t missing = 0, levels = 0;
+  std::string content;      // "18 to 90" or "BRCA (112), LUAD (58), ..."
+};
+
+struct FileSummary {
+  std::string path, format;  // "h5ad", "text", "mtx"
+  std::string kind;          // counts, log, z, embedding, or "" if unknown
+  int64_t samples = 0, features = 0;
+  int64_t missing_values = 0, negative_values = 0;
+  double smallest = 0, largest = 0, zero_share = 0;
+  std::vector<ColumnSummary> obs, var;
+  std::vector<std::string> matrices;  // h5ad: what else FILE.h5ad:NAME can name
+  bool preprocessed = false;          // uns/panvae holds a fit
+};
+
+// Reads the whole file, in the samples x features reading; NaN values are counted, not refused. Other faults are
+// ErrorCode::input as in read_dataset().
+FileSummary describe_file(const std::string& path, bool rows_are_features = false);
+std::string to_text(const FileSummary& summary);  // a table for people
+Json to_json(const FileSummary& summary);
+
+}  // namespace panvae::data

@@ -1,0 +1,389 @@
+// AnnData files as its versions 0.7 to 0.12 write them, built here with the C library, and our own files read back.
+#include <hdf5.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <functional>
+
+#include "base/threads.h"
+#include "data/damage.h"
+#include "data/describe.h"
+#include "data/h5ad.h"
+#include "data/row_reader.h"
+#include "data/write.h"
+#include "support.h"
+
+namespace panvae::data::test {
+namespace {
+
+// A few lines over the C API that write what h5py would.
+class Fixture {
+ public:
+  explicit Fixture(const std::string& path) : file_(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)) {}
+  ~Fixture() { H5Fclose(file_); }
+
+  void group(const std::string& at) { H5Gclose(H5Gcreate2(file_, at.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT)); }
+  template <class T>
+  void numbers(const std::string& at, hid_t stored, hid_t native, const std::vector<hsize_t>& shape, const std::vector<T>& values) {
+    const hid_t space = H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr);
+    const hid_t d = H5Dcreate2(file_, at.c_str(), stored, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Dwrite(d, native, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
+    H5Dclose(d);
+    H5Sclose(space);
+  }
+  void doubles(const std::string& at, const std::vector<hsize_t>& shape, const std::vector<double>& v, hid_t stored = H5T_NATIVE_DOUBLE) { numbers(at, stored, H5T_NATIVE_DOUBLE, shape, v); }
+  void integers(const std::string& at, const std::vector<int64_t>& v, hid_t stored = H5T_NATIVE_INT32) { numbers(at, stored, H5T_NATIVE_INT64, {v.size()}, v); }
+  // h5py's bool: an enumeration.
+  void booleans(const std::string& at, const std::vector<int8_t>& v) {
+    const hid_t type = H5Tenum_create(H5T_NATIVE_INT8);
+    int8_t x = 0;
+    H5Tenum_insert(type, "FALSE", &x);
+    x = 1;
+    H5Tenum_insert(type, "TRUE", &x);
+    numbers(at, type, type, {v.size()}, v);
+    H5Tclose(type);
+  }
+  void texts(const std::string& at, const std::vector<std::string>& v, size_t fixed = 0) {
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, fixed ? fixed : H5T_VARIABLE);
+    if (!fixed) H5Tset_cset(type, H5T_CSET_UTF8);
+    std::vector<const char*> pointers;
+    std::string bytes;
+    for (const std::string& s : v) {
+      pointers.push_back(s.c_str());
+      std::string padded = s;
+      padded.resize(fixed);
+      bytes += padded;
+    }
+    const hsize_t n = v.size();
+    const hid_t space = H5Screate_simple(1, &n, nullptr), d = H5Dcreate2(file_, at.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Dwrite(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, fixed ? static_cast<const void*>(bytes.data()) : pointers.data());
+    H5Dclose(d);
+    H5Sclose(space);
+    H5Tclose(type);
+  }
+  void attribute(const std::string& at, const std::string& name, const std::string& value) {
+    const hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
+    H5Tset_size(type, H5T_VARIABLE);
+    const char* p = value.c_str();
+    const hid_t a = H5Acreate_by_name(file_, at.c_str(), name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Awrite(a, type, &p);
+    H5Aclose(a);
+    H5Sclose(space);
+    H5Tclose(type);
+  }
+  void shape(const std::string& at, const std::vector<int64_t>& value) {
+    const hsize_t n = value.size();
+    const hid_t space = H5Screate_simple(1, &n, nullptr), a = H5Acreate_by_name(file_, at.c_str(), "shape", H5T_NATIVE_INT64, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Awrite(a, H5T_NATIVE_INT64, value.data());
+    H5Aclose(a);
+    H5Sclose(space);
+  }
+  void reference(const std::string& at, const std::string& name, const std::string& target) {
+    hobj_ref_t ref;
+    H5Rcreate(&ref, file_, target.c_str(), H5R_OBJECT, -1);
+    const hid_t space = H5Screate(H5S_SCALAR), a = H5Acreate_by_name(file_, at.c_str(), name.c_str(), H5T_STD_REF_OBJ, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Awrite(a, H5T_STD_REF_OBJ, &ref);
+    H5Aclose(a);
+    H5Sclose(space);
+  }
+  void frame(const std::string& at, const std::vector<std::string>& names, size_t fixed = 0) {
+    group(at);
+    attribute(at, "_index", "_index");
+    attribute(at, "encoding-type", "dataframe");
+    texts(at + "/_index", names, fixed);
+  }
+  // 3 samples x 4 features: 0 1 0 2 / 0 0 0 0 / 3 0 4 5
+  void sparse(const std::string& at, const std::string& format, bool csr) {
+    group(at);
+    attribute(at, "encoding-type", format);
+    shape(at, {3, 4});
+    doubles(at + "/data", {5}, csr ? std::vector<double>{1, 2, 3, 4, 5} : std::vector<double>{3, 1, 4, 2, 5}, H5T_NATIVE_FLOAT);
+    integers(at + "/indices", csr ? std::vector<int64_t>{1, 3, 0, 2, 3} : std::vector<int64_t>{2, 0, 2, 0, 2});
+    integers(at + "/indptr", csr ? std::vector<int64_t>{0, 2, 2, 5} : std::vector<int64_t>{0, 1, 2, 3, 5});
+  }
+
+ private:
+  hid_t file_;
+};
+
+RowMatrix<double> expected() {
+  RowMatrix<double> x(3, 4);
+  x << 0, 1, 0, 2, 0, 0, 0, 0, 3, 0, 4, 5;
+  return x;
+}
+
+class H5ad : public Files {
+ protected:
+  std::string file(const std::function<void(Fixture&)>& fill, bool tables = true) {
+    Fixture f(path("a.h5ad"));
+    if (tables) {
+      f.frame("obs", {"s1", "s2", "s3"});
+      f.frame("var", {"A", "B", "C", "D"});
+    }
+    fill(f);
+    return path("a.h5ad");
+  }
+  std::vector<double> flat() const {
+    const RowMatrix<double> x = expected();
+    return {x.data(), x.data() + x.size()};
+  }
+};
+
+TEST_F(H5ad, DenseOfAnyNumberType) {
+  for (hid_t type : {H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE, H5T_NATIVE_INT8, H5T_NATIVE_UINT16, H5T_NATIVE_INT32, H5T_NATIVE_UINT64, H5T_IEEE_F32BE, H5T_STD_I16BE}) {
+    const std::string name = file([&](Fixture& f) { f.doubles("X", {3, 4}, flat(), type); });
+    EXPECT_EQ(read_dataset<double>(name).x, expected());
+    EXPECT_EQ(read_dataset<float>(name).x, expected().cast<float>());
+  }
+  EXPECT_EQ(read_dataset<float>(path("a.h5ad")).kind, "counts");
+}
+
+TEST_F(H5ad, HalfPrecision) {
+  const hid_t half = H5Tcopy(H5T_IEEE_F32LE);
+  H5Tset_fields(half, 15, 10, 5, 0, 10);
+  H5Tset_size(half, 2);
+  H5Tset_ebias(half, 15);
+  EXPECT_EQ(read_dataset<float>(file([&](Fixture& f) { f.doubles("X", {3, 4}, flat(), half); })).x, expected().cast<float>());
+  H5Tclose(half);
+}
+
+TEST_F(H5ad, SparseByRowsAndColumns) {
+  EXPECT_EQ(read_dataset<double>(file([](Fixture& f) { f.sparse("X", "csr_matrix", true); })).x, expected());
+  EXPECT_EQ(read_dataset<double>(file([](Fixture& f) { f.sparse("X", "csc_matrix", false); })).x, expected());
+}
+
+TEST_F(H5ad, LayersEmbeddingsAndRaw) {
+  const std::string name = file([&](Fixture& f) {
+    f.doubles("X", {3, 4}, std::vector<double>(12, 0.5));
+    f.group("layers");
+    f.sparse("layers/counts", "csr_matrix", true);
+    f.group("obsm");
+    f.doubles("obsm/X_pca", {3, 2}, {1.5, -2, 3, 4, 5, 6});
+    f.group("raw");
+    f.frame("raw/var", {"R1", "R2", "R3", "R4"});
+    f.doubles("raw/X", {3, 4}, flat());
+  });
+  EXPECT_EQ(read_dataset<double>(name + ":layers/counts").x, expected());
+  const auto pca = read_dataset<double>(name + ":obsm/X_pca");
+  EXPECT_EQ(pca.kind, "embedding");
+  EXPECT_EQ(pca.var.keys, (std::vector<std::string>{"X_pca_1", "X_pca_2"}));
+  EXPECT_EQ(pca.x(0, 1), -2);
+  EXPECT_EQ(read_dataset<double>(name + ":raw/X").var.keys[3], "R4");
+  expect_names(error_of([&] { read_dataset<double>(name + ":layers/count"); }), {"no such matrix", "layers/counts", "obsm/X_pca"});
+  error_of([&] { read_dataset<double>(name + ":uns/x"); });
+  const FileSummary summary = describe_file(name);
+  EXPECT_EQ(summary.matrices, (std::vector<std::string>{"layers/counts", "obsm/X_pca", "raw/X"}));
+  EXPECT_NE(to_text(summary).find("3 x 4"), std::string::npos);
+}
+
+TEST_F(H5ad, ColumnsOfEveryEncoding) {
+  const std::string name = file([&](Fixture& f) {
+    f.doubles("X", {3, 4}, flat());
+    f.group("obs/cohort");  // categorical since 0.8
+    f.attribute("obs/cohort", "encoding-type", "categorical");
+    f.integers("obs/cohort/codes", {1, -1, 0}, H5T_NATIVE_INT8);
+    f.texts("obs/cohort/categories", {"BRCA", "LUAD"});
+    f.group("obs/__categories");  // categorical of 0.7
+    f.texts("obs/__categories/sex", {"female", "male"}, 8);
+    f.integers("obs/sex", {0, 1, 1}, H5T_NATIVE_INT8);
+    f.reference("obs/sex", "categories", "obs/__categories/sex");
+    f.group("obs/age");
+    f.attribute("obs/age", "encoding-type", "nullable-integer");
+    f.integers("obs/age/values", {50, 1, 70});
+    f.booleans("obs/age/mask", {0, 1, 0});
+    f.group("obs/os_event");
+    f.attribute("obs/os_event", "encoding-type", "nullable-boolean");
+    f.booleans("obs/os_event/values", {1, 0, 0});
+    f.booleans("obs/os_event/mask", {0, 0, 1});
+    f.group("obs/site");
+    f.attribute("obs/site", "encoding-type", "nullable-string-array");
+    f.texts("obs/site/values", {"x", "", "y"});
+    f.booleans("obs/site/mask", {0, 1, 0});
+    f.texts("obs/donor", {"001", "002", "NA"});
+    f.booleans("obs/alive", {1, 0, 1});
+    f.doubles("obs/os_time", {3}, {10, std::nan(""), 30});
+    f.group("obs/cluster");  // numeric categories
+    f.attribute("obs/cluster", "encoding-type", "categorical");
+    f.integers("obs/cluster/codes", {1, 0, 1});
+    f.integers("obs/cluster/categories", {3, 7});
+    f.doubles("obs/matrix", {3, 2}, {1, 2, 3, 4, 5, 6});  // no column
+  });
+  const Table obs = read_dataset<float>(name).obs;
+  EXPECT_EQ(obs.at("cohort").text(0), "LUAD");
+  EXPECT_TRUE(obs.at("cohort").missing(1));
+  EXPECT_EQ(obs.at("sex").text(2), "male");
+  EXPECT_EQ(obs.at("age").number[2], 70);
+  EXPECT_TRUE(obs.at("age").missing(1));
+  EXPECT_EQ(obs.at("os_event").number[0], 1);
+  EXPECT_TRUE(obs.at("os_event").missing(2));
+  EXPECT_EQ(obs.at("site").text(2), "y");
+  EXPECT_TRUE(obs.at("site").missing(1));
+  EXPECT_EQ(obs.at("donor").text(0), "001");
+  EXPECT_TRUE(obs.at("donor").missing(2));
+  EXPECT_EQ(obs.at("alive").number[1], 0);
+  EXPECT_TRUE(obs.at("os_time").missing(1));
+  EXPECT_EQ(obs.at("cluster").text(0), "7");
+  EXPECT_EQ(obs.find("matrix"), nullptr);
+  EXPECT_EQ(obs.find("__categories"), nullptr);
+}
+
+TEST_F(H5ad, DamagedFilesAreRefusedWithTheirPlace) {
+  auto refused = [&](const std::function<void(Fixture&)>& fill, const std::vector<std::string>& words, bool tables = true) {
+    const std::string name = file(fill, tables);
+    expect_names(error_of([&] { read_dataset<float>(name); }), words);
+  };
+  refused([](Fixture&) {}, {"no such matrix", "'X'"});
+  refused([&](Fixture& f) { f.doubles("X", {3, 4}, flat()); }, {"'obs'"}, false);
+  refused([&](Fixture& f) { f.doubles("X", {4, 3}, flat()); }, {"4 x 3", "3 samples and 4 features"});
+  refused([&](Fixture& f) { f.doubles("X", {3, 2, 2}, flat()); }, {"3 dimensions"});
+  refused([](Fixture& f) { f.texts("X", {"a", "b"}); }, {"no numbers"});
+  refused([](Fixture& f) { f.group("X"); }, {"encoding"});
+  refused([](Fixture& f) { f.sparse("X", "coo_matrix", true); }, {"'coo_matrix'"});
+  refused([](Fixture& f) { f.sparse("X", "csr_matrix", false); }, {"do not fit together"});
+  refused(
+      [](Fixture& f) {
+        f.group("X");
+        f.attribute("X", "encoding-type", "csr_matrix");
+        f.shape("X", {3, 4});
+        f.doubles("X/data", {1}, {1});
+        f.integers("X/indices", {4});
+        f.integers("X/indptr", {0, 1, 1, 1});
+      },
+      {"index 4", "indices"});
+  refused(
+      [](Fixture& f) {
+        f.group("X");
+        f.attribute("X", "encoding-type", "csr_matrix");
+        f.shape("X", {3, 4});
+        f.doubles("X/data", {1}, {1});
+        f.integers("X/indices", {0});
+        f.integers("X/indptr", {0, 1, 0, 1});
+      },
+      {"do not fit together"});
+  refused(
+      [&](Fixture& f) {
+        f.doubles("X", {3, 4}, flat());
+        f.group("obs/c");
+        f.attribute("obs/c", "encoding-type", "categorical");
+        f.integers("obs/c/codes", {0, 5, 0});
+        f.texts("obs/c/categories", {"x"});
+      },
+      {"code 5", "obs/c/codes"});
+  refused(
+      [&](Fixture& f) {
+        f.doubles("X", {3, 4}, flat());
+        f.doubles("obs/short", {2}, {1, 2});
+      },
+      {"'obs/short'", "2 values"});
+  auto nan = flat();
+  nan[6] = std::nan("");
+  refused([&](Fixture& f) { f.doubles("X", {3, 4}, nan); }, {"missing or NaN", "'s2'", "'C'"});
+  auto huge = flat();
+  huge[6] = 1e200;
+  refused([&](Fixture& f) { f.doubles("X", {3, 4}, huge); }, {"too large", "'s2'", "'C'"});
+}
+
+TEST_F(H5ad, NotHdf5Truncated) {
+  expect_names(error_of([&] { read_dataset<float>(put("x.h5ad", "")); }), {"empty"});
+  expect_names(error_of([&] { read_dataset<float>(put("x.h5ad", "sample\tA\n")); }), {"not an HDF5 file"});
+  expect_names(error_of([&] { read_dataset<float>(path("none.h5ad")); }), {"cannot read"});
+  write_dataset(path("whole.h5ad"), dataset<float>(RowMatrix<float>::Random(50, 40)));
+  const std::string bytes = read_file(path("whole.h5ad"));
+  for (size_t cut : {size_t{100}, bytes.size() / 3, bytes.size() - 1}) error_of([&] { read_dataset<float>(put("cut.h5ad", bytes.substr(0, cut))); });
+}
+
+// Bytes overwritten here and there: a dataset, an error, or, where the HDF5 library itself fails on them, the exit code
+// and the line that install_damage_handler() promises.
+TEST_F(H5ad, DamagedBytesNeverEndInACrash) {
+  write_dataset(path("whole.h5ad"), dataset<float>(RowMatrix<float>::Random(50, 40)));
+  const std::string bytes = read_file(path("whole.h5ad"));
+  for (size_t at = 0; at < bytes.size(); at += 211) {
+    std::string damaged = bytes;
+    for (size_t i = at; i < std::min(at + 8, bytes.size()); ++i) damaged[i] = '\xff';
+    const std::string name = put("damaged.h5ad", damaged);
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      std::freopen("/dev/null", "w", stderr);
+      install_damage_handler();
+      set_threads(1);
+      try {
+        read_dataset<float>(name);
+      } catch (const Error&) {
+      }
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 3)) << "bytes at " << at << ", status " << status;
+  }
+}
+
+TEST_F(H5ad, RoundTrip) {
+  Dataset<double> d = dataset<double>(RowMatrix<double>::Random(6, 3));
+  d.kind = "log";
+  d.obs.key_name = "sample";
+  d.obs.set(factor_from_text("cohort", {"A", "B", "", "A", "Ä/ö", "B"}));
+  d.obs.set(numeric_column("age", {1, 2, std::nan(""), 4, 5, 6.5}));
+  d.obs.set(numeric_column("whole", {1, 2, 3, 4, 5, 6}));
+  std::vector<std::string> many;
+  for (int i = 0; i < 3; ++i) many.push_back("name" + std::to_string(i));
+  d.var.set(factor_from_text("symbol", many));
+  d.frozen.settings = {{"format", 1}, {"text", "Ä"}};
+  d.frozen.arrays["m"] = {{2, 2}, {1, 2, 3, 4.5}};
+  d.frozen.features = d.var.keys;
+  write_dataset(path("d.h5ad"), d);
+  const auto back = read_dataset<double>(path("d.h5ad"));
+  EXPECT_EQ(back.x, d.x);
+  EXPECT_EQ(back.kind, "log");
+  EXPECT_EQ(back.obs.key_name, "sample");
+  EXPECT_EQ(back.obs.keys, d.obs.keys);
+  for (const Column& c : d.obs.columns)
+    for (int64_t r = 0; r < 6; ++r) EXPECT_EQ(back.obs.at(c.name).text(r), c.text(r)) << c.name;
+  EXPECT_EQ(back.frozen.settings, d.frozen.settings);
+  EXPECT_EQ(back.frozen.arrays.at("m").values, d.frozen.arrays.at("m").values);
+  EXPECT_EQ(back.frozen.arrays.at("m").shape, d.frozen.arrays.at("m").shape);
+  EXPECT_EQ(back.frozen.features, d.frozen.features);
+  const std::string bytes = read_file(path("d.h5ad"));
+  write_dataset(path("e.h5ad"), d);
+  EXPECT_EQ(read_file(path("e.h5ad")), bytes) << "equal content is equal bytes";
+  EXPECT_EQ(read_obs(path("d.h5ad")).keys, d.obs.keys);
+  error_of([&] { write_dataset(path("no/d.h5ad"), d); }, ErrorCode::machine);
+}
+
+TEST_F(H5ad, RowsInRanges) {
+  const Dataset<float> d = dataset<float>(RowMatrix<float>::Random(23, 5));
+  write_dataset(path("d.h5ad"), d);
+  write_dataset(path("d.tsv"), d);
+  for (const char* name : {"d.h5ad", "d.tsv"}) {
+    RowReader reader(path(name));
+    EXPECT_EQ(reader.features(), d.var.keys);
+    RowMatrix<float> x;
+    std::vector<std::string> names;
+    int64_t at = 0;
+    while (const int64_t n = reader.next(10, x, names)) {
+      EXPECT_EQ(x, d.x.middleRows(at, n)) << name;
+      EXPECT_EQ(names.front(), d.obs.keys[static_cast<size_t>(at)]);
+      at += n;
+    }
+    EXPECT_EQ(at, 23);
+  }
+  const std::string csr = file([](Fixture& f) { f.sparse("X", "csr_matrix", true); });
+  {
+    RowReader reader(csr);
+    RowMatrix<double> x;
+    std::vector<std::string> names;
+    reader.next(2, x, names);
+    EXPECT_EQ(x, expected().topRows(2));
+    reader.next(2, x, names);
+    EXPECT_EQ(x, expected().bottomRows(1));
+  }
+  const std::string csc = file([](Fixture& f) { f.sparse("X", "csc_matrix", false); });
+  expect_names(error_of([&] { RowReader r(csc); }), {"CSC", "convert"});
+}
+
+}  // namespace
+}  // namespace panvae::data::test

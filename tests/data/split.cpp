@@ -1,0 +1,145 @@
+// Splits: donors on one side, the same in every file.
+#include "data/split.h"
+
+#include <map>
+#include <set>
+
+#include "base/philox.h"
+#include "support.h"
+
+namespace panvae::data::test {
+namespace {
+
+// `donors` donors in `cohorts` cohorts, donor i has 1 + i % 3 samples; `prefix` tells files apart.
+Table samples(int64_t donors, int64_t cohorts, const std::string& prefix = "s") {
+  Table t;
+  std::vector<std::string> donor, cohort;
+  for (int64_t i = 0; i < donors; ++i)
+    for (int64_t r = 0; r <= i % 3; ++r) {
+      t.keys.push_back(prefix + std::to_string(i) + "_" + std::to_string(r));
+      donor.push_back("D" + std::to_string(i));
+      cohort.push_back("C" + std::to_string(i % cohorts));
+    }
+  t.set(factor_from_text("donor", donor));
+  t.set(factor_from_text("cohort", cohort));
+  return t;
+}
+
+std::map<std::string, std::string> sides(const Table& t) {
+  std::map<std::string, std::string> side;
+  for (int64_t r = 0; r < t.rows(); ++r) {
+    const auto [at, fresh] = side.emplace(t.at("donor").text(r), t.at("split").text(r));
+    EXPECT_EQ(at->second, t.at("split").text(r)) << "donor " << at->first << " is on two sides";
+  }
+  return side;
+}
+
+int64_t count(const std::map<std::string, std::string>& side, const std::string& which) {
+  int64_t n = 0;
+  for (const auto& [donor, s] : side) n += s == which;
+  return n;
+}
+
+TEST(Split, SharesWithinEveryCohort) {
+  Table t = samples(300, 6);
+  assign_split(t, {});
+  const auto side = sides(t);
+  EXPECT_EQ(count(side, "holdout"), 60);
+  EXPECT_EQ(count(side, "validation"), 24);
+  for (int64_t c = 0; c < 6; ++c) {
+    std::set<std::string> held;
+    for (int64_t r = 0; r < t.rows(); ++r)
+      if (t.at("cohort").text(r) == "C" + std::to_string(c) && t.at("split").text(r) == "holdout") held.insert(t.at("donor").text(r));
+    EXPECT_EQ(held.size(), 10u);
+  }
+}
+
+TEST(Split, DependsOnSeedAndNotOnOrder) {
+  Table a = samples(120, 4), b = samples(120, 4), c = a;
+  std::vector<int64_t> reversed;
+  for (int64_t r = a.rows(); r-- > 0;) reversed.push_back(r);
+  b = b.select(reversed);
+  assign_split(a, {});
+  assign_split(b, {});
+  EXPECT_EQ(sides(a), sides(b));
+  SplitOptions other;
+  other.seed = 1;
+  assign_split(c, other);
+  EXPECT_NE(sides(a), sides(c));
+}
+
+TEST(Split, DonorsTendToTheSameSideInAnotherFile) {
+  Table rna = samples(600, 5), atac = samples(600, 5, "a");
+  std::vector<int64_t> some;  // two fifths of the donors
+  for (int64_t r = 0; r < atac.rows(); ++r)
+    if (stable_hash(atac.at("donor").text(r).data(), atac.at("donor").text(r).size(), 99) % 5 < 2) some.push_back(r);
+  atac = atac.select(some);
+  assign_split(rna, {});
+  assign_split(atac, {});
+  const auto a = sides(rna), b = sides(atac);
+  int64_t same = 0;
+  for (const auto& [donor, side] : b) same += a.at(donor) == side;
+  EXPECT_GT(static_cast<double>(same) / static_cast<double>(b.size()), 0.85);
+}
+
+TEST(Split, SmallCohortsTrain) {
+  Table one = samples(1, 1);
+  const SplitCounts counts = assign_split(one, {});
+  EXPECT_EQ(counts.train, 1);
+  Table five = samples(5, 5);
+  assign_split(five, {});
+  EXPECT_EQ(count(sides(five), "train"), 5);
+  Table four = samples(4, 1);
+  assign_split(four, {});
+  EXPECT_EQ(count(sides(four), "holdout"), 1);
+  EXPECT_EQ(count(sides(four), "validation"), 1) << "somebody validates";
+}
+
+class SplitFiles : public Files {};
+
+TEST_F(SplitFiles, TakenFromAnotherFileByDonor) {
+  const std::string from = put("split.tsv", "sample\tdonor\tsplit\nx1\tD0\tholdout\nx2\tD1\tvalidation\nx3\tD2\ttrain\nx4\tD2\tholdout\n");
+  Table t = samples(30, 2);
+  SplitOptions o;
+  o.from = from;
+  assign_split(t, o);
+  const auto side = sides(t);
+  EXPECT_EQ(side.at("D0"), "holdout");
+  EXPECT_EQ(side.at("D1"), "validation");
+  EXPECT_EQ(side.at("D2"), "holdout") << "held out anywhere is held out";
+  Table strangers = samples(3, 1);
+  o.from = put("other.tsv", "sample\tdonor\tsplit\nx1\tP0\tholdout\n");
+  expect_names(error_of([&] { assign_split(strangers, o); }), {"no donor", "'P0'", "'D0'"});
+  o.from = put("bad.tsv", "sample\tdonor\tsplit\nx1\tD0\ttest\n");
+  expect_names(error_of([&] { assign_split(strangers, o); }), {"'test'", "'x1'"});
+  o.from = put("none.tsv", "sample\tdonor\nx1\tD0\n");
+  expect_names(error_of([&] { assign_split(strangers, o); }), {"'split'"});
+}
+
+TEST(Split, AnExistingColumnIsKeptAndChecked) {
+  Table t = samples(3, 1);
+  std::vector<std::string> split(t.keys.size(), "train");
+  split[0] = "holdout";
+  t.set(factor_from_text("split", split));
+  const SplitCounts counts = assign_split(t, {});
+  EXPECT_EQ(counts.holdout, 1);
+  split[1] = "";
+  t.set(factor_from_text("split", split));
+  expect_names(error_of([&] { assign_split(t, {}); }), {"without a split", t.keys[1]});
+  SplitOptions o;
+  o.holdout = 1;
+  Table fresh = samples(3, 1);
+  error_of([&] { assign_split(fresh, o); }, ErrorCode::usage);
+}
+
+TEST(Split, BySampleMaySplitDonors) {
+  Table t = samples(60, 1);
+  SplitOptions o;
+  o.by_sample = true;
+  const SplitCounts counts = assign_split(t, o);
+  EXPECT_EQ(counts.holdout, 24);
+  EXPECT_EQ(counts.validation, 10);
+}
+
+}  // namespace
+}  // namespace panvae::data::test

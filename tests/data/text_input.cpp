@@ -1,0 +1,275 @@
+// Text matrices and tables: what is read, and what is refused with which words.
+#include <zlib.h>
+
+#include <cmath>
+
+#include "data/write.h"
+#include "support.h"
+
+namespace panvae::data::test {
+namespace {
+
+using TextInput = Files;
+
+std::string gzipped(const std::string& text) {
+  z_stream z{};
+  EXPECT_EQ(deflateInit2(&z, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
+  std::string out(text.size() + 1024, '\0');
+  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  z.avail_in = static_cast<uInt>(text.size());
+  z.next_out = reinterpret_cast<Bytef*>(out.data());
+  z.avail_out = static_cast<uInt>(out.size());
+  EXPECT_EQ(deflate(&z, Z_FINISH), Z_STREAM_END);
+  out.resize(z.total_out);
+  deflateEnd(&z);
+  return out;
+}
+
+TEST_F(TextInput, SamplesInRows) {
+  const auto d = read_dataset<double>(put("a.tsv", "sample\tA\tB\ns1\t1\t2.5\ns2\t-3e2\t0\n"));
+  EXPECT_EQ(d.obs.keys, (std::vector<std::string>{"s1", "s2"}));
+  EXPECT_EQ(d.var.keys, (std::vector<std::string>{"A", "B"}));
+  EXPECT_EQ(d.x(1, 0), -300);
+  EXPECT_EQ(d.x(0, 1), 2.5);
+}
+
+TEST_F(TextInput, FeaturesInRowsIsTheTranspose) {
+  ReadOptions o;
+  o.rows_are_features = true;
+  const auto d = read_dataset<float>(put("a.csv", "gene,s1,s2,s3\nA,1,2,3\nB,4,5,6\n"), o);
+  EXPECT_EQ(d.samples(), 3);
+  EXPECT_EQ(d.features(), 2);
+  EXPECT_EQ(d.x(2, 1), 6);
+  EXPECT_EQ(d.kind, "counts");
+}
+
+TEST_F(TextInput, WindowsLinesMarkAndMissingLastLineEnd) {
+  const auto d = read_dataset<double>(put("a.tsv", "\xEF\xBB\xBFsample\tA\tB\r\ns1\t1\t2\r\ns2\t3\t4"));
+  EXPECT_EQ(d.obs.key_name, "sample");
+  EXPECT_EQ(d.var.keys[1], "B");
+  EXPECT_EQ(d.x(1, 1), 4);
+}
+
+TEST_F(TextInput, HeadWithoutCornerAsRWritesIt) {
+  const auto d = read_dataset<double>(put("a.tsv", "A\tB\ns1\t1\t2\n"));
+  EXPECT_EQ(d.features(), 2);
+  EXPECT_EQ(d.obs.keys[0], "s1");
+}
+
+TEST_F(TextInput, QuotedFields) {
+  const auto d = read_dataset<double>(put("a.csv", "id,\"A, the first\",\"say \"\"B\"\"\"\n\"s 1\",\"1\",2\n"));
+  EXPECT_EQ(d.var.keys[0], "A, the first");
+  EXPECT_EQ(d.var.keys[1], "say \"B\"");
+  EXPECT_EQ(d.obs.keys[0], "s 1");
+  EXPECT_EQ(d.x(0, 0), 1);
+  const Table t = read_table(put("t.csv", "id,note\na,\"two\nlines\"\nb,x\n"));
+  EXPECT_EQ(t.columns[0].text(0), "two\nlines");
+  EXPECT_EQ(t.rows(), 2);
+}
+
+TEST_F(TextInput, GzipIsReadByContent) {
+  const std::string text = "sample\tA\ns1\t7\n";
+  EXPECT_EQ(read_dataset<float>(put("a.tsv.gz", gzipped(text))).x(0, 0), 7);
+}
+
+TEST_F(TextInput, TruncatedGzipIsRefused) {
+  std::string text = "sample\tA\n";
+  for (int i = 0; i < 20000; ++i) text += "s" + std::to_string(i) + "\t" + std::to_string(i * 7919 % 1000) + "\n";
+  const std::string whole = gzipped(text);
+  for (size_t cut : {whole.size() / 2, whole.size() - 9, whole.size() - 1})
+    expect_names(error_of([&] { read_dataset<float>(put("cut.tsv.gz", whole.substr(0, cut))); }), {"truncated", "cut.tsv.gz"});
+  std::string damaged = whole;
+  damaged[damaged.size() / 2] = static_cast<char>(damaged[damaged.size() / 2] ^ 0x55);
+  expect_names(error_of([&] { read_dataset<float>(put("bad.tsv.gz", damaged)); }), {"bad.tsv.gz"});
+}
+
+TEST_F(TextInput, FaultsNameTheirPlace) {
+  auto refused = [&](const std::string& content, const std::vector<std::string>& words) {
+    const std::string file = put("m.tsv", content);
+    expect_names(error_of([&] { read_dataset<double>(file); }), words);
+  };
+  refused("", {"empty", "m.tsv"});
+  refused("sample\tA\n", {"no rows"});
+  refused("\n\n", {"empty"});
+  refused("s\tA\tB\nx\t1\n", {"1 values", "2 columns", "line 2", "'x'"});
+  refused("s\tA\tB\nx\t1\t2\ny\t1\t2\t3\n", {"3 values", "line 3", "'y'"});
+  refused("s\tA\tB\nx\t1\ttwo\n", {"'two' is no number", "line 2", "'x'", "'B'"});
+  refused("s\tA\tB\nx\t1\t2,5\n", {"'2,5' is no number", "decimal"});
+  refused("s\tA\tB\nx\t1\t0x10\n", {"'0x10'"});
+  refused("s\tA\tB\nx\t1\tNA\n", {"missing", "sample 'x'", "feature 'B'", "--missing mean"});
+  refused("s\tA\tB\nx\t\t2\n", {"missing", "'A'"});
+  refused("s\tA\tB\nx\tinf\t2\n", {"infinite", "'A'"});
+  refused("s\tA\tB\nx\t1e999\t2\n", {"too large", "'A'"});
+  refused("s\tA\tA\nx\t1\t2\n", {"'A' stands twice", "--make-unique"});
+  refused("s\tA\tB\nx\t1\t2\nx\t1\t2\n", {"'x' stands twice"});
+  refused("s\tA\t\nx\t1\t2\n", {"column 3 has no name"});
+  refused("s\tA\n\t1\n", {"without a name", "line 2"});
+  refused("s\tA\nx\t1\n\ny\t2\n", {"empty line", "line 3"});
+  refused("s\tA\nx\t\"1\n", {"never closed", "line 2"});
+  refused("s\tA\nx\t\"1\"2\n", {"closing quote"});
+  refused("s,A,B\nx,1,2\n", {"separator"});
+  refused(std::string("s\tA\nx\0\t1\n", 10), {"not a text file"});
+  expect_names(error_of([&] { read_dataset<double>(path("nowhere.tsv")); }), {"cannot read", "nowhere.tsv"});
+  expect_names(error_of([&] { read_dataset<double>(put("a.xlsx", "x")); }), {"ending", ".h5ad"});
+  expect_names(error_of([&] { read_dataset<double>(path("")); }), {"folder without matrix.mtx"});
+}
+
+TEST_F(TextInput, BeyondFloatIsRefusedAsFloatOnly) {
+  const std::string file = put("m.tsv", "s\tA\nx\t1e300\n");
+  EXPECT_EQ(read_dataset<double>(file).x(0, 0), 1e300);
+  expect_names(error_of([&] { read_dataset<float>(file); }), {"too large", "'x'", "'A'"});
+  EXPECT_EQ(read_dataset<double>(put("tiny.tsv", "s\tA\nx\t1e-999\n")).x(0, 0), 0);
+}
+
+TEST_F(TextInput, ControlCharactersDoNotReachTheTerminal) {
+  const std::string message = error_of([&] { read_dataset<double>(put("m.tsv", "s\tA\nx\t\x1b[31mred\xff\n")); });
+  EXPECT_EQ(message.find('\x1b'), std::string::npos);
+  EXPECT_EQ(message.find('\xff'), std::string::npos);
+}
+
+TEST_F(TextInput, MakeUniqueNumbersAndAvoidsExistingNames) {
+  ReadOptions o;
+  o.make_unique = true;
+  const auto d = read_dataset<float>(put("m.tsv", "s\tA\tA\tA-1\tA\nx\t1\t2\t3\t4\n"), o);
+  EXPECT_EQ(d.var.keys, (std::vector<std::string>{"A", "A-2", "A-1", "A-3"}));
+}
+
+TEST_F(TextInput, WhatIsWrittenReadsBackTheSame) {
+  Dataset<float> f = dataset<float>(RowMatrix<float>::Random(7, 5) * 1e-3f);
+  f.x(0, 0) = 16777217.0f;
+  f.x(1, 1) = 1e-42f;
+  f.x(2, 2) = -0.0f;
+  f.var.keys[1] = "quote \" and, comma";
+  Dataset<double> d = dataset<double>(RowMatrix<double>::Random(7, 5) * 1e-9);
+  for (const char* name : {"m.tsv", "m.csv", "m.tsv.gz", "m.csv.gz"}) {
+    write_dataset(path(name), f);
+    const auto back = read_dataset<float>(path(name));
+    EXPECT_EQ(back.x, f.x) << name;
+    EXPECT_EQ(back.var.keys, f.var.keys) << name;
+    write_dataset(path(name), d);
+    EXPECT_EQ(read_dataset<double>(path(name)).x, d.x) << name;
+  }
+  error_of([&] { write_dataset(path("m.parquet"), f); }, ErrorCode::usage);
+  error_of([&] { write_dataset(path("no/such/folder/m.tsv"), f); }, ErrorCode::machine);
+}
+
+TEST_F(TextInput, ColumnsAreNumericWhereEveryValueIs) {
+  const Table t = read_table(put("t.tsv", "id\tage\tcohort\tmixed\tnothing\na\t50\tBRCA\t1\tNA\nb\tNA\tNaN\tx\t.\nc\t+6.5e1\tLUAD\t\t\n"));
+  EXPECT_TRUE(t.at("age").numeric);
+  EXPECT_EQ(t.at("age").number[2], 65);
+  EXPECT_EQ(t.at("age").count_missing(), 1);
+  EXPECT_FALSE(t.at("cohort").numeric);
+  EXPECT_EQ(t.at("cohort").text(1), "");
+  EXPECT_EQ(t.at("cohort").levels, (std::vector<std::string>{"BRCA", "LUAD"}));
+  EXPECT_FALSE(t.at("mixed").numeric);
+  EXPECT_EQ(t.at("mixed").count_missing(), 1);
+  EXPECT_TRUE(t.at("nothing").numeric);
+  write_table(path("back.csv"), t);
+  const Table back = read_table(path("back.csv"));
+  for (const Column& c : t.columns)
+    for (int64_t r = 0; r < t.rows(); ++r) EXPECT_EQ(back.at(c.name).text(r), c.text(r));
+}
+
+TEST_F(TextInput, TableFaults) {
+  auto refused = [&](const std::string& content, const std::vector<std::string>& words) {
+    const std::string file = put("t.tsv", content);
+    expect_names(error_of([&] { read_table(file); }), words);
+  };
+  refused("id\tage\na\t1\na\t2\n", {"'a' stands twice", "line 3", "line 2"});
+  refused("id\tage\tage\na\t1\t2\n", {"two columns", "'age'"});
+  refused("id\tage\na\t1\t2\t3\n", {"4 cells", "line 2"});
+  refused("id\tage\n", {"no rows"});
+  expect_names(error_of([&] { read_table(put("t2.tsv", "id\tcohort\na\tx\n")).at("cohrt"); }), {"'cohrt'", "did you mean 'cohort'"});
+}
+
+TEST_F(TextInput, ObsIsJoinedByName) {
+  const std::string m = put("m.tsv", "s\tA\nx\t1\ny\t2\n");
+  ReadOptions o;
+  o.obs_table = put("obs.tsv", "sample\tcohort\nz\tC\ny\tB\nx\tA\n");
+  const auto d = read_dataset<float>(m, o);
+  EXPECT_EQ(d.obs.at("cohort").text(0), "A");
+  EXPECT_EQ(d.obs.at("cohort").text(1), "B");
+  o.obs_table = put("part.tsv", "sample\tcohort\ny\tB\n");
+  expect_names(error_of([&] { read_dataset<float>(m, o); }), {"1 of 2 samples", "'x'", "part.tsv"});
+  o.obs_table = put("none.tsv", "sample\tcohort\nS-y\tB\n");
+  expect_names(error_of([&] { read_dataset<float>(m, o); }), {"no sample of the matrix", "'S-y'", "'x'", "--rows features"});
+}
+
+TEST_F(TextInput, WhereSelects) {
+  const std::string m = put("m.tsv", "s\tA\nx\t1\ny\t2\nz\t3\n");
+  ReadOptions o;
+  o.obs_table = put("obs.tsv", "sample\ttype\tage\nx\ttumor\t50\ny\tnormal\t60\nz\ttumor\t70\n");
+  o.where = {"type=tumor"};
+  EXPECT_EQ(read_dataset<float>(m, o).obs.keys, (std::vector<std::string>{"x", "z"}));
+  o.where = {"type=tumor,normal", "age=60.0"};
+  EXPECT_EQ(read_dataset<float>(m, o).obs.keys, (std::vector<std::string>{"y"}));
+  o.where = {"type=tumour"};
+  expect_names(error_of([&] { read_dataset<float>(m, o); }), {"'type=tumour'", "tumor, normal"});
+  o.where = {"typ=tumor"};
+  expect_names(error_of([&] { read_dataset<float>(m, o); }), {"did you mean 'type'"});
+  o.where = {"type=normal", "age=50"};
+  expect_names(error_of([&] { read_dataset<float>(m, o); }), {"no sample is left"});
+  o.where = {"type"};
+  error_of([&] { read_dataset<float>(m, o); }, ErrorCode::usage);
+}
+
+TEST_F(TextInput, KeysGiveColumnsTheirCanonicalNames) {
+  const std::string m = put("m.tsv", "s\tA\nx\t1\ny\t2\n");
+  ReadOptions o;
+  o.obs_table = put("obs.tsv", "sample\ttumour\nx\tBRCA\ny\tLUAD\n");
+  o.keys = {{"cohort", "tumour"}};
+  EXPECT_EQ(read_dataset<float>(m, o).obs.at("cohort").text(1), "LUAD");
+  o.keys = {{"cohort", "tumor"}};
+  expect_names(error_of([&] { read_dataset<float>(m, o); }), {"'tumor'", "did you mean 'tumour'"});
+}
+
+TEST_F(TextInput, MissingValuesTakeTrainingMeans) {
+  const std::string m = put("m.tsv", "s\tA\tB\nx\t1.5\t1\ny\tNA\t2\nz\t4.5\t3\n");
+  ReadOptions o;
+  o.missing = Missing::mean;
+  EXPECT_EQ(read_dataset<double>(m, o).x(1, 0), 3);
+  o.obs_table = put("obs.tsv", "sample\tsplit\nx\ttrain\ny\tholdout\nz\tvalidation\n");
+  EXPECT_EQ(read_dataset<double>(m, o).x(1, 0), 1.5);
+  o.obs_table = put("obs2.tsv", "sample\tsplit\nx\tholdout\ny\ttrain\nz\tholdout\n");
+  expect_names(error_of([&] { read_dataset<double>(m, o); }), {"without a value", "'A'"});
+  o.obs_table = put("obs3.tsv", "sample\tsplit\nx\ttest\ny\ttrain\nz\tholdout\n");
+  expect_names(error_of([&] { read_dataset<double>(m, o); }), {"'test'", "'x'", "--split-key"});
+}
+
+TEST_F(TextInput, KindsAreRecognised) {
+  EXPECT_EQ(detect_kind<double>(RowMatrix<double>::Constant(2, 2, 3)), "counts");
+  RowMatrix<double> x = RowMatrix<double>::Random(400, 8) * std::sqrt(3.0);
+  EXPECT_EQ(detect_kind<double>(x), "z");
+  x = (x.array() * 2 + 8).matrix().eval();
+  EXPECT_EQ(detect_kind<double>(x), "log");
+  x(0, 0) = 12345.5;
+  EXPECT_EQ(detect_kind<double>(x), "");
+}
+
+TEST_F(TextInput, MatrixMarketAsTenXWritesIt) {
+  put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n% made by hand\n3 2 3\n1 1 5\n3 2 7\n2 2 1\n");
+  put("barcodes.tsv", "AAA-1\nCCC-1\n");
+  put("features.tsv", "ENSG1\tTP53\tGene Expression\nENSG2\tBRCA1\tGene Expression\nENSG3\tTP53\tGene Expression\n");
+  for (const std::string& name : {path("matrix.mtx"), path("")}) {
+    const auto d = read_dataset<float>(name);
+    EXPECT_EQ(d.samples(), 2);
+    EXPECT_EQ(d.features(), 3);
+    EXPECT_EQ(d.x(1, 2), 7);
+    EXPECT_EQ(d.x(0, 1), 0);
+    EXPECT_EQ(d.var.at("symbol").text(2), "TP53");
+  }
+  put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 2 3\n1 1 5\n3 2 7\n");
+  expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"2 entries", "announces 3"});
+  put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 2 1\n4 1 5\n");
+  expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"outside", "line 3"});
+  put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 5 1\n1 1 5\n");
+  expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"3 x 5", "3 features and 2 barcodes"});
+  put("matrix.mtx", "3 2 1\n1 1 5\n");
+  expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"not a Matrix Market file"});
+  put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 2 1\n1 1 5\n");
+  std::filesystem::remove(path("barcodes.tsv"));
+  expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"barcodes.tsv"});
+}
+
+}  // namespace
+}  // namespace panvae::data::test

@@ -1,0 +1,165 @@
+#include "engine/layers.h"
+#include "engine/module.h"
+#include "helpers.h"
+
+namespace panvae::test {
+namespace {
+
+class Net : public Module {
+ public:
+  Net() : first(5, 3), second(3, 2, false) {
+    declare_module("first", first);
+    declare_module("second", second);
+    declare_parameter("scale", scale, {2}, Init::constant(0.5));
+    declare_buffer("mean", mean, {3}, Init::constant(2));
+  }
+  Tensor forward(const Tensor& x) override { return second(first(x)); }
+  Linear first, second;
+  Tensor scale, mean;
+};
+
+TEST(module, names_are_paths_in_the_order_of_declaration) {
+  Net net;
+  std::vector<std::string> names;
+  for (const auto& p : net.parameters()) names.push_back(p.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"scale", "first.weight", "first.bias", "second.weight"}));
+  EXPECT_EQ(net.parameters("model.")[1].name, "model.first.weight");
+  ASSERT_EQ(net.buffers().size(), 1u);
+  EXPECT_EQ(net.buffers()[0].name, "mean");
+}
+
+TEST(module, state_puts_all_in_flat_buffers) {
+  Context c;
+  Net net;
+  ModuleState state(c, net, 1);
+  EXPECT_EQ(state.parameter_count(), 2 + 15 + 3 + 6);
+  std::vector<bool> covered(static_cast<size_t>(state.flat_parameters().count()));
+  for (const auto& e : state.entries()) {
+    EXPECT_TRUE(e.tensor.same_memory(state.flat_parameters())) << e.name;
+    EXPECT_EQ(e.tensor.data<float>(), state.flat_parameters().data<float>() + e.offset) << e.name;
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(e.tensor.bytes()) % 64, 0u) << e.name;
+    for (int64_t i = 0; i < e.tensor.count(); ++i) {
+      EXPECT_FALSE(covered[static_cast<size_t>(e.offset + i)]) << e.name << " overlaps";
+      covered[static_cast<size_t>(e.offset + i)] = true;
+    }
+  }
+  const std::vector<float> flat = state.flat_parameters().host<float>();
+  for (size_t i = 0; i < flat.size(); ++i)
+    if (!covered[i]) { EXPECT_EQ(flat[i], 0) << "padding"; }
+  EXPECT_TRUE(net.first.weight.same_memory(state.flat_parameters()));
+  EXPECT_EQ(net.mean.host<float>(), (std::vector<float>{2, 2, 2}));
+  EXPECT_EQ(net.scale.host<float>(), (std::vector<float>{0.5, 0.5}));
+  EXPECT_FALSE(state.flat_gradients().defined());
+  EXPECT_FALSE(net.first.weight.needs_gradient());
+}
+
+TEST(module, initial_values_follow_seed_and_place_on_every_device) {
+  std::vector<float> weights[3];
+  for (int i = 0; i < 3; ++i) {
+    Context c(Device{i == 1 ? DeviceType::simt : DeviceType::cpu, 0});
+    Net net;
+    ModuleState state(c, net, i == 2 ? 8 : 7);
+    weights[i] = state.flat_parameters().host<float>();
+  }
+  EXPECT_EQ(weights[0], weights[1]);
+  EXPECT_NE(weights[0], weights[2]);
+}
+
+TEST(module, a_linear_layer_starts_within_its_bound) {
+  Context c;
+  Linear layer(100, 50);
+  ModuleState state(c, layer, 3);
+  double sum = 0, largest = 0;
+  const std::vector<float> w = layer.weight.host<float>();
+  for (float v : w) sum += v, largest = std::max<double>(largest, std::abs(v));
+  EXPECT_LE(largest, 0.1);
+  EXPECT_GT(largest, 0.0995);
+  EXPECT_NEAR(sum / 5000, 0, 4 * 0.1 / std::sqrt(3.0 * 5000));
+  EXPECT_NE(w[0], layer.bias.host<float>()[0]) << "each parameter has a stream of its own";
+}
+
+TEST(module, gradients_are_views_of_one_buffer_and_padding_stays_zero) {
+  Context c;
+  Net net;
+  ModuleState state(c, net, 1);
+  state.require_gradients();
+  const void* before = state.flat_gradients().bytes();
+  state.require_gradients();
+  EXPECT_EQ(state.flat_gradients().bytes(), before) << "asking twice makes no second buffer";
+  Tape tape(c);
+  tape.backward(ops::sum(net(tensor(c, {4, 5}, ramp(20)))));
+  for (const auto& e : state.entries()) {
+    if (e.name == "scale") {
+      EXPECT_FALSE(e.tensor.gradient().defined());
+      continue;
+    }
+    ASSERT_TRUE(e.tensor.gradient().defined()) << e.name;
+    EXPECT_EQ(e.tensor.gradient().data<float>(), state.flat_gradients().data<float>() + e.offset) << e.name;
+  }
+  state.settle_gradients();
+  EXPECT_EQ(state.flat_gradients().part(0, {16}).host<float>(), std::vector<float>(16, 0.0f)) << "unused parameter and padding";
+  state.forget_gradients();
+  EXPECT_FALSE(net.first.weight.gradient().defined());
+}
+
+TEST(module, set_training_reaches_all) {
+  Net net;
+  net.set_training(false);
+  EXPECT_FALSE(net.first.training());
+  EXPECT_FALSE(net.training());
+}
+
+Tensor run(Module& m, Context& c, ModuleState& state, std::vector<float>& gradients) {
+  state.require_gradients();
+  state.forget_gradients();
+  Tape tape(c);
+  const Tensor y = m(tensor(c, {6, 7}, ramp(42)));
+  tape.backward(ops::sum(ops::mul(y, y)));
+  gradients = state.flat_gradients().host<float>();
+  return y;
+}
+
+TEST(sequential, fused_equals_unfused_bit_for_bit) {
+  for (Device device : host_devices()) {
+    Context c(device);
+    Sequential fused(std::make_unique<Linear>(7, 33), std::make_unique<ReLU>(), std::make_unique<Linear>(33, 9, false), std::make_unique<LeakyReLU>(0.2),
+                     std::make_unique<Linear>(9, 4));
+    ModuleState state(c, fused, 5);
+    std::vector<float> a, b;
+    const Tensor y = run(fused, c, state, a);
+
+    class Unfused : public Module {
+     public:
+      explicit Unfused(Sequential& s_) : s(s_) {}
+      Tensor forward(const Tensor& x) override {
+        Tensor h = x;
+        for (size_t i = 0; i < s.size(); ++i) h = s[i](h);
+        return h;
+      }
+      Sequential& s;
+    } unfused(fused);
+    const Tensor z = run(unfused, c, state, b);
+    EXPECT_EQ(y.host<float>(), z.host<float>()) << to_string(device);
+    EXPECT_EQ(a, b) << to_string(device);
+  }
+}
+
+TEST(sequential, fuses_at_all) {
+  Context c;
+  Sequential s(std::make_unique<Linear>(7, 3), std::make_unique<ReLU>());
+  ModuleState state(c, s, 5);
+  state.require_gradients();
+  Tape tape(c);
+  s(tensor(c, {2, 7}, ramp(14)));
+  EXPECT_EQ(tape.size(), 1u) << "one node for layer and activation";
+  EXPECT_EQ(state.entries()[0].name, "0.weight");
+}
+
+TEST(layers, refuse_senseless_sizes) {
+  error_of([] { Linear(0, 3); });
+  error_of([] { Linear(3, -1); });
+  error_of([] { LeakyReLU(-0.1); });
+}
+
+}  // namespace
+}  // namespace panvae::test

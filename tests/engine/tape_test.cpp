@@ -1,0 +1,305 @@
+#include "engine/ops/activation.h"
+#include "engine/ops/arithmetic.h"
+#include "engine/ops/linear.h"
+#include "helpers.h"
+
+namespace panvae::test {
+namespace {
+
+using Values = std::vector<float>;
+
+TEST(tape, one_op) {
+  Context c;
+  const Tensor x = parameter(c, {3}, {1, 2, 3}, "x");
+  Tape tape(c);
+  tape.backward(ops::sum(ops::scale(x, 5)));
+  EXPECT_EQ(x.gradient().host<float>(), (Values{5, 5, 5}));
+}
+
+TEST(tape, a_tensor_used_several_times_gets_the_sum) {
+  Context c;
+  const Tensor x = parameter(c, {2}, {3, -2}, "x");
+  Tape tape(c);
+  const Tensor y = ops::mul(x, x);                                    // 2x
+  const Tensor z = ops::add(ops::add(y, x), ops::sub(x, ops::scale(x, 3)));  // + 1 + 1 - 3
+  tape.backward(ops::sum(z));
+  EXPECT_EQ(x.gradient().host<float>(), (Values{5, -5}));
+}
+
+TEST(tape, an_intermediate_used_several_times_gets_the_sum) {
+  Context c;
+  const Tensor x = parameter(c, {1, 2}, {1, 2}, "x");
+  Tape tape(c);
+  const Tensor h = ops::scale(x, 2);  // [2, 4]
+  const Tensor flat = ops::reshape(h, {2}), again = ops::reshape(h, {2, 1});
+  const Tensor loss = ops::add(ops::sum(ops::mul(flat, flat)), ops::add(ops::sum(again), ops::sum(h)));
+  tape.backward(loss);
+  EXPECT_EQ(x.gradient().host<float>(), (Values{2 * (2 * 2 + 2), 2 * (2 * 4 + 2)}));
+}
+
+TEST(tape, both_inputs_the_same_tensor) {
+  Context c;
+  const Tensor x = parameter(c, {2, 2}, {1, 2, 3, 4}, "x");
+  Tape tape(c);
+  tape.backward(ops::sum(ops::matmul(x, x)));
+  // d/dx sum(x x) = (x^T 1)^T-like: row sums of x^T plus column sums.
+  EXPECT_EQ(x.gradient().host<float>(), (Values{3 + 4, 7 + 4, 3 + 6, 7 + 6}));
+}
+
+TEST(tape, passes_accumulate_until_gradients_are_forgotten) {
+  Context c;
+  const Tensor x = parameter(c, {1}, {2}, "x");
+  auto pass = [&] {
+    Tape tape(c);
+    tape.backward(ops::mul(x, x));
+  };
+  pass();
+  EXPECT_EQ(x.gradient().item(), 4);
+  pass();
+  EXPECT_EQ(x.gradient().item(), 8);
+  x.variable()->written = false;
+  EXPECT_FALSE(x.gradient().defined());
+  pass();
+  EXPECT_EQ(x.gradient().item(), 4);
+}
+
+TEST(tape, a_gradient_buffer_is_overwritten_first_whatever_it_held) {
+  Context c;
+  Tensor x = tensor(c, {2}, {1, 2}), buffer = tensor(c, {2}, {NAN, NAN});
+  x.require_gradient("x", buffer);
+  Tape tape(c);
+  tape.backward(ops::sum(x));
+  EXPECT_EQ(buffer.host<float>(), (Values{1, 1}));
+  EXPECT_TRUE(x.gradient().same_memory(buffer));
+}
+
+TEST(tape, unused_parameters_and_dead_branches_get_none) {
+  Context c;
+  const Tensor x = parameter(c, {2}, {1, 2}, "x"), unused = parameter(c, {2}, {1, 2}, "unused"), dead = parameter(c, {2}, {1, 2}, "dead");
+  Tape tape(c);
+  ops::mul(dead, dead);  // leads nowhere
+  tape.backward(ops::sum(x));
+  EXPECT_TRUE(x.gradient().defined());
+  EXPECT_FALSE(unused.gradient().defined());
+  EXPECT_FALSE(dead.gradient().defined());
+}
+
+TEST(tape, inputs_without_gradient_are_left_out) {
+  Context c;
+  const Tensor x = parameter(c, {2}, {1, 2}, "x"), data = tensor(c, {2}, {3, 4});
+  Tape tape(c);
+  const Tensor constant = ops::mul(data, data);
+  EXPECT_EQ(tape.size(), 0u);
+  EXPECT_FALSE(constant.needs_gradient());
+  tape.backward(ops::sum(ops::mul(x, constant)));
+  EXPECT_EQ(x.gradient().host<float>(), (Values{9, 16}));
+  EXPECT_FALSE(data.gradient().defined());
+}
+
+TEST(tape, none_means_inference) {
+  Context c;
+  const Tensor x = parameter(c, {2}, {1, -2}, "x");
+  const Tensor y = ops::relu(ops::scale(x, 2));
+  EXPECT_EQ(y.host<float>(), (Values{2, 0}));
+  EXPECT_FALSE(y.needs_gradient());
+  EXPECT_EQ(c.tape(), nullptr);
+}
+
+TEST(tape, detach_stops_the_gradient) {
+  Context c;
+  const Tensor x = parameter(c, {1}, {3}, "x");
+  Tape tape(c);
+  const Tensor y = ops::scale(x, 2);
+  tape.backward(ops::mul(y, y.detach()));
+  EXPECT_EQ(x.gradient().item(), 12);
+}
+
+TEST(tape, a_view_shares_memory_and_reshape_carries_the_gradient) {
+  Context c;
+  const Tensor x = parameter(c, {2, 3}, {1, 2, 3, 4, 5, 6}, "x");
+  Tape tape(c);
+  const Tensor r = ops::reshape(x, {3, 2});
+  EXPECT_TRUE(r.same_memory(x));
+  EXPECT_EQ(r.shape(), (Shape{3, 2}));
+  EXPECT_FALSE(x.view({6}).needs_gradient());
+  tape.backward(ops::sum(ops::mul(r, tensor(c, {3, 2}, {1, 2, 3, 4, 5, 6}))));
+  EXPECT_EQ(x.gradient().shape(), (Shape{2, 3}));
+  EXPECT_EQ(x.gradient().host<float>(), (Values{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(error_of([&] { ops::reshape(x, {5}); }).code(), ErrorCode::usage);
+  EXPECT_EQ(x.part(2, {2, 2}).host<float>(), (Values{3, 4, 5, 6}));
+  error_of([&] { x.part(5, {2}); });
+}
+
+TEST(tape, a_reshaped_gradient_is_not_spoilt_by_its_other_owner) {
+  Context c;
+  // The gradient of r is taken over as that of h; h then gets a second share added.
+  const Tensor x = parameter(c, {2}, {1, 2}, "x"), w = parameter(c, {2, 1}, {3, 4}, "w");
+  Tape tape(c);
+  const Tensor h = ops::scale(x, 1), r = ops::reshape(h, {2, 1});
+  tape.backward(ops::add(ops::sum(ops::mul(r, w)), ops::sum(ops::scale(h, 10))));
+  EXPECT_EQ(x.gradient().host<float>(), (Values{13, 14}));
+  EXPECT_EQ(w.gradient().host<float>(), (Values{1, 2}));
+}
+
+TEST(tape, writing_in_place_what_backward_needs_is_an_error) {
+  Context c;
+  const Tensor x = parameter(c, {2}, {1, 2}, "x");
+  Tensor w = tensor(c, {2}, {3, 4});
+  Tape tape(c);
+  const Tensor loss = ops::sum(ops::mul(x, w));
+  const float values[] = {5, 6};
+  w.upload(values, 2);
+  const Error e = error_of([&] { tape.backward(loss); });
+  EXPECT_EQ(e.code(), ErrorCode::usage);
+  EXPECT_CONTAINS(e.message(), "changed in place");
+  EXPECT_CONTAINS(e.message(), "mul");
+}
+
+TEST(tape, writing_in_place_what_backward_does_not_need_is_allowed) {
+  Context c;
+  const Tensor x = parameter(c, {2}, {1, 2}, "x");
+  Tensor w = tensor(c, {2}, {3, 4});
+  Tape tape(c);
+  const Tensor loss = ops::sum(ops::add(x, w));
+  w.assign(tensor(c, {2}, {0, 0}));
+  tape.backward(loss);
+  EXPECT_EQ(x.gradient().host<float>(), (Values{1, 1}));
+}
+
+TEST(tape, a_view_counts_as_its_memory_when_written) {
+  Context c;
+  const Tensor x = parameter(c, {2}, {1, 2}, "x");
+  Tensor both = tensor(c, {4}, {1, 2, 3, 4});
+  const Tensor w = both.part(2, {2});
+  Tape tape(c);
+  const Tensor loss = ops::sum(ops::mul(x, w));
+  both.assign(tensor(c, {4}, {0, 0, 0, 0}));
+  error_of([&] { tape.backward(loss); });
+}
+
+TEST(tape, a_second_tape_of_a_context_is_an_error) {
+  Context c, other;
+  Tape tape(c);
+  EXPECT_CONTAINS(error_of([&] { Tape second(c); }).message(), "another tape");
+  Tape elsewhere(other);  // contexts live side by side
+  EXPECT_EQ(c.tape(), &tape);
+  EXPECT_EQ(other.tape(), &elsewhere);
+}
+
+TEST(tape, is_gone_after_its_scope_and_after_an_error) {
+  Context c;
+  const Tensor x = parameter(c, {2}, {1, 2}, "x");
+  try {
+    Tape tape(c);
+    ops::add(x, tensor(c, {3}, {1, 2, 3}));
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_CONTAINS(e.message(), "add: [2] F32 with [3] F32");
+    EXPECT_EQ(e.op(), "add");
+  }
+  EXPECT_EQ(c.tape(), nullptr);
+  Tape tape(c);
+  tape.backward(ops::sum(x));
+}
+
+TEST(tape, backward_wants_one_number_that_depends_on_a_parameter) {
+  Context c;
+  const Tensor x = parameter(c, {2}, {1, 2}, "x");
+  Tape tape(c);
+  EXPECT_CONTAINS(error_of([&] { tape.backward(ops::scale(x, 2)); }).message(), "[2]");
+  EXPECT_CONTAINS(error_of([&] { tape.backward(ops::sum(tensor(c, {2}, {1, 2}))); }).message(), "does not depend");
+}
+
+TEST(tape, runs_once_and_recording_goes_on_behind_it) {
+  Context c;
+  const Tensor x = parameter(c, {1}, {2}, "x"), y = parameter(c, {1}, {7}, "y");
+  Tape tape(c);
+  tape.backward(ops::mul(x, x));
+  EXPECT_EQ(tape.size(), 0u);
+  tape.backward(ops::mul(y, y));
+  EXPECT_EQ(x.gradient().item(), 4);
+  EXPECT_EQ(y.gradient().item(), 14);
+}
+
+TEST(tape, an_error_in_backward_leaves_the_context_usable) {
+  Context c;
+  const Tensor x = parameter(c, {1}, {2}, "x");
+  {
+    Tape tape(c);
+    const Tensor y = record("broken", {x}, ops::scale(x.detach(), 1), {}, [](Grads&) { throw Error(ErrorCode::usage, "broken: no gradient"); });
+    EXPECT_CONTAINS(error_of([&] { tape.backward(y); }).message(), "broken");
+    EXPECT_EQ(c.tape(), &tape);
+  }
+  Tape tape(c);
+  tape.backward(ops::scale(x, 3));
+  EXPECT_EQ(x.gradient().item(), 3);
+}
+
+TEST(tape, hooks_see_each_leaf_once_when_its_gradient_is_complete) {
+  Context c;
+  const Tensor x = parameter(c, {1}, {2}, "x"), w = parameter(c, {1}, {5}, "w"), unused = parameter(c, {1}, {1}, "unused");
+  std::vector<std::pair<std::string, double>> seen;
+  for (const Tensor& t : {x, w, unused})
+    t.variable()->hooks.push_back([&seen, name = t.variable()->name](Tensor& g) { seen.emplace_back(name, g.item()); });
+  // A hook may change the gradient, as an all-reduce does.
+  w.variable()->hooks.push_back([](Tensor& g) {
+    const float v = -1;
+    g.upload(&v, 1);
+  });
+  Tape tape(c);
+  const Tensor h = ops::mul(x, x);
+  tape.backward(ops::mul(ops::add(h, x), w));  // (x^2 + x) w
+  std::sort(seen.begin(), seen.end());
+  EXPECT_EQ(seen, (std::vector<std::pair<std::string, double>>{{"w", 6}, {"x", 25}}));
+  EXPECT_EQ(w.gradient().item(), -1);
+}
+
+TEST(tape, a_long_chain_needs_no_stack) {
+  Context c;
+  const Tensor x = parameter(c, {1}, {1}, "x");
+  Tape tape(c);
+  Tensor y = x;
+  for (int i = 0; i < 100000; ++i) y = ops::scale(y, 1);
+  tape.backward(y);
+  EXPECT_EQ(x.gradient().item(), 1);
+}
+
+TEST(tape, errors_of_shape_come_before_any_allocation) {
+  Context c;
+  const Tensor a = tensor(c, {2, 3}, Values(6)), b = tensor(c, {2, 4}, Values(8)), bias = tensor(c, {3}, Values(3)),
+               empty = Tensor::zeros(c, {0}), wide = Tensor::zeros(c, {2, 3}, DType::f64);
+  const std::string before = c.memory().report();
+  EXPECT_CONTAINS(error_of([&] { ops::matmul(a, b); }).message(), "inner sizes differ");
+  EXPECT_CONTAINS(error_of([&] { ops::linear(a, b, {}); }).message(), "linear: x[2, 3] against W[2, 4]");
+  EXPECT_CONTAINS(error_of([&] { ops::linear(a, a, bias); }).message(), "bias[3]");
+  error_of([&] { ops::leaky_relu(a, -1); });
+  error_of([&] { ops::mean(empty); });
+  error_of([&] { ops::add(a, wide); });
+  Context other;
+  EXPECT_CONTAINS(error_of([&] { ops::mul(a, Tensor::zeros(other, {2, 3})); }).message(), "two contexts");
+  EXPECT_EQ(c.memory().report(), before);
+}
+
+TEST(tensor, reading_as_another_type_is_an_error) {
+  Context c;
+  const Tensor t = tensor(c, {2}, {1, 2});
+  EXPECT_CONTAINS(error_of([&] { t.data<double>(); }).message(), "F32 read as F64");
+  error_of([&] { Tensor().data<float>(); });
+  error_of([&] { t.item(); });
+  error_of([&] { Tensor::from(c, {3}, std::vector<float>{1, 2}); });
+  error_of([&] { Shape{1, 2, 3, 4, 5}; });
+  error_of([&] { Shape{-1}; });
+}
+
+TEST(tensor, wraps_memory_of_the_caller) {
+  Context c;
+  std::vector<float> mine{1, 2, 3};
+  {
+    const Tensor t = Tensor::wrap(c, mine.data(), {3}, DType::f32);
+    k::scale<float>(c.stream(), t.data<float>(), t.data<float>(), 3, 2);
+  }
+  EXPECT_EQ(mine, (Values{2, 4, 6}));
+}
+
+}  // namespace
+}  // namespace panvae::test

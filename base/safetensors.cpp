@@ -90,8 +90,13 @@ SafetensorsReader::SafetensorsReader(const std::string& path) : path_(path) {
       tensors_.emplace(name, std::move(t));
     }
     std::sort(ranges.begin(), ranges.end());
-    for (size_t i = 1; i < ranges.size(); ++i)
-      if (ranges[i].first < ranges[i - 1].second) malformed(path, "two tensors overlap");
+    uint64_t covered = 0;
+    for (const auto& [begin, end] : ranges) {
+      if (begin < covered) malformed(path, "two tensors overlap");
+      if (begin > covered) malformed(path, fmt::format("bytes {} to {} of its data belong to no tensor", covered, begin));
+      covered = end;
+    }
+    if (covered != payload) malformed(path, fmt::format("bytes {} to {} of its data belong to no tensor", covered, payload));
   } catch (...) {
     ::munmap(map_, size_);
     throw;

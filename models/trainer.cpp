@@ -7,6 +7,7 @@
 #include <limits>
 #include <numeric>
 #include <type_traits>
+#include <utility>
 
 #include "base/interrupt.h"
 #include "base/log.h"
@@ -92,9 +93,12 @@ VaeTrainer::Sums VaeTrainer::train_step(const std::vector<int64_t>& rows, double
 void VaeTrainer::explain_bad_loss(const std::vector<int64_t>& rows, double kl_weight, const Generator& generator) {
   // The weights are those of this step still: the same step again, with every tensor looked at.
   context_.generator = generator;
-  context_.nan_guard = true;
+  struct Guard {  // off again even though train_step is meant to throw
+    Context& context;
+    const bool before = std::exchange(context.nan_guard, true);
+    ~Guard() { context.nan_guard = before; }
+  } guard{context_};
   train_step(rows, kl_weight);
-  context_.nan_guard = false;
   throw Error(ErrorCode::input, "the training loss is not finite, though every tensor of the step is: it overflowed in the sum", "",
               "look for extreme values in the input", "huber_kl");
 }
@@ -200,8 +204,8 @@ TrainResult VaeTrainer::run() {
     if (on_epoch) on_epoch(m);
     if (!validation_rows_.empty() && at_.waited > static_cast<double>(options_.patience)) at_.finished = 1;
   }
-  if (at_.finished != 0) why = fmt::format("no better validation loss in {} epochs", options_.patience + 1);
-  at_.finished = 1;
+  if (at_.finished == 1) why = fmt::format("no better validation loss in {} epochs", options_.patience + 1);
+  else at_.finished = 2;  // a run that is resumed after its end says the same again
   progress_ = nullptr;
   if (!checkpoint_path.empty()) write_checkpoint();
   if (best_.defined()) weights.assign(best_);

@@ -202,9 +202,9 @@ TrainResult VaeTrainer::run() {
     at_.last_train = m.train_loss;
     at_.last_validation = m.validation_loss;
     if (on_epoch) on_epoch(m);
-    if (!validation_rows_.empty() && at_.waited > static_cast<double>(options_.patience)) at_.finished = 1;
+    if (!validation_rows_.empty() && at_.waited >= static_cast<double>(std::max<int64_t>(1, options_.patience))) at_.finished = 1;
   }
-  if (at_.finished == 1) why = fmt::format("no better validation loss in {} epochs", options_.patience + 1);
+  if (at_.finished == 1) why = fmt::format("no better validation loss in {} epochs", std::max<int64_t>(1, options_.patience));
   else at_.finished = 2;  // a run that is resumed after its end says the same again
   progress_ = nullptr;
   if (!checkpoint_path.empty()) write_checkpoint();

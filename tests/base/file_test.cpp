@@ -1,0 +1,103 @@
+#include "base/file.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "helpers.h"
+
+namespace panvae::test {
+namespace {
+
+TEST(file, appears_whole_on_commit) {
+  Folder folder;
+  const std::string path = folder.file("out.txt");
+  AtomicFile f(path);
+  f.write("hello ");
+  EXPECT_FALSE(std::filesystem::exists(path));
+  f.write(std::string("world\0!", 7));
+  f.commit();
+  EXPECT_EQ(read_file(path), std::string("hello world\0!", 13));
+  EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(file, nothing_is_left_behind_without_commit) {
+  Folder folder;
+  write_file(folder.file("out.txt"), "before");
+  {
+    AtomicFile f(folder.file("out.txt"));
+    f.write("half of it");
+    EXPECT_EQ(folder.files(), 2u);
+  }
+  EXPECT_EQ(folder.files(), 1u);
+  EXPECT_EQ(read_file(folder.file("out.txt")), "before");
+  try {
+    AtomicFile f(folder.file("other"));
+    throw 1;
+  } catch (int) {
+  }
+  EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(file, replaces_what_was_there) {
+  Folder folder;
+  write_file(folder.file("x"), "long text before");
+  write_file(folder.file("x"), "short");
+  EXPECT_EQ(read_file(folder.file("x")), "short");
+}
+
+TEST(file, a_library_may_write_under_the_temporary_name) {
+  Folder folder;
+  AtomicFile f(folder.file("x"));
+  std::ofstream(f.temporary_path()) << "by another hand";
+  f.commit();
+  EXPECT_EQ(read_file(folder.file("x")), "by another hand");
+}
+
+TEST(file, a_missing_folder_is_known_at_once) {
+  Folder folder;
+  const Error e = error_of([&] { AtomicFile f(folder.file("no/such/folder/x")); });
+  EXPECT_EQ(e.code(), ErrorCode::machine);
+  EXPECT_CONTAINS(e.message(), "cannot write");
+  EXPECT_CONTAINS(e.where(), "no/such/folder/x");
+  EXPECT_FALSE(e.hint().empty());
+}
+
+TEST(file, an_unwritable_folder_is_an_error_and_leaves_nothing) {
+  // A folder's permissions do not bind root; a file in the place of a folder binds all.
+  Folder folder;
+  write_file(folder.file("plain"), "");
+  EXPECT_EQ(error_of([&] { write_file(folder.file("plain/x"), "y"); }).code(), ErrorCode::machine);
+  if (::geteuid() != 0) {
+    std::filesystem::create_directory(folder.path() / "closed");
+    ::chmod(folder.file("closed").c_str(), 0555);
+    EXPECT_EQ(error_of([&] { write_file(folder.file("closed/x"), "y"); }).code(), ErrorCode::machine);
+    ::chmod(folder.file("closed").c_str(), 0755);
+  }
+  // The target is a folder: nothing can be renamed onto it, and the temporary file goes.
+  std::filesystem::create_directory(folder.path() / "taken");
+  const size_t before = folder.files();
+  EXPECT_EQ(error_of([&] { write_file(folder.file("taken"), "y"); }).code(), ErrorCode::machine);
+  EXPECT_EQ(folder.files(), before);
+}
+
+TEST(file, a_commit_that_cannot_rename_is_an_error) {
+  Folder folder;
+  AtomicFile f(folder.file("x"));
+  f.write("y");
+  std::filesystem::remove(f.temporary_path());
+  EXPECT_EQ(error_of([&] { f.commit(); }).code(), ErrorCode::machine);
+  EXPECT_FALSE(std::filesystem::exists(folder.file("x")));
+}
+
+TEST(file, reading_names_the_file) {
+  Folder folder;
+  const Error e = error_of([&] { read_file(folder.file("absent")); });
+  EXPECT_EQ(e.code(), ErrorCode::input);
+  EXPECT_CONTAINS(e.where(), "absent");
+  EXPECT_EQ(error_of([&] { read_file(folder.path().string()); }).code(), ErrorCode::input) << "a folder is no file";
+}
+
+}  // namespace
+}  // namespace panvae::test

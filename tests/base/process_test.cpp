@@ -1,0 +1,122 @@
+// Threads, progress, log, interrupt, memory.
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+#include "base/interrupt.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "base/threads.h"
+#include "helpers.h"
+
+namespace panvae::test {
+namespace {
+
+TEST(threads, chunks_cover_each_element_once_whatever_the_number_of_threads) {
+  const int before = threads();
+  for (int n : {1, 2, 5}) {
+    set_threads(n);
+    EXPECT_EQ(threads(), n);
+    for (int64_t size : {0, 1, 9, 10, 11, 1000}) {
+      std::vector<std::atomic<int>> seen(static_cast<size_t>(size));
+      std::atomic<int> calls{0};
+      parallel_chunks(size, 10, [&](int64_t begin, int64_t end) {
+        ++calls;
+        EXPECT_LE(end - begin, 10);
+        EXPECT_EQ(begin % 10, 0);
+        for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
+      });
+      EXPECT_EQ(calls, (size + 9) / 10);
+      for (const auto& s : seen) EXPECT_EQ(s, 1);
+    }
+  }
+  set_threads(0);
+  EXPECT_GE(threads(), 1);
+  set_threads(before);
+}
+
+TEST(progress, counts_and_ends) {
+  std::vector<ProgressState> states;
+  auto old = set_progress_sink([&](const ProgressState& s) { states.push_back(s); });
+  {
+    Progress p("train", 100, "step");
+    for (int i = 0; i < 40; ++i) p.advance(1, "note " + std::to_string(i));
+    EXPECT_LE(states.size(), 5u) << "the sink is not called for each step";
+  }
+  set_progress_sink(old);
+  ASSERT_FALSE(states.empty());
+  const ProgressState& last = states.back();
+  EXPECT_TRUE(last.finished);
+  EXPECT_EQ(last.done, 40);
+  EXPECT_EQ(last.total, 100);
+  EXPECT_EQ(last.title, "train");
+  EXPECT_EQ(last.unit, "step");
+  EXPECT_EQ(last.note, "note 39");
+  EXPECT_GE(last.seconds_left, 0);
+}
+
+TEST(progress, is_silent_without_a_sink_and_shows_slow_work) {
+  { Progress p("quiet", 0, "x"); }
+  int calls = 0;
+  auto old = set_progress_sink([&](const ProgressState& s) {
+    ++calls;
+    if (!s.finished) { EXPECT_LT(s.seconds_left, 0) << "no total, no estimate"; }
+  });
+  {
+    Progress p("slow", 0, "x");
+    std::this_thread::sleep_for(std::chrono::milliseconds(120));
+    p.advance();
+    EXPECT_EQ(calls, 1);
+  }
+  EXPECT_EQ(calls, 2);
+  set_progress_sink(old);
+}
+
+TEST(log, goes_to_the_sink) {
+  std::vector<std::string> lines;
+  log::info("nobody hears {}", 1);
+  auto old = log::set_sink([&](log::Level level, std::string_view line) { lines.push_back(std::to_string(static_cast<int>(level)) + std::string(line)); });
+  log::warning("x = {}", 3);
+  log::debug("y");
+  log::set_sink(old);
+  log::info("nor this");
+  EXPECT_EQ(lines, (std::vector<std::string>{"2x = 3", "0y"}));
+}
+
+TEST(interrupt, is_a_flag) {
+  set_interrupted(false);
+  EXPECT_NO_THROW(throw_if_interrupted());
+  set_interrupted(true);
+  EXPECT_TRUE(interrupted());
+  EXPECT_EQ(error_of([] { throw_if_interrupted(); }).code(), ErrorCode::interrupted);
+  set_interrupted(false);
+}
+
+TEST(interrupt, a_signal_sets_it) {
+  install_interrupt_handler();
+  std::raise(SIGTERM);
+  EXPECT_TRUE(interrupted());
+  set_interrupted(false);
+  std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGINT, SIG_DFL);
+}
+
+TEST(interrupt, a_second_signal_ends_the_process) {
+  EXPECT_EXIT(
+      {
+        install_interrupt_handler();
+        std::raise(SIGINT);
+        std::raise(SIGINT);
+      },
+      testing::ExitedWithCode(130), "");
+}
+
+TEST(memory, the_system_says_something) {
+  EXPECT_GT(resident_bytes(), 1 << 20);
+  EXPECT_GE(peak_resident_bytes(), resident_bytes());
+  EXPECT_GT(available_bytes(), 1 << 20);
+}
+
+}  // namespace
+}  // namespace panvae::test

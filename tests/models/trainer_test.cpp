@@ -1,0 +1,479 @@
+#include "models/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/file.h"
+#include "base/interrupt.h"
+#include "tests/engine/helpers.h"
+
+namespace panvae::test {
+namespace {
+
+constexpr int64_t kSamples = 96, kGenes = 40;
+
+// Three hidden programs and some noise.
+std::vector<float> expression(uint64_t seed = 1) {
+  PhiloxSequence draw({seed, 0, 0});
+  std::vector<double> programs(3 * kGenes);
+  for (double& v : programs) v = draw.normal();
+  std::vector<float> x;
+  for (int64_t i = 0; i < kSamples; ++i) {
+    double activity[3];
+    for (double& a : activity) a = draw.normal();
+    for (int64_t g = 0; g < kGenes; ++g) {
+      double v = 0.1 * draw.normal();
+      for (int64_t p = 0; p < 3; ++p) v += activity[p] * programs[static_cast<size_t>(p * kGenes + g)];
+      x.push_back(static_cast<float>(v));
+    }
+  }
+  return x;
+}
+
+std::vector<int64_t> rows(int64_t from, int64_t to) {
+  std::vector<int64_t> r(static_cast<size_t>(to - from));
+  std::iota(r.begin(), r.end(), from);
+  return r;
+}
+
+// Counts batches, and stops the run after a given number of them.
+class Watched : public BatchSource {
+ public:
+  Watched(Context& c, const std::vector<float>& x) : inner_(c, x.data(), kSamples, kGenes) {}
+  int64_t samples() const override { return inner_.samples(); }
+  int64_t features() const override { return inner_.features(); }
+  void fill(const std::vector<int64_t>& r, Tensor& x) override {
+    inner_.fill(r, x);
+    asked.push_back(r);
+    if (static_cast<int64_t>(asked.size()) == interrupt_at) set_interrupted(true);
+  }
+  int64_t interrupt_at = -1;
+  std::vector<std::vector<int64_t>> asked;
+
+ private:
+  MatrixSource inner_;
+};
+
+struct RunSetup {
+  RnaVaeShape shape{.genes = kGenes, .hidden = 24, .latent = 5, .activation = {Activation::relu, 0}};
+  LossOptions loss{.huber_delta = 1, .kl_weight = 0.05, .kl_warmup_epochs = 3};
+  TrainOptions train{.batch_size = 16, .learning_rate = 3e-3, .max_epochs = 8, .checkpoint_seconds = 1e9, .seed = 5};
+  Device device;
+  simt::Options simt;
+  std::vector<float> data = expression();
+  int64_t train_rows = 64;  // of kSamples; the rest validates
+  bool validation = true;
+  std::string checkpoint, fingerprint = "config 1";
+};
+
+// Everything of one run, so that several live side by side.
+struct Session {
+  explicit Session(const RunSetup& s)
+      : setup(s),
+        context(with(s)),
+        model(s.shape),
+        state(*context, model, 11),
+        source(*context, setup.data),
+        trainer(*context, model, state, source, rows(0, s.train_rows), s.validation ? rows(s.train_rows, kSamples) : std::vector<int64_t>{}, s.loss, s.train) {
+    trainer.checkpoint_path = s.checkpoint;
+    trainer.fingerprint = s.fingerprint;
+    trainer.on_epoch = [this](const EpochMetrics& m) {
+      epochs.push_back(m);
+      lines.push_back(m.json().dump());
+      if (m.best) best_weights = state.flat_parameters().host<float>();
+    };
+  }
+  static std::unique_ptr<Context> with(const RunSetup& s) {
+    auto c = std::make_unique<Context>(s.device);
+    c->stream().simt = s.simt;
+    return c;
+  }
+  std::vector<float> weights() const { return state.flat_parameters().host<float>(); }
+
+  RunSetup setup;
+  std::unique_ptr<Context> context;
+  RnaVae model;
+  ModuleState state;
+  Watched source;
+  VaeTrainer trainer;
+  std::vector<EpochMetrics> epochs;
+  std::vector<std::string> lines;
+  std::vector<float> best_weights;
+};
+
+TEST(trainer, the_loss_falls) {
+  RunSetup s;
+  s.train.max_epochs = 60;
+  s.train.patience = 100;
+  Session run(s);
+  const TrainResult r = run.trainer.run();
+  ASSERT_EQ(run.epochs.size(), 60u);
+  EXPECT_LT(run.epochs.back().train_huber, 0.5 * run.epochs.front().train_huber);
+  EXPECT_LT(run.epochs.back().validation_huber, 0.6 * run.epochs.front().validation_huber);
+  EXPECT_GE(run.epochs.back().active_units, 3) << "three programs were planted";
+  EXPECT_EQ(r.epochs, 60);
+  EXPECT_EQ(r.steps, 60 * 4);
+  EXPECT_EQ(r.skipped_steps, 0);
+  EXPECT_CONTAINS(r.stopped_because, "max_epochs 60");
+  EXPECT_GT(r.samples_per_second, 0);
+}
+
+TEST(trainer, kl_weight_rises_over_the_warm_up_and_losses_add_up) {
+  Session run{RunSetup{}};
+  run.trainer.run();
+  const double expected[] = {0.05 / 3, 0.1 / 3, 0.05, 0.05};
+  for (size_t i = 0; i < 4; ++i) {
+    const EpochMetrics& m = run.epochs[i];
+    EXPECT_EQ(m.epoch, static_cast<int64_t>(i) + 1);
+    EXPECT_DOUBLE_EQ(m.kl_weight, expected[i]);
+    EXPECT_NEAR(m.train_loss, m.train_huber + m.kl_weight * m.train_kl, 1e-5 * m.train_loss);
+    EXPECT_NEAR(m.validation_loss, m.validation_huber + 0.05 * m.validation_kl, 1e-9) << "validation takes the full weight";
+  }
+  EXPECT_FALSE(run.epochs[0].best || run.epochs[1].best) << "no candidate within the warm-up";
+  EXPECT_TRUE(run.epochs[2].best);
+}
+
+TEST(trainer, an_epoch_takes_each_sample_once_in_even_batches_and_another_order) {
+  RunSetup s;
+  s.train_rows = 50;
+  s.validation = false;
+  s.train.max_epochs = 2;
+  Session run(s);
+  run.trainer.run();
+  ASSERT_EQ(run.source.asked.size(), 8u);
+  std::vector<int64_t> order[2];
+  for (size_t b = 0; b < 8; ++b) {
+    EXPECT_TRUE(run.source.asked[b].size() == 12 || run.source.asked[b].size() == 13) << run.source.asked[b].size();
+    order[b / 4].insert(order[b / 4].end(), run.source.asked[b].begin(), run.source.asked[b].end());
+  }
+  EXPECT_NE(order[0], order[1]);
+  for (auto& o : order) {
+    EXPECT_NE(o, rows(0, 50));
+    std::sort(o.begin(), o.end());
+    EXPECT_EQ(o, rows(0, 50));
+  }
+  EXPECT_FALSE(run.epochs[0].json().contains("validation_loss"));
+}
+
+TEST(trainer, the_same_seed_gives_the_same_bits_and_another_does_not) {
+  RunSetup s;
+  Session a(s), b(s);
+  a.trainer.run();
+  b.trainer.run();
+  EXPECT_EQ(a.weights(), b.weights());
+  EXPECT_EQ(a.lines, b.lines);
+  s.train.seed = 6;
+  Session c(s);
+  c.trainer.run();
+  EXPECT_NE(a.weights(), c.weights());
+}
+
+// Three steps of the CUDA sources on the CPU.
+TEST(trainer, three_steps_on_simt_equal_cpu_and_do_not_depend_on_the_order_of_threads) {
+  RunSetup s;
+  s.train_rows = 48;
+  s.train.max_epochs = 1;
+  s.train.clip_norm = 5;
+  Session cpu(s);
+  EXPECT_EQ(cpu.trainer.run().steps, 3);
+  s.device = {DeviceType::simt, 0};
+  std::vector<float> first;
+  for (const simt::Options& o : {simt::Options{simt::Order::forward, 1, 1}, {simt::Order::reverse, 1, 1}, {simt::Order::random, 1, 1}, {simt::Order::random, 2, 2}}) {
+    s.simt = o;
+    Session simt(s);
+    simt.trainer.run();
+    const std::vector<float> w = simt.weights();
+    if (first.empty()) first = w;
+    EXPECT_EQ(w, first) << "another order of threads, other weights";
+    EXPECT_NEAR(simt.epochs[0].train_loss, cpu.epochs[0].train_loss, 1e-5 * cpu.epochs[0].train_loss);
+    EXPECT_NEAR(simt.epochs[0].validation_loss, cpu.epochs[0].validation_loss, 1e-5 * cpu.epochs[0].validation_loss);
+  }
+  const std::vector<float> c = cpu.weights();
+  double worst = 0, largest = 0, moved = 0;
+  Session start(s);
+  const std::vector<float> before = start.weights();
+  for (size_t i = 0; i < c.size(); ++i) {
+    worst = std::max<double>(worst, std::abs(c[i] - first[i]));
+    largest = std::max<double>(largest, std::abs(c[i]));
+    moved = std::max<double>(moved, std::abs(c[i] - before[i]));
+  }
+  EXPECT_LE(worst, 1e-5 * largest);
+  EXPECT_GT(moved, 1e-3) << "the steps did something";
+}
+
+// Stopped after any batch, within an epoch, between two or in validation, and resumed.
+TEST(trainer, resume_equals_the_uninterrupted_run_bit_for_bit) {
+  Folder folder;
+  RunSetup s;
+  s.checkpoint = folder.file("whole");
+  Session whole(s);
+  const TrainResult expected = whole.trainer.run();
+  // An epoch asks for 4 training and 2 validation batches.
+  for (int64_t stop : {1, 2, 4, 5, 9, 15, 23, 26}) {
+    SCOPED_TRACE(stop);
+    s.checkpoint = folder.file("stopped" + std::to_string(stop));
+    std::vector<std::string> lines;
+    {
+      Session first(s);
+      first.source.interrupt_at = stop;
+      const Error e = error_of([&] { first.trainer.run(); });
+      set_interrupted(false);
+      EXPECT_EQ(e.code(), ErrorCode::interrupted);
+      EXPECT_CONTAINS(e.hint(), "--resume");
+      lines = first.lines;
+    }
+    Session second(s);
+    EXPECT_EQ(second.trainer.resume(), static_cast<int64_t>(lines.size()));
+    const TrainResult r = second.trainer.run();
+    lines.insert(lines.end(), second.lines.begin(), second.lines.end());
+    EXPECT_EQ(lines, whole.lines);
+    EXPECT_EQ(second.weights(), whole.weights());
+    EXPECT_EQ(r.best_epoch, expected.best_epoch);
+    EXPECT_EQ(r.steps, expected.steps);
+    EXPECT_EQ(r.stopped_because, expected.stopped_because);
+    EXPECT_EQ(r.validation_loss, expected.validation_loss);
+    EXPECT_EQ(r.train_loss, expected.train_loss);
+    EXPECT_EQ(read_file(s.checkpoint), read_file(folder.file("whole"))) << "and the same checkpoint at the end";
+  }
+}
+
+TEST(trainer, resume_works_twice_and_on_simt) {
+  Folder folder;
+  RunSetup s;
+  s.device = {DeviceType::simt, 0};
+  s.simt = {simt::Order::forward, 1, 1};
+  s.train.max_epochs = 4;
+  s.checkpoint = folder.file("whole");
+  Session whole(s);
+  whole.trainer.run();
+  s.checkpoint = folder.file("stopped");
+  for (int64_t stop : {3, 8}) {
+    Session part(s);
+    if (stop > 3) part.trainer.resume();
+    part.source.interrupt_at = stop;
+    error_of([&] { part.trainer.run(); });
+    set_interrupted(false);
+  }
+  Session last(s);
+  last.trainer.resume();
+  last.trainer.run();
+  EXPECT_EQ(last.weights(), whole.weights());
+}
+
+TEST(trainer, a_finished_run_resumes_to_the_same_result) {
+  Folder folder;
+  RunSetup s;
+  s.checkpoint = folder.file("c");
+  Session first(s);
+  const TrainResult a = first.trainer.run();
+  Session again(s);
+  again.trainer.resume();
+  const TrainResult b = again.trainer.run();
+  EXPECT_TRUE(again.lines.empty()) << "nothing is left to train";
+  EXPECT_EQ(again.weights(), first.weights());
+  EXPECT_EQ(b.best_epoch, a.best_epoch);
+  EXPECT_EQ(b.epochs, a.epochs);
+  EXPECT_EQ(b.stopped_because, a.stopped_because);
+}
+
+TEST(trainer, a_checkpoint_of_something_else_is_refused_and_changes_nothing) {
+  Folder folder;
+  RunSetup s;
+  s.checkpoint = folder.file("c");
+  s.train.max_epochs = 4;
+  { Session(s).trainer.run(); }
+  auto refused = [&](const RunSetup& other) {
+    Session session(other);
+    const auto before = session.weights();
+    const Error e = error_of([&] { session.trainer.resume(); });
+    EXPECT_EQ(e.code(), ErrorCode::input);
+    EXPECT_EQ(session.weights(), before);
+    return e;
+  };
+  RunSetup config = s;
+  config.fingerprint = "config 2";
+  EXPECT_CONTAINS(refused(config).message(), "another configuration");
+  RunSetup shape = s;
+  shape.shape.hidden = 25;
+  EXPECT_CONTAINS(refused(shape).message(), "do not fit");
+  RunSetup absent = s;
+  absent.checkpoint = folder.file("absent");
+  EXPECT_CONTAINS(refused(absent).message(), "cannot read");
+  const std::string whole = read_file(s.checkpoint);
+  RunSetup cut = s;
+  cut.checkpoint = folder.file("cut");
+  write_file(cut.checkpoint, whole.substr(0, whole.size() / 2));
+  EXPECT_CONTAINS(refused(cut).message(), "not a valid safetensors file");
+}
+
+TEST(trainer, early_stopping_restores_the_best_weights) {
+  RunSetup s;
+  s.train_rows = 12;  // few samples and a high rate: it overfits soon
+  s.train.batch_size = 4;
+  s.train.learning_rate = 2e-2;
+  s.train.max_epochs = 400;
+  s.train.patience = 6;
+  Session run(s);
+  const TrainResult r = run.trainer.run();
+  EXPECT_LT(r.epochs, 400);
+  EXPECT_EQ(r.epochs, r.best_epoch + 6) << "patience counts the epochs without a better loss (SPEC L8)";
+  EXPECT_EQ(r.stopped_because, "no better validation loss in 6 epochs");
+  EXPECT_EQ(run.weights(), run.best_weights);
+  double best = 1e300;
+  int64_t best_epoch = 0;
+  for (const EpochMetrics& m : run.epochs)
+    if (m.epoch >= s.loss.kl_warmup_epochs && m.validation_loss < best) best = m.validation_loss, best_epoch = m.epoch;
+  EXPECT_EQ(r.best_epoch, best_epoch);
+  EXPECT_EQ(r.validation_loss, best);
+  // The weights that were left give that loss.
+  const std::vector<float> means = posteriors(*run.context, run.model, run.source).mean;
+  EXPECT_EQ(means.size(), static_cast<size_t>(kSamples * 5));
+  for (float v : means) EXPECT_TRUE(std::isfinite(v));
+}
+
+TEST(trainer, min_epochs_holds_patience_back) {
+  RunSetup s;
+  s.train_rows = 12;
+  s.train.learning_rate = 2e-2;
+  s.train.max_epochs = 60;
+  s.train.patience = 1;
+  Session soon(s);
+  const int64_t without = soon.trainer.run().epochs;
+  s.train.min_epochs = 50;
+  Session late(s);
+  EXPECT_GT(late.trainer.run().epochs, 50);
+  EXPECT_LT(without, 50);
+}
+
+TEST(trainer, nan_in_the_data_is_explained_by_op_and_tensor) {
+  for (float bad : {NAN, INFINITY}) {
+    for (Device device : host_devices()) {
+      RunSetup s;
+      s.device = device;
+      s.data[static_cast<size_t>(30 * kGenes + 7)] = bad;
+      Session run(s);
+      const Error e = error_of([&] { run.trainer.run(); });
+      EXPECT_EQ(e.code(), ErrorCode::input);
+      EXPECT_EQ(e.op(), "linear");
+      EXPECT_CONTAINS(e.message(), "its output of shape [16, 24] holds a NaN or an infinity");
+      for (float v : run.weights()) ASSERT_TRUE(std::isfinite(v)) << "the weights are those of before";
+      EXPECT_FALSE(run.context->nan_guard) << "the context is left as it was";
+      EXPECT_EQ(run.context->tape(), nullptr);
+    }
+  }
+}
+
+// h = 0 exactly, so the loss is finite whatever the output weights are; their gradient path overflows.
+TEST(trainer, a_gradient_with_infinities_is_skipped_and_counted) {
+  for (Device device : host_devices()) {
+    RunSetup s;
+    s.device = device;
+    s.train.max_epochs = 2;
+    s.shape.activation = {};
+    for (float& v : s.data) v = std::abs(v) + 2;
+    Session run(s);
+    for (const auto& e : run.state.entries()) {
+      Tensor t = e.tensor;
+      float value = 0;
+      if (e.name == "decoder.output.weight") value = 3e38f;
+      else if (e.name.rfind("decoder.", 0) != 0) continue;
+      const std::vector<float> all(static_cast<size_t>(t.count()), value);
+      t.upload(all.data(), t.count());
+    }
+    const auto before = run.weights();
+    const TrainResult r = run.trainer.run();
+    EXPECT_EQ(r.steps, 8);
+    EXPECT_EQ(r.skipped_steps, 8);
+    EXPECT_EQ(run.weights(), before) << "skipped steps change nothing";
+    EXPECT_TRUE(std::isfinite(r.train_loss) && std::isfinite(run.epochs[0].train_loss));
+  }
+}
+
+TEST(trainer, refuses_what_cannot_be_trained) {
+  RunSetup s;
+  s.train_rows = 0;
+  error_of([&] { Session{s}; });
+  RunSetup batch;
+  batch.train.batch_size = 0;
+  error_of([&] { Session{batch}; });
+  RunSetup genes;
+  genes.shape.genes = kGenes + 1;
+  EXPECT_CONTAINS(error_of([&] { Session{genes}; }).message(), "40 features for a model of 41");
+}
+
+// ---- the model
+TEST(rna_vae, has_the_parameters_of_the_paper) {
+  Context c;
+  RnaVae model({.genes = 7, .hidden = 5, .latent = 3});
+  ModuleState state(c, model, 1);
+  std::vector<std::string> names;
+  for (const auto& e : state.entries()) names.push_back(e.name + " " + e.tensor.shape().str());
+  EXPECT_EQ(names, (std::vector<std::string>{"encoder.hidden.weight [5, 7]", "encoder.hidden.bias [5]", "encoder.mean.weight [3, 5]", "encoder.mean.bias [3]",
+                                             "encoder.logvar.weight [3, 5]", "encoder.logvar.bias [3]", "decoder.hidden.weight [5, 3]", "decoder.hidden.bias [5]",
+                                             "decoder.output.weight [7, 5]", "decoder.output.bias [7]"}));
+}
+
+// Against loops in f64.
+TEST(rna_vae, encodes_and_decodes_as_its_formula_says) {
+  for (Fusable activation : {Fusable{Activation::relu, 0}, Fusable{Activation::leaky_relu, 0.1}, Fusable{}}) {
+    Context c;
+    RnaVae model({.genes = 7, .hidden = 5, .latent = 3, .activation = activation});
+    ModuleState state(c, model, 1);
+    std::map<std::string, std::vector<float>> w;
+    for (const auto& e : state.entries()) w[e.name] = e.tensor.host<float>();
+    auto layer = [&](const std::vector<double>& x, const std::string& name, bool activated) {
+      const auto &weight = w[name + ".weight"], &bias = w[name + ".bias"];
+      std::vector<double> y(bias.begin(), bias.end());
+      for (size_t o = 0; o < y.size(); ++o) {
+        for (size_t i = 0; i < x.size(); ++i) y[o] += weight[o * x.size() + i] * x[i];
+        if (activated && y[o] < 0 && activation.activation != Activation::none) y[o] *= activation.slope;
+      }
+      return y;
+    };
+    const std::vector<float> x = ramp(7, 3);
+    const std::vector<double> h = layer({x.begin(), x.end()}, "encoder.hidden", true), mean = layer(h, "encoder.mean", false),
+                              logvar = layer(h, "encoder.logvar", false), back = layer(layer(mean, "decoder.hidden", true), "decoder.output", false);
+    const Tensor batch = tensor(c, {1, 7}, x);
+    const Posterior q = model.encode(batch);
+    const auto m = q.mean.host<float>(), l = q.logvar.host<float>(), r = model(batch).host<float>();
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_NEAR(m[i], mean[i], 1e-5);
+      EXPECT_NEAR(l[i], logvar[i], 1e-5);
+    }
+    for (size_t i = 0; i < 7; ++i) EXPECT_NEAR(r[i], back[i], 1e-5);
+  }
+}
+
+TEST(rna_vae, batches_of_any_size_give_the_same_posteriors_and_reconstructions) {
+  RunSetup s;
+  Session run(s);
+  const Posteriors a = posteriors(*run.context, run.model, run.source, true, 7), b = posteriors(*run.context, run.model, run.source, true, 500);
+  const std::vector<float> c = reconstructions(*run.context, run.model, run.source, 11), d = reconstructions(*run.context, run.model, run.source, 96);
+  ASSERT_EQ(a.mean.size(), static_cast<size_t>(kSamples * 5));
+  ASSERT_EQ(a.logvar.size(), a.mean.size());
+  ASSERT_EQ(c.size(), s.data.size());
+  for (size_t i = 0; i < a.mean.size(); ++i) ASSERT_NEAR(a.mean[i], b.mean[i], 1e-5);
+  for (size_t i = 0; i < a.mean.size(); ++i) ASSERT_NEAR(a.logvar[i], b.logvar[i], 1e-5);
+  for (size_t i = 0; i < c.size(); ++i) ASSERT_NEAR(c[i], d[i], 1e-5);
+  EXPECT_TRUE(posteriors(*run.context, run.model, run.source).logvar.empty());
+}
+
+// For the linear variant the metric is exact: |decode(z) - decode(z')|^2 = (z - z')^T G (z - z').
+TEST(rna_vae, decoder_metric_measures_reconstructions) {
+  Context c;
+  RnaVae model({.genes = 11, .hidden = 6, .latent = 3, .activation = {}});
+  ModuleState state(c, model, 4);
+  const std::vector<float> a{0.5f, -1, 2}, b{1, 0.25f, -0.5f};
+  const auto G = model.decoder_metric(tensor(c, {1, 3}, a)).host<float>(), x = model.decode(tensor(c, {1, 3}, a)).host<float>(),
+             y = model.decode(tensor(c, {1, 3}, b)).host<float>();
+  double distance = 0, form = 0;
+  for (size_t i = 0; i < x.size(); ++i) distance += (x[i] - y[i]) * (x[i] - y[i]);
+  for (size_t i = 0; i < 3; ++i)
+    for (size_t j = 0; j < 3; ++j) form += (a[i] - b[i]) * G[i * 3 + j] * (a[j] - b[j]);
+  EXPECT_NEAR(form, distance, 1e-5 * distance);
+}
+
+}  // namespace
+}  // namespace panvae::test

@@ -5,7 +5,8 @@
 
 namespace panvae {
 
-// Number of threads that parallel loops and BLAS use. 0 = all cores this process may run on.
+// Number of threads that parallel loops and BLAS use. 0 = OMP_NUM_THREADS where it is set, else all
+// cores this process may run on.
 void set_threads(int n);
 int threads();
 

@@ -23,7 +23,7 @@ Device parse_device(std::string_view text);
 std::string describe_device(Device d);
 
 // How matrix products on f32 data may round: ieee f32, tf32 (10-bit mantissa inputs) or bf16 inputs; accumulation is
-// f32 in all. The cpu and simt devices know ieee only.
+// f32 in all. The cpu device knows ieee only.
 enum class MathMode : int { ieee, tf32, bf16 };
 
 struct DeviceProperties {

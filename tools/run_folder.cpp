@@ -7,7 +7,6 @@
 
 #include "base/log.h"
 #include "base/threads.h"
-#include "data/read.h"
 #include "engine/checkpoint.h"
 #include "engine/tape.h"
 #include "tools/version.h"

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "data/preprocess.h"
+#include "data/read.h"
 #include "eval/axes.h"
 #include "models/rna_vae.h"
 #include "models/trainer.h"

@@ -263,7 +263,9 @@ int64_t VaeTrainer::resume() {
 
 namespace {
 
-// Calls use(x) with batches of all samples in order; x lives in a step's arena.
+// Calls use(x, n) with batches of all samples in order; x lives in a step's arena and its first n rows are samples. All
+// batches have one shape (the last is filled up with zeros), so that BLAS treats every row alike: what comes out for a
+// sample does not depend on how many others are in the file.
 template <class F>
 void each_batch(Context& context, BatchSource& source, int64_t batch_size, F&& use) {
   std::vector<int64_t> rows;
@@ -272,14 +274,16 @@ void each_batch(Context& context, BatchSource& source, int64_t batch_size, F&& u
     rows.resize(static_cast<size_t>(std::min(batch_size, source.samples() - first)));
     std::iota(rows.begin(), rows.end(), first);
     Step step(context);
-    Tensor x = Tensor::empty(context, {static_cast<int64_t>(rows.size()), source.features()}, DType::f32, "batch");
-    source.fill(rows, x);
-    use(x);
+    const int64_t n = static_cast<int64_t>(rows.size());
+    Tensor x = Tensor::zeros(context, {batch_size, source.features()}, DType::f32, "batch");
+    Tensor samples = x.part(0, {n, source.features()});
+    source.fill(rows, samples);
+    use(x, n);
   }
 }
 
-void append(std::vector<float>& to, const Tensor& t) {
-  const std::vector<float> values = t.host<float>();
+void append(std::vector<float>& to, const Tensor& t, int64_t rows) {
+  const std::vector<float> values = t.part(0, {rows, t.size(1)}).host<float>();
   to.insert(to.end(), values.begin(), values.end());
 }
 
@@ -288,10 +292,10 @@ void append(std::vector<float>& to, const Tensor& t) {
 Posteriors posteriors(Context& context, RnaVae& model, BatchSource& source, bool with_logvar, int64_t batch_size) {
   Posteriors out;
   out.mean.reserve(static_cast<size_t>(source.samples() * model.shape().latent));
-  each_batch(context, source, batch_size, [&](const Tensor& x) {
+  each_batch(context, source, batch_size, [&](const Tensor& x, int64_t n) {
     const Posterior q = model.encode(x);
-    append(out.mean, q.mean);
-    if (with_logvar) append(out.logvar, q.logvar);
+    append(out.mean, q.mean, n);
+    if (with_logvar) append(out.logvar, q.logvar, n);
   });
   return out;
 }
@@ -299,7 +303,7 @@ Posteriors posteriors(Context& context, RnaVae& model, BatchSource& source, bool
 std::vector<float> reconstructions(Context& context, RnaVae& model, BatchSource& source, int64_t batch_size) {
   std::vector<float> out;
   out.reserve(static_cast<size_t>(source.samples() * source.features()));
-  each_batch(context, source, batch_size, [&](const Tensor& x) { append(out, model.forward(x)); });
+  each_batch(context, source, batch_size, [&](const Tensor& x, int64_t n) { append(out, model.forward(x), n); });
   return out;
 }
 

@@ -106,8 +106,8 @@ class VaeTrainer {
 struct Posteriors {
   std::vector<float> mean, logvar;
 };
-Posteriors posteriors(Context& context, RnaVae& model, BatchSource& source, bool with_logvar = false, int64_t batch_size = 256);
+Posteriors posteriors(Context& context, RnaVae& model, BatchSource& source, bool with_logvar = false, int64_t batch_size = 64);
 // Reconstructions from the posterior mean, row-major [samples, genes], in the units of the source.
-std::vector<float> reconstructions(Context& context, RnaVae& model, BatchSource& source, int64_t batch_size = 256);
+std::vector<float> reconstructions(Context& context, RnaVae& model, BatchSource& source, int64_t batch_size = 64);
 
 }  // namespace panvae

@@ -1,0 +1,224 @@
+// The program as its users meet it: commands run in a shell, exit codes, messages, files.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/philox.h"
+#include "data/read.h"
+#include "data/write.h"
+
+namespace {
+
+using namespace panvae;
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int code;
+  std::string out, err;
+};
+
+Outcome shell(const std::string& command, const std::string& folder) {
+  const std::string full = "cd '" + folder + "' && " + command + " >stdout.txt 2>stderr.txt";
+  const int status = std::system(full.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(folder + "/stdout.txt"), read_file(folder + "/stderr.txt")};
+}
+
+const std::string kProgram = PANVAE_PROGRAM;
+constexpr const char* kSmall = " --set model.hidden=32 --set model.latent=8 --set train.max_epochs=14 --set train.batch_size=16";
+
+// One simulated study, preprocessed and trained, for all tests of this program.
+class Program : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    char name[] = "/tmp/panvae_test_XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    folder = name;
+    ASSERT_EQ(run("simulate -o sim --donors 120 --genes 300 --cohorts 4").code, 0);
+    ASSERT_EQ(run("preprocess -o x.h5ad sim/rna.h5ad --modality rna --batch-key batch").code, 0);
+    const Outcome trained = run(std::string("train rna -o run x.h5ad --json train.json") + kSmall);
+    ASSERT_EQ(trained.code, 0) << trained.err;
+  }
+  static void TearDownTestSuite() { fs::remove_all(folder); }
+  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
+  static std::string at(const std::string& name) { return folder + "/" + name; }
+  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
+  static inline std::string folder;
+};
+
+// One line, "panvae: error: WHAT ...", and the exit code.
+void expect_error(const Outcome& o, int code, const std::string& fragment) {
+  EXPECT_EQ(o.code, code) << o.err;
+  const size_t begin = o.err.find("panvae: error: ");
+  ASSERT_NE(begin, std::string::npos) << o.err;
+  EXPECT_EQ(o.err.find('\n', begin), o.err.size() - 1) << o.err;
+  EXPECT_NE(o.err.find(fragment), std::string::npos) << o.err;
+}
+
+TEST_F(Program, version_names_commit_cuda_and_blas_quickly) {
+  run("--version");
+  const auto start = std::chrono::steady_clock::now();
+  const Outcome o = run("--version");
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  EXPECT_EQ(o.code, 0);
+  EXPECT_NE(o.out.find("panvae 0."), std::string::npos);
+  EXPECT_NE(o.out.find("CUDA"), std::string::npos);
+  EXPECT_LT(seconds, 5) << "not a benchmark: a machine under load is allowed much";
+}
+
+TEST_F(Program, every_command_has_help_with_an_example) {
+  for (const char* c : {"info", "simulate", "convert", "preprocess", "pca", "train rna", "embed", "reconstruct", "evaluate cohort", "demo"}) {
+    const Outcome o = run(std::string(c) + " --help");
+    EXPECT_EQ(o.code, 0) << c;
+    EXPECT_NE(o.out.find("Example:"), std::string::npos) << c;
+  }
+}
+
+TEST_F(Program, wrong_usage_is_2_with_the_nearest_name) {
+  expect_error(run("pca -o p.h5ad x.h5ad --componets 3"), 2, "--components");
+  expect_error(run("train rna -o r2 x.h5ad --set train.max_epoch=3"), 2, "train.max_epochs");
+  expect_error(run("train rna -o r2 x.h5ad --set train.max_epochs=soon"), 2, "whole number");
+  expect_error(run("embed"), 2, "required");
+  expect_error(run(""), 2, "");
+  expect_error(run("train rna -o r2 x.h5ad --precision bf16"), 2, "GPU");
+  EXPECT_FALSE(fs::exists(at("r2/model.safetensors")));
+}
+
+TEST_F(Program, wrong_input_is_3_and_says_what_to_do) {
+  expect_error(run("train rna -o r3 sim/rna.h5ad"), 3, "preprocess");
+  expect_error(run("embed -o e.h5ad nowhere x.h5ad"), 3, "no trained model");
+  expect_error(run("pca -o p.h5ad missing.h5ad"), 3, "missing.h5ad");
+  write_file(at("empty.tsv"), "");
+  expect_error(run("convert -o c.h5ad empty.tsv"), 3, "empty.tsv");
+  write_file(at("bad.tsv"), "s\tA\tB\nx\t1\toops\ny\t2\t3\n");
+  const Outcome bad = run("convert -o c.h5ad bad.tsv");
+  expect_error(bad, 3, "oops");
+  EXPECT_FALSE(fs::exists(at("c.h5ad")));
+  expect_error(run("train rna -o run x.h5ad"), 2, "--overwrite");
+}
+
+TEST_F(Program, an_output_that_cannot_be_written_is_4) { expect_error(run("pca -o nowhere/p.h5ad x.h5ad --components 3"), 4, "nowhere"); }
+
+TEST_F(Program, a_full_disk_is_4_and_leaves_nothing) {
+  if (!fs::exists("/dev/full")) GTEST_FAIL() << "this system has no /dev/full";
+  const Outcome o = shell("'" + kProgram + "' info > /dev/full; test $? -eq 4", folder);
+  EXPECT_EQ(o.code, 0) << o.err;
+}
+
+TEST_F(Program, train_reports_what_the_contract_names) {
+  const Json j = json("train.json");
+  for (const char* key : {"epochs", "best_epoch", "stopped_because", "train_loss", "validation_loss", "samples_per_second", "seconds", "peak_memory_bytes", "parameters", "device"})
+    EXPECT_TRUE(j.contains(key)) << key;
+  for (const char* name : {"run/config.toml", "run/model.safetensors", "run/metrics.jsonl", "run/checkpoint.safetensors", "run/MODEL_CARD.md"}) EXPECT_TRUE(fs::exists(at(name))) << name;
+  const std::string metrics = read_file(at("run/metrics.jsonl"));
+  EXPECT_EQ(j["epochs"].get<int64_t>(), std::count(metrics.begin(), metrics.end(), '\n'));
+}
+
+TEST_F(Program, the_same_command_gives_the_same_bytes) {
+  ASSERT_EQ(run(std::string("train rna -o again x.h5ad") + kSmall).code, 0);
+  EXPECT_EQ(read_file(at("run/model.safetensors")), read_file(at("again/model.safetensors")));
+  EXPECT_EQ(read_file(at("run/metrics.jsonl")), read_file(at("again/metrics.jsonl")));
+}
+
+// Kills the run with `signal` once it has written a few epochs, resumes it, and compares with the undisturbed run.
+void interrupt_and_resume(const std::string& folder, int signal, int expected) {
+  const std::string name = signal == SIGINT ? "interrupted" : "killed";
+  const std::string options = std::string(kSmall) + " --set train.checkpoint_seconds=0 --set train.max_epochs=400 --set train.patience=400";
+  ASSERT_EQ(shell("'" + kProgram + "' train rna -o whole_" + name + " x.h5ad" + options, folder).code, 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (chdir(folder.c_str()) != 0) _exit(99);
+    const std::string command = "exec '" + kProgram + "' train rna -o " + name + " x.h5ad" + options + " >child_out.txt 2>child_err.txt";
+    execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+    _exit(98);
+  }
+  const std::string metrics = folder + "/" + name + "/metrics.jsonl";
+  for (int i = 0; i < 3000 && !(fs::exists(metrics) && fs::file_size(metrics) > 1500); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  kill(child, signal);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (expected >= 0) {
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), expected);
+  } else {
+    ASSERT_TRUE(WIFSIGNALED(status)) << "the run ended before it was killed: make it longer";
+  }
+  EXPECT_FALSE(fs::exists(folder + "/" + name + "/model.safetensors"));
+  const Outcome resumed = shell("'" + kProgram + "' train rna -o " + name + " x.h5ad --resume", folder);
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  for (const char* file : {"model.safetensors", "metrics.jsonl", "config.toml"})
+    EXPECT_EQ(read_file(folder + "/whole_" + name + "/" + file), read_file(folder + "/" + name + "/" + file)) << file;
+}
+
+TEST_F(Program, interrupted_and_resumed_is_bit_equal) { interrupt_and_resume(folder, SIGINT, 130); }
+TEST_F(Program, killed_and_resumed_is_bit_equal) { interrupt_and_resume(folder, SIGKILL, -1); }
+
+double relative_difference(const Eigen::VectorXd& a, const Eigen::VectorXd& b) { return (a - b).norm() / a.norm(); }
+
+TEST_F(Program, a_sample_is_embedded_the_same_alone_shuffled_and_nearly_the_same_with_genes_missing) {
+  ASSERT_EQ(run("embed -o all.h5ad run sim/rna.h5ad").code, 0);
+  const auto all = data::read_dataset<double>(at("all.h5ad"));
+  const auto raw = data::read_dataset<double>(at("sim/rna.h5ad"));
+  const int64_t row = 17;
+  auto alone = raw;
+  data::select_samples(alone, std::vector<int64_t>{row});
+  data::write_dataset(at("alone.h5ad"), alone);
+  ASSERT_EQ(run("embed -o alone_e.h5ad run alone.h5ad").code, 0);
+  const auto reference = all.obs.row_of();
+  const Eigen::VectorXd expected = all.x.row(reference.at(raw.obs.keys[row]));
+  EXPECT_LT(relative_difference(expected, data::read_dataset<double>(at("alone_e.h5ad")).x.row(0)), 1e-5);
+
+  std::vector<int64_t> order(static_cast<size_t>(raw.features()));
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
+  PhiloxSequence draw({5, 0, 0});
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[draw.below(i)]);
+  auto shuffled = alone;
+  data::select_features(shuffled, order);
+  data::write_dataset(at("shuffled.h5ad"), shuffled);
+  ASSERT_EQ(run("embed -o shuffled_e.h5ad run shuffled.h5ad").code, 0);
+  EXPECT_LT(relative_difference(expected, data::read_dataset<double>(at("shuffled_e.h5ad")).x.row(0)), 1e-5);
+
+  order.resize(static_cast<size_t>(std::lround(0.99 * static_cast<double>(order.size()))));
+  auto fewer = alone;
+  data::select_features(fewer, order);
+  data::write_dataset(at("fewer.h5ad"), fewer);
+  ASSERT_EQ(run("embed -o fewer_e.h5ad run fewer.h5ad").code, 0);
+  const Eigen::VectorXd partial = data::read_dataset<double>(at("fewer_e.h5ad")).x.row(0);
+  EXPECT_GT(expected.dot(partial) / expected.norm() / partial.norm(), 0.99);
+
+  order.resize(order.size() / 3);
+  auto few = alone;
+  data::select_features(few, order);
+  data::write_dataset(at("few.h5ad"), few);
+  expect_error(run("embed -o few_e.h5ad run few.h5ad"), 3, "99 of 300 features");
+}
+
+TEST_F(Program, json_to_stdout_is_json_alone) {
+  const Outcome o = run("evaluate cohort all_pca.h5ad --json -");
+  EXPECT_EQ(o.code, 3);
+  ASSERT_EQ(run("pca -o all_pca.h5ad x.h5ad --components 10").code, 0);
+  const Outcome good = run("evaluate cohort all_pca.h5ad --json - --on all");
+  ASSERT_EQ(good.code, 0) << good.err;
+  const Json j = Json::parse(good.out);
+  for (const char* key : {"accuracy_mean", "accuracy_sd", "accuracy_se", "balanced_accuracy_mean", "macro_f1_mean", "folds", "n", "classes", "dropped_cohorts"}) EXPECT_TRUE(j.contains(key)) << key;
+}
+
+TEST_F(Program, reconstruct_is_in_log2_units) {
+  ASSERT_EQ(run("reconstruct -o back.h5ad run x.h5ad --json back.json").code, 0);
+  const auto x = data::read_dataset<double>(at("x.h5ad")), back = data::read_dataset<double>(at("back.h5ad"));
+  EXPECT_EQ(x.var.keys, back.var.keys);
+  EXPECT_NEAR(x.x.mean(), back.x.mean(), 0.2);
+  EXPECT_GT(json("back.json")["spearman_per_sample_mean"].get<double>(), 0.8);
+}
+
+}  // namespace

@@ -1,9 +1,14 @@
-// panvae info: the build and the devices of this machine.
+// panvae info: the build and the devices of this machine; or what a file or a run holds.
+#include <sys/stat.h>
+
 #include "base/memory.h"
 #include "base/threads.h"
+#include "data/describe.h"
+#include "engine/context.h"
 #include "kernels/blas.h"
 #include "kernels/device.h"
 #include "tools/commands.h"
+#include "tools/run_folder.h"
 #include "tools/version.h"
 
 namespace panvae::tools {
@@ -29,14 +34,44 @@ void info(const Session& session) {
   session.emit(t.str(), json);
 }
 
+void info_of_run(const std::string& folder, const Session& session) {
+  session.begin();
+  Context context;
+  const Run run = load_run(context, folder);
+  Json json = {{"kind", "run"}, {"model", "rna vae"}, {"features", run.features.size()}, {"hidden", run.config.hidden}, {"latent", run.config.latent},
+               {"activation", run.config.activation}, {"parameters", run.state->parameter_count()}, {"informative_axes", run.axes.kept},
+               {"preprocessing", run.preprocess.empty() ? Json(nullptr) : Json(run.preprocess.settings)}, {"provenance", run.provenance}};
+  json["provenance"].erase("donors_seen");
+  TextTable t({"run", folder});
+  t.row({"model", fmt::format("RNA VAE {} - {} - {}, {}", run.features.size(), run.config.hidden, run.config.latent, run.config.activation)});
+  t.row({"parameters", std::to_string(run.state->parameter_count())});
+  t.row({"informative axes", fmt::format("{} of {}", run.axes.kept, run.config.latent)});
+  t.row({"new samples", run.preprocess.empty() ? "preprocessed as the training matrix was" : "raw counts or logs go through the frozen preprocessing"});
+  for (const auto& [key, value] : json["provenance"].items()) t.row({key, value.is_string() ? value.get<std::string>() : value.dump()});
+  session.emit(t.str(), json);
+}
+
+void info_of_file(const std::string& path, bool rows_are_features, const Session& session) {
+  session.begin();
+  const data::FileSummary summary = data::describe_file(path, rows_are_features);
+  session.emit(data::to_text(summary), data::to_json(summary));
+}
+
 }  // namespace
 
 void add_info(CLI::App& root, Session& session) {
   CLI::App* cmd = add_command(root, "info", "The build and the devices; or what a file holds", "panvae info");
   auto file = std::make_shared<std::string>();
   cmd->add_option("FILE", *file, "A matrix, or the folder of a run");
+  auto rows = std::make_shared<std::string>("samples");
+  cmd->add_option("--rows", *rows, "What the rows of a text file are")->check(CLI::IsMember({"samples", "features"}))->capture_default_str();
   session.common(*cmd);
-  cmd->callback([file, &session] { info(session); });
+  cmd->callback([file, rows, &session] {
+    struct stat st {};
+    if (file->empty()) info(session);
+    else if (::stat((*file + "/model.safetensors").c_str(), &st) == 0) info_of_run(*file, session);
+    else info_of_file(*file, *rows == "features", session);
+  });
 }
 
 }  // namespace panvae::tools

@@ -15,7 +15,8 @@ namespace {
 // All that the handler touches: plain memory, written before the signal can come.
 char line[600];
 volatile sig_atomic_t line_length = 0;
-struct sigaction previous_segv, previous_bus;
+constexpr int signals[] = {SIGSEGV, SIGBUS, SIGABRT};  // the last: the allocator found its memory overwritten
+struct sigaction previous[3];
 
 void on_fault(int signal) {
   if (line_length > 0) {
@@ -23,7 +24,8 @@ void on_fault(int signal) {
     ::_exit(static_cast<int>(ErrorCode::input));
   }
   // Returning with the former handler in place repeats the fault under it.
-  ::sigaction(signal, signal == SIGSEGV ? &previous_segv : &previous_bus, nullptr);
+  for (size_t i = 0; i < 3; ++i)
+    if (signals[i] == signal) ::sigaction(signal, &previous[i], nullptr);
 }
 
 }  // namespace
@@ -34,8 +36,7 @@ void install_damage_handler() {
   sigemptyset(&action.sa_mask);
   struct sigaction current {};
   if (::sigaction(SIGSEGV, nullptr, &current) == 0 && current.sa_handler == on_fault) return;
-  ::sigaction(SIGSEGV, &action, &previous_segv);
-  ::sigaction(SIGBUS, &action, &previous_bus);
+  for (size_t i = 0; i < 3; ++i) ::sigaction(signals[i], &action, &previous[i]);
 }
 
 namespace detail {

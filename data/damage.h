@@ -1,10 +1,10 @@
 // HDF5 files that the HDF5 library itself cannot survive. Its versions before 1.14 follow damaged heaps beyond their
-// buffers; no check from outside can rule that out.
+// buffers; no check from outside can rule that out. On rare damage they also loop without end: Ctrl-C, twice, ends that.
 #pragma once
 
 namespace panvae::data {
 
-// For programs (an embedder may have handlers of its own): a segmentation fault or bus error while an HDF5 file is
+// For programs (an embedder may have handlers of its own): a segmentation fault, bus error or abort while an HDF5 file is
 // being read ends the process with one line on stderr that names the file, and exit code 3. Faults at any other time
 // are left to the handlers that were there before.
 void install_damage_handler();

@@ -39,7 +39,8 @@ void run(Options& o, const Session& session) {
 
 void add_evaluate_cohort(CLI::App& evaluate, Session& session) {
   CLI::App* cmd = add_command(evaluate, "cohort", "How well the cohort (tumour type) is told from an embedding: XGBoost, folds that keep donors whole",
-                              "panvae evaluate cohort sim/pca.h5ad");
+                              "panvae simulate -o sim --donors 200 --genes 500 --cohorts 4 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && "
+                              "panvae pca -o sim/pca.h5ad sim/rna_pp.h5ad && panvae evaluate cohort sim/pca.h5ad");
   auto o = std::make_shared<Options>();
   cmd->add_option("EMB", o->in, "Embedding, samples in rows, with a column cohort (or --obs)")->required();
   cmd->add_option("--folds", o->cohort.folds, "Folds of the cross-validation; cohorts with fewer donors are left out and listed")->capture_default_str();

@@ -116,7 +116,7 @@ void run_as(const Options& o, const Session& session) {
 
 void add_pca(CLI::App& root, Session& session) {
   CLI::App* cmd = add_command(root, "pca", "Principal components of a preprocessed matrix, fitted on the training samples and applied to all: the baseline of every embedding",
-                              "panvae pca -o sim/pca.h5ad sim/rna_pp.h5ad --components 512");
+                              "panvae simulate -o sim --donors 200 --genes 500 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && panvae pca -o sim/pca.h5ad sim/rna_pp.h5ad");
   auto o = std::make_shared<Options>();
   cmd->add_option("IN", o->in, "Matrix, samples in rows: preprocessed logs")->required();
   cmd->add_option("-o,--output", o->out, "Embedding to write: scores, float32 (.h5ad, .tsv, .csv; .gz)")->required()->type_name("OUT");
@@ -133,6 +133,7 @@ void add_pca(CLI::App& root, Session& session) {
   cmd->callback([o, &session] {
     session.begin();
     data::check_writable_name(o->out);
+    if (o->store_components && !o->out.ends_with(".h5ad")) fail_usage("text cannot hold the components", "--store-components", "write the embedding as .h5ad");
     // h5ad holds float32 as a rule, and may be large; text is read to its last digit.
     if (o->in.find(".h5ad") != std::string::npos) run_as<float>(*o, session);
     else run_as<double>(*o, session);

@@ -95,7 +95,9 @@ TEST_P(PreprocessApply, MissingGenesTakeTrainingMeans) {
   for (int64_t r = 0; r < less.samples(); ++r) {
     const auto a = less.x.row(r).cast<double>(), b = fitted.x.row(r).cast<double>();
     EXPECT_GT(a.dot(b) / a.norm() / b.norm(), 0.99);
-    // Centred by the training mean, where a cosine says more.
+    // Centred by the training mean a cosine says more. Without quantiles and without TMM factors the scale of a sample
+    // hangs on the counts of the genes that are gone.
+    if (!GetParam().first && !GetParam().second) continue;
     const Eigen::Map<const Eigen::RowVectorXd> mean(p.feature_mean().data(), less.features());
     EXPECT_GT((a - mean).dot(b - mean) / (a - mean).norm() / (b - mean).norm(), 0.95);
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "base/error.h"
 
@@ -15,8 +16,9 @@ namespace {
 // All that the handler touches: plain memory, written before the signal can come.
 char line[600];
 volatile sig_atomic_t line_length = 0;
-constexpr int signals[] = {SIGSEGV, SIGBUS, SIGABRT};  // the last: the allocator found its memory overwritten
-struct sigaction previous[3];
+constexpr int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGABRT};  // the last: the allocator found its memory overwritten
+constexpr size_t count = std::size(signals);
+struct sigaction previous[count];
 
 void on_fault(int signal) {
   if (line_length > 0) {
@@ -24,7 +26,7 @@ void on_fault(int signal) {
     ::_exit(static_cast<int>(ErrorCode::input));
   }
   // Returning with the former handler in place repeats the fault under it.
-  for (size_t i = 0; i < 3; ++i)
+  for (size_t i = 0; i < count; ++i)
     if (signals[i] == signal) ::sigaction(signal, &previous[i], nullptr);
 }
 
@@ -36,7 +38,7 @@ void install_damage_handler() {
   sigemptyset(&action.sa_mask);
   struct sigaction current {};
   if (::sigaction(SIGSEGV, nullptr, &current) == 0 && current.sa_handler == on_fault) return;
-  for (size_t i = 0; i < 3; ++i) ::sigaction(signals[i], &action, &previous[i]);
+  for (size_t i = 0; i < count; ++i) ::sigaction(signals[i], &action, &previous[i]);
 }
 
 namespace detail {

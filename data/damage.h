@@ -4,7 +4,7 @@
 
 namespace panvae::data {
 
-// For programs (an embedder may have handlers of its own): a segmentation fault, bus error or abort while an HDF5 file is
+// For programs (an embedder may have handlers of its own): a segmentation fault, bus error, division by zero or abort while an HDF5 file is
 // being read ends the process with one line on stderr that names the file, and exit code 3. Faults at any other time
 // are left to the handlers that were there before.
 void install_damage_handler();

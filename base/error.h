@@ -13,10 +13,10 @@ namespace panvae {
 
 // What is at fault. The values are the exit codes of the program.
 enum class ErrorCode : int {
-  usage = 2,        // an option, a configuration key, an argument of the API
-  input = 3,        // a file, its format, its content, or two inputs that do not fit together
-  machine = 4,      // memory, device, disk
-  internal = 70,    // a broken invariant of ours: a bug worth reporting
+  usage = 2,      // an option, a configuration key, an argument of the API
+  input = 3,      // a file, its format, its content, or two inputs that do not fit together
+  machine = 4,    // memory, device, disk
+  internal = 70,  // a broken invariant of ours: a bug worth reporting
   interrupted = 130,
 };
 
@@ -56,19 +56,19 @@ std::string format_message(fmt::format_string<A...> f, A&&... a) {
 }
 #endif
 [[noreturn]] void check_failed(const char* expression, std::string message, std::source_location at);
-}
+}  // namespace detail
 
 // PV_CHECK(cond, "linear: x[{},{}] against W[{},{}]", ...): an argument of the API that cannot be used (ErrorCode::usage).
 // The text before the first colon is the op's name. PV_ASSERT: an invariant of ours (ErrorCode::internal).
-#define PV_CHECK(cond, ...)                                                                                      \
-  do {                                                                                                           \
-    if (!(cond)) [[unlikely]]                                                                                    \
-      ::panvae::detail::check_failed(nullptr, ::panvae::detail::format_message(__VA_ARGS__), std::source_location::current());      \
+#define PV_CHECK(cond, ...)                                                                                                    \
+  do {                                                                                                                         \
+    if (!(cond)) [[unlikely]]                                                                                                  \
+      ::panvae::detail::check_failed(nullptr, ::panvae::detail::format_message(__VA_ARGS__), std::source_location::current()); \
   } while (0)
-#define PV_ASSERT(cond)                                                                                          \
-  do {                                                                                                           \
-    if (!(cond)) [[unlikely]]                                                                                    \
-      ::panvae::detail::check_failed(#cond, {}, std::source_location::current());                                \
+#define PV_ASSERT(cond)                                                           \
+  do {                                                                            \
+    if (!(cond)) [[unlikely]]                                                     \
+      ::panvae::detail::check_failed(#cond, {}, std::source_location::current()); \
   } while (0)
 
 // Quoted text from outside (a cell, a name, a path) made safe for one line of a terminal: valid UTF-8 kept, control

@@ -23,8 +23,12 @@ void install_interrupt_handler() {
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
 }
-bool interrupted() noexcept { return flag.load(std::memory_order_relaxed); }
-void set_interrupted(bool value) noexcept { flag.store(value); }
+bool interrupted() noexcept {
+  return flag.load(std::memory_order_relaxed);
+}
+void set_interrupted(bool value) noexcept {
+  flag.store(value);
+}
 void throw_if_interrupted() {
   if (interrupted()) throw Error(ErrorCode::interrupted, "interrupted");
 }

@@ -1,8 +1,8 @@
 #include "base/memory.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <algorithm>
 
 namespace panvae {
 
@@ -29,8 +29,12 @@ int64_t number_in(const char* file) {
 }
 }  // namespace
 
-int64_t peak_resident_bytes() { return proc_kilobytes("/proc/self/status", "VmHWM"); }
-int64_t resident_bytes() { return proc_kilobytes("/proc/self/status", "VmRSS"); }
+int64_t peak_resident_bytes() {
+  return proc_kilobytes("/proc/self/status", "VmHWM");
+}
+int64_t resident_bytes() {
+  return proc_kilobytes("/proc/self/status", "VmRSS");
+}
 
 int64_t available_bytes() {
   int64_t available = proc_kilobytes("/proc/meminfo", "MemAvailable");

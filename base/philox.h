@@ -31,16 +31,18 @@ struct PhiloxKey {
   uint32_t op = 0;
   uint32_t step = 0;
 
-  constexpr Philox4 four(uint64_t group) const {
-    return philox4x32_10(static_cast<uint32_t>(group), static_cast<uint32_t>(group >> 32), op, step, seed);
-  }
+  constexpr Philox4 four(uint64_t group) const { return philox4x32_10(static_cast<uint32_t>(group), static_cast<uint32_t>(group >> 32), op, step, seed); }
   constexpr uint32_t bits(uint64_t element) const { return four(element / 4).v[element % 4]; }
 };
 
 // 24 random bits to a float in (0, 1): never 0 (logarithms) and never 1.
-constexpr float uniform_open(uint32_t bits) { return (static_cast<float>(bits >> 8) + 0.5f) * (1.0f / 16777216.0f); }
+constexpr float uniform_open(uint32_t bits) {
+  return (static_cast<float>(bits >> 8) + 0.5f) * (1.0f / 16777216.0f);
+}
 // 32 random bits to a double in [0, 1).
-constexpr double uniform_double(uint32_t bits) { return bits * (1.0 / 4294967296.0); }
+constexpr double uniform_double(uint32_t bits) {
+  return bits * (1.0 / 4294967296.0);
+}
 
 // A generator for host code that draws one number after the other (shuffles, simulation): 64-bit words, any
 // UniformRandomBitGenerator user, and its whole state is (key, position).

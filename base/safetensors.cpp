@@ -83,7 +83,8 @@ SafetensorsReader::SafetensorsReader(const std::string& path) : path_(path) {
       for (const auto& o : entry["data_offsets"])
         if (!o.is_number_unsigned()) malformed(path, label + " has bad data_offsets");
       const uint64_t begin = entry["data_offsets"][0].get<uint64_t>(), end = entry["data_offsets"][1].get<uint64_t>();
-      if (begin > end || end > payload || end - begin != count * static_cast<uint64_t>(item)) malformed(path, label + " has data_offsets that do not fit its shape");
+      if (begin > end || end > payload || end - begin != count * static_cast<uint64_t>(item))
+        malformed(path, label + " has data_offsets that do not fit its shape");
       t.bytes = static_cast<int64_t>(end - begin);
       t.data = bytes + 8 + n + begin;
       if (end > begin) ranges.emplace_back(begin, end);

@@ -34,8 +34,12 @@ std::string shortest_of(T x) {
 }
 }  // namespace
 
-std::string shortest(double x) { return shortest_of(x); }
-std::string shortest(float x) { return shortest_of(x); }
+std::string shortest(double x) {
+  return shortest_of(x);
+}
+std::string shortest(float x) {
+  return shortest_of(x);
+}
 
 std::string nearest_name(std::string_view word, const std::vector<std::string>& candidates) {
   std::string best;

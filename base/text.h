@@ -7,8 +7,8 @@
 
 namespace panvae {
 
-std::string human_bytes(int64_t bytes);       // "1.43 GiB"
-std::string human_seconds(double seconds);    // "850 ms", "12.3 s", "4 min 05 s", "2 h 03 min"
+std::string human_bytes(int64_t bytes);     // "1.43 GiB"
+std::string human_seconds(double seconds);  // "850 ms", "12.3 s", "4 min 05 s", "2 h 03 min"
 // Shortest decimal text that reads back as the same number.
 std::string shortest(double x);
 std::string shortest(float x);

@@ -17,6 +17,8 @@ void set_threads(int n) {
   omp_set_num_threads(std::max(1, n));
 }
 
-int threads() { return omp_get_max_threads(); }
+int threads() {
+  return omp_get_max_threads();
+}
 
 }  // namespace panvae

@@ -29,7 +29,8 @@ void rates(benchmark::State& state, const OpRule& rule) {
 void adam(benchmark::State& state) {
   Context c;
   const int64_t n = state.range(0);
-  Tensor p = random_tensor(c, {n}, 0), g = random_tensor(c, {n}, 1), m = Tensor::zeros(c, {n}), v = Tensor::zeros(c, {n}), slots = Tensor::zeros(c, {adam_slots}, DType::f64);
+  Tensor p = random_tensor(c, {n}, 0), g = random_tensor(c, {n}, 1), m = Tensor::zeros(c, {n}), v = Tensor::zeros(c, {n}),
+         slots = Tensor::zeros(c, {adam_slots}, DType::f64);
   slots.data<double>()[adam_learning_rate] = 1e-4;
   const double norm = 1;
   k::adam_prepare<double>(c.stream(), &norm, slots.data<double>(), AdamOptions{});

@@ -104,17 +104,25 @@ int main(int argc, char** argv) try {
   }
 
   Context context;
-  const Product products[] = {
-      {"encoder hidden", B, H, G, false, true},   {"mean", B, Z, H, false, true},           {"log-variance", B, Z, H, false, true},
-      {"decoder hidden", B, H, Z, false, true},   {"output", B, G, H, false, true},         {"output, input gradient", B, H, G, false, false},
-      {"output, weight gradient", G, H, B, true, false},  {"decoder hidden, input gradient", B, Z, H, false, false},
-      {"decoder hidden, weight gradient", H, Z, B, true, false}, {"log-variance, input gradient", B, H, Z, false, false},
-      {"log-variance, weight gradient", Z, H, B, true, false},   {"mean, input gradient", B, H, Z, false, false},
-      {"mean, weight gradient", Z, H, B, true, false},           {"encoder hidden, weight gradient", H, G, B, true, false}};
+  const Product products[] = {{"encoder hidden", B, H, G, false, true},
+                              {"mean", B, Z, H, false, true},
+                              {"log-variance", B, Z, H, false, true},
+                              {"decoder hidden", B, H, Z, false, true},
+                              {"output", B, G, H, false, true},
+                              {"output, input gradient", B, H, G, false, false},
+                              {"output, weight gradient", G, H, B, true, false},
+                              {"decoder hidden, input gradient", B, Z, H, false, false},
+                              {"decoder hidden, weight gradient", H, Z, B, true, false},
+                              {"log-variance, input gradient", B, H, Z, false, false},
+                              {"log-variance, weight gradient", Z, H, B, true, false},
+                              {"mean, input gradient", B, H, Z, false, false},
+                              {"mean, weight gradient", Z, H, B, true, false},
+                              {"encoder hidden, weight gradient", H, G, B, true, false}};
   TextTable t({"part", "GFLOP", "ms", "GFLOP/s"});
   double product_seconds = 0, flops = 0;
   {
-    Tensor big_a = Tensor::zeros(context, {std::max(B * G, G * H)}), big_b = Tensor::zeros(context, {std::max(B * G, G * H)}), c = Tensor::zeros(context, {std::max(B * G, G * H)});
+    Tensor big_a = Tensor::zeros(context, {std::max(B * G, G * H)}), big_b = Tensor::zeros(context, {std::max(B * G, G * H)}),
+           c = Tensor::zeros(context, {std::max(B * G, G * H)});
     for (Tensor* x : {&big_a, &big_b}) k::random_normal<float>(context.stream(), x->data<float>(), x->count(), 0.0f, 1.0f, PhiloxKey{2, 0, 0});
     for (const Product& p : products) {
       const double s = median_seconds(5, [&] {
@@ -126,7 +134,8 @@ int main(int argc, char** argv) try {
       flops += f;
     }
   }
-  t.row({"all products", fmt::format("{:.2f}", flops / 1e9), fmt::format("{:.1f}", product_seconds * 1e3), fmt::format("{:.0f}", flops / product_seconds / 1e9)});
+  t.row(
+      {"all products", fmt::format("{:.2f}", flops / 1e9), fmt::format("{:.1f}", product_seconds * 1e3), fmt::format("{:.0f}", flops / product_seconds / 1e9)});
 
   // Triad in place over three arrays with a fourth read: Adam's traffic, 28 bytes an element, without its arithmetic.
   double adam_floor = 0, bandwidth = 0;
@@ -151,13 +160,28 @@ int main(int argc, char** argv) try {
   const double floor = product_seconds + adam_floor;
   const double memory_floor = 16.0 * static_cast<double>(parameters), batch_bytes = 4.0 * static_cast<double>(B * G);
   const double time_ratio = step_seconds / floor, memory_ratio = (static_cast<double>(peak) - batch_bytes) / memory_floor;
-  fmt::print("{}\ntriad bandwidth {:.1f} GB/s\nfloor           {:.1f} ms\nstep            {:.1f} ms, {:.2f} times the floor\npeak memory     {} for {} parameters, {:.2f} times 16 bytes each (without the batch of {})\n",
-             t.str(), bandwidth / 1e9, floor * 1e3, step_seconds * 1e3, time_ratio, human_bytes(peak), parameters, memory_ratio, human_bytes(static_cast<int64_t>(batch_bytes)));
+  fmt::print(
+      "{}\ntriad bandwidth {:.1f} GB/s\nfloor           {:.1f} ms\nstep            {:.1f} ms, {:.2f} times the floor\npeak memory     {} for {} parameters, "
+      "{:.2f} times 16 bytes each (without the batch of {})\n",
+      t.str(), bandwidth / 1e9, floor * 1e3, step_seconds * 1e3, time_ratio, human_bytes(peak), parameters, memory_ratio,
+      human_bytes(static_cast<int64_t>(batch_bytes)));
   if (!json_path.empty())
-    write_file(json_path, Json{{"batch", B}, {"genes", G}, {"hidden", H}, {"latent", Z}, {"threads", threads()}, {"parameters", parameters}, {"product_seconds", product_seconds},
-                               {"gflop", flops / 1e9}, {"triad_bytes_per_second", bandwidth}, {"floor_seconds", floor}, {"step_seconds", step_seconds}, {"time_ratio", time_ratio},
-                               {"peak_bytes", peak}, {"memory_ratio", memory_ratio}}
-                              .dump(2) + "\n");
+    write_file(json_path, Json{{"batch", B},
+                               {"genes", G},
+                               {"hidden", H},
+                               {"latent", Z},
+                               {"threads", threads()},
+                               {"parameters", parameters},
+                               {"product_seconds", product_seconds},
+                               {"gflop", flops / 1e9},
+                               {"triad_bytes_per_second", bandwidth},
+                               {"floor_seconds", floor},
+                               {"step_seconds", step_seconds},
+                               {"time_ratio", time_ratio},
+                               {"peak_bytes", peak},
+                               {"memory_ratio", memory_ratio}}
+                                  .dump(2) +
+                              "\n");
   return 0;
 } catch (const panvae::Error& e) {
   fmt::print(stderr, "bench_train_step: error: {}\n", e.what());

@@ -14,7 +14,9 @@ namespace {
 constexpr double tolerance = 1e-7;
 
 // Level of a row: its text, or missing_level.
-std::string level_of(const Column& column, int64_t row) { return column.missing(row) ? BatchEffects::missing_level : column.text(row); }
+std::string level_of(const Column& column, int64_t row) {
+  return column.missing(row) ? BatchEffects::missing_level : column.text(row);
+}
 
 std::vector<std::string> levels_among(const Column& column, const std::vector<int64_t>& rows) {
   std::vector<std::string> levels;
@@ -40,7 +42,10 @@ Eigen::MatrixXd preserved_design(const Table& obs, const std::vector<int64_t>& r
       for (int64_t r : rows)
         if (!column.missing(r)) sum += column.number[static_cast<size_t>(r)], ++count;
       Eigen::VectorXd v(n);
-      for (int64_t i = 0; i < n; ++i) v[i] = column.missing(rows[static_cast<size_t>(i)]) ? 0 : column.number[static_cast<size_t>(rows[static_cast<size_t>(i)])] - sum / static_cast<double>(count);
+      for (int64_t i = 0; i < n; ++i)
+        v[i] = column.missing(rows[static_cast<size_t>(i)])
+                   ? 0
+                   : column.number[static_cast<size_t>(rows[static_cast<size_t>(i)])] - sum / static_cast<double>(count);
       append(v);
       continue;
     }
@@ -56,10 +61,12 @@ Eigen::MatrixXd preserved_design(const Table& obs, const std::vector<int64_t>& r
 
 }  // namespace
 
-BatchEffects::BatchEffects(const Table& obs, const std::vector<int64_t>& rows, const std::vector<std::string>& batch_keys, const std::vector<std::string>& covariate_keys) {
+BatchEffects::BatchEffects(const Table& obs, const std::vector<int64_t>& rows, const std::vector<std::string>& batch_keys,
+                           const std::vector<std::string>& covariate_keys) {
   auto add = [&](const std::string& name, bool as_batch) {
     const Column& column = obs.at(name);
-    if (std::any_of(terms_.begin(), terms_.end(), [&](const Term& t) { return t.name == name; })) fail_usage(fmt::format("column {} is named twice", quoted(name)), "--batch-key, --covariate", "name it once");
+    if (std::any_of(terms_.begin(), terms_.end(), [&](const Term& t) { return t.name == name; }))
+      fail_usage(fmt::format("column {} is named twice", quoted(name)), "--batch-key, --covariate", "name it once");
     Term term;
     term.name = name;
     term.numeric = column.numeric && !as_batch;
@@ -106,7 +113,8 @@ Eigen::MatrixXd BatchEffects::encode(const Table& obs, UnknownBatch unknown, int
     const Column* column = obs.find(term.name);
     if (!column) {
       if (unknown == UnknownBatch::error)
-        fail_input(fmt::format("no column {}, whose effect the preprocessing removes", quoted(term.name)), "sample table", "give it with --obs, or leave its effect in with --unknown-batch zero");
+        fail_input(fmt::format("no column {}, whose effect the preprocessing removes", quoted(term.name)), "sample table",
+                   "give it with --obs, or leave its effect in with --unknown-batch zero");
       log::warning("no column {}: its effect is not removed", quoted(term.name));
       first += term.columns();
       continue;
@@ -118,7 +126,8 @@ Eigen::MatrixXd BatchEffects::encode(const Table& obs, UnknownBatch unknown, int
         double value = term.mean;
         if (!column->missing(r)) {
           if (!column->numeric && !parse_number(column->text(r), value))
-            fail_input(fmt::format("{} is no number", quoted(column->text(r))), fmt::format("sample {}, column {}", quoted(obs.keys[static_cast<size_t>(r)]), quoted(term.name)),
+            fail_input(fmt::format("{} is no number", quoted(column->text(r))),
+                       fmt::format("sample {}, column {}", quoted(obs.keys[static_cast<size_t>(r)]), quoted(term.name)),
                        "the covariate was numeric when the preprocessing was fitted");
           if (column->numeric) value = column->number[static_cast<size_t>(r)];
         }
@@ -130,8 +139,8 @@ Eigen::MatrixXd BatchEffects::encode(const Table& obs, UnknownBatch unknown, int
       if (at == term.levels.end() || *at != level) {
         // A missing value needs no level of its own to be tolerable: the sample keeps the mean over levels.
         if (unknown == UnknownBatch::error && !column->missing(r))
-          fail_input(fmt::format("level {} of {} does not occur in the training samples", quoted(level), quoted(term.name)), fmt::format("sample {}", quoted(obs.keys[static_cast<size_t>(r)])),
-                     "leave the effect of unknown levels in with --unknown-batch zero");
+          fail_input(fmt::format("level {} of {} does not occur in the training samples", quoted(level), quoted(term.name)),
+                     fmt::format("sample {}", quoted(obs.keys[static_cast<size_t>(r)])), "leave the effect of unknown levels in with --unknown-batch zero");
         continue;
       }
       const int64_t l = at - term.levels.begin();
@@ -209,7 +218,8 @@ void BatchEffects::fit(const RowMatrix<T>& x, const Table& obs, const std::vecto
     }
     if (lost > 0)
       log::warning("{} of {} columns of {} cannot be told from {}: {} not corrected", lost, term.columns(), quoted(term.name),
-                   preserve.empty() ? std::string("the other effects") : fmt::format("{} and the other effects", quoted(preserve.front())), lost == term.columns() ? "it is" : "these parts of it are");
+                   preserve.empty() ? std::string("the other effects") : fmt::format("{} and the other effects", quoted(preserve.front())),
+                   lost == term.columns() ? "it is" : "these parts of it are");
     first += term.columns();
   }
   if (rank >= n) log::warning("as many effects as training samples ({}): what is removed is noise too; name fewer columns", n);
@@ -245,18 +255,23 @@ BatchEffects BatchEffects::from(const Json& settings, const NamedArray& coeffici
     out.terms_.push_back(std::move(t));
   }
   out.aliased_ = settings.at("aliased").get<std::vector<std::string>>();
-  if (coefficients.shape.size() != 2 || coefficients.shape[0] != out.columns()) fail_input("the batch coefficients do not fit their terms", "frozen preprocessing", "the file is damaged");
+  if (coefficients.shape.size() != 2 || coefficients.shape[0] != out.columns())
+    fail_input("the batch coefficients do not fit their terms", "frozen preprocessing", "the file is damaged");
   out.coefficients_ = Eigen::Map<const RowMatrix<double>>(coefficients.values.data(), coefficients.shape[0], coefficients.shape[1]);
   return out;
 }
 
 std::vector<std::string> columns_like_batches(const Table& obs) {
-  static const std::vector<std::string> words = {"batch", "dataset", "plate", "center", "centre", "site", "platform", "run", "lane", "library", "study", "sequencer", "instrument"};
+  static const std::vector<std::string> words = {"batch", "dataset", "plate",   "center", "centre",    "site",      "platform",
+                                                 "run",   "lane",    "library", "study",  "sequencer", "instrument"};
   std::vector<std::string> out;
   for (const Column& c : obs.columns) {
     std::string name = c.name;
     std::transform(name.begin(), name.end(), name.begin(), [](unsigned char ch) { return static_cast<char>(std::tolower(ch)); });
-    if (std::none_of(words.begin(), words.end(), [&](const std::string& w) { return name == w || name.find(w + "_") == 0 || (w.size() > 4 && name.find(w) != std::string::npos) || (name.size() > w.size() + 1 && name.compare(name.size() - w.size() - 1, w.size() + 1, "_" + w) == 0); }))
+    if (std::none_of(words.begin(), words.end(), [&](const std::string& w) {
+          return name == w || name.find(w + "_") == 0 || (w.size() > 4 && name.find(w) != std::string::npos) ||
+                 (name.size() > w.size() + 1 && name.compare(name.size() - w.size() - 1, w.size() + 1, "_" + w) == 0);
+        }))
       continue;
     const size_t levels = as_factor(c).levels.size();
     if (levels >= 2 && levels * 2 <= static_cast<size_t>(obs.rows())) out.push_back(c.name);

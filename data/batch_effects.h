@@ -33,7 +33,7 @@ class BatchEffects {
   bool empty() const { return terms_.empty(); }
   int64_t columns() const;
   const std::vector<Term>& terms() const { return terms_; }
-  const std::vector<std::string>& aliased() const { return aliased_; }  // columns dropped, as "batch=b2" or "age"
+  const std::vector<std::string>& aliased() const { return aliased_; }     // columns dropped, as "batch=b2" or "age"
   const RowMatrix<double>& coefficients() const { return coefficients_; }  // [columns, features], 0 where aliased
 
   // Least squares of x [samples, features] on the preserved columns of obs and ours, training rows only. Columns that

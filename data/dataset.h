@@ -28,9 +28,9 @@ struct Frozen {
 
 template <class T>
 struct Dataset {
-  RowMatrix<T> x;  // [samples, features]
-  Table obs, var;  // keys: sample and feature names, unique
-  Frozen frozen;   // uns/panvae, empty if the file has none
+  RowMatrix<T> x;    // [samples, features]
+  Table obs, var;    // keys: sample and feature names, unique
+  Frozen frozen;     // uns/panvae, empty if the file has none
   std::string kind;  // counts, log, z, embedding, or "" if unknown
   std::string path;  // where it was read from, for messages
 

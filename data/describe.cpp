@@ -97,18 +97,30 @@ std::string to_text(const FileSummary& s) {
   for (const auto& [title, columns] : {std::pair{"sample column", &s.obs}, std::pair{"feature column", &s.var}}) {
     if (columns->empty()) continue;
     TextTable table({title, "type", "missing", "levels", "content"});
-    for (const ColumnSummary& c : *columns) table.row({c.name, c.type, std::to_string(c.missing), c.type == "factor" ? std::to_string(c.levels) : "", c.content});
+    for (const ColumnSummary& c : *columns)
+      table.row({c.name, c.type, std::to_string(c.missing), c.type == "factor" ? std::to_string(c.levels) : "", c.content});
     out += "\n" + table.str();
   }
   return out;
 }
 
 Json to_json(const FileSummary& s) {
-  Json json = {{"path", s.path}, {"format", s.format}, {"kind", s.kind}, {"samples", s.samples}, {"features", s.features}, {"missing_values", s.missing_values},
-               {"negative_values", s.negative_values}, {"smallest", s.smallest}, {"largest", s.largest}, {"zero_share", s.zero_share}, {"preprocessed", s.preprocessed}, {"matrices", s.matrices}};
+  Json json = {{"path", s.path},
+               {"format", s.format},
+               {"kind", s.kind},
+               {"samples", s.samples},
+               {"features", s.features},
+               {"missing_values", s.missing_values},
+               {"negative_values", s.negative_values},
+               {"smallest", s.smallest},
+               {"largest", s.largest},
+               {"zero_share", s.zero_share},
+               {"preprocessed", s.preprocessed},
+               {"matrices", s.matrices}};
   for (const auto& [key, columns] : {std::pair{"obs", &s.obs}, std::pair{"var", &s.var}}) {
     json[key] = Json::array();
-    for (const ColumnSummary& c : *columns) json[key].push_back({{"name", c.name}, {"type", c.type}, {"missing", c.missing}, {"levels", c.levels}, {"content", c.content}});
+    for (const ColumnSummary& c : *columns)
+      json[key].push_back({{"name", c.name}, {"type", c.type}, {"missing", c.missing}, {"levels", c.levels}, {"content", c.content}});
   }
   return json;
 }

@@ -8,9 +8,9 @@
 namespace panvae::data {
 
 struct ColumnSummary {
-  std::string name, type;   // "number" or "factor"
+  std::string name, type;  // "number" or "factor"
   int64_t missing = 0, levels = 0;
-  std::string content;      // "18 to 90" or "BRCA (112), LUAD (58), ..."
+  std::string content;  // "18 to 90" or "BRCA (112), LUAD (58), ..."
 };
 
 struct FileSummary {

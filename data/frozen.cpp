@@ -10,7 +10,9 @@ namespace panvae::data {
 namespace {
 constexpr const char* prefix = "preprocess.";
 
-[[noreturn]] void damaged(const std::string& what) { fail_input("the stored preprocessing cannot be used: " + what, {}, "preprocess the data again"); }
+[[noreturn]] void damaged(const std::string& what) {
+  fail_input("the stored preprocessing cannot be used: " + what, {}, "preprocess the data again");
+}
 
 const NamedArray& array_of(const Frozen& frozen, const std::string& name, size_t size) {
   const auto at = frozen.arrays.find(name);
@@ -61,8 +63,12 @@ void Preprocessor::unpack() {
   }
 }
 
-bool Preprocessor::input_is_log() const { return frozen_.settings.value("input", "counts") == "log"; }
-UnknownBatch Preprocessor::unknown_batch() const { return frozen_.settings.value("unknown_batch", "error") == "zero" ? UnknownBatch::zero : UnknownBatch::error; }
+bool Preprocessor::input_is_log() const {
+  return frozen_.settings.value("input", "counts") == "log";
+}
+UnknownBatch Preprocessor::unknown_batch() const {
+  return frozen_.settings.value("unknown_batch", "error") == "zero" ? UnknownBatch::zero : UnknownBatch::error;
+}
 
 void save_frozen(SafetensorsWriter& writer, const Frozen& frozen) {
   writer.metadata(std::string(prefix) + "settings", frozen.settings.dump(-1, ' ', false, Json::error_handler_t::replace));

@@ -114,7 +114,9 @@ void write_frame(hdf5::Writer& writer, const std::string& path, const Table& tab
   std::vector<std::string> order;
   for (const Column& c : table.columns) order.push_back(c.name);
   // A column may be named as the index is; '_index' is reserved by AnnData.
-  std::string index = table.key_name.empty() || table.key_name == "index" || table.find(table.key_name) || table.key_name.find('/') != std::string::npos ? "_index" : table.key_name;
+  std::string index = table.key_name.empty() || table.key_name == "index" || table.find(table.key_name) || table.key_name.find('/') != std::string::npos
+                          ? "_index"
+                          : table.key_name;
   writer.attribute(path, "encoding-type", std::string("dataframe"));
   writer.attribute(path, "encoding-version", std::string("0.2.0"));
   writer.attribute(path, "_index", index);

@@ -105,7 +105,8 @@ void H5adMatrix::whole(RowMatrix<T>& out) const {
   // A damaged shape must not end in the kernel's out-of-memory killer.
   const double needed = static_cast<double>(rows_) * static_cast<double>(columns_) * sizeof(T), available = static_cast<double>(available_bytes());
   if (available > 0 && needed > available)
-    fail_machine(fmt::format("the matrix of {} x {} needs {}, {} are free", rows_, columns_, human_bytes(static_cast<int64_t>(std::min(needed, 9e18))), human_bytes(static_cast<int64_t>(available))),
+    fail_machine(fmt::format("the matrix of {} x {} needs {}, {} are free", rows_, columns_, human_bytes(static_cast<int64_t>(std::min(needed, 9e18))),
+                             human_bytes(static_cast<int64_t>(available))),
                  file_.where(inner_), "select samples or features first, or use a machine with more memory");
   out.resize(rows_, columns_);
   if (layout_ != Layout::csc) {
@@ -139,7 +140,8 @@ RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner) {
   if (embedding) out.var = numbered(inner.substr(5), matrix.columns());
   else out.var = read_frame(file, inner == "raw/X" ? "raw/var" : "var");
   if (matrix.rows() != out.obs.rows() || matrix.columns() != out.var.rows())
-    file.fail(inner, fmt::format("is {} x {}, but the tables name {} samples and {} features", matrix.rows(), matrix.columns(), out.obs.rows(), out.var.rows()));
+    file.fail(inner,
+              fmt::format("is {} x {}, but the tables name {} samples and {} features", matrix.rows(), matrix.columns(), out.obs.rows(), out.var.rows()));
   std::string kind;
   Frozen frozen = read_frozen(file, kind);
   if (inner == "X") {
@@ -154,6 +156,8 @@ RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner) {
 template RawMatrix<float> read_h5ad(const std::string&, const std::string&);
 template RawMatrix<double> read_h5ad(const std::string&, const std::string&);
 
-Table read_h5ad_obs(const std::string& path) { return read_frame(hdf5::File(path), "obs"); }
+Table read_h5ad_obs(const std::string& path) {
+  return read_frame(hdf5::File(path), "obs");
+}
 
 }  // namespace panvae::data

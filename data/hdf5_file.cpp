@@ -62,18 +62,24 @@ Handle open_attribute(hid_t file, const std::string& inner, const std::string& n
 File::File(const std::string& path) : path_(path) {
   silence();
   struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path, 400), "check the name and its permissions");
+  if (::stat(path.c_str(), &info) != 0)
+    fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path, 400), "check the name and its permissions");
   if (S_ISDIR(info.st_mode)) fail_input("is a folder", quoted(path, 400), "name a file");
   if (info.st_size == 0) fail_input("the file is empty", quoted(path, 400), "is it the right one?");
-  if (H5Fis_hdf5(path.c_str()) <= 0) fail_input("not an HDF5 file", quoted(path, 400), "an .h5ad file is written by AnnData or by panvae; is this one damaged or another format?");
+  if (H5Fis_hdf5(path.c_str()) <= 0)
+    fail_input("not an HDF5 file", quoted(path, 400), "an .h5ad file is written by AnnData or by panvae; is this one damaged or another format?");
   detail::file_being_read(path.c_str());
   file_ = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (!file_) fail_input("the HDF5 file cannot be opened", quoted(path, 400), "it is damaged, cut off, or still open for writing elsewhere");
 }
 
-File::~File() { detail::file_being_read(nullptr); }
+File::~File() {
+  detail::file_being_read(nullptr);
+}
 
-std::string File::where(const std::string& inner) const { return fmt::format("{}, {}", quoted(path_, 400), quoted(inner.empty() ? "/" : inner)); }
+std::string File::where(const std::string& inner) const {
+  return fmt::format("{}, {}", quoted(path_, 400), quoted(inner.empty() ? "/" : inner));
+}
 
 void File::fail(const std::string& inner, const std::string& what, const std::string& hint) const {
   fail_input(what, where(inner), hint.empty() ? "is the file damaged? write it again with AnnData" : hint);
@@ -94,8 +100,12 @@ H5O_type_t object_type(hid_t file, const std::string& inner) {
 }
 }  // namespace
 
-bool File::is_group(const std::string& inner) const { return exists(inner) && object_type(file_.get(), inner) == H5O_TYPE_GROUP; }
-bool File::is_dataset(const std::string& inner) const { return exists(inner) && object_type(file_.get(), inner) == H5O_TYPE_DATASET; }
+bool File::is_group(const std::string& inner) const {
+  return exists(inner) && object_type(file_.get(), inner) == H5O_TYPE_GROUP;
+}
+bool File::is_dataset(const std::string& inner) const {
+  return exists(inner) && object_type(file_.get(), inner) == H5O_TYPE_DATASET;
+}
 
 std::vector<std::string> File::children(const std::string& group) const {
   std::vector<std::string> names;
@@ -109,7 +119,9 @@ std::vector<std::string> File::children(const std::string& group) const {
   return names;
 }
 
-bool File::has_attribute(const std::string& inner, const std::string& name) const { return static_cast<bool>(open_attribute(file_.get(), inner, name)); }
+bool File::has_attribute(const std::string& inner, const std::string& name) const {
+  return static_cast<bool>(open_attribute(file_.get(), inner, name));
+}
 
 std::vector<std::string> File::attribute_list(const std::string& inner, const std::string& name) const {
   std::vector<std::string> out;
@@ -118,7 +130,8 @@ std::vector<std::string> File::attribute_list(const std::string& inner, const st
   Handle type(H5Aget_type(a.get()), H5Tclose), space(H5Aget_space(a.get()), H5Sclose);
   if (H5Tget_class(type.get()) != H5T_STRING) return out;
   const hssize_t count = H5Sget_simple_extent_npoints(space.get());
-  if (count < 0 || !read_strings(type.get(), space.get(), static_cast<hsize_t>(count), [&](hid_t t, void* to) { return H5Aread(a.get(), t, to); }, out))
+  if (count < 0 || !read_strings(
+                       type.get(), space.get(), static_cast<hsize_t>(count), [&](hid_t t, void* to) { return H5Aread(a.get(), t, to); }, out))
     fail(inner, fmt::format("its attribute {} cannot be read", quoted(name)));
   return out;
 }
@@ -184,8 +197,9 @@ std::vector<std::string> File::texts(const std::string& dataset) const {
   if (H5Tget_class(type.get()) != H5T_STRING) fail(dataset, "holds no text where text is expected");
   const hssize_t count = H5Sget_simple_extent_npoints(space.get());
   std::vector<std::string> out;
-  if (count < 0 || !read_strings(type.get(), space.get(), static_cast<hsize_t>(count),
-                                 [&](hid_t t, void* to) { return H5Dread(d.get(), t, H5S_ALL, H5S_ALL, H5P_DEFAULT, to); }, out))
+  if (count < 0 ||
+      !read_strings(
+          type.get(), space.get(), static_cast<hsize_t>(count), [&](hid_t t, void* to) { return H5Dread(d.get(), t, H5S_ALL, H5S_ALL, H5P_DEFAULT, to); }, out))
     fail(dataset, "cannot be read");
   return out;
 }
@@ -205,14 +219,19 @@ std::vector<T> whole(const File& file, const std::string& dataset) {
 }
 }  // namespace
 
-std::vector<double> File::doubles(const std::string& dataset) const { return whole<double>(*this, dataset); }
-std::vector<int64_t> File::integers(const std::string& dataset) const { return whole<int64_t>(*this, dataset); }
+std::vector<double> File::doubles(const std::string& dataset) const {
+  return whole<double>(*this, dataset);
+}
+std::vector<int64_t> File::integers(const std::string& dataset) const {
+  return whole<int64_t>(*this, dataset);
+}
 
 NumberSource::NumberSource(const File& file, const std::string& dataset) : file_(file), name_(dataset), dataset_(file.open(dataset)) {
   Handle type(H5Dget_type(dataset_.get()), H5Tclose);
   const H5T_class_t c = H5Tget_class(type.get());
   boolean_ = c == H5T_ENUM && H5Tget_size(type.get()) == 1;
-  if (c != H5T_INTEGER && c != H5T_FLOAT && !boolean_) file.fail(dataset, "holds no numbers where numbers are expected", "name another matrix, as in FILE.h5ad:layers/counts");
+  if (c != H5T_INTEGER && c != H5T_FLOAT && !boolean_)
+    file.fail(dataset, "holds no numbers where numbers are expected", "name another matrix, as in FILE.h5ad:layers/counts");
   shape_ = file.shape(dataset);
   Handle plist(H5Dget_create_plist(dataset_.get()), H5Pclose);
   for (int i = 0, n = H5Pget_nfilters(plist.get()); i < n; ++i) {
@@ -221,7 +240,8 @@ NumberSource::NumberSource(const File& file, const std::string& dataset) : file_
     char name[64] = "";
     const H5Z_filter_t id = H5Pget_filter2(plist.get(), static_cast<unsigned>(i), &flags, &elements, nullptr, sizeof name, name, &config);
     if (id >= 0 && H5Zfilter_avail(id) <= 0)
-      file.fail(dataset, fmt::format("is compressed with filter {} {}, which is not at hand", id, quoted(name)), "write the file with compression='gzip', or set HDF5_PLUGIN_PATH");
+      file.fail(dataset, fmt::format("is compressed with filter {} {}, which is not at hand", id, quoted(name)),
+                "write the file with compression='gzip', or set HDF5_PLUGIN_PATH");
   }
 }
 

@@ -14,15 +14,25 @@ namespace panvae::data::hdf5 {
 template <class T>
 hid_t native();
 template <>
-inline hid_t native<float>() { return H5T_NATIVE_FLOAT; }
+inline hid_t native<float>() {
+  return H5T_NATIVE_FLOAT;
+}
 template <>
-inline hid_t native<double>() { return H5T_NATIVE_DOUBLE; }
+inline hid_t native<double>() {
+  return H5T_NATIVE_DOUBLE;
+}
 template <>
-inline hid_t native<int8_t>() { return H5T_NATIVE_INT8; }
+inline hid_t native<int8_t>() {
+  return H5T_NATIVE_INT8;
+}
 template <>
-inline hid_t native<int32_t>() { return H5T_NATIVE_INT32; }
+inline hid_t native<int32_t>() {
+  return H5T_NATIVE_INT32;
+}
 template <>
-inline hid_t native<int64_t>() { return H5T_NATIVE_INT64; }
+inline hid_t native<int64_t>() {
+  return H5T_NATIVE_INT64;
+}
 
 // An identifier of the library, closed by its kind's function.
 class Handle {

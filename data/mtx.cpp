@@ -39,7 +39,8 @@ std::vector<std::vector<std::string>> read_columns(const std::string& path) {
   for (std::string_view line; reader.next(line); ++rows) {
     std::vector<std::string> cells = split_fields(reader, line);
     if (rows == 0) columns.resize(cells.size());
-    if (cells.size() != columns.size()) fail_input(fmt::format("{} cells where the first line has {}", cells.size(), columns.size()), reader.where(), "every line needs the same columns");
+    if (cells.size() != columns.size())
+      fail_input(fmt::format("{} cells where the first line has {}", cells.size(), columns.size()), reader.where(), "every line needs the same columns");
     if (cells[0].empty()) fail_input("a line without a name", reader.where(), "the first column holds the names");
     for (size_t c = 0; c < cells.size(); ++c) columns[c].push_back(std::move(cells[c]));
   }
@@ -67,7 +68,8 @@ template <class T>
 RawMatrix<T> read_mtx(const std::string& path) {
   LineReader reader(path, '\t');
   std::string_view line;
-  if (!reader.next(line) || line.substr(0, 14) != "%%MatrixMarket") fail_input("not a Matrix Market file", reader.where(), "its first line should begin with %%MatrixMarket");
+  if (!reader.next(line) || line.substr(0, 14) != "%%MatrixMarket")
+    fail_input("not a Matrix Market file", reader.where(), "its first line should begin with %%MatrixMarket");
   const std::string head(line);
   const bool pattern = head.find(" pattern ") != std::string::npos;
   if (head.find(" coordinate ") == std::string::npos || head.find(" general") == std::string::npos || head.find(" complex ") != std::string::npos)
@@ -99,10 +101,13 @@ RawMatrix<T> read_mtx(const std::string& path) {
     end = p + line.size();
     if (!token(p, end, i) || !token(p, end, j) || (!pattern && !token(p, end, value)) || !only_spaces(p, end))
       fail_input(fmt::format("{} is no entry", quoted(line)), reader.where(), pattern ? "expected: row column" : "expected: row column number");
-    if (i < 1 || i > rows || j < 1 || j > columns) fail_input(fmt::format("entry {} {} is outside the {} x {} matrix", i, j, rows, columns), reader.where(), "the file is damaged");
+    if (i < 1 || i > rows || j < 1 || j > columns)
+      fail_input(fmt::format("entry {} {} is outside the {} x {} matrix", i, j, rows, columns), reader.where(), "the file is damaged");
     (by_feature ? out.x(j - 1, i - 1) : out.x(i - 1, j - 1)) += static_cast<T>(value);
   }
-  if (seen != entries) fail_input(fmt::format("{} entries where the head announces {}", seen, entries), quoted(path, 400), "the file is cut off or damaged: fetch or write it again");
+  if (seen != entries)
+    fail_input(fmt::format("{} entries where the head announces {}", seen, entries), quoted(path, 400),
+               "the file is cut off or damaged: fetch or write it again");
   out.obs.keys = std::move(barcodes[0]);
   out.var.keys = std::move(features[0]);
   if (features.size() > 1) out.var.columns.push_back(factor_from_text("symbol", features[1]));

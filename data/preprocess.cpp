@@ -37,11 +37,13 @@ void check_counts(const Dataset<T>& data) {
     if (const int64_t c = first[static_cast<size_t>(r)]; c >= 0) {
       const bool missing = std::isnan(data.x(r, c));
       fail_input(missing ? std::string("a missing count") : fmt::format("a negative count, {}", data.x(r, c)),
-                 fmt::format("{}, sample {}, feature {}", quoted(data.path, 400), quoted(data.obs.keys[static_cast<size_t>(r)]), quoted(data.var.keys[static_cast<size_t>(c)])),
+                 fmt::format("{}, sample {}, feature {}", quoted(data.path, 400), quoted(data.obs.keys[static_cast<size_t>(r)]),
+                             quoted(data.var.keys[static_cast<size_t>(c)])),
                  "counts are whole numbers from 0; for log values say --input log");
     }
   if (kind == "log" || kind == "z" || kind == "embedding")
-    fail_input(kind == "log" ? std::string("the values look like logs, not counts") : fmt::format("the values are of kind {}, not counts", kind), quoted(data.path, 400), "start from raw counts, or say --input log");
+    fail_input(kind == "log" ? std::string("the values look like logs, not counts") : fmt::format("the values are of kind {}, not counts", kind),
+               quoted(data.path, 400), "start from raw counts, or say --input log");
 }
 
 // Sum of each row over `columns` (-1: absent) in their order, NaN left out.
@@ -91,7 +93,9 @@ void fill_rows(RowMatrix<T>& x, const std::vector<double>& means) {
   });
 }
 
-NamedArray vector_array(std::vector<double> values) { return {{static_cast<int64_t>(values.size())}, std::move(values)}; }
+NamedArray vector_array(std::vector<double> values) {
+  return {{static_cast<int64_t>(values.size())}, std::move(values)};
+}
 
 }  // namespace
 
@@ -135,7 +139,8 @@ PreprocessReport Preprocessor::fit(Dataset<T>& data, const PreprocessOptions& op
   if (!options.input_is_log) drop_empty(data, report);
   const std::vector<int64_t> rows = options.fit_on_all ? all_rows(data.samples()) : training_rows(data.obs);
   if (rows.size() < 2)
-    fail_input(fmt::format("{} training sample{}, at least 2 are needed", rows.size(), rows.size() == 1 ? "" : "s"), quoted(data.path, 400), "fit on more samples, or apply a fit that exists with --like");
+    fail_input(fmt::format("{} training sample{}, at least 2 are needed", rows.size(), rows.size() == 1 ? "" : "s"), quoted(data.path, 400),
+               "fit on more samples, or apply a fit that exists with --like");
   report.training_samples = static_cast<int64_t>(rows.size());
   fit_steps(data, rows, options, report);
   data.frozen = frozen_;
@@ -200,7 +205,9 @@ void Preprocessor::fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows,
   const std::vector<bool> keep = variable_features(data.x, rows, options.variance, log_row);
   std::vector<int64_t> kept, dropped;
   for (int64_t c = 0; c < all; ++c) (keep[static_cast<size_t>(c)] ? kept : dropped).push_back(c);
-  if (kept.empty()) fail_input("no feature is left after the variance filter", quoted(data.path, 400), fmt::format("a milder one than {}, or --var-filter none", options.variance.text()));
+  if (kept.empty())
+    fail_input("no feature is left after the variance filter", quoted(data.path, 400),
+               fmt::format("a milder one than {}, or --var-filter none", options.variance.text()));
   report.dropped_features_variance = static_cast<int64_t>(dropped.size());
   if (!dropped.empty()) log::info("{} features dropped that hardly vary over the training samples ({})", dropped.size(), options.variance.text());
   if (counts) {
@@ -262,7 +269,8 @@ void Preprocessor::fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows,
   std::vector<double> means = column_means(data.x, rows, [](int64_t) { return 1.0; });
   for (int64_t c = 0; c < g; ++c)
     if (std::isnan(means[static_cast<size_t>(c)]))
-      fail_input("a feature without a value in the training samples", fmt::format("{}, feature {}", quoted(data.path, 400), quoted(data.var.keys[static_cast<size_t>(c)])), "take it out of the file");
+      fail_input("a feature without a value in the training samples",
+                 fmt::format("{}, feature {}", quoted(data.path, 400), quoted(data.var.keys[static_cast<size_t>(c)])), "take it out of the file");
   if (!counts) fill_rows(data.x, means);
   frozen_.arrays["feature_mean"] = vector_array(std::move(means));
 }
@@ -284,7 +292,8 @@ double Preprocessor::checked_coverage(const std::vector<int64_t>& columns, const
   const double coverage = static_cast<double>(found) / static_cast<double>(columns.size());
   if (2 * found < static_cast<int64_t>(columns.size()))
     fail_input(fmt::format("only {} of {} features of the model are in the data", found, columns.size()),
-               fmt::format("{}, features such as {} where the model has {}", quoted(path, 400), quoted(example), quoted(frozen_.features.front())), "rename the features as the model names them (same annotation, same identifiers)");
+               fmt::format("{}, features such as {} where the model has {}", quoted(path, 400), quoted(example), quoted(frozen_.features.front())),
+               "rename the features as the model names them (same annotation, same identifiers)");
   if (found < static_cast<int64_t>(columns.size()))
     log::warning("{} of {} features of the model are in the data ({:.1f} %); the others take their training means", found, columns.size(), 100 * coverage);
   return coverage;
@@ -349,7 +358,8 @@ PreprocessReport Preprocessor::apply(Dataset<T>& data, UnknownBatch unknown) con
       if (reference_.features() > 0) reference_.map(values.data());
       if (!effects_.empty()) effects_.subtract(encoded, r, values.data());
       for (int64_t c : absent) values[static_cast<size_t>(c)] = nan;
-      for (int64_t c = 0; c < g; ++c) out(r, c) = static_cast<T>(std::isnan(values[static_cast<size_t>(c)]) ? means[static_cast<size_t>(c)] : values[static_cast<size_t>(c)]);
+      for (int64_t c = 0; c < g; ++c)
+        out(r, c) = static_cast<T>(std::isnan(values[static_cast<size_t>(c)]) ? means[static_cast<size_t>(c)] : values[static_cast<size_t>(c)]);
     }
   });
   data.x = std::move(out);
@@ -373,7 +383,8 @@ PreprocessReport Preprocessor::align(Dataset<T>& data) const {
     const std::vector<double>& means = feature_mean();
     RowMatrix<T> out(data.samples(), static_cast<int64_t>(columns.size()));
     for (int64_t r = 0; r < out.rows(); ++r)
-      for (int64_t c = 0; c < out.cols(); ++c) out(r, c) = columns[static_cast<size_t>(c)] < 0 ? static_cast<T>(means[static_cast<size_t>(c)]) : data.x(r, columns[static_cast<size_t>(c)]);
+      for (int64_t c = 0; c < out.cols(); ++c)
+        out(r, c) = columns[static_cast<size_t>(c)] < 0 ? static_cast<T>(means[static_cast<size_t>(c)]) : data.x(r, columns[static_cast<size_t>(c)]);
     data.x = std::move(out);
     Table var;
     var.key_name = data.var.key_name;

@@ -39,7 +39,7 @@ struct PreprocessReport {
   int64_t dropped_samples = 0, dropped_features_zero = 0, dropped_features_variance = 0;
   std::vector<std::string> aliased;
   int64_t training_samples = 0;
-  double coverage = 1;  // apply: share of the model's features that the data has
+  double coverage = 1;              // apply: share of the model's features that the data has
   std::vector<double> tmm_factors;  // fit with TMM: one per sample that is left
 };
 
@@ -65,7 +65,9 @@ class Preprocessor {
   // Transforms samples never seen by the frozen steps; the result has exactly features(), in that order. Features are
   // matched by name; missing ones take their training mean. ErrorCode::input below half of them.
   template <class T>
-  PreprocessReport apply(Dataset<T>& data) const { return apply(data, unknown_batch()); }
+  PreprocessReport apply(Dataset<T>& data) const {
+    return apply(data, unknown_batch());
+  }
   template <class T>
   PreprocessReport apply(Dataset<T>& data, UnknownBatch unknown) const;
 

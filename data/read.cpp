@@ -18,7 +18,9 @@ namespace panvae::data {
 
 namespace {
 
-bool ends_with(std::string_view s, std::string_view tail) { return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail; }
+bool ends_with(std::string_view s, std::string_view tail) {
+  return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail;
+}
 
 bool exists(const std::string& path) {
   struct stat info {};
@@ -35,13 +37,17 @@ void check_names(std::vector<std::string>& names, const std::string& what, const
   std::unordered_map<std::string, int64_t> first;
   std::vector<size_t> repeats;
   for (size_t i = 0; i < names.size(); ++i) {
-    if (names[i].empty()) fail_input(fmt::format("a {} without a name", what), fmt::format("{}, {} {} of {}", quoted(path, 400), what, i + 1, names.size()), "name every row and column");
+    if (names[i].empty())
+      fail_input(fmt::format("a {} without a name", what), fmt::format("{}, {} {} of {}", quoted(path, 400), what, i + 1, names.size()),
+                 "name every row and column");
     if (!first.emplace(names[i], static_cast<int64_t>(i)).second) repeats.push_back(i);
   }
   if (repeats.empty()) return;
   if (!make_unique)
-    fail_input(fmt::format("the {} name {} stands twice{}", what, quoted(names[repeats[0]]), repeats.size() > 1 ? fmt::format(" ({} repeated names in all)", repeats.size()) : ""),
-               fmt::format("{}, {}s {} and {}", quoted(path, 400), what, first[names[repeats[0]]] + 1, repeats[0] + 1), "rename one, or number repeated names with --make-unique");
+    fail_input(fmt::format("the {} name {} stands twice{}", what, quoted(names[repeats[0]]),
+                           repeats.size() > 1 ? fmt::format(" ({} repeated names in all)", repeats.size()) : ""),
+               fmt::format("{}, {}s {} and {}", quoted(path, 400), what, first[names[repeats[0]]] + 1, repeats[0] + 1),
+               "rename one, or number repeated names with --make-unique");
   std::unordered_map<std::string, int64_t> number;
   for (size_t i : repeats) {
     int64_t& n = number[names[i]];
@@ -82,9 +88,12 @@ void check_values(const Dataset<T>& data, Missing missing) {
     if (row < 0) return;
     int64_t column = 0;
     while (bad == Bad::nan ? !std::isnan(data.x(row, column)) : !std::isinf(data.x(row, column))) ++column;
-    const std::string what = bad == Bad::nan ? (total == 1 ? "a value is missing or NaN" : fmt::format("{} values are missing or NaN", total))
-                                             : fmt::format("{} infinite or too large for the type of the numbers", total == 1 ? "a value is" : fmt::format("{} values are", total));
-    fail_input(what, fmt::format("{}, {}sample {}, feature {}", quoted(data.path, 400), total > 1 ? "first " : "", quoted(data.obs.keys[static_cast<size_t>(row)]), quoted(data.var.keys[static_cast<size_t>(column)])),
+    const std::string what =
+        bad == Bad::nan ? (total == 1 ? "a value is missing or NaN" : fmt::format("{} values are missing or NaN", total))
+                        : fmt::format("{} infinite or too large for the type of the numbers", total == 1 ? "a value is" : fmt::format("{} values are", total));
+    fail_input(what,
+               fmt::format("{}, {}sample {}, feature {}", quoted(data.path, 400), total > 1 ? "first " : "", quoted(data.obs.keys[static_cast<size_t>(row)]),
+                           quoted(data.var.keys[static_cast<size_t>(column)])),
                bad == Bad::nan ? "correct the file, or in logs fill missing values with --missing mean" : "correct the file");
   };
   refuse(infinities, Bad::infinite);
@@ -118,7 +127,8 @@ MatrixPath parse_matrix_path(const std::string& path) {
     std::string inner = path.substr(at + 6);
     while (!inner.empty() && inner.front() == '/') inner.erase(0, 1);
     const bool known = inner == "X" || inner == "raw/X" || inner.rfind("layers/", 0) == 0 || inner.rfind("obsm/", 0) == 0;
-    if (!known || inner.back() == '/') fail_input(fmt::format("{} names no matrix", quoted(inner)), quoted(path, 400), "use X, raw/X, layers/NAME or obsm/NAME");
+    if (!known || inner.back() == '/')
+      fail_input(fmt::format("{} names no matrix", quoted(inner)), quoted(path, 400), "use X, raw/X, layers/NAME or obsm/NAME");
     return {Format::h5ad, path.substr(0, at + 5), inner};
   }
   std::string_view name = path;
@@ -172,7 +182,8 @@ std::vector<int64_t> rows_where(const Table& obs, const std::vector<std::string>
   std::vector<bool> keep(obs.keys.size(), true);
   for (const std::string& condition : conditions) {
     const size_t equals = condition.find('=');
-    if (equals == std::string::npos || equals == 0) fail_usage(fmt::format("{} is no condition", quoted(condition)), "--where", "write COLUMN=VALUE or COLUMN=VALUE,VALUE");
+    if (equals == std::string::npos || equals == 0)
+      fail_usage(fmt::format("{} is no condition", quoted(condition)), "--where", "write COLUMN=VALUE or COLUMN=VALUE,VALUE");
     const Column& column = obs.at(condition.substr(0, equals));
     std::vector<std::string> values;
     for (size_t begin = equals + 1; begin <= condition.size();) {
@@ -198,7 +209,8 @@ std::vector<int64_t> rows_where(const Table& obs, const std::vector<std::string>
     if (!column.numeric)
       for (size_t l = 0; l < column.levels.size() && l < 20; ++l) known += (l ? ", " : "") + column.levels[l];
     if (matches == 0)
-      fail_input(fmt::format("no sample has {}", quoted(condition)), fmt::format("column {}", quoted(column.name)), known.empty() ? "check the value" : "its values are: " + known);
+      fail_input(fmt::format("no sample has {}", quoted(condition)), fmt::format("column {}", quoted(column.name)),
+                 known.empty() ? "check the value" : "its values are: " + known);
     for (size_t v = 0; v < values.size(); ++v)
       if (!seen[v]) log::warning("no sample has {} = {}", quoted(column.name), quoted(values[v]));
   }

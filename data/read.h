@@ -13,11 +13,11 @@ namespace panvae::data {
 enum class Missing { refuse, mean, keep };
 
 struct ReadOptions {
-  bool rows_are_features = false;        // --rows features: the text file is transposed
-  std::string obs_table, var_table;      // --obs, --var: files whose columns are joined by name
-  std::vector<std::string> where;        // --where COLUMN=VALUE[,VALUE...]
-  Missing missing = Missing::refuse;     // --missing
-  bool make_unique = false;              // --make-unique: the second 'A' becomes 'A-1', the third 'A-2'
+  bool rows_are_features = false;           // --rows features: the text file is transposed
+  std::string obs_table, var_table;         // --obs, --var: files whose columns are joined by name
+  std::vector<std::string> where;           // --where COLUMN=VALUE[,VALUE...]
+  Missing missing = Missing::refuse;        // --missing
+  bool make_unique = false;                 // --make-unique: the second 'A' becomes 'A-1', the third 'A-2'
   std::map<std::string, std::string> keys;  // {"cohort", "tumour_type"}: --cohort-key and the like, see canonical_columns()
 };
 

@@ -50,7 +50,8 @@ RowReader::RowReader(const std::string& path) : impl_(std::make_unique<Impl>()) 
   if (at.format == MatrixPath::Format::h5ad) {
     impl_->file = std::make_unique<hdf5::File>(at.file);
     impl_->matrix = std::make_unique<H5adMatrix>(*impl_->file, at.inner);
-    if (!impl_->matrix->by_rows()) fail_input("a CSC matrix cannot be read sample by sample", impl_->file->where(at.inner), "convert it with 'panvae convert' first");
+    if (!impl_->matrix->by_rows())
+      fail_input("a CSC matrix cannot be read sample by sample", impl_->file->where(at.inner), "convert it with 'panvae convert' first");
     impl_->obs = read_frame(*impl_->file, "obs");
     if (at.inner.rfind("obsm/", 0) == 0)
       for (int64_t c = 0; c < impl_->matrix->columns(); ++c) impl_->features.push_back(fmt::format("{}_{}", at.inner.substr(5), c + 1));
@@ -66,8 +67,12 @@ RowReader::RowReader(const std::string& path) : impl_(std::make_unique<Impl>()) 
 }
 
 RowReader::~RowReader() = default;
-const std::vector<std::string>& RowReader::features() const { return impl_->features; }
-const Table& RowReader::obs() const { return impl_->obs; }
+const std::vector<std::string>& RowReader::features() const {
+  return impl_->features;
+}
+const Table& RowReader::obs() const {
+  return impl_->obs;
+}
 
 template <class T>
 int64_t RowReader::next(int64_t rows, RowMatrix<T>& x, std::vector<std::string>& names) {
@@ -76,7 +81,9 @@ int64_t RowReader::next(int64_t rows, RowMatrix<T>& x, std::vector<std::string>&
     for (int64_t c = 0; c < x.cols(); ++c)
       if (!std::isfinite(x(r, c)))
         fail_input(std::isnan(x(r, c)) ? "a value is missing or NaN" : "a value is infinite or too large for the type of the numbers",
-                   fmt::format("{}, sample {}, feature {}", quoted(impl_->path, 400), quoted(names[static_cast<size_t>(r)]), quoted(impl_->features[static_cast<size_t>(c)])), "correct the file");
+                   fmt::format("{}, sample {}, feature {}", quoted(impl_->path, 400), quoted(names[static_cast<size_t>(r)]),
+                               quoted(impl_->features[static_cast<size_t>(c)])),
+                   "correct the file");
   impl_->position += n;
   return n;
 }

@@ -37,7 +37,8 @@ void check(const SimulateOptions& o) {
   at_least(o.programs, 4, "--programs");
   at_least(o.batches, 1, "--batches");
   at_least(o.replicates, 1, "--replicates");
-  if (o.donors > 10'000'000 || o.genes > 1'000'000 || o.programs > 1000 || o.cohorts > 1000 || o.subtypes > 100 || o.replicates > 100 || o.batches > 1000) fail_usage("a study of that size cannot be simulated", "panvae simulate", "choose smaller numbers");
+  if (o.donors > 10'000'000 || o.genes > 1'000'000 || o.programs > 1000 || o.cohorts > 1000 || o.subtypes > 100 || o.replicates > 100 || o.batches > 1000)
+    fail_usage("a study of that size cannot be simulated", "panvae simulate", "choose smaller numbers");
   auto within = [](double value, double low, double high, const char* option) {
     if (!(value >= low && value <= high)) fail_usage(fmt::format("{} is out of range", value), option, fmt::format("between {} and {}", low, high));
   };
@@ -70,7 +71,8 @@ Table gene_table(int64_t count, uint64_t seed) {
     start.push_back(static_cast<double>(from));
     end.push_back(static_cast<double>(to));
   }
-  t.columns = {factor_from_text("chrom", chrom), numeric_column("tss", tss), factor_from_text("strand", strand), numeric_column("start", start), numeric_column("end", end)};
+  t.columns = {factor_from_text("chrom", chrom), numeric_column("tss", tss), factor_from_text("strand", strand), numeric_column("start", start),
+               numeric_column("end", end)};
   return t;
 }
 
@@ -88,7 +90,9 @@ RowMatrix<double> program_weights(const SimulateOptions& o, int64_t columns) {
   return w;
 }
 
-std::string program_name(int64_t p, int64_t programs) { return p < programs ? fmt::format("program_{:02}", p + 1) : fmt::format("interaction_{:02}", p - programs + 1); }
+std::string program_name(int64_t p, int64_t programs) {
+  return p < programs ? fmt::format("program_{:02}", p + 1) : fmt::format("interaction_{:02}", p - programs + 1);
+}
 
 }  // namespace
 
@@ -154,7 +158,8 @@ SimulatedStudy simulate_study(const SimulateOptions& o) {
       double total = 0;
       for (int64_t g = 0; g < g_count; ++g) {
         const Gene& f = gene[static_cast<size_t>(g)];
-        log_mean[g] += f.base + f.age * years + f.sex * sex.code[i] + donor_noise_sd * shared.normal() + batch(s.batch, g) + dataset(s.batch % datasets, g) + replicate_noise_sd * own.normal();
+        log_mean[g] += f.base + f.age * years + f.sex * sex.code[i] + donor_noise_sd * shared.normal() + batch(s.batch, g) + dataset(s.batch % datasets, g) +
+                       replicate_noise_sd * own.normal();
         total += log_mean[g] = std::exp(log_mean[g]);
       }
       for (int64_t g = 0; g < g_count; ++g)
@@ -194,7 +199,8 @@ SimulatedStudy simulate_study(const SimulateOptions& o) {
   for (int64_t p = 0; p < columns; ++p) {
     PhiloxSequence random({o.seed, decoys, static_cast<uint32_t>(p)});
     std::vector<std::string> members;
-    for (size_t m = 0; m < study.gene_sets[static_cast<size_t>(p)].second.size(); ++m) members.push_back(study.genes.keys[random.below(static_cast<uint64_t>(g_count))]);
+    for (size_t m = 0; m < study.gene_sets[static_cast<size_t>(p)].second.size(); ++m)
+      members.push_back(study.genes.keys[random.below(static_cast<uint64_t>(g_count))]);
     std::sort(members.begin(), members.end());
     members.erase(std::unique(members.begin(), members.end()), members.end());
     study.gene_sets.emplace_back(fmt::format("decoy_{:02}", p + 1), std::move(members));
@@ -202,14 +208,25 @@ SimulatedStudy simulate_study(const SimulateOptions& o) {
 
   Json& truth = study.truth;
   truth["seed"] = o.seed;
-  truth["options"] = {{"donors", o.donors}, {"genes", o.genes}, {"cohorts", o.cohorts}, {"subtypes", o.subtypes}, {"programs", o.programs}, {"batches", o.batches},
-                      {"replicates", o.replicates}, {"replicated_fraction", o.replicated_fraction}, {"cohort_effect", o.cohort_effect}, {"batch_effect", o.batch_effect},
-                      {"library_size", library}, {"event_rate", o.event_rate}};
+  truth["options"] = {{"donors", o.donors},
+                      {"genes", o.genes},
+                      {"cohorts", o.cohorts},
+                      {"subtypes", o.subtypes},
+                      {"programs", o.programs},
+                      {"batches", o.batches},
+                      {"replicates", o.replicates},
+                      {"replicated_fraction", o.replicated_fraction},
+                      {"cohort_effect", o.cohort_effect},
+                      {"batch_effect", o.batch_effect},
+                      {"library_size", library},
+                      {"event_rate", o.event_rate}};
   truth["latents"] = "latents.tsv";
   truth["gene_sets"] = "sets.gmt";
   truth["samples"] = n;
-  truth["effects"] = {{"donor_noise_sd", donor_noise_sd}, {"replicate_noise_sd", replicate_noise_sd}, {"batch_sd", o.batch_effect * batch_sd}, {"dataset_sd", o.batch_effect * dataset_sd},
-                      {"dataset_share_of_genes", 0.3}, {"dispersion_median", 0.04}, {"units", "natural log of the mean count"}};
+  truth["effects"] = {{"donor_noise_sd", donor_noise_sd},        {"replicate_noise_sd", replicate_noise_sd},
+                      {"batch_sd", o.batch_effect * batch_sd},   {"dataset_sd", o.batch_effect * dataset_sd},
+                      {"dataset_share_of_genes", 0.3},           {"dispersion_median", 0.04},
+                      {"units", "natural log of the mean count"}};
   truth.update(donors.truth);
   return study;
 }

@@ -22,12 +22,12 @@ namespace panvae::data {
 
 struct SimulateOptions {
   int64_t donors = 600, genes = 4000, cohorts = 12, subtypes = 3, programs = 24, batches = 6;
-  int64_t replicates = 2;             // samples of a replicated donor
-  double replicated_fraction = 0.1;   // share of the donors that have them
-  double cohort_effect = 1.0;         // scale of cohort means; 0: cohorts are alike
-  double batch_effect = 1.0;          // scale of batch and dataset effects
-  double library_size = 0;            // mean counts of a sample; 0: 1,000 per gene
-  double event_rate = 0.4;            // share of donors whose death is seen
+  int64_t replicates = 2;            // samples of a replicated donor
+  double replicated_fraction = 0.1;  // share of the donors that have them
+  double cohort_effect = 1.0;        // scale of cohort means; 0: cohorts are alike
+  double batch_effect = 1.0;         // scale of batch and dataset effects
+  double library_size = 0;           // mean counts of a sample; 0: 1,000 per gene
+  double event_rate = 0.4;           // share of donors whose death is seen
   double holdout = 0.2, validation = 0.1;
   uint64_t seed = 0;
 };
@@ -44,8 +44,8 @@ struct SimulatedDonors {
 
 struct SimulatedStudy {
   SimulatedDonors donors;
-  Dataset<float> rna;  // raw counts; obs per sample, var with symbol, chrom, start, end, strand
-  Table genes;         // key symbol: chrom, tss, strand, start, end
+  Dataset<float> rna;                                                       // raw counts; obs per sample, var with symbol, chrom, start, end, strand
+  Table genes;                                                              // key symbol: chrom, tss, strand, start, end
   std::vector<std::pair<std::string, std::vector<std::string>>> gene_sets;  // planted programs, then decoys
   Json truth;
 };
@@ -58,6 +58,7 @@ void write_study(const std::string& folder, const SimulatedStudy& study);
 
 // Harrell's C of a risk score on times and events (pairs of all donors, or within strata only): the oracle numbers of
 // truth.json. NaN without a usable pair.
-double concordance(const std::vector<double>& risk, const std::vector<double>& time, const std::vector<double>& event, const std::vector<int32_t>& stratum = {});
+double concordance(const std::vector<double>& risk, const std::vector<double>& time, const std::vector<double>& event,
+                   const std::vector<int32_t>& stratum = {});
 
 }  // namespace panvae::data

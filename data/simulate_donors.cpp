@@ -15,7 +15,9 @@ namespace {
 // Streams of random numbers: one op per purpose, so that adding a draw to one changes no other.
 enum Stream : uint32_t { cohort_means = 1, donor_cohorts, donor_latents, clinical, survival };
 
-PhiloxSequence stream(const SimulateOptions& o, Stream s, uint32_t step = 0) { return PhiloxSequence({o.seed, s, step}); }
+PhiloxSequence stream(const SimulateOptions& o, Stream s, uint32_t step = 0) {
+  return PhiloxSequence({o.seed, s, step});
+}
 
 Column factor(std::string name, std::vector<std::string> levels, std::vector<int32_t> code) {
   Column c;
@@ -146,7 +148,7 @@ SimulatedDonors simulate_donors(const SimulateOptions& o) {
   for (int64_t i = 0; i < n; ++i) out.obs.keys.push_back(fmt::format("D{:0{}}", i + 1, width));
   for (size_t c = 0; c < cohorts; ++c) cohort_names.push_back(fmt::format("C{:02}", c + 1));
   for (int64_t s = 0; s < o.subtypes; ++s) subtype_names.push_back(fmt::format("subtype{}", s + 1));
-  out.obs.columns = {factor("cohort", cohort_names, out.cohort), factor("subtype", subtype_names, subtype), numeric_column("age", age),
+  out.obs.columns = {factor("cohort", cohort_names, out.cohort), factor("subtype", subtype_names, subtype),   numeric_column("age", age),
                      factor("sex", {"female", "male"}, sex),     factor("ethnicity", ethnicities, ethnicity), numeric_column("os_time", time),
                      numeric_column("os_event", event)};
   SplitOptions split;

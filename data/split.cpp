@@ -56,7 +56,8 @@ void draw(std::map<std::string, std::vector<Unit>>& cohorts, const SplitOptions&
 }  // namespace
 
 SplitCounts count_split(const Table& obs) {
-  return {static_cast<int64_t>(rows_of_split(obs, "train").size()), static_cast<int64_t>(rows_of_split(obs, "validation").size()), static_cast<int64_t>(rows_of_split(obs, "holdout").size())};
+  return {static_cast<int64_t>(rows_of_split(obs, "train").size()), static_cast<int64_t>(rows_of_split(obs, "validation").size()),
+          static_cast<int64_t>(rows_of_split(obs, "holdout").size())};
 }
 
 SplitCounts assign_split(Table& obs, const SplitOptions& options) {
@@ -75,7 +76,8 @@ SplitCounts assign_split(Table& obs, const SplitOptions& options) {
       const auto [at, fresh] = side_of.emplace(donors[static_cast<size_t>(r)], split.text(r));
       straddling += !fresh && at->second != split.text(r);
     }
-    if (straddling > 0) log::warning("the existing split puts {} samples on another side than their donor's first sample: results will look better than they are", straddling);
+    if (straddling > 0)
+      log::warning("the existing split puts {} samples on another side than their donor's first sample: results will look better than they are", straddling);
     if (!options.from.empty()) log::warning("the column 'split' exists and is kept; --split-from is not used");
     return counts;
   }
@@ -97,7 +99,8 @@ SplitCounts assign_split(Table& obs, const SplitOptions& options) {
     for (const std::string& unit : units)
       if (const auto at = known.find(unit); at != known.end()) side_of.emplace(unit, at->second);
     if (side_of.empty())
-      fail_input(fmt::format("no {} of the matrix is in the split", options.by_sample ? "sample" : "donor"), fmt::format("{}, {} where the matrix has {}", quoted(options.from, 400), quoted(other_units.front()), quoted(units.front())),
+      fail_input(fmt::format("no {} of the matrix is in the split", options.by_sample ? "sample" : "donor"),
+                 fmt::format("{}, {} where the matrix has {}", quoted(options.from, 400), quoted(other_units.front()), quoted(units.front())),
                  "both files need the same donor names");
   }
   std::map<std::string, std::vector<Unit>> cohorts;
@@ -110,7 +113,8 @@ SplitCounts assign_split(Table& obs, const SplitOptions& options) {
     cohorts[cohort ? cohort->text(r) : std::string()].push_back({unit, stable_hash(unit.data(), unit.size(), options.seed)});
     ++drawn;
   }
-  if (!options.from.empty() && drawn > 0) log::info("{} {}s are not in {}: drawn at random", drawn, options.by_sample ? "sample" : "donor", quoted(options.from, 400));
+  if (!options.from.empty() && drawn > 0)
+    log::info("{} {}s are not in {}: drawn at random", drawn, options.by_sample ? "sample" : "donor", quoted(options.from, 400));
   draw(cohorts, options, side_of);
   std::vector<int32_t> sides;
   for (const std::string& unit : units) sides.push_back(side_of.at(unit));

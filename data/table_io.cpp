@@ -33,7 +33,8 @@ Table read_table(const std::string& path) {
                  head.size() == 1 ? "is the separator right? .csv means commas, .tsv tabs" : "every row needs one cell per column");
     if (row[0].empty()) fail_input("a row without a name", reader.where() + ", column 1", "the first column is the key of the row");
     if (auto [at, fresh] = line_of.emplace(row[0], reader.line_number()); !fresh)
-      fail_input(fmt::format("the name {} stands twice", quoted(row[0])), fmt::format("{} and line {}", reader.where(), at->second), "names of rows must be unique");
+      fail_input(fmt::format("the name {} stands twice", quoted(row[0])), fmt::format("{} and line {}", reader.where(), at->second),
+                 "names of rows must be unique");
     for (size_t c = 0; c < row.size(); ++c) cells[c].push_back(std::move(row[c]));
   }
   if (first) fail_input("the table has no rows", quoted(path, 400), "its first row names the columns, then one row follows per sample or feature");
@@ -42,7 +43,8 @@ Table read_table(const std::string& path) {
   std::unordered_set<std::string> seen;
   for (size_t c = 1; c < head.size(); ++c) {
     if (head[c].empty()) fail_input(fmt::format("column {} has no name", c + 1), fmt::format("{}, line 1", quoted(path, 400)), "name it");
-    if (!seen.insert(head[c]).second) fail_input(fmt::format("two columns are named {}", quoted(head[c])), fmt::format("{}, line 1", quoted(path, 400)), "rename one");
+    if (!seen.insert(head[c]).second)
+      fail_input(fmt::format("two columns are named {}", quoted(head[c])), fmt::format("{}, line 1", quoted(path, 400)), "rename one");
     table.columns.push_back(column_from_text(head[c], cells[c]));
   }
   return table;
@@ -76,9 +78,11 @@ void join_table(Table& table, const Table& more, const std::string& what, const 
   if (absent == table.rows())
     fail_input(fmt::format("no {} of the matrix has a row in the table, whose first row is {}", what, quoted(more.keys.front())),
                fmt::format("{}, {} {}", quoted(path, 400), what, quoted(first_absent)),
-               what == "sample" ? "the first column must hold the sample names; a matrix of features x samples needs --rows features" : "the first column must hold the feature names");
+               what == "sample" ? "the first column must hold the sample names; a matrix of features x samples needs --rows features"
+                                : "the first column must hold the feature names");
   if (absent > 0)
-    fail_input(fmt::format("{} of {} {}s have no row in the table", absent, table.rows(), what), fmt::format("{}, first {} {}", quoted(path, 400), what, quoted(first_absent)),
+    fail_input(fmt::format("{} of {} {}s have no row in the table", absent, table.rows(), what),
+               fmt::format("{}, first {} {}", quoted(path, 400), what, quoted(first_absent)),
                fmt::format("add the missing rows, or take these {}s out of the matrix", what));
   if (const int64_t unused = more.rows() - table.rows(); unused > 0) log::info("{} rows of {} belong to no {} of the matrix", unused, quoted(path, 400), what);
   Table chosen = more.select(rows);

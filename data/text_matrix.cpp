@@ -45,15 +45,17 @@ TextMatrixReader::TextMatrixReader(const std::string& path) : reader_(path, sepa
     corner_ = columns_.front();
     columns_.erase(columns_.begin());
   }
-  if (columns_.empty())
-    fail_input("only one column", fmt::format("{}, line 1", quoted(path, 400)), "is the separator right? .csv means commas, .tsv tabs");
+  if (columns_.empty()) fail_input("only one column", fmt::format("{}, line 1", quoted(path, 400)), "is the separator right? .csv means commas, .tsv tabs");
   for (size_t c = 0; c < columns_.size(); ++c)
-    if (columns_[c].empty()) fail_input(fmt::format("column {} has no name", c + 2), fmt::format("{}, line 1", quoted(path, 400)), "name every column in the first row");
+    if (columns_[c].empty())
+      fail_input(fmt::format("column {} has no name", c + 2), fmt::format("{}, line 1", quoted(path, 400)), "name every column in the first row");
 }
 
 void TextMatrixReader::fail_cell(std::string_view cell, size_t column, const std::string& row) const {
   fail_input(fmt::format("{} is no number", quoted(cell)), fmt::format("{}, row {}, column {}", reader_.where(), quoted(row), quoted(columns_[column])),
-             cell.find(',') != std::string_view::npos ? "write decimal points, no commas" : "tables of samples are given with --obs; a matrix holds names in its first row and first column, else numbers");
+             cell.find(',') != std::string_view::npos
+                 ? "write decimal points, no commas"
+                 : "tables of samples are given with --obs; a matrix holds names in its first row and first column, else numbers");
 }
 
 void TextMatrixReader::fail_ragged(std::string_view line, size_t found) const {
@@ -123,7 +125,9 @@ bool TextMatrixReader::next_as(std::string& name, T* values) {
 template bool TextMatrixReader::next_as(std::string&, float*);
 template bool TextMatrixReader::next_as(std::string&, double*);
 
-bool TextMatrixReader::next(std::string& name, double* values) { return next_as(name, values); }
+bool TextMatrixReader::next(std::string& name, double* values) {
+  return next_as(name, values);
+}
 
 template <class T>
 RawMatrix<T> read_text_matrix(const std::string& path, bool rows_are_features) {

@@ -12,7 +12,9 @@ namespace panvae::data {
 
 namespace {
 
-bool ends_with(std::string_view s, std::string_view tail) { return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail; }
+bool ends_with(std::string_view s, std::string_view tail) {
+  return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail;
+}
 
 // Whether a quoted field of the line is still open at its end.
 bool open_quote(std::string_view line, char separator) {
@@ -41,7 +43,8 @@ char separator_of(const std::string& path) {
 
 LineReader::LineReader(std::string path, char separator) : path_(std::move(path)), separator_(separator) {
   struct stat info {};
-  if (::stat(path_.c_str(), &info) != 0) fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path_, 400), "check the name and its permissions");
+  if (::stat(path_.c_str(), &info) != 0)
+    fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path_, 400), "check the name and its permissions");
   if (S_ISDIR(info.st_mode)) fail_input("is a folder", quoted(path_, 400), "name a file");
   file_ = gzopen(path_.c_str(), "rb");
   if (!file_) fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path_, 400), "check the name and its permissions");
@@ -49,14 +52,17 @@ LineReader::LineReader(std::string path, char separator) : path_(std::move(path)
   buffer_.resize(1u << 20);
   if (!refill()) fail_input("the file is empty", quoted(path_, 400), "is it the right one?");
   if (end_ >= 3 && std::memcmp(buffer_.data(), "\xEF\xBB\xBF", 3) == 0) begin_ = 3;
-  if (std::memchr(buffer_.data(), 0, end_)) fail_input("not a text file", quoted(path_, 400), "expected tab- or comma-separated text, plain or gzipped; is the ending of its name right?");
+  if (std::memchr(buffer_.data(), 0, end_))
+    fail_input("not a text file", quoted(path_, 400), "expected tab- or comma-separated text, plain or gzipped; is the ending of its name right?");
 }
 
 LineReader::~LineReader() {
   if (file_) gzclose(file_);
 }
 
-std::string LineReader::where() const { return fmt::format("{}, line {}", quoted(path_, 400), line_number_); }
+std::string LineReader::where() const {
+  return fmt::format("{}, line {}", quoted(path_, 400), line_number_);
+}
 
 bool LineReader::refill() {
   if (at_end_) return false;
@@ -74,7 +80,9 @@ bool LineReader::refill() {
   int code = Z_OK;
   const char* message = gzerror(file_, &code);
   if (got < 0 || code == Z_BUF_ERROR) {
-    const std::string what = code == Z_BUF_ERROR ? "the gzip file is truncated" : code == Z_ERRNO ? fmt::format("cannot read: {}", std::strerror(errno)) : fmt::format("the gzip file is damaged: {}", message);
+    const std::string what = code == Z_BUF_ERROR ? "the gzip file is truncated"
+                             : code == Z_ERRNO   ? fmt::format("cannot read: {}", std::strerror(errno))
+                                                 : fmt::format("the gzip file is damaged: {}", message);
     fail_input(what, where(), "fetch or write it again");
   }
   if (got == 0) at_end_ = true;
@@ -116,7 +124,8 @@ bool LineReader::next(std::string_view& line) {
   const std::string first = where();
   joined_.assign(line);
   do {
-    if (!raw_line(line) || joined_.size() > (size_t{1} << 24)) fail_input("a quoted field is never closed", first, "close it with '\"', or double a quote that is part of the text");
+    if (!raw_line(line) || joined_.size() > (size_t{1} << 24))
+      fail_input("a quoted field is never closed", first, "close it with '\"', or double a quote that is part of the text");
     joined_ += '\n';
     joined_.append(line);
   } while (open_quote(joined_, separator_));

@@ -8,7 +8,8 @@
 
 namespace panvae::data {
 
-TextWriter::TextWriter(const std::string& path) : file_(path), separator_(separator_of(path)), gzip_(path.size() > 3 && path.compare(path.size() - 3, 3, ".gz") == 0) {
+TextWriter::TextWriter(const std::string& path)
+    : file_(path), separator_(separator_of(path)), gzip_(path.size() > 3 && path.compare(path.size() - 3, 3, ".gz") == 0) {
   // No name and no time in the gzip head (zlib's default): equal content is equal bytes.
   if (gzip_ && deflateInit2(&stream_, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) fail_machine("cannot start zlib", quoted(path, 400));
   buffer_.reserve((1u << 20) + 4096);

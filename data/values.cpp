@@ -83,7 +83,8 @@ void fill_missing_with_means(Dataset<T>& data, const std::vector<int64_t>& rows)
     const auto i = static_cast<size_t>(c);
     if (absent[i] == 0) continue;
     if (count[i] == 0)
-      fail_input("a feature without a value in the training samples cannot be filled", fmt::format("{}, feature {}", quoted(data.path, 400), quoted(data.var.keys[i])), "take it out of the file");
+      fail_input("a feature without a value in the training samples cannot be filled",
+                 fmt::format("{}, feature {}", quoted(data.path, 400), quoted(data.var.keys[i])), "take it out of the file");
     const T mean = static_cast<T>(sum[i] / static_cast<double>(count[i]));
     for (int64_t r = 0; r < n; ++r)
       if (std::isnan(data.x(r, c))) {
@@ -110,7 +111,8 @@ std::vector<int64_t> rows_of_split(const Table& obs, const std::string& side) {
   for (int64_t r = 0; r < obs.rows(); ++r) {
     const std::string value = split.text(r);
     if (value != "train" && value != "validation" && value != "holdout")
-      fail_input(value.empty() ? std::string("a sample without a split") : fmt::format("the split {} is not known", quoted(value)), fmt::format("sample {}, column 'split'", quoted(obs.keys[static_cast<size_t>(r)])),
+      fail_input(value.empty() ? std::string("a sample without a split") : fmt::format("the split {} is not known", quoted(value)),
+                 fmt::format("sample {}, column 'split'", quoted(obs.keys[static_cast<size_t>(r)])),
                  "use train, validation or holdout for every sample, or name another column with --split-key");
     if (value == side) rows.push_back(r);
   }

@@ -24,17 +24,22 @@ VarianceFilter VarianceFilter::parse(const std::string& text) {
   else if (name == "quantile") f.kind = Kind::quantile;
   else fail_usage(fmt::format("{} is no variance filter", quoted(text)), "--var-filter", "use nzv:0.01, cv2:X, quantile:X or none");
   if (!number || !(value >= 0) || !std::isfinite(value) || (f.kind != Kind::cv2 && value >= 1))
-    fail_usage(fmt::format("{} needs a number{}", quoted(text), f.kind == Kind::cv2 ? " of at least 0" : " in [0, 1)"), "--var-filter", "for example " + name + ":0.01");
+    fail_usage(fmt::format("{} needs a number{}", quoted(text), f.kind == Kind::cv2 ? " of at least 0" : " in [0, 1)"), "--var-filter",
+               "for example " + name + ":0.01");
   f.value = value;
   return f;
 }
 
 std::string VarianceFilter::text() const {
   switch (kind) {
-    case Kind::none: return "none";
-    case Kind::nzv: return "nzv:" + shortest(value);
-    case Kind::cv2: return "cv2:" + shortest(value);
-    case Kind::quantile: return "quantile:" + shortest(value);
+    case Kind::none:
+      return "none";
+    case Kind::nzv:
+      return "nzv:" + shortest(value);
+    case Kind::cv2:
+      return "cv2:" + shortest(value);
+    case Kind::quantile:
+      return "quantile:" + shortest(value);
   }
   return {};
 }
@@ -79,7 +84,8 @@ double deviating_share_by_sorting(const RowMatrix<T>& x, const std::vector<int64
 }  // namespace
 
 template <class T>
-std::vector<bool> variable_features(const RowMatrix<T>& x, const std::vector<int64_t>& rows, const VarianceFilter& filter, const std::function<void(int64_t, double*)>& log_row) {
+std::vector<bool> variable_features(const RowMatrix<T>& x, const std::vector<int64_t>& rows, const VarianceFilter& filter,
+                                    const std::function<void(int64_t, double*)>& log_row) {
   using Kind = VarianceFilter::Kind;
   const int64_t g = x.cols();
   std::vector<bool> keep(static_cast<size_t>(g), true);
@@ -120,7 +126,9 @@ std::vector<bool> variable_features(const RowMatrix<T>& x, const std::vector<int
   for (size_t i = 0; i < dropped; ++i) keep[order[i]] = false;
   return keep;
 }
-template std::vector<bool> variable_features(const RowMatrix<float>&, const std::vector<int64_t>&, const VarianceFilter&, const std::function<void(int64_t, double*)>&);
-template std::vector<bool> variable_features(const RowMatrix<double>&, const std::vector<int64_t>&, const VarianceFilter&, const std::function<void(int64_t, double*)>&);
+template std::vector<bool> variable_features(const RowMatrix<float>&, const std::vector<int64_t>&, const VarianceFilter&,
+                                             const std::function<void(int64_t, double*)>&);
+template std::vector<bool> variable_features(const RowMatrix<double>&, const std::vector<int64_t>&, const VarianceFilter&,
+                                             const std::function<void(int64_t, double*)>&);
 
 }  // namespace panvae::data

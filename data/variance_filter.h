@@ -1,8 +1,7 @@
 // Which features vary enough (step 2 of preprocessing).
 #pragma once
-#include <vector>
-
 #include <functional>
+#include <vector>
 
 #include "data/preprocess.h"
 
@@ -11,6 +10,7 @@ namespace panvae::data {
 // x: counts or logs [samples, features], judged over `rows`; `log_row` delivers a sample's log-CPM [features] (or its
 // logs) for the `quantile` filter. One flag per feature.
 template <class T>
-std::vector<bool> variable_features(const RowMatrix<T>& x, const std::vector<int64_t>& rows, const VarianceFilter& filter, const std::function<void(int64_t, double*)>& log_row);
+std::vector<bool> variable_features(const RowMatrix<T>& x, const std::vector<int64_t>& rows, const VarianceFilter& filter,
+                                    const std::function<void(int64_t, double*)>& log_row);
 
 }  // namespace panvae::data

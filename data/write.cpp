@@ -11,7 +11,9 @@ namespace panvae::data {
 
 namespace {
 
-bool ends_with(std::string_view s, std::string_view tail) { return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail; }
+bool ends_with(std::string_view s, std::string_view tail) {
+  return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail;
+}
 
 template <class T>
 void write_text(const std::string& path, const Dataset<T>& data) {
@@ -62,8 +64,8 @@ void check_writable_name(const std::string& path) {
 template <class T>
 void write_dataset(const std::string& path, const Dataset<T>& data) {
   check_writable_name(path);
-  PV_CHECK(data.obs.rows() == data.samples() && data.var.rows() == data.features(), "write_dataset: matrix {} x {} with tables of {} and {} rows", data.samples(), data.features(),
-           data.obs.rows(), data.var.rows());
+  PV_CHECK(data.obs.rows() == data.samples() && data.var.rows() == data.features(), "write_dataset: matrix {} x {} with tables of {} and {} rows",
+           data.samples(), data.features(), data.obs.rows(), data.var.rows());
   if (ends_with(path, ".h5ad")) write_h5ad(path, data);
   else write_text(path, data);
 }

@@ -52,7 +52,8 @@ void fill(const TensorInfo& stored, Tensor& t) {
 
 void read_tensor(const SafetensorsReader& file, const std::string& name, Tensor& t) {
   const TensorInfo& stored = file.at(name);
-  if (const std::string wrong = mismatch(stored, t); !wrong.empty()) fail_input("tensor " + quoted(name) + ": " + wrong, quoted(file.path(), 400), "it belongs to another model");
+  if (const std::string wrong = mismatch(stored, t); !wrong.empty())
+    fail_input("tensor " + quoted(name) + ": " + wrong, quoted(file.path(), 400), "it belongs to another model");
   fill(stored, t);
 }
 
@@ -67,7 +68,8 @@ void read_state(const SafetensorsReader& file, ModuleState& state, const std::st
     else if (const std::string wrong = mismatch(it->second, t); !wrong.empty()) problems.push_back(quoted(name) + ": " + wrong);
   }
   for (const auto& [name, info] : file.tensors()) {
-    const bool ours = name.rfind(prefix, 0) == 0 && std::none_of(ignored.begin(), ignored.end(), [&, &n = name](const std::string& p) { return n.rfind(p, 0) == 0; });
+    const bool ours =
+        name.rfind(prefix, 0) == 0 && std::none_of(ignored.begin(), ignored.end(), [&, &n = name](const std::string& p) { return n.rfind(p, 0) == 0; });
     if (ours && !wanted.count(name)) problems.push_back("extra " + quoted(name));
   }
   if (!problems.empty()) {

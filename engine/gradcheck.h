@@ -10,14 +10,14 @@
 namespace panvae {
 
 struct GradcheckOptions {
-  double step = 1e-6;       // relative to max(1, |x|)
-  double tolerance = 1e-6;  // on |analytic - numeric| / max(1, largest gradient of the input)
+  double step = 1e-6;            // relative to max(1, |x|)
+  double tolerance = 1e-6;       // on |analytic - numeric| / max(1, largest gradient of the input)
   int64_t most_per_input = 400;  // larger inputs are sampled at evenly spread elements
 };
 struct GradcheckResult {
   bool ok = true;
-  double worst = 0;      // largest relative difference met
-  std::string message;   // where, and the two values, if not ok
+  double worst = 0;     // largest relative difference met
+  std::string message;  // where, and the two values, if not ok
 };
 
 // `f` maps f64 inputs to a tensor of any shape; what is checked is the gradient of sum(f * r) with fixed random r, in f64,

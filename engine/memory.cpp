@@ -9,7 +9,9 @@ namespace panvae {
 
 namespace {
 constexpr size_t kAlign = 256;
-size_t rounded(size_t bytes) { return (std::max<size_t>(bytes, 1) + kAlign - 1) / kAlign * kAlign; }
+size_t rounded(size_t bytes) {
+  return (std::max<size_t>(bytes, 1) + kAlign - 1) / kAlign * kAlign;
+}
 }  // namespace
 
 Memory::Memory(Device device, ExternalAllocator external) : device_(device), external_(std::move(external)) {}
@@ -62,8 +64,8 @@ Memory::Block Memory::take(size_t bytes, const char* label) {
     p = device_alloc(bytes);
   }
   if (!p)
-    throw Error(ErrorCode::machine, fmt::format("out of memory: {} for {} ({})", human_bytes(static_cast<int64_t>(bytes)), label, report()),
-                to_string(device_), "use a smaller model or batch", "memory");
+    throw Error(ErrorCode::machine, fmt::format("out of memory: {} for {} ({})", human_bytes(static_cast<int64_t>(bytes)), label, report()), to_string(device_),
+                "use a smaller model or batch", "memory");
   live_[p] = {bytes, label};
   return {p, bytes, 0};
 }

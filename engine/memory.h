@@ -43,9 +43,9 @@ class Memory {
   // Tests: the arena is filled with NaN at each begin_step, so that reading what a step did not write is seen.
   bool poison_arena = false;
 
-  int64_t held_bytes() const { return static_cast<int64_t>(held_); }   // taken from the device, cache and arena included
-  int64_t peak_bytes() const { return static_cast<int64_t>(peak_); }   // most ever held
-  std::string report() const;                                          // who holds what, largest first
+  int64_t held_bytes() const { return static_cast<int64_t>(held_); }  // taken from the device, cache and arena included
+  int64_t peak_bytes() const { return static_cast<int64_t>(peak_); }  // most ever held
+  std::string report() const;                                         // who holds what, largest first
 
  private:
   void* device_alloc(size_t bytes);

@@ -4,9 +4,15 @@
 
 namespace panvae {
 
-void Module::declare_parameter(std::string name, Tensor& slot, Shape shape, Init init) { parameters_.push_back({std::move(name), &slot, shape, init}); }
-void Module::declare_buffer(std::string name, Tensor& slot, Shape shape, Init init) { buffers_.push_back({std::move(name), &slot, shape, init}); }
-void Module::declare_module(std::string name, Module& child) { children_.emplace_back(std::move(name), &child); }
+void Module::declare_parameter(std::string name, Tensor& slot, Shape shape, Init init) {
+  parameters_.push_back({std::move(name), &slot, shape, init});
+}
+void Module::declare_buffer(std::string name, Tensor& slot, Shape shape, Init init) {
+  buffers_.push_back({std::move(name), &slot, shape, init});
+}
+void Module::declare_module(std::string name, Module& child) {
+  children_.emplace_back(std::move(name), &child);
+}
 
 void Module::set_training(bool training) {
   training_ = training;

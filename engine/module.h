@@ -80,8 +80,8 @@ class ModuleState {
   const Tensor& flat_buffers() const { return buffers_; }
   struct Entry {
     std::string name;
-    Tensor tensor;        // the module's own tensor, a view
-    int64_t offset;       // elements into the flat tensor
+    Tensor tensor;   // the module's own tensor, a view
+    int64_t offset;  // elements into the flat tensor
   };
   const std::vector<Entry>& entries() const { return entries_; }
   const std::vector<Entry>& buffer_entries() const { return buffer_entries_; }

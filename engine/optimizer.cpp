@@ -40,9 +40,15 @@ void Adam::step() {
   flat.bump_version();
 }
 
-int64_t Adam::steps() const { return static_cast<int64_t>(slots_.host<double>()[adam_step]); }
-int64_t Adam::skipped() const { return static_cast<int64_t>(slots_.host<double>()[adam_skipped]); }
-double Adam::gradient_norm() const { return slots_.host<double>()[adam_norm]; }
+int64_t Adam::steps() const {
+  return static_cast<int64_t>(slots_.host<double>()[adam_step]);
+}
+int64_t Adam::skipped() const {
+  return static_cast<int64_t>(slots_.host<double>()[adam_skipped]);
+}
+double Adam::gradient_norm() const {
+  return slots_.host<double>()[adam_norm];
+}
 
 double clip_grad_norm(ModuleState& state, double max_norm) {
   PV_CHECK(max_norm > 0, "clip_grad_norm: max_norm {} is not positive", max_norm);

@@ -18,9 +18,9 @@ class Adam {
   void zero_grad() { state_.forget_gradients(); }
   void step();
   // These read the device and wait for it.
-  int64_t steps() const;          // taken, skipped ones not counted
+  int64_t steps() const;  // taken, skipped ones not counted
   int64_t skipped() const;
-  double gradient_norm() const;   // of the last step, before clipping
+  double gradient_norm() const;  // of the last step, before clipping
 
   // For checkpoints: the moments (flat, as the parameters) and the scalars (AdamSlot).
   const Tensor& first_moment() const { return m_; }

@@ -7,7 +7,9 @@
 
 namespace panvae {
 
-bool Grads::needs(int input) const { return inputs_[static_cast<size_t>(input)] != nullptr; }
+bool Grads::needs(int input) const {
+  return inputs_[static_cast<size_t>(input)] != nullptr;
+}
 
 void Grads::write_or_add(int input, const std::function<void(Tensor&, bool)>& f) {
   Variable* v = inputs_[static_cast<size_t>(input)].get();
@@ -48,7 +50,9 @@ Tape::Tape(Context& context) : context_(context) {
   context.tape_ = this;
 }
 
-Tape::~Tape() { context_.tape_ = nullptr; }
+Tape::~Tape() {
+  context_.tape_ = nullptr;
+}
 
 Tensor record(const char* name, std::initializer_list<Tensor> inputs, Tensor output, std::initializer_list<Tensor> saved,
               std::function<void(Grads&)> backward) {

@@ -30,8 +30,7 @@ class Grads {
 
  private:
   friend class Tape;
-  Grads(const std::vector<std::shared_ptr<Variable>>& inputs, const std::vector<Shape>& shapes, Tensor out,
-        bool out_is_one)
+  Grads(const std::vector<std::shared_ptr<Variable>>& inputs, const std::vector<Shape>& shapes, Tensor out, bool out_is_one)
       : inputs_(inputs), shapes_(shapes), out_(std::move(out)), out_is_one_(out_is_one) {}
   const std::vector<std::shared_ptr<Variable>>& inputs_;
   const std::vector<Shape>& shapes_;
@@ -71,7 +70,6 @@ class Tape {
 // Ends an op: notes it on the active tape, if there is one and any input needs a gradient, and returns `output` with its
 // place in the graph. `saved` lists the tensors the backward function reads: writing to them in place before backward is
 // an error there, never a wrong gradient.
-Tensor record(const char* name, std::initializer_list<Tensor> inputs, Tensor output, std::initializer_list<Tensor> saved,
-              std::function<void(Grads&)> backward);
+Tensor record(const char* name, std::initializer_list<Tensor> inputs, Tensor output, std::initializer_list<Tensor> saved, std::function<void(Grads&)> backward);
 
 }  // namespace panvae

@@ -20,20 +20,28 @@ struct Storage {
 
 int64_t item_bytes(DType t) {
   switch (t) {
-    case DType::f32: return 4;
-    case DType::f64: return 8;
-    case DType::bf16: return 2;
-    case DType::i64: return 8;
+    case DType::f32:
+      return 4;
+    case DType::f64:
+      return 8;
+    case DType::bf16:
+      return 2;
+    case DType::i64:
+      return 8;
   }
   return 0;
 }
 
 const char* dtype_name(DType t) {
   switch (t) {
-    case DType::f32: return "F32";
-    case DType::f64: return "F64";
-    case DType::bf16: return "BF16";
-    case DType::i64: return "I64";
+    case DType::f32:
+      return "F32";
+    case DType::f64:
+      return "F64";
+    case DType::bf16:
+      return "BF16";
+    case DType::i64:
+      return "I64";
   }
   return "?";
 }
@@ -127,8 +135,8 @@ void Tensor::require_gradient(std::string name) {
 }
 
 void Tensor::require_gradient(std::string name, Tensor gradient_buffer) {
-  PV_CHECK(gradient_buffer.shape() == shape_ && gradient_buffer.dtype() == dtype_, "require_gradient: a buffer of shape {} for {}", gradient_buffer.shape().str(),
-           shape_.str());
+  PV_CHECK(gradient_buffer.shape() == shape_ && gradient_buffer.dtype() == dtype_, "require_gradient: a buffer of shape {} for {}",
+           gradient_buffer.shape().str(), shape_.str());
   require_gradient(std::move(name));
   variable_->gradient = std::make_unique<Tensor>(std::move(gradient_buffer));
 }
@@ -144,7 +152,11 @@ Tensor Tensor::detach() const {
   return t;
 }
 
-void Tensor::bump_version() { ++storage_->version; }
-uint64_t Tensor::version() const { return storage_ ? storage_->version : 0; }
+void Tensor::bump_version() {
+  ++storage_->version;
+}
+uint64_t Tensor::version() const {
+  return storage_ ? storage_->version : 0;
+}
 
 }  // namespace panvae

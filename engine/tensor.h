@@ -33,9 +33,9 @@ struct Storage;
 
 // What autograd knows of a tensor that needs a gradient; shared by all copies of the tensor.
 struct Variable {
-  std::string name;         // of a parameter; the op's name otherwise
-  bool leaf = false;        // a parameter: its gradient outlives the tape
-  bool written = false;     // the gradient holds this backward pass's values
+  std::string name;      // of a parameter; the op's name otherwise
+  bool leaf = false;     // a parameter: its gradient outlives the tape
+  bool written = false;  // the gradient holds this backward pass's values
   std::unique_ptr<Tensor> gradient;
   std::vector<std::function<void(Tensor& gradient)>> hooks;  // called when a leaf's gradient is complete
 };
@@ -123,9 +123,12 @@ class Tensor {
 template <class F>
 void dispatch(DType dtype, const char* op, F&& f) {
   switch (dtype) {
-    case DType::f32: return f(float{});
-    case DType::f64: return f(double{});
-    default: PV_CHECK(false, "{}: no arithmetic on {}", op, dtype_name(dtype));
+    case DType::f32:
+      return f(float{});
+    case DType::f64:
+      return f(double{});
+    default:
+      PV_CHECK(false, "{}: no arithmetic on {}", op, dtype_name(dtype));
   }
 }
 

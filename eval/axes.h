@@ -18,10 +18,10 @@
 namespace panvae::eval {
 
 struct LatentAxes {
-  Eigen::VectorXd center;          // [Z]
-  data::RowMatrix<double> map;     // [Z, Z]: canonical = (mu - center) map; columns from `kept` on are zero
-  int64_t kept = 0;                // axes that carry more than noise
-  int64_t leading = 0;             // of these, turned by varimax
+  Eigen::VectorXd center;       // [Z]
+  data::RowMatrix<double> map;  // [Z, Z]: canonical = (mu - center) map; columns from `kept` on are zero
+  int64_t kept = 0;             // axes that carry more than noise
+  int64_t leading = 0;          // of these, turned by varimax
 };
 
 // mu [n, Z]: posterior means of the training samples, n >= 2; posterior_variance [Z]: their mean over these samples;

@@ -17,7 +17,9 @@ namespace {
 constexpr int64_t kBlockRows = 200;
 constexpr int64_t kBlockColumns = 512;
 
-int as_int(int64_t n) { return static_cast<int>(n); }
+int as_int(int64_t n) {
+  return static_cast<int>(n);
+}
 
 }  // namespace
 
@@ -28,7 +30,9 @@ CentredMatrix<T>::CentredMatrix(const data::RowMatrix<T>& x, const std::vector<i
   for (int64_t row : rows) {
     PV_CHECK(row >= 0 && row < x.rows(), "pca: row {} of {}", row, x.rows());
     for (int64_t j = 0; j < p; ++j) {
-      if (!std::isfinite(x(row, j))) fail_input(fmt::format("the value is {}", x(row, j)), fmt::format("sample {}, feature {} (from 1)", row + 1, j + 1), "principal components need finite values");
+      if (!std::isfinite(x(row, j)))
+        fail_input(fmt::format("the value is {}", x(row, j)), fmt::format("sample {}, feature {} (from 1)", row + 1, j + 1),
+                   "principal components need finite values");
       mean_[j] += static_cast<double>(x(row, j));
     }
   }
@@ -69,8 +73,8 @@ ColMatrix CentredMatrix<T>::times(const ColMatrix& m) const {
     const int64_t count = std::min(kBlockRows, rows() - first);
     block(first, count, b);
     // A row-major block is its transpose in column-major: out[first.., :] = b^T(stored) m.
-    cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, as_int(count), as_int(m.cols()), as_int(cols()), 1.0, b.data(), as_int(cols()), m.data(), as_int(m.rows()), 0.0,
-                out.data() + first, as_int(rows()));
+    cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, as_int(count), as_int(m.cols()), as_int(cols()), 1.0, b.data(), as_int(cols()), m.data(),
+                as_int(m.rows()), 0.0, out.data() + first, as_int(rows()));
   }
   return out;
 }
@@ -83,8 +87,8 @@ ColMatrix CentredMatrix<T>::transposed_times(const ColMatrix& m) const {
   for (int64_t first = 0; first < rows(); first += kBlockRows) {
     const int64_t count = std::min(kBlockRows, rows() - first);
     block(first, count, b);
-    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, as_int(cols()), as_int(m.cols()), as_int(count), 1.0, b.data(), as_int(cols()), m.data() + first, as_int(m.rows()), 1.0,
-                out.data(), as_int(cols()));
+    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, as_int(cols()), as_int(m.cols()), as_int(count), 1.0, b.data(), as_int(cols()), m.data() + first,
+                as_int(m.rows()), 1.0, out.data(), as_int(cols()));
   }
   return out;
 }

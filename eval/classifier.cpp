@@ -26,8 +26,8 @@ std::vector<float> gather_float(const data::RowMatrix<double>& x, std::span<cons
 
 }  // namespace
 
-std::vector<int32_t> train_and_predict(const data::RowMatrix<double>& x, std::span<const int64_t> train, std::span<const int32_t> label, std::span<const int64_t> test,
-                                       int32_t classes, const TreeOptions& o, const std::function<void()>& after_round) {
+std::vector<int32_t> train_and_predict(const data::RowMatrix<double>& x, std::span<const int64_t> train, std::span<const int32_t> label,
+                                       std::span<const int64_t> test, int32_t classes, const TreeOptions& o, const std::function<void()>& after_round) {
   PV_CHECK(classes >= 2, "train_and_predict: {} classes", classes);
   PV_CHECK(static_cast<int64_t>(label.size()) == x.rows(), "train_and_predict: {} labels for {} rows", label.size(), x.rows());
   PV_CHECK(!train.empty() && !test.empty(), "train_and_predict: {} rows to train on, {} to predict", train.size(), test.size());
@@ -73,7 +73,8 @@ Confusion confusion(std::span<const int32_t> truth, std::span<const int32_t> pre
   PV_CHECK(truth.size() == predicted.size(), "confusion: {} true and {} predicted classes", truth.size(), predicted.size());
   Confusion c = Confusion::Zero(classes, classes);
   for (size_t i = 0; i < truth.size(); ++i) {
-    PV_CHECK(truth[i] >= 0 && truth[i] < classes && predicted[i] >= 0 && predicted[i] < classes, "confusion: class {} or {} of {}", truth[i], predicted[i], classes);
+    PV_CHECK(truth[i] >= 0 && truth[i] < classes && predicted[i] >= 0 && predicted[i] < classes, "confusion: class {} or {} of {}", truth[i], predicted[i],
+             classes);
     ++c(truth[i], predicted[i]);
   }
   return c;

@@ -12,22 +12,23 @@ namespace panvae::eval {
 // The library's own defaults, written out so that a newer library means the same. `hist` is always named: the automatic
 // choice of XGBoost 1.7 takes the exact method on small data.
 struct TreeOptions {
-  int rounds = 100;       // boosting rounds, each one tree per class
-  int max_depth = 6;      // splits from root to leaf
-  double eta = 0.3;       // learning rate
-  double lambda = 1;      // L2 penalty on leaf weights
-  double gamma = 0;       // least loss reduction of a split
-  double min_child = 1;   // least sum of Hessians in a child
-  int max_bin = 256;      // histogram bins per dimension
-  int threads = 1;        // of XGBoost
-  uint64_t seed = 0;      // nothing is drawn with these options; set all the same
+  int rounds = 100;      // boosting rounds, each one tree per class
+  int max_depth = 6;     // splits from root to leaf
+  double eta = 0.3;      // learning rate
+  double lambda = 1;     // L2 penalty on leaf weights
+  double gamma = 0;      // least loss reduction of a split
+  double min_child = 1;  // least sum of Hessians in a child
+  int max_bin = 256;     // histogram bins per dimension
+  int threads = 1;       // of XGBoost
+  uint64_t seed = 0;     // nothing is drawn with these options; set all the same
 };
 
 // Fits multi:softprob trees on rows `train` of x [n, d] with class codes label[row] in [0, classes), and returns the most
 // probable class (the first where equal) of each row of `test`, in their order. XGBoost computes on float32 values:
 // x is rounded. `after_round` is called after each round, for progress; it may throw to stop.
-std::vector<int32_t> train_and_predict(const data::RowMatrix<double>& x, std::span<const int64_t> train, std::span<const int32_t> label, std::span<const int64_t> test,
-                                       int32_t classes, const TreeOptions& options, const std::function<void()>& after_round = {});
+std::vector<int32_t> train_and_predict(const data::RowMatrix<double>& x, std::span<const int64_t> train, std::span<const int32_t> label,
+                                       std::span<const int64_t> test, int32_t classes, const TreeOptions& options,
+                                       const std::function<void()>& after_round = {});
 
 // Counts [true class, predicted class].
 using Confusion = Eigen::Matrix<int64_t, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;

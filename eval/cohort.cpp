@@ -42,7 +42,8 @@ std::vector<std::string> cohort_names(const data::Table& obs, const data::Table*
     if (const auto at = merged.find(to); at != merged.end()) to = at->second, ++matched;
   }
   if (map && matched == 0)
-    fail_input("no cohort of the samples stands in the table of merged cohorts", fmt::format("--cohort-map, first row {}", panvae::quoted(map->keys.empty() ? "" : map->keys.front())),
+    fail_input("no cohort of the samples stands in the table of merged cohorts",
+               fmt::format("--cohort-map, first row {}", panvae::quoted(map->keys.empty() ? "" : map->keys.front())),
                "its first column must hold names of the cohort column");
   return name;
 }
@@ -62,7 +63,8 @@ std::vector<int32_t> folds_of_column(const data::Table& obs, const std::string& 
       const std::string text = column.text(r);
       if (!text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == std::string::npos) value = std::stod(text);
     }
-    if (!(value >= 0 && value < 1e9 && value == std::floor(value))) fail_input(fmt::format("{} is no fold", panvae::quoted(column.text(r))), where, "folds are whole numbers from 0");
+    if (!(value >= 0 && value < 1e9 && value == std::floor(value)))
+      fail_input(fmt::format("{} is no fold", panvae::quoted(column.text(r))), where, "folds are whole numbers from 0");
     fold.push_back(static_cast<int32_t>(value));
   }
   return fold;
@@ -126,7 +128,8 @@ void add_warnings(CohortResult& r, const std::vector<std::string>& donor, const 
   int64_t least = std::numeric_limits<int64_t>::max();
   for (const CohortFold& f : r.folds) least = std::min(least, f.train);
   if (least < r.dimensions)
-    r.warnings.push_back(fmt::format("a fold trains on {} samples with {} dimensions: the accuracy says more about the number of samples than about the embedding", least, r.dimensions));
+    r.warnings.push_back(fmt::format(
+        "a fold trains on {} samples with {} dimensions: the accuracy says more about the number of samples than about the embedding", least, r.dimensions));
   if (folds_given) {
     std::map<std::string, std::set<int32_t>> folds_of;
     for (size_t i = 0; i < donor.size(); ++i) folds_of[donor[i]].insert(r.fold[i]);
@@ -135,7 +138,8 @@ void add_warnings(CohortResult& r, const std::vector<std::string>& donor, const 
     for (const auto& [name, folds] : folds_of)
       if (folds.size() > 1 && shared++ == 0) example = name;
     if (shared)
-      r.warnings.push_back(fmt::format("{} donors have samples in more than one fold ({} for one): a model tested on donors it has seen scores too high", shared, panvae::quoted(example)));
+      r.warnings.push_back(fmt::format("{} donors have samples in more than one fold ({} for one): a model tested on donors it has seen scores too high",
+                                       shared, panvae::quoted(example)));
     for (int32_t k = 0, at = 0; at < static_cast<int32_t>(r.folds.size()); ++k) {
       if (r.folds[static_cast<size_t>(at)].fold == k) {
         ++at;
@@ -147,7 +151,8 @@ void add_warnings(CohortResult& r, const std::vector<std::string>& donor, const 
   }
   for (size_t c = 0; c < class_folds.size(); ++c) {
     const auto used = std::count_if(class_folds[c].begin(), class_folds[c].end(), [](int64_t n) { return n > 0; });
-    if (used < 2) r.warnings.push_back(fmt::format("all samples of cohort {} are in one fold: no model that is tested on them has seen it", panvae::quoted(r.classes[c])));
+    if (used < 2)
+      r.warnings.push_back(fmt::format("all samples of cohort {} are in one fold: no model that is tested on them has seen it", panvae::quoted(r.classes[c])));
   }
 }
 
@@ -171,7 +176,8 @@ CohortResult evaluate_cohort(const data::Dataset<double>& e, const CohortOptions
   for (int64_t row : labelled)
     for (int64_t j = 0; j < e.features(); ++j)
       if (std::abs(e.x(row, j)) > std::numeric_limits<float>::max())
-        fail_input("a value does not fit float32, in which the classifier computes", fmt::format("sample {}", panvae::quoted(e.obs.keys[static_cast<size_t>(row)])), "scale the embedding");
+        fail_input("a value does not fit float32, in which the classifier computes",
+                   fmt::format("sample {}", panvae::quoted(e.obs.keys[static_cast<size_t>(row)])), "scale the embedding");
 
   std::map<std::string, std::set<std::string>> donors_of_cohort;
   std::map<std::string, int64_t> samples_of_cohort;
@@ -218,7 +224,8 @@ CohortResult evaluate_cohort(const data::Dataset<double>& e, const CohortOptions
   r.fold = given ? folds_of_column(e.obs, options.fold_key, r.row) : stratified_group_folds(donor, r.label, classes, options.folds, options.seed);
   const std::set<int32_t> numbers(r.fold.begin(), r.fold.end());
   if (numbers.size() < 2)
-    fail_input(fmt::format("all {} evaluated samples are in one fold", n), given ? fmt::format("column {}", panvae::quoted(options.fold_key)) : "donors", "at least two folds are needed");
+    fail_input(fmt::format("all {} evaluated samples are in one fold", n), given ? fmt::format("column {}", panvae::quoted(options.fold_key)) : "donors",
+               "at least two folds are needed");
 
   std::vector<Task> tasks;
   std::vector<std::vector<int64_t>> class_folds(r.classes.size());

@@ -13,17 +13,17 @@
 namespace panvae::eval {
 
 struct CohortOptions {
-  int folds = 5;             // of stratified_group_folds; cohorts with fewer donors than folds are dropped
-  std::string fold_key;      // a column of obs with the folds to use instead: 0, 1, 2, ...
-  On on = On::automatic;     // which samples
+  int folds = 5;                            // of stratified_group_folds; cohorts with fewer donors than folds are dropped
+  std::string fold_key;                     // a column of obs with the folds to use instead: 0, 1, 2, ...
+  On on = On::automatic;                    // which samples
   const data::Table* cohort_map = nullptr;  // key: cohort, first column: the name it is merged into
-  uint64_t seed = 0;         // of the folds
-  TreeOptions trees;         // trees.threads is set from base/threads.h
+  uint64_t seed = 0;                        // of the folds
+  TreeOptions trees;                        // trees.threads is set from base/threads.h
 };
 
 struct CohortFold {
-  int32_t fold = 0;  // its number: the value of fold_key, or 0 to folds-1
-  int64_t train = 0, test = 0;  // samples
+  int32_t fold = 0;                                          // its number: the value of fold_key, or 0 to folds-1
+  int64_t train = 0, test = 0;                               // samples
   double accuracy = 0, balanced_accuracy = 0, macro_f1 = 0;  // of the test samples, in [0, 1]
 };
 
@@ -35,13 +35,13 @@ struct DroppedCohort {
 struct CohortResult {
   std::vector<CohortFold> folds;
   Spread accuracy, balanced_accuracy, macro_f1;  // over the folds
-  std::vector<std::string> classes;  // cohorts evaluated, sorted: their order is the classes' codes
-  Confusion confusion;               // [true, predicted], all folds together: each sample is tested once
-  std::vector<DroppedCohort> dropped;  // too few donors, sorted
-  int64_t n = 0, donors = 0, dimensions = 0;  // samples and donors evaluated, columns of the embedding
-  int64_t unlabelled = 0;            // samples left out because their cohort is missing
-  double majority_share = 0;         // share of the largest cohort: what always guessing it scores
-  std::string on;                    // "holdout" or "all"
+  std::vector<std::string> classes;              // cohorts evaluated, sorted: their order is the classes' codes
+  Confusion confusion;                           // [true, predicted], all folds together: each sample is tested once
+  std::vector<DroppedCohort> dropped;            // too few donors, sorted
+  int64_t n = 0, donors = 0, dimensions = 0;     // samples and donors evaluated, columns of the embedding
+  int64_t unlabelled = 0;                        // samples left out because their cohort is missing
+  double majority_share = 0;                     // share of the largest cohort: what always guessing it scores
+  std::string on;                                // "holdout" or "all"
   std::vector<std::string> warnings;
   double seconds = 0;
   // The samples of `confusion`, ordered by name: row of the dataset, class, predicted class, fold.

@@ -21,8 +21,12 @@ Json to_json(const CohortResult& r) {
   j["fold_details"] = Json::array();
   for (const CohortFold& f : r.folds) {
     j["folds"].push_back(f.accuracy);
-    j["fold_details"].push_back(
-        {{"fold", f.fold}, {"train", f.train}, {"test", f.test}, {"accuracy", f.accuracy}, {"balanced_accuracy", f.balanced_accuracy}, {"macro_f1", f.macro_f1}});
+    j["fold_details"].push_back({{"fold", f.fold},
+                                 {"train", f.train},
+                                 {"test", f.test},
+                                 {"accuracy", f.accuracy},
+                                 {"balanced_accuracy", f.balanced_accuracy},
+                                 {"macro_f1", f.macro_f1}});
   }
   j["n"] = r.n;
   j["donors"] = r.donors;
@@ -64,8 +68,8 @@ std::string to_text(const CohortResult& r) {
                  predicted ? fmt::format("{:.3f}", static_cast<double>(right) / static_cast<double>(predicted)) : "-",
                  other < 0 ? "-" : fmt::format("{} ({})", r.classes[static_cast<size_t>(other)], r.confusion(c, other))});
   }
-  std::string out = fmt::format("{} samples of {} donors ({}), {} cohorts, {} dimensions; the largest cohort holds {:.4f}\n\n", r.n, r.donors, r.on, r.classes.size(), r.dimensions,
-                                r.majority_share);
+  std::string out = fmt::format("{} samples of {} donors ({}), {} cohorts, {} dimensions; the largest cohort holds {:.4f}\n\n", r.n, r.donors, r.on,
+                                r.classes.size(), r.dimensions, r.majority_share);
   out += scores.str() + "\n" + cohorts.str();
   if (!r.dropped.empty()) {
     out += "\nleft out, too few donors: ";

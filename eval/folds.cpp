@@ -26,11 +26,14 @@ struct Shares {
   std::vector<double> s1, s2;  // [classes]
 };
 
-double sd(double s1, double s2, double folds) { return std::sqrt(std::max(0.0, s2 - s1 * s1 / folds) / folds); }
+double sd(double s1, double s2, double folds) {
+  return std::sqrt(std::max(0.0, s2 - s1 * s1 / folds) / folds);
+}
 
 }  // namespace
 
-std::vector<int32_t> stratified_group_folds(const std::vector<std::string>& group, std::span<const int32_t> label, int32_t classes, int n_folds, uint64_t seed) {
+std::vector<int32_t> stratified_group_folds(const std::vector<std::string>& group, std::span<const int32_t> label, int32_t classes, int n_folds,
+                                            uint64_t seed) {
   PV_CHECK(group.size() == label.size(), "stratified_group_folds: {} groups, {} labels", group.size(), label.size());
   PV_CHECK(n_folds >= 2, "stratified_group_folds: {} folds", n_folds);
   const size_t c_count = static_cast<size_t>(classes), f_count = static_cast<size_t>(n_folds);

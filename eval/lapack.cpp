@@ -19,7 +19,9 @@ void check(lapack_int info, const char* routine) {
   throw Error(ErrorCode::internal, fmt::format("LAPACK's {} failed with info {}", routine, info), {}, "are the values finite and of reasonable size?");
 }
 
-lapack_int as_int(int64_t n) { return static_cast<lapack_int>(n); }
+lapack_int as_int(int64_t n) {
+  return static_cast<lapack_int>(n);
+}
 
 }  // namespace
 
@@ -52,7 +54,9 @@ EigenPairs largest_eigenvectors(ColMatrix& a, int64_t k) {
   ColMatrix vectors(m, k);
   std::vector<lapack_int> support(static_cast<size_t>(2 * k));
   lapack_int found = 0;
-  check(LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'L', m, a.data(), m, 0, 0, as_int(m - k + 1), m, 0, &found, values.data(), vectors.data(), m, support.data()), "dsyevr");
+  check(
+      LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'L', m, a.data(), m, 0, 0, as_int(m - k + 1), m, 0, &found, values.data(), vectors.data(), m, support.data()),
+      "dsyevr");
   PV_ASSERT(found == k);
   return {values.head(k).reverse(), vectors.rowwise().reverse()};
 }

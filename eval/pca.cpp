@@ -15,8 +15,8 @@ namespace panvae::eval {
 
 namespace {
 
-constexpr int64_t kExactLimit = 8192;      // largest min(n, p) for which the automatic choice is exact
-constexpr double kGramRange = 1e-4;        // least s_k / s_1 for which eigenvectors of the Gram matrix serve
+constexpr int64_t kExactLimit = 8192;       // largest min(n, p) for which the automatic choice is exact
+constexpr double kGramRange = 1e-4;         // least s_k / s_1 for which eigenvectors of the Gram matrix serve
 constexpr uint32_t kSketchOp = 0x50434131;  // "PCA1": the Philox stream of the sketch
 
 // The right singular vectors v [p, r] and values s [r] of the centred matrix, as far as a basis holds them.
@@ -88,15 +88,21 @@ RightVectors randomised(const CentredMatrix<T>& x, int64_t k, const PcaOptions& 
 
 }  // namespace
 
-Eigen::VectorXd PcaModel::explained_variance() const { return singular.array().square() / static_cast<double>(std::max<int64_t>(1, fitted_on - 1)); }
-Eigen::VectorXd PcaModel::explained_ratio() const { return explained_variance() / total_variance; }
+Eigen::VectorXd PcaModel::explained_variance() const {
+  return singular.array().square() / static_cast<double>(std::max<int64_t>(1, fitted_on - 1));
+}
+Eigen::VectorXd PcaModel::explained_ratio() const {
+  return explained_variance() / total_variance;
+}
 
 template <class T>
 PcaModel fit_pca(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, const PcaOptions& o) {
   const int64_t n = static_cast<int64_t>(rows.size()), p = x.cols();
   if (o.components < 1) fail_usage(fmt::format("{} components", o.components), "--components", "at least 1 is needed");
   PV_CHECK(o.oversample >= 0 && o.power_iterations >= 0, "fit_pca: oversample {}, power iterations {}", o.oversample, o.power_iterations);
-  if (n < 2) fail_input(fmt::format("principal components need at least two samples to be fitted, here are {}", n), "training samples", "use more samples, or --fit-on all");
+  if (n < 2)
+    fail_input(fmt::format("principal components need at least two samples to be fitted, here are {}", n), "training samples",
+               "use more samples, or --fit-on all");
   if (p < 1) fail_input("the matrix has no features");
   const CentredMatrix<T> xc(x, rows);
   PcaModel m;

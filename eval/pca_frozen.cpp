@@ -6,14 +6,19 @@ namespace panvae::eval {
 
 namespace {
 
-data::NamedArray array(std::vector<int64_t> shape, const double* values, int64_t size) { return {std::move(shape), {values, values + size}}; }
+data::NamedArray array(std::vector<int64_t> shape, const double* values, int64_t size) {
+  return {std::move(shape), {values, values + size}};
+}
 
 const data::NamedArray& find(const data::Frozen& f, const std::string& name) {
   const auto at = f.arrays.find(name);
-  if (at == f.arrays.end()) fail_input(fmt::format("there is no array {}: the components were not stored", panvae::quoted(name)), "uns/panvae", "write them with panvae pca --store-components");
+  if (at == f.arrays.end())
+    fail_input(fmt::format("there is no array {}: the components were not stored", panvae::quoted(name)), "uns/panvae",
+               "write them with panvae pca --store-components");
   int64_t size = 1;
   for (int64_t s : at->second.shape) size *= s;
-  if (size != static_cast<int64_t>(at->second.values.size())) fail_input(fmt::format("the array {} does not fill its shape", panvae::quoted(name)), "uns/panvae", "was the file cut?");
+  if (size != static_cast<int64_t>(at->second.values.size()))
+    fail_input(fmt::format("the array {} does not fill its shape", panvae::quoted(name)), "uns/panvae", "was the file cut?");
   return at->second;
 }
 

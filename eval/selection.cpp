@@ -21,7 +21,8 @@ Selection select_evaluated(const data::Table& obs, On on) {
   if (on != On::all && obs.find("split")) s.rows = data::rows_of_split(obs, "holdout");
   s.holdout = !s.rows.empty();
   if (on == On::holdout && !s.holdout)
-    fail_input("there is no hold-out", obs.find("split") ? "column split" : "sample table", obs.find("split") ? "no sample has split = holdout; use --on all" : "there is no column split; use --on all");
+    fail_input("there is no hold-out", obs.find("split") ? "column split" : "sample table",
+               obs.find("split") ? "no sample has split = holdout; use --on all" : "there is no column split; use --on all");
   if (!s.holdout) {
     s.rows.resize(static_cast<size_t>(obs.rows()));
     std::iota(s.rows.begin(), s.rows.end(), int64_t{0});
@@ -38,8 +39,8 @@ void check_finite(const data::Dataset<double>& data, const std::vector<int64_t>&
     for (int64_t j = 0; j < data.features(); ++j)
       if (!std::isfinite(data.x(i, j)))
         fail_input(fmt::format("the value is {}", data.x(i, j)),
-                   fmt::format("{}, sample {}, feature {}", panvae::quoted(data.path.empty() ? "matrix" : data.path, 400), panvae::quoted(data.obs.keys[static_cast<size_t>(i)]),
-                               panvae::quoted(data.var.keys[static_cast<size_t>(j)])),
+                   fmt::format("{}, sample {}, feature {}", panvae::quoted(data.path.empty() ? "matrix" : data.path, 400),
+                               panvae::quoted(data.obs.keys[static_cast<size_t>(i)]), panvae::quoted(data.var.keys[static_cast<size_t>(j)])),
                    "an embedding must be finite: was the model trained to the end?");
 }
 

@@ -17,12 +17,14 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 void check_shapes(const data::RowMatrix<double>& a, const data::RowMatrix<double>& b) {
   if (a.rows() != b.rows() || a.cols() != b.cols())
-    fail_input(fmt::format("matrices of [{}, {}] and [{}, {}] cannot be compared", a.rows(), a.cols(), b.rows(), b.cols()), {}, "bring them to the same samples and features");
+    fail_input(fmt::format("matrices of [{}, {}] and [{}, {}] cannot be compared", a.rows(), a.cols(), b.rows(), b.cols()), {},
+               "bring them to the same samples and features");
   for (const auto* m : {&a, &b})
     for (Eigen::Index i = 0; i < m->rows(); ++i)
       for (Eigen::Index j = 0; j < m->cols(); ++j)
         if (!std::isfinite((*m)(i, j)))
-          fail_input(fmt::format("the value is {}", (*m)(i, j)), fmt::format("{} matrix, sample {}, feature {} (from 1)", m == &a ? "first" : "second", i + 1, j + 1), "ranks need finite values");
+          fail_input(fmt::format("the value is {}", (*m)(i, j)),
+                     fmt::format("{} matrix, sample {}, feature {} (from 1)", m == &a ? "first" : "second", i + 1, j + 1), "ranks need finite values");
 }
 
 // pair(i, a, b) fills the two vectors of item i.

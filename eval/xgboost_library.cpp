@@ -15,7 +15,8 @@ namespace {
 void check(int status, const char* what) {
   if (status == 0) return;
   std::string message = api().last_error();
-  if (message.find("bad_alloc") != std::string::npos) fail_machine("out of memory in XGBoost", what, "use fewer samples or dimensions, or a machine with more memory");
+  if (message.find("bad_alloc") != std::string::npos)
+    fail_machine("out of memory in XGBoost", what, "use fewer samples or dimensions, or a machine with more memory");
   if (const size_t trace = message.find("Stack trace"); trace != std::string::npos) message.resize(trace);
   while (!message.empty() && (message.back() == '\n' || message.back() == ' ')) message.pop_back();
   throw Error(ErrorCode::internal, fmt::format("XGBoost failed: {}", panvae::quoted(message, 300)), what, "please report it");
@@ -24,7 +25,9 @@ void check(int status, const char* what) {
 template <class F>
 void bind(void* library, const char* name, F& function) {
   void* address = ::dlsym(library, name);
-  if (!address) fail_machine(fmt::format("the XGBoost library lacks the function {}", name), "libxgboost", "install version 1.7 or newer (Debian: apt install libxgboost0)");
+  if (!address)
+    fail_machine(fmt::format("the XGBoost library lacks the function {}", name), "libxgboost",
+                 "install version 1.7 or newer (Debian: apt install libxgboost0)");
   function = reinterpret_cast<F>(address);
 }
 
@@ -40,7 +43,9 @@ Api open_library(std::span<const char* const> names) {
     if (!reasons.empty()) reasons += "; ";
     reasons += reason ? reason : name;
   }
-  if (!a.library) fail_machine("cannot load the XGBoost library", panvae::quoted(reasons, 300), "install it (Debian: apt install libxgboost0) or add its folder to LD_LIBRARY_PATH");
+  if (!a.library)
+    fail_machine("cannot load the XGBoost library", panvae::quoted(reasons, 300),
+                 "install it (Debian: apt install libxgboost0) or add its folder to LD_LIBRARY_PATH");
   bind(a.library, "XGBoostVersion", a.version);
   bind(a.library, "XGBGetLastError", a.last_error);
   bind(a.library, "XGDMatrixCreateFromMat_omp", a.matrix_create);
@@ -66,8 +71,10 @@ std::string version() {
 }
 
 Matrix::Matrix(std::span<const float> values, int64_t rows, int64_t columns, int threads) : rows_(rows) {
-  PV_CHECK(rows > 0 && columns > 0 && static_cast<int64_t>(values.size()) == rows * columns, "xgboost matrix: {} values for [{}, {}]", values.size(), rows, columns);
-  check(api().matrix_create(values.data(), static_cast<bst_ulong>(rows), static_cast<bst_ulong>(columns), std::numeric_limits<float>::quiet_NaN(), &handle_, threads),
+  PV_CHECK(rows > 0 && columns > 0 && static_cast<int64_t>(values.size()) == rows * columns, "xgboost matrix: {} values for [{}, {}]", values.size(), rows,
+           columns);
+  check(api().matrix_create(values.data(), static_cast<bst_ulong>(rows), static_cast<bst_ulong>(columns), std::numeric_limits<float>::quiet_NaN(), &handle_,
+                            threads),
         "XGDMatrixCreateFromMat_omp");
 }
 
@@ -90,15 +97,20 @@ Booster::Booster(const Matrix& train, const std::vector<std::pair<std::string, s
   }
 }
 
-Booster::~Booster() { api().booster_free(handle_); }
+Booster::~Booster() {
+  api().booster_free(handle_);
+}
 
-void Booster::update(int round, const Matrix& train) { check(api().booster_update(handle_, round, train.handle_), "XGBoosterUpdateOneIter"); }
+void Booster::update(int round, const Matrix& train) {
+  check(api().booster_update(handle_, round, train.handle_), "XGBoosterUpdateOneIter");
+}
 
 std::vector<float> Booster::predict(const Matrix& x) const {
   const bst_ulong* shape = nullptr;
   bst_ulong dimensions = 0;
   const float* result = nullptr;
-  check(api().booster_predict(handle_, x.handle_, R"({"type":0,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":true})", &shape, &dimensions, &result),
+  check(api().booster_predict(handle_, x.handle_, R"({"type":0,"training":false,"iteration_begin":0,"iteration_end":0,"strict_shape":true})", &shape,
+                              &dimensions, &result),
         "XGBoosterPredictFromDMatrix");
   bst_ulong size = 1;
   for (bst_ulong d = 0; d < dimensions; ++d) size *= shape[d];

@@ -41,11 +41,16 @@ struct Update {
   T scale, beta1, rest1, beta2, rest2, eps, l2, shrink, step_size, inverse_sqrt_bias2;
 
   __host__ __device__ Update(const double* slots, AdamOptions o)
-      : scale(static_cast<T>(slots[adam_gradient_scale])), beta1(static_cast<T>(o.beta1)), rest1(static_cast<T>(1 - o.beta1)),
-        beta2(static_cast<T>(o.beta2)), rest2(static_cast<T>(1 - o.beta2)), eps(static_cast<T>(o.eps)),
+      : scale(static_cast<T>(slots[adam_gradient_scale])),
+        beta1(static_cast<T>(o.beta1)),
+        rest1(static_cast<T>(1 - o.beta1)),
+        beta2(static_cast<T>(o.beta2)),
+        rest2(static_cast<T>(1 - o.beta2)),
+        eps(static_cast<T>(o.eps)),
         l2(static_cast<T>(o.decoupled ? 0 : o.weight_decay)),
         shrink(static_cast<T>(o.decoupled ? 1 - slots[adam_learning_rate] * o.weight_decay : 1)),
-        step_size(static_cast<T>(slots[adam_step_size])), inverse_sqrt_bias2(static_cast<T>(1 / slots[adam_sqrt_bias2])) {}
+        step_size(static_cast<T>(slots[adam_step_size])),
+        inverse_sqrt_bias2(static_cast<T>(1 / slots[adam_sqrt_bias2])) {}
 
   __host__ __device__ void operator()(T& p, T grad, T& m, T& v) const {
     const T g = scale * grad + l2 * p;
@@ -126,10 +131,8 @@ __global__ void adam_packed_kernel(InOut<T> p, In<T> grad, InOut<T> m, InOut<T> 
 template <class T>
 void adam(Stream& stream, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options) {
   if (n == 0) return;
-  if (aligned16(p, grad, m, v))
-    launch(stream, grid_for(n / Pack<T>::size + 1, kBlock), kBlock, 0, adam_packed_kernel<T>, p, grad, m, v, n, slots, options);
-  else
-    launch(stream, grid_for(n, kBlock), kBlock, 0, adam_kernel<T>, p, grad, m, v, n, slots, options);
+  if (aligned16(p, grad, m, v)) launch(stream, grid_for(n / Pack<T>::size + 1, kBlock), kBlock, 0, adam_packed_kernel<T>, p, grad, m, v, n, slots, options);
+  else launch(stream, grid_for(n, kBlock), kBlock, 0, adam_kernel<T>, p, grad, m, v, n, slots, options);
 }
 
 template <class T>

@@ -26,7 +26,9 @@ void* cpu_alloc(int, size_t bytes) {
 
 using Clock = std::chrono::steady_clock;
 
-[[noreturn]] void no_graphs() { throw Error(ErrorCode::usage, "graphs: this device captures none", "", "use cuda"); }
+[[noreturn]] void no_graphs() {
+  throw Error(ErrorCode::usage, "graphs: this device captures none", "", "use cuda");
+}
 
 }  // namespace
 
@@ -35,11 +37,20 @@ const Backend& cpu_backend() {
       .name = "cpu",
       .device_count = [] { return 1; },
       .why_unusable = [] { return std::string(); },
-      .properties = [](int) { return DeviceProperties{"CPU", available_bytes(), static_cast<int>(std::thread::hardware_concurrency()), 0}; },
+      .properties =
+          [](int) {
+            return DeviceProperties{"CPU", available_bytes(), static_cast<int>(std::thread::hardware_concurrency()), 0};
+          },
       .alloc = cpu_alloc,
       .free = [](int, void* p) noexcept { std::free(p); },
-      .copy = [](int, void* to, const void* from, size_t bytes, CopyKind, void*) { if (bytes) std::memmove(to, from, bytes); },
-      .fill_bytes = [](int, void* to, int value, size_t bytes, void*) { if (bytes) std::memset(to, value, bytes); },
+      .copy =
+          [](int, void* to, const void* from, size_t bytes, CopyKind, void*) {
+            if (bytes) std::memmove(to, from, bytes);
+          },
+      .fill_bytes =
+          [](int, void* to, int value, size_t bytes, void*) {
+            if (bytes) std::memset(to, value, bytes);
+          },
       .stream_create = [](int) -> void* { return nullptr; },
       .stream_destroy = [](int, void*) noexcept {},
       .sync = [](int, void*) {},

@@ -5,6 +5,8 @@ extern "C" char* openblas_get_config() __attribute__((weak));
 
 namespace panvae {
 
-std::string blas_description() { return openblas_get_config ? openblas_get_config() : "BLAS"; }
+std::string blas_description() {
+  return openblas_get_config ? openblas_get_config() : "BLAS";
+}
 
 }  // namespace panvae

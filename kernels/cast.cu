@@ -27,10 +27,22 @@ void cast(const From* x, To* y, int64_t n) {
   });
 }
 
-template <class T> void cast_to_f32(Stream&, In<T> x, Out<float> y, int64_t n) { cast(x, y, n); }
-template <class T> void cast_from_f32(Stream&, In<float> x, Out<T> y, int64_t n) { cast(x, y, n); }
-template <class T> void cast_to_bf16(Stream&, In<T> x, Out<bf16> y, int64_t n) { cast(x, y, n); }
-template <class T> void cast_from_bf16(Stream&, In<bf16> x, Out<T> y, int64_t n) { cast(x, y, n); }
+template <class T>
+void cast_to_f32(Stream&, In<T> x, Out<float> y, int64_t n) {
+  cast(x, y, n);
+}
+template <class T>
+void cast_from_f32(Stream&, In<float> x, Out<T> y, int64_t n) {
+  cast(x, y, n);
+}
+template <class T>
+void cast_to_bf16(Stream&, In<T> x, Out<bf16> y, int64_t n) {
+  cast(x, y, n);
+}
+template <class T>
+void cast_from_bf16(Stream&, In<bf16> x, Out<T> y, int64_t n) {
+  cast(x, y, n);
+}
 
 }  // namespace cpu
 
@@ -47,10 +59,22 @@ void cast(Stream& stream, const From* x, To* y, int64_t n) {
   launch(stream, grid_for(n, kBlock), kBlock, 0, cast_kernel<To, From>, x, y, n);
 }
 
-template <class T> void cast_to_f32(Stream& s, In<T> x, Out<float> y, int64_t n) { cast(s, x, y, n); }
-template <class T> void cast_from_f32(Stream& s, In<float> x, Out<T> y, int64_t n) { cast(s, x, y, n); }
-template <class T> void cast_to_bf16(Stream& s, In<T> x, Out<bf16> y, int64_t n) { cast(s, x, y, n); }
-template <class T> void cast_from_bf16(Stream& s, In<bf16> x, Out<T> y, int64_t n) { cast(s, x, y, n); }
+template <class T>
+void cast_to_f32(Stream& s, In<T> x, Out<float> y, int64_t n) {
+  cast(s, x, y, n);
+}
+template <class T>
+void cast_from_f32(Stream& s, In<float> x, Out<T> y, int64_t n) {
+  cast(s, x, y, n);
+}
+template <class T>
+void cast_to_bf16(Stream& s, In<T> x, Out<bf16> y, int64_t n) {
+  cast(s, x, y, n);
+}
+template <class T>
+void cast_from_bf16(Stream& s, In<bf16> x, Out<T> y, int64_t n) {
+  cast(s, x, y, n);
+}
 
 }  // namespace PV_EXEC
 

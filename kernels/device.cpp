@@ -8,9 +8,12 @@ namespace panvae {
 
 std::string to_string(Device d) {
   switch (d.type) {
-    case DeviceType::cpu: return "cpu";
-    case DeviceType::simt: return "simt";
-    case DeviceType::cuda: break;
+    case DeviceType::cpu:
+      return "cpu";
+    case DeviceType::simt:
+      return "simt";
+    case DeviceType::cuda:
+      break;
   }
   return fmt::format("cuda:{}", d.index);
 }
@@ -41,9 +44,13 @@ std::string describe_device(Device d) {
   return fmt::format("{} (no CUDA device: {})", to_string(d), cuda_backend().why_unusable());
 }
 
-const Backend& backend_of(DeviceType type) { return type == DeviceType::cuda ? cuda_backend() : cpu_backend(); }
+const Backend& backend_of(DeviceType type) {
+  return type == DeviceType::cuda ? cuda_backend() : cpu_backend();
+}
 
-Stream::Stream(Device device) : device_(device), backend_(&backend_of(device.type)) { handle_ = backend_->stream_create(device.index); }
+Stream::Stream(Device device) : device_(device), backend_(&backend_of(device.type)) {
+  handle_ = backend_->stream_create(device.index);
+}
 
 Stream::~Stream() {
   if (scratch_) backend_->free(device_.index, scratch_);

@@ -16,7 +16,7 @@ struct Device {
   int index = 0;
   bool operator==(const Device&) const = default;
 };
-std::string to_string(Device d);                 // "cpu", "simt", "cuda:0"
+std::string to_string(Device d);  // "cpu", "simt", "cuda:0"
 // "cpu", "simt", "cuda", "cuda:1" or "auto" (the first usable GPU, else cpu). Throws for other words and absent devices.
 Device parse_device(std::string_view text);
 // Why `auto` chose what it chose, for the log: "cuda:0 (NVIDIA H200)" or "cpu (no CUDA device: ...)".
@@ -61,7 +61,7 @@ struct Backend {
 };
 const Backend& backend_of(DeviceType type);
 const Backend& cpu_backend();
-const Backend& cuda_backend();  // the stub where CUDA was not compiled in
+const Backend& cuda_backend();       // the stub where CUDA was not compiled in
 std::string cuda_toolkit_version();  // "13.0", or "" without CUDA
 
 namespace simt {
@@ -91,7 +91,9 @@ class Stream {
   // Memory for partial results of one kernel call; its content is undefined at the next call. Grows as asked.
   void* scratch(size_t bytes);
   template <class T>
-  T* scratch(int64_t count) { return static_cast<T*>(scratch(static_cast<size_t>(count) * sizeof(T))); }
+  T* scratch(int64_t count) {
+    return static_cast<T*>(scratch(static_cast<size_t>(count) * sizeof(T)));
+  }
 
   MathMode math = MathMode::ieee;
   simt::Options simt;

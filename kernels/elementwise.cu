@@ -121,14 +121,13 @@ __global__ void map_packed_kernel(F f, T* y, int64_t n, const X*... x) {
 template <class T, class F, class... X>
 void map(Stream& stream, F f, T* y, int64_t n, const X*... x) {
   if (n == 0) return;
-  if (aligned16(y, x...))
-    launch(stream, grid_for(n / Pack<T>::size + 1, kBlock), kBlock, 0, map_packed_kernel<T, F, X...>, f, y, n, x...);
-  else
-    launch(stream, grid_for(n, kBlock), kBlock, 0, map_kernel<T, F, X...>, f, y, n, x...);
+  if (aligned16(y, x...)) launch(stream, grid_for(n / Pack<T>::size + 1, kBlock), kBlock, 0, map_packed_kernel<T, F, X...>, f, y, n, x...);
+  else launch(stream, grid_for(n, kBlock), kBlock, 0, map_kernel<T, F, X...>, f, y, n, x...);
 }
 
 }  // namespace PV_EXEC
 
+// clang-format off
 // One line a kernel and executor: the table's signature on one side, the formula on the other.
 #define PV_MAP(name, parameters, formula, ...)                                                                  \
   namespace cpu { template <class T> void name parameters { (void)stream; map(formula, __VA_ARGS__); } }        \
@@ -149,4 +148,5 @@ PV_MAP(relu_grad, (Stream& stream, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t
 PV_MAP(leaky_relu, (Stream& stream, In<T> x, Out<T> y, int64_t n, T slope), LeakyRelu<T>{slope}, y, n, x)
 PV_MAP(leaky_relu_grad, (Stream& stream, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t n, T slope), LeakyReluGrad<T>{slope}, grad_x, n, y, grad_y)
 
+// clang-format on
 }  // namespace panvae

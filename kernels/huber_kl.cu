@@ -31,7 +31,7 @@ struct Loss {
     return c * (r - T(0.5) * c);
   }
   __host__ __device__ T kl(T mu, T logvar, T& grad_mu, T& grad_logvar) const {
-    const bool low = logvar < T(kLogvarMin), high = logvar > T(kLogvarMax);
+    const bool low = logvar<T(kLogvarMin), high = logvar> T(kLogvarMax);
     const T l = low ? T(kLogvarMin) : high ? T(kLogvarMax) : logvar;
     const T variance = std::exp(l);
     grad_mu = kl_weight * mu * inverse_batch;

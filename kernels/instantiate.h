@@ -1,5 +1,6 @@
 // Which twins a compiler makes of a kernel file: g++ cpu:: and simt::, nvcc cuda::.
 #pragma once
+// clang-format off
 
 #ifdef __CUDACC__
 #define PV_INSTANTIATE_FOR(name, T) \

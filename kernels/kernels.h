@@ -38,23 +38,45 @@ struct AdamOptions {
   bool decoupled = false;  // AdamW: weight decay acts on the parameter, not on the gradient
 };
 // The optimizer's scalars, an array of doubles on the device: written by the host where said, else by adam_prepare.
-enum AdamSlot : int { adam_learning_rate /* host */, adam_max_norm /* host, 0 = no clipping */, adam_step, adam_skipped, adam_norm,
-                      adam_gradient_scale /* 0 = skip this step */, adam_step_size /* lr / bias correction 1 */, adam_sqrt_bias2, adam_slots };
+enum AdamSlot : int {
+  adam_learning_rate /* host */,
+  adam_max_norm /* host, 0 = no clipping */,
+  adam_step,
+  adam_skipped,
+  adam_norm,
+  adam_gradient_scale /* 0 = skip this step */,
+  adam_step_size /* lr / bias correction 1 */,
+  adam_sqrt_bias2,
+  adam_slots
+};
 
+// clang-format off: one line a kernel
 #ifndef PV_KERNEL  // backend_cuda_stub.cpp reads this page with a meaning of its own
-#define PV_KERNEL(name, ...)                                                       \
-  namespace cpu { template <class T> void name(Stream& stream, __VA_ARGS__); }     \
-  namespace simt { template <class T> void name(Stream& stream, __VA_ARGS__); }    \
-  namespace cuda { template <class T> void name(Stream& stream, __VA_ARGS__); }    \
-  namespace k {                                                                    \
-  template <class T, class... A>                                                   \
-  void name(Stream& stream, A&&... arguments) {                                    \
-    switch (stream.type()) {                                                       \
-      case DeviceType::cpu: return cpu::name<T>(stream, arguments...);             \
-      case DeviceType::simt: return simt::name<T>(stream, arguments...);           \
-      case DeviceType::cuda: return cuda::name<T>(stream, arguments...);           \
-    }                                                                              \
-  }                                                                                \
+#define PV_KERNEL(name, ...)                        \
+  namespace cpu {                                   \
+  template <class T>                                \
+  void name(Stream& stream, __VA_ARGS__);           \
+  }                                                 \
+  namespace simt {                                  \
+  template <class T>                                \
+  void name(Stream& stream, __VA_ARGS__);           \
+  }                                                 \
+  namespace cuda {                                  \
+  template <class T>                                \
+  void name(Stream& stream, __VA_ARGS__);           \
+  }                                                 \
+  namespace k {                                     \
+  template <class T, class... A>                    \
+  void name(Stream& stream, A&&... arguments) {     \
+    switch (stream.type()) {                        \
+      case DeviceType::cpu:                         \
+        return cpu::name<T>(stream, arguments...);  \
+      case DeviceType::simt:                        \
+        return simt::name<T>(stream, arguments...); \
+      case DeviceType::cuda:                        \
+        return cuda::name<T>(stream, arguments...); \
+    }                                               \
+  }                                                 \
   }
 #endif
 
@@ -76,17 +98,17 @@ PV_KERNEL(leaky_relu_grad, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t n, T sl
 // cast.cu: T to and from the storage types
 PV_KERNEL(cast_to_f32, In<T> x, Out<float> y, int64_t n)
 PV_KERNEL(cast_from_f32, In<float> x, Out<T> y, int64_t n)
-PV_KERNEL(cast_to_bf16, In<T> x, Out<bf16> y, int64_t n)    // nearest, ties to even
+PV_KERNEL(cast_to_bf16, In<T> x, Out<bf16> y, int64_t n)  // nearest, ties to even
 PV_KERNEL(cast_from_bf16, In<bf16> x, Out<T> y, int64_t n)
 
 // gather.cu: y[i, :] = x[rows[i], :], x [source_rows, columns], rows in [0, source_rows)
 PV_KERNEL(gather_rows, In<T> x, In<int64_t> rows, Out<T> y, int64_t count, int64_t columns)
 
 // reduce.cu
-PV_KERNEL(sum_rows, In<T> x, Out<T> y, int64_t rows, int64_t columns)                      // y[r] = sum_c x[r, c]
+PV_KERNEL(sum_rows, In<T> x, Out<T> y, int64_t rows, int64_t columns)                        // y[r] = sum_c x[r, c]
 PV_KERNEL(sum_columns, In<T> x, InOut<T> y, int64_t rows, int64_t columns, bool accumulate)  // y[c] (+)= sum_r x[r, c]
-PV_KERNEL(sum, In<T> x, Out<T> y /*[1]*/, int64_t n, T factor)                             // factor * sum of all
-PV_KERNEL(sum_squares, In<T> x, Out<double> y /*[1]*/, int64_t n)                          // f64 sum of squares
+PV_KERNEL(sum, In<T> x, Out<T> y /*[1]*/, int64_t n, T factor)                               // factor * sum of all
+PV_KERNEL(sum_squares, In<T> x, Out<double> y /*[1]*/, int64_t n)                            // f64 sum of squares
 
 // matmul.cu: c [M, N] = epilogue(op(a) op(b)); op(a) is [M, K]: a [M, K], or a [K, M] transposed; likewise b
 PV_KERNEL(matmul, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> epilogue)
@@ -100,14 +122,16 @@ PV_KERNEL(reparameterize, In<T> mu, In<T> logvar, Out<T> z, int64_t n, PhiloxKey
 PV_KERNEL(reparameterize_grad, In<T> logvar, In<T> grad_z, Out<T> grad_logvar, int64_t n, PhiloxKey key)  // grad_mu is grad_z
 
 // huber_kl.cu: loss[0] = huber + kl_weight * kl, loss[1] = huber, loss[2] = kl, each a mean over the B samples of sums
-PV_KERNEL(huber_kl, In<T> pred /*[B, G]*/, In<T> target /*[B, G]*/, In<T> mu /*[B, Z]*/, In<T> logvar /*[B, Z]*/, int64_t B, int64_t G, int64_t Z,
-          T delta, T kl_weight, Out<T> loss /*[3]*/, Out<T> grad_pred /*may be pred*/, Out<T> grad_mu, Out<T> grad_logvar)
+PV_KERNEL(huber_kl, In<T> pred /*[B, G]*/, In<T> target /*[B, G]*/, In<T> mu /*[B, Z]*/, In<T> logvar /*[B, Z]*/, int64_t B, int64_t G, int64_t Z, T delta,
+          T kl_weight, Out<T> loss /*[3]*/, Out<T> grad_pred /*may be pred*/, Out<T> grad_mu, Out<T> grad_logvar)
 
 // adam.cu: over flat buffers; `slots` as AdamSlot says
 PV_KERNEL(adam_prepare, In<T> sum_squares /*[1], of the gradient; T is double*/, InOut<T> slots, AdamOptions options)
 PV_KERNEL(adam, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options)
 // In place: x *= min(1, max_norm / norm), norm = sqrt(*sum_squares)
 PV_KERNEL(clip, InOut<T> x, int64_t n, In<double> sum_squares /*[1]*/, T max_norm)
+
+// clang-format on
 
 // The range of logvar that exp() is taken of (SPEC L3): outside it the gradient of logvar is 0.
 inline constexpr double kLogvarMin = -15, kLogvarMax = 15;

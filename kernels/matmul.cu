@@ -91,13 +91,17 @@ struct IeeeStage {
   using Word = T;
   static constexpr int pack = 1, pad = 16 / sizeof(T);
   template <int kStride>
-  __device__ static void store(Word* words, int row, int k, T x) { words[k * kStride + row] = x; }
+  __device__ static void store(Word* words, int row, int k, T x) {
+    words[k * kStride + row] = x;
+  }
 };
 struct Tf32Stage {
   using Word = uint32_t;
   static constexpr int pack = 1, pad = 8;
   template <int kStride>
-  __device__ static void store(Word* words, int row, int k, float x) { words[k * kStride + row] = to_tf32(x); }
+  __device__ static void store(Word* words, int row, int k, float x) {
+    words[k * kStride + row] = to_tf32(x);
+  }
 };
 struct Bf16Stage {
   using Word = uint32_t;
@@ -237,8 +241,8 @@ struct MmaLoop {
 
 // `partials` not null: the raw sums of this range of k go to partials[blockIdx.y] and matmul_total_kernel ends the work.
 template <class Loop, class T>
-__global__ void __launch_bounds__(Loop::threads) matmul_kernel(Operand<T> a, Operand<T> b, InOut<T> c, int64_t K, int64_t k_range, int64_t tiles_m,
-                                                               Epilogue<T> e, T* partials) {
+__global__ void __launch_bounds__(Loop::threads)
+    matmul_kernel(Operand<T> a, Operand<T> b, InOut<T> c, int64_t K, int64_t k_range, int64_t tiles_m, Epilogue<T> e, T* partials) {
   using Stage = typename Loop::Stage;
   using Word = typename Stage::Word;
   constexpr int words_k = Loop::BK / Stage::pack, words_a = words_k * (Loop::BM + Stage::pad), words_b = words_k * (Loop::BN + Stage::pad);
@@ -308,8 +312,7 @@ void run(Stream& stream, Operand<T> a, Operand<T> b, InOut<T> c, int64_t K, Epil
   const int64_t k_range = std::max<int64_t>(1, (stages + wanted - 1) / wanted) * Loop::BK, ranges = std::max<int64_t>(1, (K + k_range - 1) / k_range);
   T* partials = ranges > 1 ? stream.scratch<T>(ranges * M * N) : nullptr;
   launch(stream, dim3(grid_for(tiles, 1), static_cast<unsigned>(ranges)), Loop::threads, 0, matmul_kernel<Loop, T>, a, b, c, K, k_range, tiles_m, e, partials);
-  if (partials)
-    launch(stream, grid_for(M * N, kBlock), kBlock, 0, matmul_total_kernel<T>, static_cast<In<T>>(partials), c, M * N, N, ranges, e);
+  if (partials) launch(stream, grid_for(M * N, kBlock), kBlock, 0, matmul_total_kernel<T>, static_cast<In<T>>(partials), c, M * N, N, ranges, e);
 }
 
 template <class T>

@@ -21,7 +21,9 @@ namespace {
 constexpr int64_t kStretch = 16384;  // elements of one partial of sum and sum_squares
 constexpr int64_t kStripe = 64;      // rows of one partial of sum_columns
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
 }  // namespace
 

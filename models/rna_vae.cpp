@@ -38,6 +38,8 @@ Tensor RnaVae::decoder_metric(const Tensor& z) {
   return ops::matmul(a, ops::matmul(gram, a), true, false);
 }
 
-Tensor RnaVae::decode(const Tensor& z) { return decoder_(z); }
+Tensor RnaVae::decode(const Tensor& z) {
+  return decoder_(z);
+}
 
 }  // namespace panvae

@@ -25,8 +25,8 @@ class RnaVae : public Module {
   explicit RnaVae(RnaVaeShape shape);
   const RnaVaeShape& shape() const { return shape_; }
 
-  Posterior encode(const Tensor& x);       // x [B, genes]
-  Tensor decode(const Tensor& z);          // z [B, latent] -> [B, genes]
+  Posterior encode(const Tensor& x);  // x [B, genes]
+  Tensor decode(const Tensor& z);     // z [B, latent] -> [B, genes]
   // The metric that the decoder pulls back to the latent space, averaged over samples: G = J J^T, [latent, latent], with
   // J [latent, genes] the Jacobian of the decoder at the mean activation of its hidden units over the latents z [B, latent].
   // |(z - z') G^(1/2)| is the distance of reconstructions to first order.

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <type_traits>
@@ -23,7 +23,9 @@ namespace {
 constexpr uint32_t kShuffleStep = 0xFFFFFFFEu;  // a Philox step of its own, as kInitStep
 constexpr double kActiveVariance = 0.01;        // SPEC L1
 
-double seconds_now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 }  // namespace
 
@@ -222,7 +224,6 @@ TrainResult VaeTrainer::run() {
   if (r.skipped_steps > 0) log::warning("{} steps were skipped because their gradient was not finite", r.skipped_steps);
   return r;
 }
-
 
 void VaeTrainer::write_checkpoint() {
   if (checkpoint_path.empty()) return;

@@ -37,7 +37,7 @@ struct EpochMetrics {
   int64_t epoch = 0;  // from 1
   double kl_weight = 0, train_loss = 0, train_huber = 0, train_kl = 0;
   double validation_loss = 0, validation_huber = 0, validation_kl = 0;  // NaN without validation samples
-  int64_t active_units = 0;  // latents whose posterior mean varies by more than 0.01 over the validation samples
+  int64_t active_units = 0;                                             // latents whose posterior mean varies by more than 0.01 over the validation samples
   bool best = false;
   Json json() const;  // the line of metrics.jsonl
 };

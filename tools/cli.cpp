@@ -10,12 +10,15 @@
 namespace panvae::tools {
 
 void Session::common(CLI::App& command, unsigned options) {
-  if (options & device) command.add_option("--device", globals.device, "auto, cpu, cuda or cuda:N (auto: the first usable GPU, else cpu)")->capture_default_str();
+  if (options & device)
+    command.add_option("--device", globals.device, "auto, cpu, cuda or cuda:N (auto: the first usable GPU, else cpu)")->capture_default_str();
   if (options & precision)
     command.add_option("--precision", globals.precision, "Math mode of matrix products: ieee, tf32 or bf16 (default: ieee on cpu, tf32 on cuda)")
         ->check(CLI::IsMember({"ieee", "tf32", "bf16"}));
   if (options & seed) command.add_option("--seed", globals.seed, "Seed of everything drawn at random")->capture_default_str();
-  command.add_option("--threads", globals.threads, "Threads of the CPU (0: all cores this process may use)")->capture_default_str()->check(CLI::NonNegativeNumber);
+  command.add_option("--threads", globals.threads, "Threads of the CPU (0: all cores this process may use)")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   command.add_option("--json", globals.json, "Write the result as JSON to FILE ('-': stdout, and nothing else there)")->type_name("FILE");
   command.add_flag("--quiet", globals.quiet, "No log and no progress, only the result and errors");
   command.add_flag("--verbose", globals.verbose, "A longer log");

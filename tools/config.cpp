@@ -1,9 +1,10 @@
 #include "tools/config.h"
 
+#include <toml++/toml.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <toml++/toml.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -111,7 +112,9 @@ void RunConfig::set(const std::string& assignment) {
   assign(assignment.substr(0, equals), assignment.substr(equals + 1), "--set " + quoted(assignment));
 }
 
-void RunConfig::read_toml(const std::string& path) { read_toml_text(read_file(path), path); }
+void RunConfig::read_toml(const std::string& path) {
+  read_toml_text(read_file(path), path);
+}
 
 void RunConfig::read_toml_text(const std::string& content, const std::string& path) {
   toml::table root;

@@ -31,7 +31,7 @@ struct RunConfig {
   struct Key {
     std::string name, help;
     std::function<std::optional<std::string>(const std::string&)> set;  // the complaint, or nothing
-    std::function<std::string()> get;                                    // as TOML
+    std::function<std::string()> get;                                   // as TOML
   };
   std::vector<Key> keys();
 

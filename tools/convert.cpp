@@ -19,7 +19,8 @@ void convert(const Options& o, const Session& session) {
   read.var_table = o.var;
   const data::Dataset<T> data = data::read_dataset<T>(o.in, read);
   const bool text = o.out.size() < 5 || o.out.compare(o.out.size() - 5, 5, ".h5ad") != 0;
-  if (text && !(data.obs.columns.empty() && data.var.columns.empty())) log::info("text holds the matrix and the names: {} sample and {} feature columns are left out", data.obs.columns.size(), data.var.columns.size());
+  if (text && !(data.obs.columns.empty() && data.var.columns.empty()))
+    log::info("text holds the matrix and the names: {} sample and {} feature columns are left out", data.obs.columns.size(), data.var.columns.size());
   data::write_dataset(o.out, data);
   Json json;
   json["samples"] = data.samples();
@@ -37,12 +38,15 @@ void convert(const Options& o, const Session& session) {
 }  // namespace
 
 void add_convert(CLI::App& root, Session& session) {
-  CLI::App* cmd = add_command(root, "convert", "Convert a matrix (.h5ad, .tsv, .csv, .mtx) to .h5ad, .tsv or .csv, joining tables of samples and features",
-                              "printf 'gene\\ts1\\ts2\\nTP53\\t5\\t7\\nBRCA1\\t0\\t2\\n' > counts.tsv && panvae convert -o counts.h5ad counts.tsv --rows features");
+  CLI::App* cmd =
+      add_command(root, "convert", "Convert a matrix (.h5ad, .tsv, .csv, .mtx) to .h5ad, .tsv or .csv, joining tables of samples and features",
+                  "printf 'gene\\ts1\\ts2\\nTP53\\t5\\t7\\nBRCA1\\t0\\t2\\n' > counts.tsv && panvae convert -o counts.h5ad counts.tsv --rows features");
   auto o = std::make_shared<Options>();
   cmd->add_option("IN", o->in, "Matrix; FILE.h5ad:layers/NAME, :obsm/NAME or :raw/X name another matrix of a file")->required();
   cmd->add_option("-o,--output", o->out, "Output: .h5ad, .tsv or .csv (.gz too)")->required()->type_name("OUT");
-  cmd->add_option("--var", o->var, "Table of features (TSV or CSV, first column the feature's name) whose columns are joined")->type_name("TABLE")->group("Input");
+  cmd->add_option("--var", o->var, "Table of features (TSV or CSV, first column the feature's name) whose columns are joined")
+      ->type_name("TABLE")
+      ->group("Input");
   cmd->add_option("--type", o->type, "Type of the numbers written")->check(CLI::IsMember({"float32", "float64"}))->capture_default_str();
   o->dataset.declare(*cmd);
   session.common(*cmd);

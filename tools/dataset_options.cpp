@@ -5,18 +5,23 @@
 namespace panvae::tools {
 
 void DatasetOptions::declare(CLI::App& command) {
-  command.add_option("--obs", read_options.obs_table, "Table of samples (TSV or CSV, first column the sample's name) whose columns are joined")->type_name("TABLE")->group("Input");
-  command
-      .add_option("--where", read_options.where, "Only samples whose column has one of the values; repeatable, all must hold")
+  command.add_option("--obs", read_options.obs_table, "Table of samples (TSV or CSV, first column the sample's name) whose columns are joined")
+      ->type_name("TABLE")
+      ->group("Input");
+  command.add_option("--where", read_options.where, "Only samples whose column has one of the values; repeatable, all must hold")
       ->type_name("COLUMN=VALUE[,VALUE...]")
       ->allow_extra_args(false)
       ->group("Input");
-  command.add_option("--rows", rows, "What the rows of a text matrix are")->check(CLI::IsMember({"samples", "features"}))->capture_default_str()->group("Input");
+  command.add_option("--rows", rows, "What the rows of a text matrix are")
+      ->check(CLI::IsMember({"samples", "features"}))
+      ->capture_default_str()
+      ->group("Input");
   command.add_option("--missing", missing, "Missing values of logs: refuse, or fill with the feature's mean over the training samples")
       ->check(CLI::IsMember({"refuse", "mean"}))
       ->capture_default_str()
       ->group("Input");
-  command.add_flag("--make-unique", read_options.make_unique, "Number repeated sample and feature names (A, A-1, A-2) instead of refusing them")->group("Input");
+  command.add_flag("--make-unique", read_options.make_unique, "Number repeated sample and feature names (A, A-1, A-2) instead of refusing them")
+      ->group("Input");
   // Reserved up front: the parser keeps pointers to the elements.
   keys.reserve(data::canonical_columns().size());
   for (const std::string& column : data::canonical_columns()) {
@@ -25,7 +30,10 @@ void DatasetOptions::declare(CLI::App& command) {
     for (char& c : option)
       if (c == '_') c = '-';
     keys.emplace_back(column, "");
-    command.add_option("--" + option + "-key", keys.back().second, "Column that holds " + column)->type_name("COLUMN")->default_str(column)->group("Columns of the sample table");
+    command.add_option("--" + option + "-key", keys.back().second, "Column that holds " + column)
+        ->type_name("COLUMN")
+        ->default_str(column)
+        ->group("Columns of the sample table");
   }
 }
 

@@ -90,11 +90,17 @@ void demo(const std::shared_ptr<Options>& o, const Session& session) {
   t.row({"RNA VAE", accuracy(vae_cohort), f1(vae_cohort), fmt::format("{:.2f}", trained["validation_loss"].get<double>()),
          fmt::format("{:.3f}", rebuilt["spearman_per_sample_mean"].get<double>()), seconds(trained)});
   t.row({"RNA VAE, latent units", accuracy(units_cohort), f1(units_cohort), "", "", ""});
-  const Json json = {{"preprocess", prepared}, {"pca", pca_fit}, {"train", trained}, {"reconstruct", rebuilt},
-                     {"cohort", {{"pca", pca_cohort}, {"vae", vae_cohort}, {"vae_latent_units", units_cohort}}}, {"folder", o->out}};
-  const std::string table = fmt::format("{}\n{} samples, {} features, {} cohorts; accuracy on the {} held-out samples (5 folds, mean +- standard error; guessing scores {:.3f})\n", t.str(),
-                                        prepared["samples"].dump(), prepared["features"].dump(), vae_cohort["classes"].is_array() ? std::to_string(vae_cohort["classes"].size()) : vae_cohort["classes"].dump(), vae_cohort["n"].dump(),
-                                        vae_cohort["majority_share"].get<double>());
+  const Json json = {{"preprocess", prepared},
+                     {"pca", pca_fit},
+                     {"train", trained},
+                     {"reconstruct", rebuilt},
+                     {"cohort", {{"pca", pca_cohort}, {"vae", vae_cohort}, {"vae_latent_units", units_cohort}}},
+                     {"folder", o->out}};
+  const std::string table =
+      fmt::format("{}\n{} samples, {} features, {} cohorts; accuracy on the {} held-out samples (5 folds, mean +- standard error; guessing scores {:.3f})\n",
+                  t.str(), prepared["samples"].dump(), prepared["features"].dump(),
+                  vae_cohort["classes"].is_array() ? std::to_string(vae_cohort["classes"].size()) : vae_cohort["classes"].dump(), vae_cohort["n"].dump(),
+                  vae_cohort["majority_share"].get<double>());
   write_file(d.path("results.json"), json.dump(2) + "\n");
   write_file(d.path("results.txt"), table);
   write_file(d.path("commands.sh"), "#!/bin/sh\nset -e\n" + d.commands());

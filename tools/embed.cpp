@@ -27,8 +27,7 @@ void embed(const std::shared_ptr<Options>& o, const Session& session) {
   out.x = Eigen::Map<const data::RowMatrix<float>>(q.mean.data(), in.samples(), latent);
   if (o->axes == "canonical") {
     // In doubles, row by row: a sample's vector does not depend on who else is in the file.
-    for (int64_t r = 0; r < in.samples(); ++r)
-      out.x.row(r) = ((out.x.row(r).cast<double>() - run.axes.center.transpose()) * run.axes.map).cast<float>();
+    for (int64_t r = 0; r < in.samples(); ++r) out.x.row(r) = ((out.x.row(r).cast<double>() - run.axes.center.transpose()) * run.axes.map).cast<float>();
   }
   out.obs = std::move(in.obs);
   out.kind = "embedding";

@@ -38,13 +38,16 @@ void run(Options& o, const Session& session) {
 }  // namespace
 
 void add_evaluate_cohort(CLI::App& evaluate, Session& session) {
-  CLI::App* cmd = add_command(evaluate, "cohort", "How well the cohort (tumour type) is told from an embedding: XGBoost, folds that keep donors whole",
-                              "panvae simulate -o sim --donors 200 --genes 500 --cohorts 4 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && "
-                              "panvae pca -o sim/pca.h5ad sim/rna_pp.h5ad && panvae evaluate cohort sim/pca.h5ad");
+  CLI::App* cmd =
+      add_command(evaluate, "cohort", "How well the cohort (tumour type) is told from an embedding: XGBoost, folds that keep donors whole",
+                  "panvae simulate -o sim --donors 200 --genes 500 --cohorts 4 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && "
+                  "panvae pca -o sim/pca.h5ad sim/rna_pp.h5ad && panvae evaluate cohort sim/pca.h5ad");
   auto o = std::make_shared<Options>();
   cmd->add_option("EMB", o->in, "Embedding, samples in rows, with a column cohort (or --obs)")->required();
   cmd->add_option("--folds", o->cohort.folds, "Folds of the cross-validation; cohorts with fewer donors are left out and listed")->capture_default_str();
-  cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")->check(CLI::IsMember({"auto", "holdout", "all"}))->capture_default_str();
+  cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")
+      ->check(CLI::IsMember({"auto", "holdout", "all"}))
+      ->capture_default_str();
   cmd->add_option("--cohort-map", o->cohort_map, "Table of merged cohorts: cohort, name to use instead (COAD colorectal; READ colorectal)")->type_name("TABLE");
   o->dataset.declare(*cmd);
   o->fold_key = cmd->get_option("--fold-key")->description("Column with the folds to use (0, 1, ...) instead of drawing them")->default_str("");

@@ -18,8 +18,8 @@ namespace {
 void info(const Session& session) {
   session.begin();
   const Backend& cuda = cuda_backend();
-  Json json = {{"version", version_short()}, {"cuda_toolkit", cuda_toolkit_version()}, {"blas", blas_description()}, {"threads", threads()},
-               {"available_memory_bytes", available_bytes()}, {"devices", Json::array()}};
+  Json json = {{"version", version_short()}, {"cuda_toolkit", cuda_toolkit_version()},      {"blas", blas_description()},
+               {"threads", threads()},       {"available_memory_bytes", available_bytes()}, {"devices", Json::array()}};
   TextTable t({"panvae", version_short()});
   t.row({"CUDA", cuda_toolkit_version().empty() ? "not compiled in" : "toolkit " + cuda_toolkit_version()});
   t.row({"BLAS", blas_description()});
@@ -27,8 +27,10 @@ void info(const Session& session) {
   json["devices"].push_back({{"name", "cpu"}, {"threads", threads()}});
   for (int i = 0; i < cuda.device_count(); ++i) {
     const DeviceProperties p = cuda.properties(i);
-    t.row({fmt::format("cuda:{}", i), fmt::format("{}, {}, compute capability {}.{}", p.name, human_bytes(p.memory_bytes), p.compute_capability / 10, p.compute_capability % 10)});
-    json["devices"].push_back({{"name", fmt::format("cuda:{}", i)}, {"model", p.name}, {"memory_bytes", p.memory_bytes}, {"compute_capability", p.compute_capability}});
+    t.row({fmt::format("cuda:{}", i),
+           fmt::format("{}, {}, compute capability {}.{}", p.name, human_bytes(p.memory_bytes), p.compute_capability / 10, p.compute_capability % 10)});
+    json["devices"].push_back(
+        {{"name", fmt::format("cuda:{}", i)}, {"model", p.name}, {"memory_bytes", p.memory_bytes}, {"compute_capability", p.compute_capability}});
   }
   if (cuda.device_count() == 0) t.row({"cuda", "no device: " + cuda.why_unusable()});
   session.emit(t.str(), json);
@@ -38,9 +40,16 @@ void info_of_run(const std::string& folder, const Session& session) {
   session.begin();
   Context context;
   const Run run = load_run(context, folder);
-  Json json = {{"kind", "run"}, {"model", "rna vae"}, {"features", run.features.size()}, {"hidden", run.config.hidden}, {"latent", run.config.latent},
-               {"activation", run.config.activation}, {"parameters", run.state->parameter_count()}, {"informative_axes", run.axes.kept},
-               {"preprocessing", run.preprocess.empty() ? Json(nullptr) : Json(run.preprocess.settings)}, {"provenance", run.provenance}};
+  Json json = {{"kind", "run"},
+               {"model", "rna vae"},
+               {"features", run.features.size()},
+               {"hidden", run.config.hidden},
+               {"latent", run.config.latent},
+               {"activation", run.config.activation},
+               {"parameters", run.state->parameter_count()},
+               {"informative_axes", run.axes.kept},
+               {"preprocessing", run.preprocess.empty() ? Json(nullptr) : Json(run.preprocess.settings)},
+               {"provenance", run.provenance}};
   json["provenance"].erase("donors_seen");
   TextTable t({"run", folder});
   t.row({"model", fmt::format("RNA VAE {} - {} - {}, {}", run.features.size(), run.config.hidden, run.config.latent, run.config.activation)});

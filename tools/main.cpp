@@ -2,8 +2,8 @@
 #include <cstdio>
 #include <new>
 
-#include "base/interrupt.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "tools/program.h"
 #include "tools/terminal.h"
 

@@ -115,12 +115,16 @@ void run_as(const Options& o, const Session& session) {
 }  // namespace
 
 void add_pca(CLI::App& root, Session& session) {
-  CLI::App* cmd = add_command(root, "pca", "Principal components of a preprocessed matrix, fitted on the training samples and applied to all: the baseline of every embedding",
-                              "panvae simulate -o sim --donors 200 --genes 500 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && panvae pca -o sim/pca.h5ad sim/rna_pp.h5ad");
+  CLI::App* cmd = add_command(
+      root, "pca", "Principal components of a preprocessed matrix, fitted on the training samples and applied to all: the baseline of every embedding",
+      "panvae simulate -o sim --donors 200 --genes 500 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && panvae pca -o sim/pca.h5ad "
+      "sim/rna_pp.h5ad");
   auto o = std::make_shared<Options>();
   cmd->add_option("IN", o->in, "Matrix, samples in rows: preprocessed logs")->required();
   cmd->add_option("-o,--output", o->out, "Embedding to write: scores, float32 (.h5ad, .tsv, .csv; .gz)")->required()->type_name("OUT");
-  cmd->add_option("--components", o->components, "At most so many components; no more than training samples less one")->capture_default_str()->check(CLI::PositiveNumber);
+  cmd->add_option("--components", o->components, "At most so many components; no more than training samples less one")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   cmd->add_option("--fit-on", o->fit_on, "Samples that means and components come from: those with split = train (all, without such a column), or all")
       ->check(CLI::IsMember({"train", "all"}))
       ->capture_default_str();

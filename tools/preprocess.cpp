@@ -1,8 +1,9 @@
 // panvae preprocess: raw counts to the matrix that models learn from.
+#include "data/preprocess.h"
+
 #include <algorithm>
 
 #include "base/log.h"
-#include "data/preprocess.h"
 #include "data/split.h"
 #include "data/write.h"
 #include "tools/commands.h"
@@ -69,10 +70,12 @@ void run(const std::shared_ptr<Options>& o, const Session& session) {
   data::Preprocessor preprocessor;
   if (!o->like.empty()) {
     for (const CLI::Option* option : o->fitting)
-      if (option->count() > 0) fail_usage(fmt::format("{} cannot be combined with --like", option->get_name()), {}, "the steps are those of the fit that exists");
+      if (option->count() > 0)
+        fail_usage(fmt::format("{} cannot be combined with --like", option->get_name()), {}, "the steps are those of the fit that exists");
     preprocessor = data::Preprocessor::from(data::read_frozen(o->like));
     const std::string modality = preprocessor.frozen().settings.value("modality", "");
-    if (!o->modality.empty() && o->modality != modality) fail_input(fmt::format("fitted on {}, not on {}", modality, o->modality), quoted(o->like, 400), "name a fit of the same modality");
+    if (!o->modality.empty() && o->modality != modality)
+      fail_input(fmt::format("fitted on {}, not on {}", modality, o->modality), quoted(o->like, 400), "name a fit of the same modality");
   } else if (o->modality.empty()) {
     fail_usage("--modality is required", {}, "say --modality rna, or apply a fit that exists with --like");
   }
@@ -116,8 +119,9 @@ void run(const std::shared_ptr<Options>& o, const Session& session) {
 }  // namespace
 
 void add_preprocess(CLI::App& root, Session& session) {
-  CLI::App* cmd = add_command(root, "preprocess", "Counts to normalised log2 values: filters, log-CPM, quantile normalisation, batch removal, split",
-                              "panvae simulate -o sim --donors 120 --genes 500 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna --batch-key batch --covariate age");
+  CLI::App* cmd = add_command(
+      root, "preprocess", "Counts to normalised log2 values: filters, log-CPM, quantile normalisation, batch removal, split",
+      "panvae simulate -o sim --donors 120 --genes 500 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna --batch-key batch --covariate age");
   auto o = std::make_shared<Options>();
   cmd->add_option("IN", o->in, "Raw counts: .h5ad, .tsv, .csv or .mtx, samples in rows")->required();
   cmd->add_option("-o,--output", o->out, "Output: .h5ad (with the fit in uns/panvae), .tsv or .csv")->required()->type_name("OUT");
@@ -128,19 +132,40 @@ void add_preprocess(CLI::App& root, Session& session) {
     o->fitting.push_back(option->group(group));
     return option;
   };
-  fitting(cmd->add_option("--input", o->input, "What IN holds: counts, or log2 values (steps before the quantiles are left out)"), "Steps")->check(CLI::IsMember({"counts", "log"}))->capture_default_str();
-  fitting(cmd->add_option("--var-filter", o->variance, "nzv:X: drop features that differ from their most frequent value in less than a share X of the training samples; cv2:X: variance / mean^2 below X; quantile:X: the share X of lowest log variance; none"), "Steps")->capture_default_str();
+  fitting(cmd->add_option("--input", o->input, "What IN holds: counts, or log2 values (steps before the quantiles are left out)"), "Steps")
+      ->check(CLI::IsMember({"counts", "log"}))
+      ->capture_default_str();
+  fitting(cmd->add_option("--var-filter", o->variance,
+                          "nzv:X: drop features that differ from their most frequent value in less than a share X of the training samples; cv2:X: variance / "
+                          "mean^2 below X; quantile:X: the share X of lowest log variance; none"),
+          "Steps")
+      ->capture_default_str();
   fitting(cmd->add_option("--prior-count", o->fit.prior_count, "Added to each count, scaled by library size (counts)"), "Steps")->capture_default_str();
   fitting(cmd->add_flag("--tmm", o->fit.tmm, "Scale library sizes by TMM factors"), "Steps");
   fitting(cmd->add_flag("--no-quantile", o->no_quantile, "No quantile normalisation"), "Steps");
   fitting(cmd->add_flag("--no-batch", o->no_batch, "Remove no batch effects, whatever is named"), "Steps");
-  fitting(cmd->add_option("--batch-key", o->fit.batch_keys, "Column whose effect is removed, as a factor; repeatable"), "Steps")->type_name("COLUMN")->allow_extra_args(false);
-  fitting(cmd->add_option("--covariate", o->fit.covariates, "Column whose effect is removed, numeric (centred) or a factor; repeatable"), "Steps")->type_name("COLUMN")->allow_extra_args(false);
-  fitting(cmd->add_option("--preserve", o->preserve, "Column whose effect stays (default: cohort where it exists; none: nothing); repeatable"), "Steps")->type_name("COLUMN")->allow_extra_args(false);
-  cmd->add_option("--unknown-batch", o->unknown_batch, "A batch that training never saw: error, or zero (its effect stays in)")->check(CLI::IsMember({"error", "zero"}))->capture_default_str()->group("Steps");
-  fitting(cmd->add_option("--fit-on", o->fit_on, "Samples that the filters, quantiles and effects are fitted on"), "Steps")->check(CLI::IsMember({"train", "all"}))->capture_default_str();
-  cmd->add_option("--split-from", o->draw.from, "Take each donor's side from this file (.h5ad or table with columns donor and split)")->type_name("FILE")->group("Split");
-  fitting(cmd->add_option("--split", o->split, "Draw donors, or samples (replicates of a donor then leak)"), "Split")->check(CLI::IsMember({"donor", "sample"}))->capture_default_str();
+  fitting(cmd->add_option("--batch-key", o->fit.batch_keys, "Column whose effect is removed, as a factor; repeatable"), "Steps")
+      ->type_name("COLUMN")
+      ->allow_extra_args(false);
+  fitting(cmd->add_option("--covariate", o->fit.covariates, "Column whose effect is removed, numeric (centred) or a factor; repeatable"), "Steps")
+      ->type_name("COLUMN")
+      ->allow_extra_args(false);
+  fitting(cmd->add_option("--preserve", o->preserve, "Column whose effect stays (default: cohort where it exists; none: nothing); repeatable"), "Steps")
+      ->type_name("COLUMN")
+      ->allow_extra_args(false);
+  cmd->add_option("--unknown-batch", o->unknown_batch, "A batch that training never saw: error, or zero (its effect stays in)")
+      ->check(CLI::IsMember({"error", "zero"}))
+      ->capture_default_str()
+      ->group("Steps");
+  fitting(cmd->add_option("--fit-on", o->fit_on, "Samples that the filters, quantiles and effects are fitted on"), "Steps")
+      ->check(CLI::IsMember({"train", "all"}))
+      ->capture_default_str();
+  cmd->add_option("--split-from", o->draw.from, "Take each donor's side from this file (.h5ad or table with columns donor and split)")
+      ->type_name("FILE")
+      ->group("Split");
+  fitting(cmd->add_option("--split", o->split, "Draw donors, or samples (replicates of a donor then leak)"), "Split")
+      ->check(CLI::IsMember({"donor", "sample"}))
+      ->capture_default_str();
   fitting(cmd->add_option("--holdout", o->draw.holdout, "Share of the donors of each cohort that is held out"), "Split")->capture_default_str();
   fitting(cmd->add_option("--validation", o->draw.validation, "Share of the other donors that validates"), "Split")->capture_default_str();
   session.common(*cmd, Session::seed);

@@ -32,7 +32,8 @@ int report_usage(const CLI::App& app, const CLI::ParseError& e) {
 
 int run_program(const std::vector<std::string>& arguments, bool print_results) {
   CLI::App app("panvae: embeddings of patients from bulk RNA-seq counts, learned and judged. One program, no Python.", "panvae");
-  app.set_version_flag("--version", [] { return version_text(); }, "Version, commit, CUDA toolkit, BLAS");
+  app.set_version_flag(
+      "--version", [] { return version_text(); }, "Version, commit, CUDA toolkit, BLAS");
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
   app.footer("'panvae COMMAND --help' explains a command. Exit codes: 0 done, 2 usage, 3 input, 4 machine, 130 interrupted.\n");

@@ -46,12 +46,17 @@ void reconstruct(const std::shared_ptr<Options>& o, const Session& session) {
   const eval::Correlations by_sample = eval::spearman_rows(observed, decoded);
   data::write_dataset(o->out, out);
   auto number = [](double v) { return std::isfinite(v) ? Json(v) : Json(nullptr); };
-  Json json = {{"samples", out.samples()}, {"features", out.features()}, {"judged_on", judged.name()}, {"judged_samples", judged.rows.size()},
-               {"spearman_per_sample_mean", number(by_sample.mean)}, {"output", o->out}};
+  Json json = {{"samples", out.samples()},
+               {"features", out.features()},
+               {"judged_on", judged.name()},
+               {"judged_samples", judged.rows.size()},
+               {"spearman_per_sample_mean", number(by_sample.mean)},
+               {"output", o->out}};
   TextTable t({"reconstructed", ""});
   t.row({"samples", std::to_string(out.samples())});
   t.row({"features", std::to_string(out.features())});
-  t.row({fmt::format("Spearman per sample, mean over {} ({})", judged.rows.size(), judged.name()), std::isfinite(by_sample.mean) ? fmt::format("{:.4f}", by_sample.mean) : "NA"});
+  t.row({fmt::format("Spearman per sample, mean over {} ({})", judged.rows.size(), judged.name()),
+         std::isfinite(by_sample.mean) ? fmt::format("{:.4f}", by_sample.mean) : "NA"});
   session.emit(t.str() + "\nwritten: " + o->out + "\n", json);
 }
 

@@ -62,7 +62,9 @@ void FeatureScale::invert(data::RowMatrix<float>& x) const {
 }
 
 RnaVaeShape shape_of(const RunConfig& config, int64_t features) {
-  const Fusable activation = config.activation == "relu" ? Fusable{Activation::relu, 0} : config.activation == "leaky_relu" ? Fusable{Activation::leaky_relu, 0.01} : Fusable{};
+  const Fusable activation = config.activation == "relu"         ? Fusable{Activation::relu, 0}
+                             : config.activation == "leaky_relu" ? Fusable{Activation::leaky_relu, 0.01}
+                                                                 : Fusable{};
   return {features, config.hidden, config.latent, activation};
 }
 
@@ -81,15 +83,19 @@ data::Dataset<float> read_for_run(const Run& run, const std::string& path, const
   }
   if (how != "processed") {
     if (!has_preprocessing)
-      fail_input("the run holds no preprocessing, so it cannot take " + how, quoted(path, 400), "preprocess the samples as the training matrix was, and say --input processed");
+      fail_input("the run holds no preprocessing, so it cannot take " + how, quoted(path, 400),
+                 "preprocess the samples as the training matrix was, and say --input processed");
     const data::Preprocessor p = data::Preprocessor::from(run.preprocess);
     if ((how == "log") != p.input_is_log())
-      fail_input(fmt::format("the run was preprocessed from {}, not from {}", p.input_is_log() ? "logs" : "counts", how), quoted(path, 400), "give it the same kind of input");
+      fail_input(fmt::format("the run was preprocessed from {}, not from {}", p.input_is_log() ? "logs" : "counts", how), quoted(path, 400),
+                 "give it the same kind of input");
     const data::PreprocessReport report = p.apply(in);
-    if (report.coverage < 1) log::warning("{:.1f} % of the model's features are in {}; the others take their training mean", 100 * report.coverage, quoted(path, 200));
+    if (report.coverage < 1)
+      log::warning("{:.1f} % of the model's features are in {}; the others take their training mean", 100 * report.coverage, quoted(path, 200));
   } else if (has_preprocessing) {
     const data::PreprocessReport report = data::Preprocessor::from(run.preprocess).align(in);
-    if (report.coverage < 1) log::warning("{:.1f} % of the model's features are in {}; the others take their training mean", 100 * report.coverage, quoted(path, 200));
+    if (report.coverage < 1)
+      log::warning("{:.1f} % of the model's features are in {}; the others take their training mean", 100 * report.coverage, quoted(path, 200));
   } else if (in.var.keys != run.features) {
     fail_input("its features are not those of the run, in the same order", quoted(path, 400), "give it the features the run was trained on");
   }
@@ -121,7 +127,8 @@ eval::LatentAxes fit_axes(Context& context, RnaVae& model, const data::RowMatrix
   const Posteriors q = posteriors(context, model, source, true);
   Eigen::VectorXd variance = Eigen::VectorXd::Zero(latent);
   for (size_t i = 0; i < q.logvar.size(); ++i)
-    variance[static_cast<int64_t>(i) % latent] += std::exp(std::clamp(static_cast<double>(q.logvar[i]), kLogvarMin, kLogvarMax)) / static_cast<double>(rows.size());
+    variance[static_cast<int64_t>(i) % latent] +=
+        std::exp(std::clamp(static_cast<double>(q.logvar[i]), kLogvarMin, kLogvarMax)) / static_cast<double>(rows.size());
   const Tensor means = Tensor::from(context, {static_cast<int64_t>(rows.size()), latent}, q.mean);
   const std::vector<float> metric = model.decoder_metric(means).host<float>();
   data::RowMatrix<double> g = as_matrix(metric, latent);

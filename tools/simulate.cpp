@@ -1,6 +1,7 @@
 // panvae simulate: a study with everything planted known.
-#include "base/log.h"
 #include "data/simulate.h"
+
+#include "base/log.h"
 #include "tools/commands.h"
 
 namespace panvae::tools {

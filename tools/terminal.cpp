@@ -66,10 +66,8 @@ void install_terminal(bool quiet, bool verbose) {
     else logger->debug("{}", line);
     logger->flush();
   });
-  if (::isatty(STDERR_FILENO))
-    set_progress_sink([](const ProgressState& p) { p.finished ? clear_progress_line() : draw(p); });
-  else
-    set_progress_sink(nullptr);
+  if (::isatty(STDERR_FILENO)) set_progress_sink([](const ProgressState& p) { p.finished ? clear_progress_line() : draw(p); });
+  else set_progress_sink(nullptr);
 }
 
 }  // namespace panvae::tools

@@ -82,7 +82,8 @@ std::string model_card(const Run& run, const TrainResult& r, const Json& json) {
   row("input", fmt::format("{} ({} training, {} validation samples; {} features)", run.provenance.value("input", ""), run.provenance.value("train_samples", 0),
                            run.provenance.value("validation_samples", 0), run.features.size()));
   row("cohorts", run.provenance.value("cohorts", "not given"));
-  row("network", fmt::format("{} - {} - {} - {} - {}, {}", run.features.size(), run.config.hidden, run.config.latent, run.config.hidden, run.features.size(), run.config.activation));
+  row("network", fmt::format("{} - {} - {} - {} - {}, {}", run.features.size(), run.config.hidden, run.config.latent, run.config.hidden, run.features.size(),
+                             run.config.activation));
   row("parameters", json["parameters"].dump());
   row("loss", fmt::format("Huber (delta {}) + {} x KL", run.config.loss.huber_delta, run.config.loss.kl_weight));
   row("best epoch", fmt::format("{} of {} ({})", r.best_epoch, r.epochs, r.stopped_because));
@@ -112,7 +113,8 @@ void train(const std::shared_ptr<Options>& o, const Session& session) {
     log::info("no split column: a tenth of the donors validates, nothing is held out");
   }
   const std::vector<int64_t> train_rows = data::rows_of_split(data.obs, "train"), validation_rows = data::rows_of_split(data.obs, "validation");
-  if (train_rows.size() < 2) fail_input(fmt::format("{} training samples", train_rows.size()), quoted(o->in, 400), "at least two samples must have split = train");
+  if (train_rows.size() < 2)
+    fail_input(fmt::format("{} training samples", train_rows.size()), quoted(o->in, 400), "at least two samples must have split = train");
   if (validation_rows.empty()) log::warning("no validation samples: no early stopping, all {} epochs are run", config.train.max_epochs);
 
   config.resolve(data.features());
@@ -128,14 +130,15 @@ void train(const std::shared_ptr<Options>& o, const Session& session) {
   run.model = std::make_unique<RnaVae>(shape_of(config, data.features()));
   run.state = std::make_unique<ModuleState>(*context, *run.model, session.globals.seed);
   MatrixSource source(*context, data.x.data(), data.samples(), data.features());
-  log::info("RNA VAE {} - {} - {}, {} parameters; {} training and {} validation samples", data.features(), config.hidden, config.latent, run.state->parameter_count(),
-            train_rows.size(), validation_rows.size());
+  log::info("RNA VAE {} - {} - {}, {} parameters; {} training and {} validation samples", data.features(), config.hidden, config.latent,
+            run.state->parameter_count(), train_rows.size(), validation_rows.size());
 
   VaeTrainer trainer(*context, *run.model, *run.state, source, train_rows, validation_rows, config.loss, config.train);
   make_folder(o->run);
   const std::string metrics_path = o->run + "/metrics.jsonl";
   trainer.checkpoint_path = o->run + "/checkpoint.safetensors";
-  trainer.fingerprint = fmt::format("{}seed {} data {} split {}/{}", config.toml(), session.globals.seed, data_fingerprint(data), train_rows.size(), validation_rows.size());
+  trainer.fingerprint =
+      fmt::format("{}seed {} data {} split {}/{}", config.toml(), session.globals.seed, data_fingerprint(data), train_rows.size(), validation_rows.size());
   std::string metrics;
   if (o->resume) {
     if (exists(trainer.checkpoint_path)) {
@@ -153,9 +156,10 @@ void train(const std::shared_ptr<Options>& o, const Session& session) {
     std::FILE* f = std::fopen(metrics_path.c_str(), "ab");
     const std::string line = m.json().dump() + "\n";
     const bool ok = f && std::fwrite(line.data(), 1, line.size(), f) == line.size();
-    if ((f && std::fclose(f) != 0) || !ok) fail_machine(fmt::format("cannot write: {}", std::strerror(errno)), quoted(metrics_path, 400), "free some space on the disk, then --resume");
-    const std::string text = fmt::format("epoch {:3d}  train {:9.2f} (huber {:.2f}, kl {:.2f})  validation {:9.2f}  active {}{}", m.epoch, m.train_loss, m.train_huber, m.train_kl,
-                                         m.validation_loss, m.active_units, m.best ? "  best" : "");
+    if ((f && std::fclose(f) != 0) || !ok)
+      fail_machine(fmt::format("cannot write: {}", std::strerror(errno)), quoted(metrics_path, 400), "free some space on the disk, then --resume");
+    const std::string text = fmt::format("epoch {:3d}  train {:9.2f} (huber {:.2f}, kl {:.2f})  validation {:9.2f}  active {}{}", m.epoch, m.train_loss,
+                                         m.train_huber, m.train_kl, m.validation_loss, m.active_units, m.best ? "  best" : "");
     bar ? log::debug("{}", text) : log::info("{}", text);
   };
   const TrainResult r = trainer.run();
@@ -167,9 +171,15 @@ void train(const std::shared_ptr<Options>& o, const Session& session) {
   std::string names;
   for (const auto& [name, one] : cohorts.items()) names += (names.empty() ? "" : ", ") + name;
   const size_t slash = o->in.rfind('/');
-  run.provenance = {{"panvae", version_short()}, {"input", slash == std::string::npos ? o->in : o->in.substr(slash + 1)}, {"data", data_fingerprint(data)},
-                    {"train_samples", train_rows.size()}, {"validation_samples", validation_rows.size()}, {"cohorts", names.empty() ? "not given" : names},
-                    {"seed", session.globals.seed}, {"epochs", r.epochs}, {"best_epoch", r.best_epoch}};
+  run.provenance = {{"panvae", version_short()},
+                    {"input", slash == std::string::npos ? o->in : o->in.substr(slash + 1)},
+                    {"data", data_fingerprint(data)},
+                    {"train_samples", train_rows.size()},
+                    {"validation_samples", validation_rows.size()},
+                    {"cohorts", names.empty() ? "not given" : names},
+                    {"seed", session.globals.seed},
+                    {"epochs", r.epochs},
+                    {"best_epoch", r.best_epoch}};
   Json donors = Json::array();  // who must not be held out where this run serves as a warm start
   for (const std::vector<int64_t>* side : {&train_rows, &validation_rows}) {
     const std::vector<std::string> all = data::donors_of(data.obs);
@@ -212,7 +222,8 @@ void add_train(CLI::App& root, Session& session) {
   train_app->require_subcommand(1);
   CLI::App* cmd = add_command(*train_app, "rna", "Train the variational autoencoder of RNA expression on a preprocessed matrix",
                               "panvae simulate -o sim --donors 120 --genes 500 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && "
-                              "panvae train rna -o sim/run sim/rna_pp.h5ad --set train.max_epochs=12\n\n" + config_help());
+                              "panvae train rna -o sim/run sim/rna_pp.h5ad --set train.max_epochs=12\n\n" +
+                                  config_help());
   auto o = std::make_shared<Options>();
   cmd->add_option("IN", o->in, "Matrix that 'panvae preprocess' wrote")->required();
   cmd->add_option("-o,--output", o->run, "Folder of the run")->required()->type_name("RUN");

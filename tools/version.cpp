@@ -8,7 +8,9 @@
 
 namespace panvae::tools {
 
-std::string version_short() { return fmt::format("{} (commit {})", PANVAE_VERSION, PANVAE_GIT_HASH); }
+std::string version_short() {
+  return fmt::format("{} (commit {})", PANVAE_VERSION, PANVAE_GIT_HASH);
+}
 
 std::string version_text() {
   const std::string cuda = cuda_toolkit_version();

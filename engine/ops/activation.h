@@ -26,8 +26,7 @@ inline Tensor relu(const Tensor& x) {
 inline Tensor leaky_relu(const Tensor& x, double slope = 0.01) {
   PV_CHECK(slope >= 0, "leaky_relu: slope {} is negative", slope);
   Tensor y = Tensor::empty(x.context(), pointwise_rule(x, 2).out, x.dtype(), "leaky_relu");
-  dispatch(x.dtype(), "leaky_relu",
-           [&]<class T>(T) { k::leaky_relu<T>(x.context().stream(), x.data<T>(), y.data<T>(), x.count(), static_cast<T>(slope)); });
+  dispatch(x.dtype(), "leaky_relu", [&]<class T>(T) { k::leaky_relu<T>(x.context().stream(), x.data<T>(), y.data<T>(), x.count(), static_cast<T>(slope)); });
   return record("leaky_relu", {x}, y, {y}, [y, slope](Grads& g) {
     g.write(0, [&](Tensor& gx) {
       dispatch(y.dtype(), "leaky_relu", [&]<class T>(T) {

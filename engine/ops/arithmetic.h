@@ -83,7 +83,9 @@ inline Tensor scaled_sum(const char* op, const Tensor& x, double factor) {
 
 }  // namespace detail
 
-inline Tensor sum(const Tensor& x) { return detail::scaled_sum("sum", x, 1.0); }
+inline Tensor sum(const Tensor& x) {
+  return detail::scaled_sum("sum", x, 1.0);
+}
 inline Tensor mean(const Tensor& x) {
   PV_CHECK(x.count() > 0, "mean: of no elements");
   return detail::scaled_sum("mean", x, 1.0 / static_cast<double>(x.count()));

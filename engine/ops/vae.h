@@ -10,22 +10,20 @@ namespace panvae::ops {
 inline Tensor reparameterize(const Tensor& mu, const Tensor& logvar, PhiloxKey key) {
   PV_CHECK(mu.shape() == logvar.shape() && mu.dtype() == logvar.dtype(), "reparameterize: mu{} with logvar{}", mu.shape().str(), logvar.shape().str());
   Tensor z = Tensor::empty(mu.context(), mu.shape(), mu.dtype(), "reparameterize");
-  dispatch(mu.dtype(), "reparameterize", [&]<class T>(T) {
-    k::reparameterize<T>(mu.context().stream(), mu.data<T>(), logvar.data<T>(), z.data<T>(), z.count(), key);
-  });
+  dispatch(mu.dtype(), "reparameterize",
+           [&]<class T>(T) { k::reparameterize<T>(mu.context().stream(), mu.data<T>(), logvar.data<T>(), z.data<T>(), z.count(), key); });
   return record("reparameterize", {mu, logvar}, z, {logvar}, [logvar, key](Grads& g) {
     g.write(1, [&](Tensor& gl) {
-      dispatch(gl.dtype(), "reparameterize", [&]<class T>(T) {
-        k::reparameterize_grad<T>(gl.context().stream(), logvar.data<T>(), g.out().data<T>(), gl.data<T>(), gl.count(), key);
-      });
+      dispatch(gl.dtype(), "reparameterize",
+               [&]<class T>(T) { k::reparameterize_grad<T>(gl.context().stream(), logvar.data<T>(), g.out().data<T>(), gl.data<T>(), gl.count(), key); });
     });
     g.give(0, g.out());
   });
 }
 
 struct VaeLoss {
-  Tensor loss;       // [1], differentiable: huber + kl_weight * kl
-  Tensor parts;      // [3]: loss, huber, kl, for reading
+  Tensor loss;   // [1], differentiable: huber + kl_weight * kl
+  Tensor parts;  // [3]: loss, huber, kl, for reading
 };
 
 inline OpRule huber_kl_rule(const Tensor& pred, const Tensor& target, const Tensor& mu, const Tensor& logvar) {
@@ -53,19 +51,18 @@ inline VaeLoss huber_kl(const Tensor& pred, const Tensor& target, const Tensor& 
     k::huber_kl<T>(context.stream(), pred.data<T>(), target.data<T>(), mu.data<T>(), logvar.data<T>(), pred.size(0), pred.size(1), mu.size(1),
                    static_cast<T>(delta), static_cast<T>(kl_weight), parts.data<T>(), grad_pred.data<T>(), grad_mu.data<T>(), grad_logvar.data<T>());
   });
-  Tensor loss = record("huber_kl", {pred, mu, logvar}, parts.part(0, {1}), {grad_pred, grad_mu, grad_logvar},
-                       [grad_pred, grad_mu, grad_logvar](Grads& g) {
-                         const Tensor* shares[] = {&grad_pred, &grad_mu, &grad_logvar};
-                         for (int i = 0; i < 3; ++i) {
-                           if (!g.needs(i)) continue;
-                           if (!g.out_is_one()) {
-                             dispatch(shares[i]->dtype(), "huber_kl", [&]<class T>(T) {
-                               k::scale_by<T>(shares[i]->context().stream(), shares[i]->data<T>(), g.out().data<T>(), shares[i]->data<T>(), shares[i]->count());
-                             });
-                           }
-                           g.give(i, *shares[i]);
-                         }
-                       });
+  Tensor loss = record("huber_kl", {pred, mu, logvar}, parts.part(0, {1}), {grad_pred, grad_mu, grad_logvar}, [grad_pred, grad_mu, grad_logvar](Grads& g) {
+    const Tensor* shares[] = {&grad_pred, &grad_mu, &grad_logvar};
+    for (int i = 0; i < 3; ++i) {
+      if (!g.needs(i)) continue;
+      if (!g.out_is_one()) {
+        dispatch(shares[i]->dtype(), "huber_kl", [&]<class T>(T) {
+          k::scale_by<T>(shares[i]->context().stream(), shares[i]->data<T>(), g.out().data<T>(), shares[i]->data<T>(), shares[i]->count());
+        });
+      }
+      g.give(i, *shares[i]);
+    }
+  });
   return {loss, parts};
 }
 

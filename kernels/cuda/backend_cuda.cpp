@@ -34,11 +34,15 @@ const Count& count() {
   return c;
 }
 
-cudaStream_t as_stream(void* s) { return static_cast<cudaStream_t>(s); }
+cudaStream_t as_stream(void* s) {
+  return static_cast<cudaStream_t>(s);
+}
 
 }  // namespace
 
-std::string cuda_toolkit_version() { return fmt::format("{}.{}", CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10); }
+std::string cuda_toolkit_version() {
+  return fmt::format("{}.{}", CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+}
 
 const Backend& cuda_backend() {
   static const Backend backend = {
@@ -51,18 +55,17 @@ const Backend& cuda_backend() {
             PV_CUDA(cudaGetDeviceProperties(&p, device));
             return DeviceProperties{p.name, static_cast<int64_t>(p.totalGlobalMem), p.multiProcessorCount, p.major * 10 + p.minor};
           },
-      .alloc =
-          [](int device, size_t bytes) -> void* {
-            void* p = nullptr;
-            PV_CUDA(cudaSetDevice(device));
-            const cudaError_t e = cudaMalloc(&p, bytes);
-            if (e == cudaErrorMemoryAllocation) {
-              cudaGetLastError();
-              return nullptr;
-            }
-            check(e, "cudaMalloc");
-            return p;
-          },
+      .alloc = [](int device, size_t bytes) -> void* {
+        void* p = nullptr;
+        PV_CUDA(cudaSetDevice(device));
+        const cudaError_t e = cudaMalloc(&p, bytes);
+        if (e == cudaErrorMemoryAllocation) {
+          cudaGetLastError();
+          return nullptr;
+        }
+        check(e, "cudaMalloc");
+        return p;
+      },
       .free = [](int, void* p) noexcept { cudaFree(p); },
       .copy =
           [](int device, void* to, const void* from, size_t bytes, CopyKind kind, void* stream) {
@@ -80,22 +83,20 @@ const Backend& cuda_backend() {
             PV_CUDA(cudaSetDevice(device));
             PV_CUDA(cudaMemsetAsync(to, value, bytes, as_stream(stream)));
           },
-      .stream_create =
-          [](int device) -> void* {
-            cudaStream_t s = nullptr;
-            PV_CUDA(cudaSetDevice(device));
-            PV_CUDA(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
-            return s;
-          },
+      .stream_create = [](int device) -> void* {
+        cudaStream_t s = nullptr;
+        PV_CUDA(cudaSetDevice(device));
+        PV_CUDA(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
+        return s;
+      },
       .stream_destroy = [](int, void* s) noexcept { cudaStreamDestroy(as_stream(s)); },
       .sync = [](int, void* s) { PV_CUDA(cudaStreamSynchronize(as_stream(s))); },
-      .event_create =
-          [](int device) -> void* {
-            cudaEvent_t e = nullptr;
-            PV_CUDA(cudaSetDevice(device));
-            PV_CUDA(cudaEventCreate(&e));
-            return e;
-          },
+      .event_create = [](int device) -> void* {
+        cudaEvent_t e = nullptr;
+        PV_CUDA(cudaSetDevice(device));
+        PV_CUDA(cudaEventCreate(&e));
+        return e;
+      },
       .event_destroy = [](void* e) noexcept { cudaEventDestroy(static_cast<cudaEvent_t>(e)); },
       .event_record = [](void* e, void* s) { PV_CUDA(cudaEventRecord(static_cast<cudaEvent_t>(e), as_stream(s))); },
       .event_milliseconds =
@@ -106,16 +107,15 @@ const Backend& cuda_backend() {
             return ms;
           },
       .graph_begin = [](void* s) { PV_CUDA(cudaStreamBeginCapture(as_stream(s), cudaStreamCaptureModeThreadLocal)); },
-      .graph_end =
-          [](void* s) -> void* {
-            cudaGraph_t graph = nullptr;
-            cudaGraphExec_t executable = nullptr;
-            PV_CUDA(cudaStreamEndCapture(as_stream(s), &graph));
-            const cudaError_t e = cudaGraphInstantiate(&executable, graph, 0);
-            cudaGraphDestroy(graph);
-            check(e, "cudaGraphInstantiate");
-            return executable;
-          },
+      .graph_end = [](void* s) -> void* {
+        cudaGraph_t graph = nullptr;
+        cudaGraphExec_t executable = nullptr;
+        PV_CUDA(cudaStreamEndCapture(as_stream(s), &graph));
+        const cudaError_t e = cudaGraphInstantiate(&executable, graph, 0);
+        cudaGraphDestroy(graph);
+        check(e, "cudaGraphInstantiate");
+        return executable;
+      },
       .graph_launch = [](void* g, void* s) { PV_CUDA(cudaGraphLaunch(static_cast<cudaGraphExec_t>(g), as_stream(s))); },
       .graph_destroy = [](void* g) noexcept { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(g)); },
   };

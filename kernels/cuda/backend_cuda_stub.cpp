@@ -8,9 +8,13 @@
 
 namespace panvae {
 
-[[noreturn]] static void no_cuda() { fail_machine("this panvae was built without CUDA", "", "build it where the CUDA toolkit is installed, or use --device cpu"); }
+[[noreturn]] static void no_cuda() {
+  fail_machine("this panvae was built without CUDA", "", "build it where the CUDA toolkit is installed, or use --device cpu");
+}
 
-std::string cuda_toolkit_version() { return ""; }
+std::string cuda_toolkit_version() {
+  return "";
+}
 
 const Backend& cuda_backend() {
   static const Backend backend = {
@@ -39,13 +43,13 @@ const Backend& cuda_backend() {
 
 }  // namespace panvae
 
-#define PV_KERNEL(name, ...)                                                       \
-  namespace cuda {                                                                 \
-  template <class T>                                                               \
-  void name(Stream& stream, __VA_ARGS__) {                                         \
-    no_cuda();                                                                     \
-  }                                                                                \
-  template decltype(name<float>) name<float>;                                      \
-  template decltype(name<double>) name<double>;                                    \
+#define PV_KERNEL(name, ...)                    \
+  namespace cuda {                              \
+  template <class T>                            \
+  void name(Stream& stream, __VA_ARGS__) {      \
+    no_cuda();                                  \
+  }                                             \
+  template decltype(name<float>) name<float>;   \
+  template decltype(name<double>) name<double>; \
   }
 #include "kernels/kernels.h"

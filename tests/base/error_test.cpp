@@ -16,7 +16,10 @@ TEST(quoted, escapes_what_drives_a_terminal) {
   EXPECT_EQ(quoted("\x1B[31mred"), "'\\x1b[31mred'");
   EXPECT_EQ(quoted(std::string_view("a\0b", 3)), "'a\\x00b'");
   EXPECT_EQ(quoted("\x7F\x07"), "'\\x7f\\x07'");
-  EXPECT_EQ(quoted("\xC2\x9B" "31m"), "'\\xc2\\x9b31m'") << "C1 control characters as well";
+  EXPECT_EQ(quoted("\xC2\x9B"
+                   "31m"),
+            "'\\xc2\\x9b31m'")
+      << "C1 control characters as well";
   EXPECT_EQ(quoted("\xC2\xA0"), "'\xC2\xA0'") << "the first that is none";
 }
 

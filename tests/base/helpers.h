@@ -23,7 +23,9 @@ Error error_of(F&& f) {
   return Error(ErrorCode::internal, "");
 }
 
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 #define EXPECT_CONTAINS(text, part) EXPECT_TRUE(::panvae::test::contains(text, part)) << "'" << (text) << "' lacks '" << (part) << "'"
 
 // A folder that is gone when the test ends.

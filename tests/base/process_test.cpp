@@ -61,7 +61,9 @@ TEST(progress, is_silent_without_a_sink_and_shows_slow_work) {
   int calls = 0;
   auto old = set_progress_sink([&](const ProgressState& s) {
     ++calls;
-    if (!s.finished) { EXPECT_LT(s.seconds_left, 0) << "no total, no estimate"; }
+    if (!s.finished) {
+      EXPECT_LT(s.seconds_left, 0) << "no total, no estimate";
+    }
   });
   {
     Progress p("slow", 0, "x");

@@ -38,7 +38,9 @@ Tensor stepped(const std::vector<Tensor>& x, const Sizes&) {
     });
   });
 }
-std::vector<OpInput> with_gradient(const Sizes& s) { return {{{s[0]}}, {{s[0]}, uniform(0.5, 1), false}}; }
+std::vector<OpInput> with_gradient(const Sizes& s) {
+  return {{{s[0]}}, {{s[0]}, uniform(0.5, 1), false}};
+}
 
 // Variants: Adam, AdamW, Adam with L2, a step that is skipped.
 const Case adam("adam", [](OpCase& c) {
@@ -62,8 +64,11 @@ const Case adam("adam", [](OpCase& c) {
     r.expect(m, 6, m1, m_size);
     r.expect(v, 10, v1);
     // What the rounding of m costs, seen through the division by sqrt(v).
-    r.expect(p, 6, [&](int64_t i) { return (o.decoupled ? 1 - rate * o.weight_decay : 1.0) * p[i] - move(i); },
-             [&](int64_t i) { return std::abs(p[i]) + 4 * rate * m_size(i) / (1 - std::pow(o.beta1, 6)) / (std::sqrt(v1(i) / (1 - std::pow(o.beta2, 6))) + o.eps); });
+    r.expect(
+        p, 6, [&](int64_t i) { return (o.decoupled ? 1 - rate * o.weight_decay : 1.0) * p[i] - move(i); },
+        [&](int64_t i) {
+          return std::abs(p[i]) + 4 * rate * m_size(i) / (1 - std::pow(o.beta1, 6)) / (std::sqrt(v1(i) / (1 - std::pow(o.beta2, 6))) + o.eps);
+        });
   });
   c.flops = [](const Sizes& s) { return 14 * static_cast<double>(s[0]); };
   c.bytes = [](const Sizes& s, double item) { return 7 * static_cast<double>(s[0]) * item; };

@@ -7,7 +7,9 @@
 namespace panvae::cases {
 namespace {
 
-double n_of(const Sizes& s) { return static_cast<double>(s[0]); }
+double n_of(const Sizes& s) {
+  return static_cast<double>(s[0]);
+}
 
 // What all elementwise cases share: sizes, and the work of `reads` inputs, one output and `operations` an element.
 void elementwise(OpCase& c, double reads, double operations) {
@@ -18,7 +20,9 @@ void elementwise(OpCase& c, double reads, double operations) {
   c.op_inputs = [](const Sizes& s) { return one_input(s); };
 }
 
-std::vector<OpInput> two_inputs(const Sizes& s) { return {{{s[0]}}, {{s[0]}}}; }
+std::vector<OpInput> two_inputs(const Sizes& s) {
+  return {{{s[0]}}, {{s[0]}}};
+}
 
 // y = f(a, b); variants 1 and 2 write over a and over b.
 template <class F>
@@ -41,9 +45,8 @@ const Case fill("fill", [](OpCase& c) {
     r.exactly(y, [](int64_t) { return -2.5; });
   });
   c.op = [](const std::vector<Tensor>& x, const Sizes&) {
-    return times_constant(x[0], [](Tensor& y) {
-      dispatch(y.dtype(), "fill", [&]<class T>(T) { k::fill<T>(y.context().stream(), y.data<T>(), y.count(), T(3)); });
-    });
+    return times_constant(x[0],
+                          [](Tensor& y) { dispatch(y.dtype(), "fill", [&]<class T>(T) { k::fill<T>(y.context().stream(), y.data<T>(), y.count(), T(3)); }); });
   };
 });
 
@@ -102,7 +105,8 @@ const Case axpy("axpy", [](OpCase& c) {
     const auto x = r.in(s[0], specials()), y = r.inout(s[0]);
     const double factor = T(-0.7);
     k::axpy<T>(r.stream, x, y, s[0], T(-0.7));
-    r.expect(y, 2.01, [&](int64_t i) { return y[i] + factor * x[i]; }, [&](int64_t i) { return std::abs(y[i]) + std::abs(factor * x[i]); });
+    r.expect(
+        y, 2.01, [&](int64_t i) { return y[i] + factor * x[i]; }, [&](int64_t i) { return std::abs(y[i]) + std::abs(factor * x[i]); });
   });
   c.op_inputs = [](const Sizes& s) { return std::vector<OpInput>{{{s[0]}}, {{s[0]}, uniform(-1, 1), false}}; };
   c.op = [](const std::vector<Tensor>& x, const Sizes&) {

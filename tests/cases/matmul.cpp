@@ -55,11 +55,14 @@ void multiply(Run<T>& r, const Sizes& s, MathMode mode, double units) {
       value[static_cast<size_t>(i * N + j)] = t < 0 ? below * t : t;
       size[static_cast<size_t>(i * N + j)] = m;
     }
-  r.expect(c, units, [&](int64_t i) { return value[static_cast<size_t>(i)]; }, [&](int64_t i) { return size[static_cast<size_t>(i)]; });
+  r.expect(
+      c, units, [&](int64_t i) { return value[static_cast<size_t>(i)]; }, [&](int64_t i) { return size[static_cast<size_t>(i)]; });
 }
 
 // Rounding errors of a running sum grow as sqrt(K) if they are random; four times that is allowed.
-double ieee_units(const Sizes& s) { return 4 + 4 * std::sqrt(static_cast<double>(s[2])); }
+double ieee_units(const Sizes& s) {
+  return 4 + 4 * std::sqrt(static_cast<double>(s[2]));
+}
 
 void common(OpCase& c) {
   c.flops = [](const Sizes& s) { return 2.0 * static_cast<double>(s[0] * s[1]) * static_cast<double>(s[2]); };
@@ -97,8 +100,8 @@ const Case linear("linear", [](OpCase& c) {
   c.op_sizes = {{1, 1, 1, 2, bias}, {4, 6, 3, 2, bias_relu}, {4, 6, 3, 2, bias_leaky}, {70, 6, 3, 2, bias}};
   c.op_inputs = [](const Sizes& s) {
     return std::vector<OpInput>{{{s[0], s[2]}, uniform(-0.5, 0.5)}, {{s[1], s[2]}, uniform(-0.5, 0.5)}, {{s[1]}, [](PhiloxSequence& d, int64_t i) {
-                                                                                                        return (i % 2 ? -1 : 1) * (1 + d.uniform());
-                                                                                                      }}};
+                                                                                                           return (i % 2 ? -1 : 1) * (1 + d.uniform());
+                                                                                                         }}};
   };
   c.op = [](const std::vector<Tensor>& x, const Sizes& s) {
     const Activation a = s[4] == bias_relu ? Activation::relu : s[4] == bias_leaky ? Activation::leaky_relu : Activation::none;
@@ -111,8 +114,14 @@ void math_mode(OpCase& c, MathMode mode) {
   common(c);
   c.kernel = "matmul";
   c.cpu_rounds_otherwise = true;
-  c.sizes = {{1, 1, 1, 0, plain}, {17, 33, 65, 0, bias_leaky}, {17, 33, 65, 1, accumulate}, {17, 33, 65, 2, relu}, {17, 33, 65, 3, bias}, {129, 130, 67, 2, bias_relu},
-             {5, 7, 1100, 0, accumulate_bias_leaky}, {3, 5, 0, 0, bias}};
+  c.sizes = {{1, 1, 1, 0, plain},
+             {17, 33, 65, 0, bias_leaky},
+             {17, 33, 65, 1, accumulate},
+             {17, 33, 65, 2, relu},
+             {17, 33, 65, 3, bias},
+             {129, 130, 67, 2, bias_relu},
+             {5, 7, 1100, 0, accumulate_bias_leaky},
+             {3, 5, 0, 0, bias}};
   c.f32 = [=](Run<float>& r, const Sizes& s) { multiply(r, s, mode, ieee_units(s)); };
 }
 const Case matmul_tf32("matmul_tf32", [](OpCase& c) { math_mode(c, MathMode::tf32); });

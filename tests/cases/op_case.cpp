@@ -47,19 +47,50 @@ constexpr int kSentinelByte = 0xA5, kPoisonByte = 0xFF;
 
 double load(DType dtype, const char* p) {
   switch (dtype) {
-    case DType::f32: { float v; std::memcpy(&v, p, 4); return v; }
-    case DType::f64: { double v; std::memcpy(&v, p, 8); return v; }
-    case DType::bf16: { bf16 v; std::memcpy(&v, p, 2); return to_float(v); }
-    case DType::i64: { int64_t v; std::memcpy(&v, p, 8); return static_cast<double>(v); }
+    case DType::f32: {
+      float v;
+      std::memcpy(&v, p, 4);
+      return v;
+    }
+    case DType::f64: {
+      double v;
+      std::memcpy(&v, p, 8);
+      return v;
+    }
+    case DType::bf16: {
+      bf16 v;
+      std::memcpy(&v, p, 2);
+      return to_float(v);
+    }
+    case DType::i64: {
+      int64_t v;
+      std::memcpy(&v, p, 8);
+      return static_cast<double>(v);
+    }
   }
   return 0;
 }
 void store(DType dtype, char* p, double x) {
   switch (dtype) {
-    case DType::f32: { const float v = static_cast<float>(x); std::memcpy(p, &v, 4); return; }
-    case DType::f64: { std::memcpy(p, &x, 8); return; }
-    case DType::bf16: { const bf16 v = to_bf16(static_cast<float>(x)); std::memcpy(p, &v, 2); return; }
-    case DType::i64: { const int64_t v = static_cast<int64_t>(x); std::memcpy(p, &v, 8); return; }
+    case DType::f32: {
+      const float v = static_cast<float>(x);
+      std::memcpy(p, &v, 4);
+      return;
+    }
+    case DType::f64: {
+      std::memcpy(p, &x, 8);
+      return;
+    }
+    case DType::bf16: {
+      const bf16 v = to_bf16(static_cast<float>(x));
+      std::memcpy(p, &v, 2);
+      return;
+    }
+    case DType::i64: {
+      const int64_t v = static_cast<int64_t>(x);
+      std::memcpy(p, &v, 8);
+      return;
+    }
   }
 }
 double rounded_to(DType dtype, double x) {
@@ -101,8 +132,7 @@ size_t Calls::add(DType dtype, int64_t count, const std::vector<double>* values,
   b.initial.assign(b.bytes, static_cast<char>(kSentinelByte));
   if (values)
     for (size_t i = 0; i < n; ++i) store(dtype, b.initial.data() + b.head + i * item, (*values)[i]);
-  else
-    std::memset(b.initial.data() + b.head, kPoisonByte, n * item);
+  else std::memset(b.initial.data() + b.head, kPoisonByte, n * item);
   const Backend& backend = stream.backend();
   const int device = stream.device().index;
   b.block = static_cast<char*>(backend.alloc(device, b.bytes));
@@ -155,7 +185,8 @@ Outcome Calls::finish() {
       const bool unwritten = b.dtype != DType::i64 && std::memcmp(p, poison.data(), item) == 0;
       if (!unwritten && near(got, expected, rounded_to(b.dtype, expected), b.bounds[j])) continue;
       if (++wrong <= 3)
-        ADD_FAILURE() << b.name << "[" << i << "]: " << fmt::format("{} instead of {} +- {}", got, expected, b.bounds[j]) << (unwritten ? " (never written)" : "");
+        ADD_FAILURE() << b.name << "[" << i << "]: " << fmt::format("{} instead of {} +- {}", got, expected, b.bounds[j])
+                      << (unwritten ? " (never written)" : "");
     }
     EXPECT_EQ(wrong, 0) << b.name << ": elements out of " << b.count;
   }
@@ -177,13 +208,20 @@ Case::Case(const char* name, const std::function<void(OpCase&)>& describe) {
 
 const char* mode_name(Mode m) {
   switch (m) {
-    case Mode::ref: return "ref";
-    case Mode::simt_forward: return "simt_forward";
-    case Mode::simt_reverse: return "simt_reverse";
-    case Mode::simt_random: return "simt_random";
-    case Mode::grad: return "grad";
-    case Mode::graph: return "graph";
-    case Mode::cuda: return "cuda";
+    case Mode::ref:
+      return "ref";
+    case Mode::simt_forward:
+      return "simt_forward";
+    case Mode::simt_reverse:
+      return "simt_reverse";
+    case Mode::simt_random:
+      return "simt_random";
+    case Mode::grad:
+      return "grad";
+    case Mode::graph:
+      return "graph";
+    case Mode::cuda:
+      return "cuda";
   }
   return "?";
 }
@@ -191,7 +229,9 @@ const char* mode_name(Mode m) {
 // ---- modes of the kernel
 namespace {
 
-uint64_t seed_of(const OpCase& c) { return stable_hash(c.name.data(), c.name.size()); }
+uint64_t seed_of(const OpCase& c) {
+  return stable_hash(c.name.data(), c.name.size());
+}
 
 struct Call {
   Sizes sizes;
@@ -403,7 +443,9 @@ Gradients busy_pass(const OpCase& c, Context& context, const Sizes& s, DType dty
   EXPECT_EQ(doubles(y), g.output) << "backward changed the op's output";
   EXPECT_EQ(doubles(again), g.output) << "the second call gave another output";
   for (size_t i = 0; i < x.size(); ++i)
-    if (x[i].dtype() != DType::i64) { EXPECT_EQ(doubles(x[i]), g.inputs[i]) << "input " << i << " was changed"; }
+    if (x[i].dtype() != DType::i64) {
+      EXPECT_EQ(doubles(x[i]), g.inputs[i]) << "input " << i << " was changed";
+    }
   for (const Tensor& t : neighbours) EXPECT_EQ(doubles(t), std::vector<double>(7, 1.0)) << "a neighbour was changed";
   for (const Tensor& t : leaves) g.of.push_back(t.gradient().defined() ? doubles(t.gradient()) : std::vector<double>{});
   return g;
@@ -458,19 +500,27 @@ void run_case(const OpCase& c, Mode m) {
       simt_mode<float>(c, c.f32, m);
       simt_mode<double>(c, c.f64, m);
       return;
-    case Mode::grad: return grad(c);
+    case Mode::grad:
+      return grad(c);
     case Mode::graph:
       graph(c, {DeviceType::cpu, 0});
       graph(c, {DeviceType::simt, 0});
       return;
-    case Mode::cuda: return cuda(c);
+    case Mode::cuda:
+      return cuda(c);
   }
 }
 
 // ---- shared by cases
-std::vector<Sizes> elementwise_sizes() { return {{0}, {1}, {3}, {31}, {257}, {1029}, {16385}, {40001}}; }
-std::vector<Sizes> small_op_sizes() { return {{1}, {37}}; }
-std::vector<OpInput> one_input(const Sizes& s, Fill fill) { return {{{s[0]}, std::move(fill)}}; }
+std::vector<Sizes> elementwise_sizes() {
+  return {{0}, {1}, {3}, {31}, {257}, {1029}, {16385}, {40001}};
+}
+std::vector<Sizes> small_op_sizes() {
+  return {{1}, {37}};
+}
+std::vector<OpInput> one_input(const Sizes& s, Fill fill) {
+  return {{{s[0]}, std::move(fill)}};
+}
 
 Tensor times_constant(const Tensor& x, const std::function<void(Tensor& y)>& make) {
   Tensor y = Tensor::empty(x.context(), x.shape(), x.dtype(), "constant");

@@ -72,8 +72,8 @@ class Calls {
   struct Buffer {
     DType dtype;
     int64_t count;
-    char *block, *data;      // device memory: sentinel, data, sentinel
-    size_t bytes, head;      // of the block; of the sentinel before the data
+    char *block, *data;         // device memory: sentinel, data, sentinel
+    size_t bytes, head;         // of the block; of the sentinel before the data
     std::vector<char> initial;  // the whole block
     bool output, expects = false;
     std::vector<double> expected, bounds;
@@ -153,11 +153,11 @@ struct OpInput {
 };
 
 struct OpCase {
-  std::string name;    // first part of the names of its tests
-  std::string kernel;  // of the table; empty: as `name`
-  std::vector<Sizes> sizes;       // ref, cuda and, unless named, simt
+  std::string name;          // first part of the names of its tests
+  std::string kernel;        // of the table; empty: as `name`
+  std::vector<Sizes> sizes;  // ref, cuda and, unless named, simt
   std::vector<Sizes> simt_sizes;
-  int variants = 1;               // the body is run with Calls::variant 0 to variants - 1
+  int variants = 1;                   // the body is run with Calls::variant 0 to variants - 1
   bool cpu_rounds_otherwise = false;  // math modes that the cpu device does not have: simt is held against the formula alone
   std::function<void(Run<float>&, const Sizes&)> f32;
   std::function<void(Run<double>&, const Sizes&)> f64;

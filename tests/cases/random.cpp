@@ -36,7 +36,8 @@ const Case random_uniform("random_uniform", [](OpCase& c) {
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto y = r.out(s[0]);
     k::random_uniform<T>(r.stream, y, s[0], T(-2), T(3), kKey);
-    r.expect(y, 4, [](int64_t i) { return -2 + 5 * unit<T>(i); }, [](int64_t) { return 5.0; });
+    r.expect(
+        y, 4, [](int64_t i) { return -2 + 5 * unit<T>(i); }, [](int64_t) { return 5.0; });
   });
   c.op = [](const std::vector<Tensor>& x, const Sizes&) {
     return times_constant(x[0], [](Tensor& y) {
@@ -52,7 +53,8 @@ const Case random_normal("random_normal", [](OpCase& c) {
     const auto y = r.out(s[0]);
     k::random_normal<T>(r.stream, y, s[0], T(0.5), T(2), kKey);
     // The angle is rounded before its cosine is taken: an error of a few units of 2 pi, times radius and deviation.
-    r.expect(y, 8, [](int64_t i) { return 0.5 + 2 * normal<T>(i); }, [](int64_t i) { return 0.5 + 2 * std::sqrt(-2 * std::log(unit<T>(i / 2 * 2))) * 6.3; });
+    r.expect(
+        y, 8, [](int64_t i) { return 0.5 + 2 * normal<T>(i); }, [](int64_t i) { return 0.5 + 2 * std::sqrt(-2 * std::log(unit<T>(i / 2 * 2))) * 6.3; });
   });
   c.op = [](const std::vector<Tensor>& x, const Sizes&) {
     // In f32 whatever the type of x: f64 noise is drawn from more bits and is another number.

@@ -1,7 +1,8 @@
+#include "engine/ops/vae.h"
+
 #include <numbers>
 
 #include "engine/ops/arithmetic.h"
-#include "engine/ops/vae.h"
 #include "op_case.h"
 
 namespace panvae::cases {
@@ -27,7 +28,9 @@ double noise_size(int64_t i) {
   return 6.3 * std::hypot(even, odd) + 1;
 }
 
-double clamped(double l) { return l < -15 ? -15 : l > 15 ? 15 : l; }
+double clamped(double l) {
+  return l < -15 ? -15 : l > 15 ? 15 : l;
+}
 
 void common(OpCase& c) {
   c.sizes = {{0}, {1}, {3}, {5}, {31}, {1025}, {5001}};
@@ -36,7 +39,8 @@ void common(OpCase& c) {
   c.op_sizes = small_op_sizes();
   // A tenth of the log-variances lies beyond the clamp, none near its edge.
   c.op_inputs = [](const Sizes& s) {
-    return std::vector<OpInput>{{{s[0]}}, {{s[0]}, [](PhiloxSequence& d, int64_t i) { return i % 10 == 9 ? (i % 20 == 9 ? 15.5 : -15.5) : -2 + 4 * d.uniform(); }}};
+    return std::vector<OpInput>{{{s[0]}},
+                                {{s[0]}, [](PhiloxSequence& d, int64_t i) { return i % 10 == 9 ? (i % 20 == 9 ? 15.5 : -15.5) : -2 + 4 * d.uniform(); }}};
   };
   // f64 noise has more bits than f32 noise: another number by up to 2^-24 of an angle.
   c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::reparameterize(x[0], x[1], kKey); };
@@ -47,8 +51,9 @@ const Case reparameterize("reparameterize", [](OpCase& c) {
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto mu = r.in(s[0], uniform(-2, 2)), logvar = r.in(s[0], uniform(-18, 18)), z = r.out(s[0]);
     k::reparameterize<T>(r.stream, mu, logvar, z, s[0], kKey);
-    r.expect(z, 12, [&](int64_t i) { return mu[i] + std::exp(clamped(logvar[i]) / 2) * noise<T>(i); },
-             [&](int64_t i) { return std::abs(mu[i]) + std::exp(clamped(logvar[i]) / 2) * noise_size<T>(i); });
+    r.expect(
+        z, 12, [&](int64_t i) { return mu[i] + std::exp(clamped(logvar[i]) / 2) * noise<T>(i); },
+        [&](int64_t i) { return std::abs(mu[i]) + std::exp(clamped(logvar[i]) / 2) * noise_size<T>(i); });
   });
 });
 
@@ -58,8 +63,9 @@ const Case reparameterize_grad("reparameterize_grad", [](OpCase& c) {
     const auto logvar = r.in(s[0], uniform(-18, 18)), grad_z = r.in(s[0]), grad_logvar = r.out(s[0]);
     k::reparameterize_grad<T>(r.stream, logvar, grad_z, grad_logvar, s[0], kKey);
     auto outside = [&](int64_t i) { return logvar[i] < -15 || logvar[i] > 15; };
-    r.expect(grad_logvar, 12, [&](int64_t i) { return outside(i) ? 0.0 : grad_z[i] * noise<T>(i) * std::exp(logvar[i] / 2) / 2; },
-             [&](int64_t i) { return outside(i) ? 0.0 : grad_z[i] * noise_size<T>(i) * std::exp(logvar[i] / 2) / 2; });
+    r.expect(
+        grad_logvar, 12, [&](int64_t i) { return outside(i) ? 0.0 : grad_z[i] * noise<T>(i) * std::exp(logvar[i] / 2) / 2; },
+        [&](int64_t i) { return outside(i) ? 0.0 : grad_z[i] * noise_size<T>(i) * std::exp(logvar[i] / 2) / 2; });
   });
   c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::mul(ops::reparameterize(x[0], x[1], kKey), x[0]); };
 });
@@ -71,7 +77,8 @@ const Case huber_kl("huber_kl", [](OpCase& c) {
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const int64_t B = s[0], G = s[1], Z = s[2];
     const double delta = T(0.75), weight = T(0.3), batch = static_cast<double>(B);
-    const auto pred = r.in(B * G, uniform(-2, 2)), target = r.in(B * G, uniform(-2, 2)), mu = r.in(B * Z, uniform(-2, 2)), logvar = r.in(B * Z, uniform(-18, 8));
+    const auto pred = r.in(B * G, uniform(-2, 2)), target = r.in(B * G, uniform(-2, 2)), mu = r.in(B * Z, uniform(-2, 2)),
+               logvar = r.in(B * Z, uniform(-18, 8));
     const auto loss = r.out(3);
     const auto grad_pred = r.variant == 0 ? r.out(B * G) : r.over(pred);
     const auto grad_mu = r.out(B * Z), grad_logvar = r.out(B * Z);
@@ -89,12 +96,14 @@ const Case huber_kl("huber_kl", [](OpCase& c) {
     }
     huber /= batch, kl /= batch, kl_size /= batch;
     const double value[] = {huber + weight * kl, huber, kl}, size[] = {2 * huber + weight * kl_size, 2 * huber, kl_size};
-    r.expect(loss, 16, [&](int64_t i) { return value[i]; }, [&](int64_t i) { return size[i]; });
+    r.expect(
+        loss, 16, [&](int64_t i) { return value[i]; }, [&](int64_t i) { return size[i]; });
     r.expect(grad_pred, 4, [&](int64_t i) { return std::max(-delta, std::min(delta, pred[i] - target[i])) / batch; });
     r.expect(grad_mu, 4, [&](int64_t i) { return weight * mu[i] / batch; });
     auto outside = [&](int64_t i) { return logvar[i] < -15 || logvar[i] > 15; };
-    r.expect(grad_logvar, 6, [&](int64_t i) { return outside(i) ? 0.0 : weight * (std::exp(logvar[i]) - 1) / (2 * batch); },
-             [&](int64_t i) { return outside(i) ? 0.0 : weight * (std::exp(logvar[i]) + 1) / (2 * batch); });
+    r.expect(
+        grad_logvar, 6, [&](int64_t i) { return outside(i) ? 0.0 : weight * (std::exp(logvar[i]) - 1) / (2 * batch); },
+        [&](int64_t i) { return outside(i) ? 0.0 : weight * (std::exp(logvar[i]) + 1) / (2 * batch); });
   });
   c.flops = [](const Sizes& s) { return 8 * static_cast<double>(s[0] * s[1]) + 20 * static_cast<double>(s[0] * s[2]); };
   c.bytes = [](const Sizes& s, double item) { return item * (3 * static_cast<double>(s[0] * s[1]) + 4 * static_cast<double>(s[0] * s[2])); };

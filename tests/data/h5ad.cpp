@@ -1,4 +1,6 @@
 // AnnData files as its versions 0.7 to 0.12 write them, built here with the C library, and our own files read back.
+#include "data/h5ad.h"
+
 #include <hdf5.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -11,7 +13,6 @@
 #include "base/threads.h"
 #include "data/damage.h"
 #include "data/describe.h"
-#include "data/h5ad.h"
 #include "data/row_reader.h"
 #include "data/write.h"
 #include "support.h"
@@ -34,7 +35,9 @@ class Fixture {
     H5Dclose(d);
     H5Sclose(space);
   }
-  void doubles(const std::string& at, const std::vector<hsize_t>& shape, const std::vector<double>& v, hid_t stored = H5T_NATIVE_DOUBLE) { numbers(at, stored, H5T_NATIVE_DOUBLE, shape, v); }
+  void doubles(const std::string& at, const std::vector<hsize_t>& shape, const std::vector<double>& v, hid_t stored = H5T_NATIVE_DOUBLE) {
+    numbers(at, stored, H5T_NATIVE_DOUBLE, shape, v);
+  }
   void integers(const std::string& at, const std::vector<int64_t>& v, hid_t stored = H5T_NATIVE_INT32) { numbers(at, stored, H5T_NATIVE_INT64, {v.size()}, v); }
   // h5py's bool: an enumeration.
   void booleans(const std::string& at, const std::vector<int8_t>& v) {
@@ -77,7 +80,8 @@ class Fixture {
   }
   void shape(const std::string& at, const std::vector<int64_t>& value) {
     const hsize_t n = value.size();
-    const hid_t space = H5Screate_simple(1, &n, nullptr), a = H5Acreate_by_name(file_, at.c_str(), "shape", H5T_NATIVE_INT64, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t space = H5Screate_simple(1, &n, nullptr),
+                a = H5Acreate_by_name(file_, at.c_str(), "shape", H5T_NATIVE_INT64, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     H5Awrite(a, H5T_NATIVE_INT64, value.data());
     H5Aclose(a);
     H5Sclose(space);
@@ -85,7 +89,8 @@ class Fixture {
   void reference(const std::string& at, const std::string& name, const std::string& target) {
     hobj_ref_t ref;
     H5Rcreate(&ref, file_, target.c_str(), H5R_OBJECT, -1);
-    const hid_t space = H5Screate(H5S_SCALAR), a = H5Acreate_by_name(file_, at.c_str(), name.c_str(), H5T_STD_REF_OBJ, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t space = H5Screate(H5S_SCALAR),
+                a = H5Acreate_by_name(file_, at.c_str(), name.c_str(), H5T_STD_REF_OBJ, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     H5Awrite(a, H5T_STD_REF_OBJ, &ref);
     H5Aclose(a);
     H5Sclose(space);
@@ -134,7 +139,8 @@ class H5ad : public Files {
 };
 
 TEST_F(H5ad, DenseOfAnyNumberType) {
-  for (hid_t type : {H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE, H5T_NATIVE_INT8, H5T_NATIVE_UINT16, H5T_NATIVE_INT32, H5T_NATIVE_UINT64, H5T_IEEE_F32BE, H5T_STD_I16BE}) {
+  for (hid_t type :
+       {H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE, H5T_NATIVE_INT8, H5T_NATIVE_UINT16, H5T_NATIVE_INT32, H5T_NATIVE_UINT64, H5T_IEEE_F32BE, H5T_STD_I16BE}) {
     const std::string name = file([&](Fixture& f) { f.doubles("X", {3, 4}, flat(), type); });
     EXPECT_EQ(read_dataset<double>(name).x, expected());
     EXPECT_EQ(read_dataset<float>(name).x, expected().cast<float>());

@@ -106,7 +106,8 @@ TEST_P(PreprocessApply, MissingGenesTakeTrainingMeans) {
   expect_names(error_of([&] { p.apply(tiny); }), {"only", "features of the model"});
 }
 
-INSTANTIATE_TEST_SUITE_P(Steps, PreprocessApply, ::testing::Values(std::pair{false, true}, std::pair{true, true}, std::pair{false, false}, std::pair{true, false}));
+INSTANTIATE_TEST_SUITE_P(Steps, PreprocessApply,
+                         ::testing::Values(std::pair{false, true}, std::pair{true, true}, std::pair{false, false}, std::pair{true, false}));
 
 class PreprocessFiles : public Files {};
 
@@ -125,7 +126,13 @@ TEST_F(PreprocessFiles, FrozenSurvivesFiles) {
   for (const std::string& from : {path("pp.h5ad"), path("run")}) {
     Dataset<float> again = raw;
     Preprocessor::from(read_frozen(from)).apply(again);
-    EXPECT_EQ(again.x, Dataset<float>([&] { Dataset<float> d = raw; p.apply(d); return d; }()).x) << from;
+    EXPECT_EQ(again.x, Dataset<float>([&] {
+                         Dataset<float> d = raw;
+                         p.apply(d);
+                         return d;
+                       }())
+                           .x)
+        << from;
   }
   write_dataset(path("raw.h5ad"), raw);
   expect_names(error_of([&] { read_frozen(path("raw.h5ad")); }), {"no preprocessing"});

@@ -79,7 +79,8 @@ TEST(Simulate, StudyLooksAsAsked) {
   EXPECT_LT(oracle, 0.9);
   EXPECT_GT(s.truth["survival"]["oracle_harrell_within_cohort"].get<double>(), 0.6);
   // Replicates resemble each other more than other donors of the same cohort do.
-  for (const char* column : {"donor", "dataset", "batch", "age", "sex", "ethnicity", "os_time", "os_event", "split", "subtype"}) EXPECT_NE(s.rna.obs.find(column), nullptr) << column;
+  for (const char* column : {"donor", "dataset", "batch", "age", "sex", "ethnicity", "os_time", "os_event", "split", "subtype"})
+    EXPECT_NE(s.rna.obs.find(column), nullptr) << column;
   RowMatrix<double> log = (s.rna.x.cast<double>().array() + 1).log().matrix();
   log = log.colwise() - log.rowwise().mean();
   double replicates = 0, strangers = 0;
@@ -88,7 +89,8 @@ TEST(Simulate, StudyLooksAsAsked) {
     if (s.rna.obs.at("donor").text(r) != s.rna.obs.at("donor").text(r - 1)) continue;
     EXPECT_EQ(s.rna.obs.at("split").text(r), s.rna.obs.at("split").text(r - 1));
     int64_t other = (r + 7) % s.rna.samples();
-    while (cohort.code[static_cast<size_t>(other)] != cohort.code[static_cast<size_t>(r)] || other == r || other == r - 1) other = (other + 1) % s.rna.samples();
+    while (cohort.code[static_cast<size_t>(other)] != cohort.code[static_cast<size_t>(r)] || other == r || other == r - 1)
+      other = (other + 1) % s.rna.samples();
     replicates += (log.row(r) - log.row(r - 1)).norm();
     strangers += (log.row(r) - log.row(other)).norm();
     ++pairs;

@@ -17,7 +17,8 @@ class Files : public ::testing::Test {
  protected:
   void SetUp() override {
     const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::temp_directory_path() / ("panvae_" + std::string(info->test_suite_name()) + "_" + info->name() + "_" + std::to_string(::getpid()));
+    folder_ =
+        std::filesystem::temp_directory_path() / ("panvae_" + std::string(info->test_suite_name()) + "_" + info->name() + "_" + std::to_string(::getpid()));
     std::filesystem::create_directories(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
@@ -50,7 +51,9 @@ inline void expect_names(const std::string& message, const std::vector<std::stri
   for (const std::string& w : words) EXPECT_NE(message.find(w), std::string::npos) << "'" << w << "' is missing in: " << message;
 }
 
-inline std::string reference(const std::string& name) { return std::string(PANVAE_SOURCE_DIR) + "/tests/reference/stats/" + name; }
+inline std::string reference(const std::string& name) {
+  return std::string(PANVAE_SOURCE_DIR) + "/tests/reference/stats/" + name;
+}
 
 template <class T>
 Dataset<T> dataset(const RowMatrix<T>& x) {

@@ -63,8 +63,8 @@ TEST(checkpoint, all_that_does_not_fit_is_listed_and_nothing_is_changed) {
   const SafetensorsReader file(folder.file("w"));
   const Error e = error_of([&] { read_state(file, other, "model."); });
   EXPECT_EQ(e.code(), ErrorCode::input);
-  for (const char* part : {"'model.0.weight': F32 [6, 5] in the file, F32 [7, 5] in the model", "'model.0.bias'", "missing 'model.2.bias'", "extra 'model.left.over'",
-                           "'model.2.weight'"})
+  for (const char* part : {"'model.0.weight': F32 [6, 5] in the file, F32 [7, 5] in the model", "'model.0.bias'", "missing 'model.2.bias'",
+                           "extra 'model.left.over'", "'model.2.weight'"})
     EXPECT_CONTAINS(e.message(), part);
   EXPECT_CONTAINS(e.where(), "/w");
   EXPECT_EQ(other.flat_parameters().host<float>(), before);

@@ -12,7 +12,9 @@
 namespace panvae::test {
 namespace {
 
-Tensor wide(Context& c, Shape shape, std::vector<double> values) { return Tensor::from(c, shape, values); }
+Tensor wide(Context& c, Shape shape, std::vector<double> values) {
+  return Tensor::from(c, shape, values);
+}
 
 // y = x^2 with a backward that is `factor` x.
 Tensor square(const Tensor& x, double factor) {
@@ -213,7 +215,8 @@ TEST(noise, does_not_depend_on_the_number_of_elements) {
 TEST(device, names_are_read_and_wrong_ones_explained) {
   EXPECT_EQ(parse_device("cpu"), (Device{DeviceType::cpu, 0}));
   EXPECT_EQ(parse_device("simt"), (Device{DeviceType::simt, 0}));
-  for (const char* wrong : {"gpu", "cuda:x", "cuda:", "cuda:-1", "", "CPU"}) EXPECT_EQ(error_of([&] { parse_device(wrong); }).code(), ErrorCode::usage) << wrong;
+  for (const char* wrong : {"gpu", "cuda:x", "cuda:", "cuda:-1", "", "CPU"})
+    EXPECT_EQ(error_of([&] { parse_device(wrong); }).code(), ErrorCode::usage) << wrong;
   EXPECT_EQ(error_of([] { parse_device("cuda:99"); }).code(), ErrorCode::machine);
 }
 

@@ -29,7 +29,9 @@ Error error_of(F&& f) {
   return Error(ErrorCode::internal, "");
 }
 
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 #define EXPECT_CONTAINS(text, part) EXPECT_TRUE(::panvae::test::contains(text, part)) << "'" << (text) << "' lacks '" << (part) << "'"
 
 // A folder that is gone when the test ends.
@@ -52,7 +54,9 @@ class Folder {
   std::filesystem::path path_;
 };
 
-inline Tensor tensor(Context& c, Shape shape, std::vector<float> values) { return Tensor::from(c, shape, values); }
+inline Tensor tensor(Context& c, Shape shape, std::vector<float> values) {
+  return Tensor::from(c, shape, values);
+}
 inline Tensor parameter(Context& c, Shape shape, std::vector<float> values, const char* name) {
   Tensor t = Tensor::from(c, shape, values);
   t.require_gradient(name);
@@ -66,6 +70,8 @@ inline std::vector<float> ramp(size_t n, float scale = 1) {
 }
 
 // All devices that any machine has; simt in one order after the other is the business of tests/cases.
-inline std::vector<Device> host_devices() { return {{DeviceType::cpu, 0}, {DeviceType::simt, 0}}; }
+inline std::vector<Device> host_devices() {
+  return {{DeviceType::cpu, 0}, {DeviceType::simt, 0}};
+}
 
 }  // namespace panvae::test

@@ -1,7 +1,8 @@
+#include "engine/memory.h"
+
 #include <cmath>
 #include <set>
 
-#include "engine/memory.h"
 #include "engine/ops/activation.h"
 #include "engine/ops/arithmetic.h"
 #include "helpers.h"

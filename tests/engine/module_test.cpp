@@ -1,5 +1,6 @@
-#include "engine/layers.h"
 #include "engine/module.h"
+
+#include "engine/layers.h"
 #include "helpers.h"
 
 namespace panvae::test {
@@ -45,7 +46,9 @@ TEST(module, state_puts_all_in_flat_buffers) {
   }
   const std::vector<float> flat = state.flat_parameters().host<float>();
   for (size_t i = 0; i < flat.size(); ++i)
-    if (!covered[i]) { EXPECT_EQ(flat[i], 0) << "padding"; }
+    if (!covered[i]) {
+      EXPECT_EQ(flat[i], 0) << "padding";
+    }
   EXPECT_TRUE(net.first.weight.same_memory(state.flat_parameters()));
   EXPECT_EQ(net.mean.host<float>(), (std::vector<float>{2, 2, 2}));
   EXPECT_EQ(net.scale.host<float>(), (std::vector<float>{0.5, 0.5}));

@@ -20,7 +20,7 @@ TEST(tape, a_tensor_used_several_times_gets_the_sum) {
   Context c;
   const Tensor x = parameter(c, {2}, {3, -2}, "x");
   Tape tape(c);
-  const Tensor y = ops::mul(x, x);                                    // 2x
+  const Tensor y = ops::mul(x, x);                                           // 2x
   const Tensor z = ops::add(ops::add(y, x), ops::sub(x, ops::scale(x, 3)));  // + 1 + 1 - 3
   tape.backward(ops::sum(z));
   EXPECT_EQ(x.gradient().host<float>(), (Values{5, -5}));
@@ -239,8 +239,7 @@ TEST(tape, hooks_see_each_leaf_once_when_its_gradient_is_complete) {
   Context c;
   const Tensor x = parameter(c, {1}, {2}, "x"), w = parameter(c, {1}, {5}, "w"), unused = parameter(c, {1}, {1}, "unused");
   std::vector<std::pair<std::string, double>> seen;
-  for (const Tensor& t : {x, w, unused})
-    t.variable()->hooks.push_back([&seen, name = t.variable()->name](Tensor& g) { seen.emplace_back(name, g.item()); });
+  for (const Tensor& t : {x, w, unused}) t.variable()->hooks.push_back([&seen, name = t.variable()->name](Tensor& g) { seen.emplace_back(name, g.item()); });
   // A hook may change the gradient, as an all-reduce does.
   w.variable()->hooks.push_back([](Tensor& g) {
     const float v = -1;
@@ -266,8 +265,8 @@ TEST(tape, a_long_chain_needs_no_stack) {
 
 TEST(tape, errors_of_shape_come_before_any_allocation) {
   Context c;
-  const Tensor a = tensor(c, {2, 3}, Values(6)), b = tensor(c, {2, 4}, Values(8)), bias = tensor(c, {3}, Values(3)),
-               empty = Tensor::zeros(c, {0}), wide = Tensor::zeros(c, {2, 3}, DType::f64);
+  const Tensor a = tensor(c, {2, 3}, Values(6)), b = tensor(c, {2, 4}, Values(8)), bias = tensor(c, {3}, Values(3)), empty = Tensor::zeros(c, {0}),
+               wide = Tensor::zeros(c, {2, 3}, DType::f64);
   const std::string before = c.memory().report();
   EXPECT_CONTAINS(error_of([&] { ops::matmul(a, b); }).message(), "inner sizes differ");
   EXPECT_CONTAINS(error_of([&] { ops::linear(a, b, {}); }).message(), "linear: x[2, 3] against W[2, 4]");

@@ -19,8 +19,12 @@ const SafetensorsReader& reference() {
   static const SafetensorsReader file(PANVAE_SOURCE_DIR "/tests/reference/torch_layers.safetensors");
   return file;
 }
-std::vector<double> values(const std::string& name) { return reference().doubles(name); }
-Json options(const std::string& name) { return Json::parse(reference().metadata().at(name)); }
+std::vector<double> values(const std::string& name) {
+  return reference().doubles(name);
+}
+Json options(const std::string& name) {
+  return Json::parse(reference().metadata().at(name));
+}
 int cases_of(const std::string& op, const std::string& tensor) {
   int n = 0;
   while (reference().contains(op + "." + std::to_string(n) + "." + tensor)) ++n;
@@ -38,7 +42,9 @@ std::vector<Where> everywhere() {
     for (DType t : {DType::f64, DType::f32}) out.push_back({d, t});
   return out;
 }
-std::string str(const Where& w) { return to_string(w.device) + " " + dtype_name(w.dtype); }
+std::string str(const Where& w) {
+  return to_string(w.device) + " " + dtype_name(w.dtype);
+}
 
 Tensor load(Context& c, const std::string& name, DType dtype) {
   Shape shape;
@@ -60,10 +66,14 @@ void expect_values(const std::vector<double>& got, const std::vector<double>& ex
     if (const double d = std::abs(got[i] - expected[i]); !(d <= worst)) worst = d;
   EXPECT_LE(worst, w.tolerance() * largest) << what << " on " << str(w);
 }
-void expect_reference(const Tensor& got, const std::string& name, const Where& w) { expect_values(doubles(got), values(name), w, name); }
+void expect_reference(const Tensor& got, const std::string& name, const Where& w) {
+  expect_values(doubles(got), values(name), w, name);
+}
 
 // sum(y * gy): its gradient is what PyTorch was given.
-Tensor objective(Context& c, const Tensor& y, const std::string& gy, DType dtype) { return ops::sum(ops::mul(y, load(c, gy, dtype))); }
+Tensor objective(Context& c, const Tensor& y, const std::string& gy, DType dtype) {
+  return ops::sum(ops::mul(y, load(c, gy, dtype)));
+}
 
 TEST(torch, linear) {
   const int n = cases_of("linear", "x");
@@ -204,7 +214,9 @@ TEST(adam, clips_as_clip_grad_norm_does) {
       if (!within) clip_grad_norm(state, 0.5);
       adam.step();
       after[within] = state.flat_parameters().host<double>();
-      if (within) { EXPECT_NEAR(adam.gradient_norm(), values("clip_grad_norm.0.norm")[0], 1e-10); }
+      if (within) {
+        EXPECT_NEAR(adam.gradient_norm(), values("clip_grad_norm.0.norm")[0], 1e-10);
+      }
     }
     for (size_t i = 0; i < after[0].size(); ++i) EXPECT_NEAR(after[0][i], after[1][i], 1e-12);
   }

@@ -1,11 +1,11 @@
-#include "tests/eval/helpers.h"  // first: it silences a false warning of GCC in Eigen
+#include "eval/classifier.h"
 
 #include <array>
 #include <cmath>
 
 #include "base/interrupt.h"
-#include "eval/classifier.h"
 #include "eval/xgboost_library.h"
+#include "tests/eval/helpers.h"  // first: it silences a false warning of GCC in Eigen
 
 namespace panvae::eval {
 namespace {
@@ -52,7 +52,9 @@ TEST(XgboostLibrary, AMissingOneIsTheMachinesFault) {
   EXPECT_ERROR(ErrorCode::machine, "lacks the function XGBoostVersion", xgboost::open_library(wrong));
 }
 
-TEST(XgboostLibrary, SaysItsVersion) { EXPECT_TRUE(std::isdigit(static_cast<unsigned char>(xgboost::version().at(0)))); }
+TEST(XgboostLibrary, SaysItsVersion) {
+  EXPECT_TRUE(std::isdigit(static_cast<unsigned char>(xgboost::version().at(0))));
+}
 
 TEST(XgboostLibrary, ItsErrorsBecomeOurs) {
   const std::array<float, 4> x{1, 2, 3, 4};

@@ -1,4 +1,4 @@
-#include "tests/eval/helpers.h"  // first: it silences a false warning of GCC in Eigen
+#include "eval/cohort.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "data/read.h"
-#include "eval/cohort.h"
+#include "tests/eval/helpers.h"  // first: it silences a false warning of GCC in Eigen
 
 namespace panvae::eval {
 namespace {
@@ -63,7 +63,8 @@ TEST(Cohort, JsonHasTheKeysOfTheContract) {
   }());
   const CohortResult r = evaluate_cohort(d, quick());
   const Json j = to_json(r);
-  for (const char* key : {"accuracy_mean", "accuracy_sd", "accuracy_se", "balanced_accuracy_mean", "macro_f1_mean", "folds", "n", "classes", "dropped_cohorts", "majority_share", "warnings"})
+  for (const char* key : {"accuracy_mean", "accuracy_sd", "accuracy_se", "balanced_accuracy_mean", "macro_f1_mean", "folds", "n", "classes", "dropped_cohorts",
+                          "majority_share", "warnings"})
     EXPECT_TRUE(j.contains(key)) << key;
   EXPECT_EQ(j["n"], 28);
   EXPECT_EQ(j["classes"], 2);
@@ -72,7 +73,8 @@ TEST(Cohort, JsonHasTheKeysOfTheContract) {
   EXPECT_DOUBLE_EQ(j["majority_share"].get<double>(), 0.5);
   EXPECT_EQ(r.dropped.at(0).donors, 2);
   const std::string text = to_text(r);
-  for (const char* part : {"accuracy", "balanced accuracy", "macro-F1", "rare (2)", "28 samples"}) EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+  for (const char* part : {"accuracy", "balanced accuracy", "macro-F1", "rare (2)", "28 samples"})
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
 }
 
 TEST(Cohort, SeparableCohortsAreFound) {
@@ -205,7 +207,8 @@ TEST(Cohort, FoldsOfAColumn) {
     return donor;
   }());
   const auto warnings = evaluate_cohort(shared, o).warnings;
-  EXPECT_TRUE(std::any_of(warnings.begin(), warnings.end(), [](const std::string& w) { return w.find("3 donors have samples in more than one fold") != std::string::npos; }));
+  EXPECT_TRUE(std::any_of(warnings.begin(), warnings.end(),
+                          [](const std::string& w) { return w.find("3 donors have samples in more than one fold") != std::string::npos; }));
 }
 
 TEST(Cohort, RefusesBrokenFoldColumns) {

@@ -1,10 +1,10 @@
-#include "tests/eval/helpers.h"
+#include "eval/folds.h"
 
 #include <algorithm>
 #include <map>
 #include <set>
 
-#include "eval/folds.h"
+#include "tests/eval/helpers.h"
 
 namespace panvae::eval {
 namespace {

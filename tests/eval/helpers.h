@@ -87,11 +87,11 @@ Error error_of(F&& f) {
   return Error(ErrorCode::internal, "none");
 }
 
-#define EXPECT_ERROR(code_, part, expression)                                                          \
-  do {                                                                                                 \
-    const ::panvae::Error error__ = ::panvae::eval::test::error_of([&] { (void)(expression); });       \
-    EXPECT_EQ(error__.code(), code_) << error__.what();                                                \
-    EXPECT_NE(std::string(error__.what()).find(part), std::string::npos) << error__.what();            \
+#define EXPECT_ERROR(code_, part, expression)                                                    \
+  do {                                                                                           \
+    const ::panvae::Error error__ = ::panvae::eval::test::error_of([&] { (void)(expression); }); \
+    EXPECT_EQ(error__.code(), code_) << error__.what();                                          \
+    EXPECT_NE(std::string(error__.what()).find(part), std::string::npos) << error__.what();      \
   } while (0)
 
 struct Threads {

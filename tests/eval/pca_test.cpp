@@ -1,5 +1,3 @@
-#include "tests/eval/helpers.h"  // first: it silences a false warning of GCC in Eigen
-
 #include "eval/pca.h"
 
 #include <Eigen/SVD>
@@ -7,6 +5,7 @@
 #include <limits>
 
 #include "base/interrupt.h"
+#include "tests/eval/helpers.h"  // first: it silences a false warning of GCC in Eigen
 
 namespace panvae::eval {
 namespace {
@@ -64,7 +63,8 @@ struct Shape {
   int64_t n, p;
 };
 class PcaExact : public testing::TestWithParam<Shape> {};
-INSTANTIATE_TEST_SUITE_P(Shapes, PcaExact, testing::Values(Shape{40, 90}, Shape{90, 40}, Shape{50, 50}, Shape{450, 7}, Shape{7, 1100}, Shape{2, 30}, Shape{30, 1}));
+INSTANTIATE_TEST_SUITE_P(Shapes, PcaExact,
+                         testing::Values(Shape{40, 90}, Shape{90, 40}, Shape{50, 50}, Shape{450, 7}, Shape{7, 1100}, Shape{2, 30}, Shape{30, 1}));
 
 TEST_P(PcaExact, AgreesWithAFullSvd) {
   const auto [n, p] = GetParam();

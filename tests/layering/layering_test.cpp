@@ -64,7 +64,9 @@ std::vector<Include> includes_of(const std::string& text) {
 }
 
 bool is_cuda_header(const std::string& file) {
-  static const std::regex cuda("^(cuda|cublas|cudnn|cusparse|curand|cusolver|cufft|nccl|nvtx|nvml|nvToolsExt|cutlass|cub/|thrust/|mma\\.h|cooperative_groups|vector_types\\.h|device_launch)");
+  static const std::regex cuda(
+      "^(cuda|cublas|cudnn|cusparse|curand|cusolver|cufft|nccl|nvtx|nvml|nvToolsExt|cutlass|cub/|thrust/"
+      "|mma\\.h|cooperative_groups|vector_types\\.h|device_launch)");
   return std::regex_search(file, cuda);
 }
 bool is_heavy_header(const std::string& file) {
@@ -84,14 +86,17 @@ std::vector<std::string> violations(const std::string& path, const std::string& 
     const size_t slash = i.file.find('/');
     const std::string target = slash == std::string::npos ? "" : i.file.substr(0, slash);
     if (i.file.find("..") != std::string::npos) out.push_back(at + i.file + " names a file by a path that goes up");
-    else if ((kMayInclude.count(target) || target == "tests" || target == "bench") && !rule->second.count(target)) out.push_back(at + room + " must not include " + i.file);
+    else if ((kMayInclude.count(target) || target == "tests" || target == "bench") && !rule->second.count(target))
+      out.push_back(at + room + " must not include " + i.file);
     if (is_cuda_header(i.file) && room != "kernels") out.push_back(at + "CUDA header " + i.file + " outside kernels");
     if (is_heavy_header(i.file) && core) out.push_back(at + "the core includes " + i.file);
   }
   return out;
 }
 
-std::vector<std::string> of(const std::string& path, const std::string& text) { return violations(path, text); }
+std::vector<std::string> of(const std::string& path, const std::string& text) {
+  return violations(path, text);
+}
 
 TEST(checker, accepts_the_arrows_of_the_architecture) {
   EXPECT_TRUE(of("kernels/x.cu", "#include \"base/error.h\"\n#include <cuda_runtime.h>\n#include <vector>\n").empty());
@@ -103,9 +108,9 @@ TEST(checker, accepts_the_arrows_of_the_architecture) {
 
 TEST(checker, notices_every_planted_arrow) {
   const std::pair<const char*, const char*> planted[] = {
-      {"base/x.h", "kernels/device.h"},   {"base/x.h", "data/dataset.h"},    {"kernels/x.cu", "engine/tensor.h"}, {"kernels/x.cu", "data/read.h"},
-      {"engine/x.h", "models/rna_vae.h"}, {"engine/x.cpp", "data/split.h"},  {"models/x.h", "kernels/kernels.h"}, {"models/x.h", "data/dataset.h"},
-      {"models/x.h", "tools/cli.h"},      {"data/x.cpp", "eval/pca.h"},      {"data/x.cpp", "engine/tensor.h"},   {"eval/x.cpp", "engine/tensor.h"},
+      {"base/x.h", "kernels/device.h"},   {"base/x.h", "data/dataset.h"},     {"kernels/x.cu", "engine/tensor.h"},      {"kernels/x.cu", "data/read.h"},
+      {"engine/x.h", "models/rna_vae.h"}, {"engine/x.cpp", "data/split.h"},   {"models/x.h", "kernels/kernels.h"},      {"models/x.h", "data/dataset.h"},
+      {"models/x.h", "tools/cli.h"},      {"data/x.cpp", "eval/pca.h"},       {"data/x.cpp", "engine/tensor.h"},        {"eval/x.cpp", "engine/tensor.h"},
       {"eval/x.cpp", "models/rna_vae.h"}, {"eval/x.cpp", "kernels/device.h"}, {"tools/x.cpp", "tests/cases/op_case.h"},
   };
   for (const auto& [path, target] : planted) {
@@ -120,7 +125,8 @@ TEST(checker, notices_cuda_outside_kernels_and_heavy_libraries_in_the_core) {
   for (const char* header : {"cuda_runtime.h", "cuda.h", "cublasLt.h", "cudnn.h", "nccl.h", "cub/cub.cuh", "mma.h"})
     for (const char* path : {"base/x.h", "engine/x.h", "models/x.h", "data/x.h", "eval/x.h", "tools/x.cpp"})
       EXPECT_EQ(of(path, std::string("#include <") + header + ">\n").size(), 1u) << path << ": " << header;
-  for (const char* header : {"hdf5.h", "xgboost/c_api.h", "lapacke.h", "zlib.h"}) EXPECT_EQ(of("engine/x.h", std::string("#include <") + header + ">\n").size(), 1u) << header;
+  for (const char* header : {"hdf5.h", "xgboost/c_api.h", "lapacke.h", "zlib.h"})
+    EXPECT_EQ(of("engine/x.h", std::string("#include <") + header + ">\n").size(), 1u) << header;
 }
 
 TEST(checker, notices_paths_that_go_up_and_rooms_without_a_rule) {

@@ -180,7 +180,8 @@ TEST(trainer, three_steps_on_simt_equal_cpu_and_do_not_depend_on_the_order_of_th
   EXPECT_EQ(cpu.trainer.run().steps, 3);
   s.device = {DeviceType::simt, 0};
   std::vector<float> first;
-  for (const simt::Options& o : {simt::Options{simt::Order::forward, 1, 1}, {simt::Order::reverse, 1, 1}, {simt::Order::random, 1, 1}, {simt::Order::random, 2, 2}}) {
+  for (const simt::Options& o :
+       {simt::Options{simt::Order::forward, 1, 1}, {simt::Order::reverse, 1, 1}, {simt::Order::random, 1, 1}, {simt::Order::random, 2, 2}}) {
     s.simt = o;
     Session simt(s);
     simt.trainer.run();
@@ -411,8 +412,8 @@ TEST(rna_vae, has_the_parameters_of_the_paper) {
   std::vector<std::string> names;
   for (const auto& e : state.entries()) names.push_back(e.name + " " + e.tensor.shape().str());
   EXPECT_EQ(names, (std::vector<std::string>{"encoder.hidden.weight [5, 7]", "encoder.hidden.bias [5]", "encoder.mean.weight [3, 5]", "encoder.mean.bias [3]",
-                                             "encoder.logvar.weight [3, 5]", "encoder.logvar.bias [3]", "decoder.hidden.weight [5, 3]", "decoder.hidden.bias [5]",
-                                             "decoder.output.weight [7, 5]", "decoder.output.bias [7]"}));
+                                             "encoder.logvar.weight [3, 5]", "encoder.logvar.bias [3]", "decoder.hidden.weight [5, 3]",
+                                             "decoder.hidden.bias [5]", "decoder.output.weight [7, 5]", "decoder.output.bias [7]"}));
 }
 
 // Against loops in f64.

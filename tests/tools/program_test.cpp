@@ -107,7 +107,9 @@ TEST_F(Program, wrong_input_is_3_and_says_what_to_do) {
   expect_error(run("train rna -o run x.h5ad"), 2, "--overwrite");
 }
 
-TEST_F(Program, an_output_that_cannot_be_written_is_4) { expect_error(run("pca -o nowhere/p.h5ad x.h5ad --components 3"), 4, "nowhere"); }
+TEST_F(Program, an_output_that_cannot_be_written_is_4) {
+  expect_error(run("pca -o nowhere/p.h5ad x.h5ad --components 3"), 4, "nowhere");
+}
 
 TEST_F(Program, a_full_disk_is_4_and_leaves_nothing) {
   if (!fs::exists("/dev/full")) GTEST_FAIL() << "this system has no /dev/full";
@@ -117,9 +119,11 @@ TEST_F(Program, a_full_disk_is_4_and_leaves_nothing) {
 
 TEST_F(Program, train_reports_what_the_contract_names) {
   const Json j = json("train.json");
-  for (const char* key : {"epochs", "best_epoch", "stopped_because", "train_loss", "validation_loss", "samples_per_second", "seconds", "peak_memory_bytes", "parameters", "device"})
+  for (const char* key : {"epochs", "best_epoch", "stopped_because", "train_loss", "validation_loss", "samples_per_second", "seconds", "peak_memory_bytes",
+                          "parameters", "device"})
     EXPECT_TRUE(j.contains(key)) << key;
-  for (const char* name : {"run/config.toml", "run/model.safetensors", "run/metrics.jsonl", "run/checkpoint.safetensors", "run/MODEL_CARD.md"}) EXPECT_TRUE(fs::exists(at(name))) << name;
+  for (const char* name : {"run/config.toml", "run/model.safetensors", "run/metrics.jsonl", "run/checkpoint.safetensors", "run/MODEL_CARD.md"})
+    EXPECT_TRUE(fs::exists(at(name))) << name;
   const std::string metrics = read_file(at("run/metrics.jsonl"));
   EXPECT_EQ(j["epochs"].get<int64_t>(), std::count(metrics.begin(), metrics.end(), '\n'));
 }
@@ -160,10 +164,16 @@ void interrupt_and_resume(const std::string& folder, int signal, int expected) {
     EXPECT_EQ(read_file(folder + "/whole_" + name + "/" + file), read_file(folder + "/" + name + "/" + file)) << file;
 }
 
-TEST_F(Program, interrupted_and_resumed_is_bit_equal) { interrupt_and_resume(folder, SIGINT, 130); }
-TEST_F(Program, killed_and_resumed_is_bit_equal) { interrupt_and_resume(folder, SIGKILL, -1); }
+TEST_F(Program, interrupted_and_resumed_is_bit_equal) {
+  interrupt_and_resume(folder, SIGINT, 130);
+}
+TEST_F(Program, killed_and_resumed_is_bit_equal) {
+  interrupt_and_resume(folder, SIGKILL, -1);
+}
 
-double relative_difference(const Eigen::VectorXd& a, const Eigen::VectorXd& b) { return (a - b).norm() / a.norm(); }
+double relative_difference(const Eigen::VectorXd& a, const Eigen::VectorXd& b) {
+  return (a - b).norm() / a.norm();
+}
 
 TEST_F(Program, a_sample_is_embedded_the_same_alone_shuffled_and_nearly_the_same_with_genes_missing) {
   ASSERT_EQ(run("embed -o all.h5ad run sim/rna.h5ad").code, 0);
@@ -210,7 +220,8 @@ TEST_F(Program, json_to_stdout_is_json_alone) {
   const Outcome good = run("evaluate cohort all_pca.h5ad --json - --on all");
   ASSERT_EQ(good.code, 0) << good.err;
   const Json j = Json::parse(good.out);
-  for (const char* key : {"accuracy_mean", "accuracy_sd", "accuracy_se", "balanced_accuracy_mean", "macro_f1_mean", "folds", "n", "classes", "dropped_cohorts"}) EXPECT_TRUE(j.contains(key)) << key;
+  for (const char* key : {"accuracy_mean", "accuracy_sd", "accuracy_se", "balanced_accuracy_mean", "macro_f1_mean", "folds", "n", "classes", "dropped_cohorts"})
+    EXPECT_TRUE(j.contains(key)) << key;
 }
 
 TEST_F(Program, reconstruct_is_in_log2_units) {

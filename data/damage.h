@@ -1,5 +1,6 @@
 // HDF5 files that the HDF5 library itself cannot survive. Its versions before 1.14 follow damaged heaps beyond their
-// buffers; no check from outside can rule that out. On rare damage they also loop without end: Ctrl-C, twice, ends that.
+// buffers; no check from outside can rule that out. This catches what fails while the file is read. What it cannot catch:
+// memory overwritten so that the program fails later, and, on rare damage, a loop without end (Ctrl-C, twice, ends it).
 #pragma once
 
 namespace panvae::data {

@@ -474,6 +474,42 @@ void graph(const OpCase& c, Device device) {
   }
 }
 
+// Each input, and the output, is overwritten between forward and backward: that is an error, or the gradient does not
+// need it and is the same; never a wrong one.
+void overwritten(const OpCase& c, const Sizes& s) {
+  Context context;
+  const std::vector<OpInput> inputs = c.op_inputs(s);
+  const size_t output = inputs.size(), nobody = output + 1;
+  std::vector<std::vector<double>> right;
+  std::vector<size_t> victims{nobody};
+  for (size_t i = 0; i <= output; ++i) victims.push_back(i);
+  for (size_t victim : victims) {
+    std::vector<Tensor> x = make_inputs(c, context, s, DType::f32);
+    for (size_t i = 0; i < x.size(); ++i)
+      if (inputs[i].differentiable && !inputs[i].is_index) x[i].require_gradient("input " + std::to_string(i));
+    Tape tape(context);
+    Tensor y = c.op(x, s);
+    const Tensor loss = ops::sum(y);  // a sum keeps nothing: only the op itself can notice
+    if (victim != nobody) {
+      Tensor& t = victim == output ? y : x[victim];
+      if (t.dtype() == DType::i64) continue;
+      const std::vector<float> other(static_cast<size_t>(t.count()), -7.0f);
+      t.upload(other.data(), t.count());
+    }
+    try {
+      tape.backward(loss);
+    } catch (const Error& e) {
+      EXPECT_NE(victim, nobody) << e.what();
+      EXPECT_NE(e.message().find("changed in place"), std::string::npos) << e.what();
+      continue;
+    }
+    std::vector<std::vector<double>> now;
+    for (const Tensor& t : x) now.push_back(t.gradient().defined() ? doubles(t.gradient()) : std::vector<double>{});
+    if (victim == nobody) right = now;
+    EXPECT_EQ(now, right) << (victim == output ? std::string("the output") : fmt::format("input {}", victim)) << " was overwritten: a wrong gradient and no error";
+  }
+}
+
 // On the card: the kernel as in ref, three runs bit-equal; the op's gradients against cpu; the graph.
 void cuda(const OpCase& c) {
   cuda_kernel<float>(c, c.f32);
@@ -505,6 +541,7 @@ void run_case(const OpCase& c, Mode m) {
     case Mode::graph:
       graph(c, {DeviceType::cpu, 0});
       graph(c, {DeviceType::simt, 0});
+      for (const Sizes& s : c.op_sizes) overwritten(c, s);
       return;
     case Mode::cuda:
       return cuda(c);

@@ -49,6 +49,7 @@ class SafetensorsWriter {
   // `data` must stay valid until write(); `dtype` as in TensorInfo.
   void add(const std::string& name, const std::string& dtype, std::vector<int64_t> shape, const void* data);
   void add(const std::string& name, const std::vector<double>& values) { add(name, "F64", {static_cast<int64_t>(values.size())}, values.data()); }
+  void add(const std::string& name, std::vector<double>&& values) = delete;  // it would be gone at write()
   void metadata(const std::string& key, std::string value) { metadata_[key] = std::move(value); }
   void write(const std::string& path) const;
 

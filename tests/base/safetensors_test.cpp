@@ -63,17 +63,19 @@ TEST(safetensors, data_begin_at_a_multiple_of_64_bytes_whatever_the_order_of_add
 
 TEST(safetensors, names_that_are_no_utf8_do_not_end_in_an_exception) {
   Folder folder;
+  const std::vector<double> x{1};
   SafetensorsWriter w;
   w.metadata("note", "broken \xFF byte");
-  w.add("x", std::vector<double>{1});
+  w.add("x", x);
   w.write(folder.file("t"));
   EXPECT_CONTAINS(SafetensorsReader(folder.file("t")).metadata().at("note"), "broken");
 }
 
 TEST(safetensors, refuses_to_write_unknown_types_and_names_twice) {
+  const std::vector<double> none;
   SafetensorsWriter w;
-  w.add("x", std::vector<double>{});
-  EXPECT_EQ(error_of([&] { w.add("x", std::vector<double>{}); }).code(), ErrorCode::usage);
+  w.add("x", none);
+  EXPECT_EQ(error_of([&] { w.add("x", none); }).code(), ErrorCode::usage);
   EXPECT_EQ(error_of([&] { w.add("y", "F7", {1}, nullptr); }).code(), ErrorCode::usage);
 }
 
@@ -140,9 +142,10 @@ TEST(safetensors, every_kind_of_damage_is_an_error_of_input_that_names_the_file)
 // No byte of a file, changed in any way that this tries, may do more than raise an Error.
 TEST(safetensors, survives_flipped_bytes) {
   Folder folder;
+  const std::vector<double> x{1, 2, 3}, y{4};
   SafetensorsWriter w;
-  w.add("x", std::vector<double>{1, 2, 3});
-  w.add("y", std::vector<double>{4});
+  w.add("x", x);
+  w.add("y", y);
   w.metadata("k", "v");
   w.write(folder.file("t"));
   const std::string good = read_file(folder.file("t"));

@@ -506,7 +506,8 @@ void overwritten(const OpCase& c, const Sizes& s) {
     std::vector<std::vector<double>> now;
     for (const Tensor& t : x) now.push_back(t.gradient().defined() ? doubles(t.gradient()) : std::vector<double>{});
     if (victim == nobody) right = now;
-    EXPECT_EQ(now, right) << (victim == output ? std::string("the output") : fmt::format("input {}", victim)) << " was overwritten: a wrong gradient and no error";
+    EXPECT_EQ(now, right) << (victim == output ? std::string("the output") : fmt::format("input {}", victim))
+                          << " was overwritten: a wrong gradient and no error";
   }
 }
 

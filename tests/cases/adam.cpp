@@ -45,13 +45,15 @@ std::vector<OpInput> with_gradient(const Sizes& s) {
 // Variants: Adam, AdamW, Adam with L2, a step that is skipped.
 const Case adam("adam", [](OpCase& c) {
   c.sizes = {{0}, {1}, {3}, {31}, {1029}, {16385}};
+  c.dims = {"N"};
+  c.bench = {{41369565}};  // parameters of the RNA VAE
   c.variants = 4;
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const AdamOptions o = options_of(r.variant);
     const double scale = r.variant == 3 ? 0 : T(0.5), rate = 3e-3;
     const auto p = r.inout(s[0]), grad = r.in(s[0]), m = r.inout(s[0]), v = r.inout(s[0], uniform(0, 1));
     const auto slots = r.template in<double>(adam_slots, list(slots_of(o, scale)));
-    k::adam<T>(r.stream, p, grad, m, v, s[0], slots, o);
+    r.call([=](Stream& stream) { k::adam<T>(stream, p, grad, m, v, s[0], slots, o); });
     if (scale == 0) {
       for (const auto& same : {p, m, v}) r.exactly(same, [&](int64_t i) { return same[i]; });
       return;
@@ -79,6 +81,8 @@ const Case adam("adam", [](OpCase& c) {
 
 // sizes: max_norm in tenths, sum of squares (-1: NaN, -2: infinite), steps before
 const Case adam_prepare("adam_prepare", [](OpCase& c) {
+  c.label = [](const Sizes&) { return std::string("one"); };
+  c.bench = {{10, 9, 5}};
   c.sizes = {{0, 9, 0}, {10, 9, 0}, {100, 9, 41}, {5, 0, 3}, {30, 9, 7}, {0, -1, 2}, {10, -2, 2}};
   c.variants = 2;
   c.f64 = [](Run<double>& r, const Sizes& s) {
@@ -92,7 +96,7 @@ const Case adam_prepare("adam_prepare", [](OpCase& c) {
     before[adam_step] = steps;
     before[adam_skipped] = 2;
     const auto slots = r.inout(adam_slots, list(before));
-    k::adam_prepare<double>(r.stream, sum, slots, o);
+    r.call([=](Stream& stream) { k::adam_prepare<double>(stream, sum, slots, o); });
     const double norm = std::sqrt(squares);
     std::vector<double> after = before;
     after[adam_norm] = norm;
@@ -130,12 +134,14 @@ const Case adam_prepare("adam_prepare", [](OpCase& c) {
 // Variants: norm above the limit, and below it, where nothing may change by a single bit.
 const Case clip("clip", [](OpCase& c) {
   c.sizes = elementwise_sizes();
+  c.dims = {"N"};
+  c.bench = elementwise_bench();
   c.variants = 2;
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto x = r.inout(s[0]);
     const auto squares = r.template in<double>(1, list({r.variant == 0 ? 16.0 : 0.01}));
     const double limit = T(0.7);
-    k::clip<T>(r.stream, x, s[0], squares, T(0.7));
+    r.call([=](Stream& stream) { k::clip<T>(stream, x, s[0], squares, T(0.7)); });
     if (r.variant == 0) r.expect(x, 3, [&](int64_t i) { return x[i] * (limit / (4 + 1e-6)); });
     else r.exactly(x, [&](int64_t i) { return x[i]; });
   });

@@ -15,6 +15,8 @@ double n_of(const Sizes& s) {
 void elementwise(OpCase& c, double reads, double operations) {
   c.sizes = elementwise_sizes();
   c.op_sizes = small_op_sizes();
+  c.dims = {"N"};
+  c.bench = elementwise_bench();
   c.flops = [=](const Sizes& s) { return operations * n_of(s); };
   c.bytes = [=](const Sizes& s, double item) { return (reads + 1) * n_of(s) * item; };
   c.op_inputs = [](const Sizes& s) { return one_input(s); };
@@ -41,7 +43,7 @@ const Case fill("fill", [](OpCase& c) {
   elementwise(c, 0, 0);
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto y = r.out(s[0]);
-    k::fill<T>(r.stream, y, s[0], T(-2.5));
+    r.call([=](Stream& stream) { k::fill<T>(stream, y, s[0], T(-2.5)); });
     r.exactly(y, [](int64_t) { return -2.5; });
   });
   c.op = [](const std::vector<Tensor>& x, const Sizes&) {
@@ -54,7 +56,7 @@ const Case copy("copy", [](OpCase& c) {  // add's backward is two copies
   elementwise(c, 1, 0);
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto x = r.in(s[0], specials()), y = r.out(s[0]);
-    k::copy<T>(r.stream, x, y, s[0]);
+    r.call([=](Stream& stream) { k::copy<T>(stream, x, y, s[0]); });
     r.exactly(y, [&](int64_t i) { return x[i]; });
   });
   c.op_inputs = two_inputs;
@@ -63,7 +65,7 @@ const Case copy("copy", [](OpCase& c) {  // add's backward is two copies
 
 const Case add("add", [](OpCase& c) {
   binary(c, []<class T>(Run<T>& r, auto& a, auto& b, auto& y, int64_t n) {
-    k::add<T>(r.stream, a, b, y, n);
+    r.call([=](Stream& stream) { k::add<T>(stream, a, b, y, n); });
     r.expect(y, 1.01, [&](int64_t i) { return a[i] + b[i]; });
   });
   // x + x needs an addition of gradients as well.
@@ -72,7 +74,7 @@ const Case add("add", [](OpCase& c) {
 
 const Case sub("sub", [](OpCase& c) {
   binary(c, []<class T>(Run<T>& r, auto& a, auto& b, auto& y, int64_t n) {
-    k::sub<T>(r.stream, a, b, y, n);
+    r.call([=](Stream& stream) { k::sub<T>(stream, a, b, y, n); });
     r.expect(y, 1.01, [&](int64_t i) { return a[i] - b[i]; });
   });
   c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::sub(x[0], x[1]); };
@@ -80,7 +82,7 @@ const Case sub("sub", [](OpCase& c) {
 
 const Case mul("mul", [](OpCase& c) {
   binary(c, []<class T>(Run<T>& r, auto& a, auto& b, auto& y, int64_t n) {
-    k::mul<T>(r.stream, a, b, y, n);
+    r.call([=](Stream& stream) { k::mul<T>(stream, a, b, y, n); });
     r.expect(y, 1.01, [&](int64_t i) { return a[i] * b[i]; });
   });
   c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::mul(ops::mul(x[0], x[1]), x[1]); };
@@ -93,7 +95,7 @@ const Case scale("scale", [](OpCase& c) {
     const auto x = r.in(s[0], specials());
     const auto y = r.variant == 0 ? r.out(s[0]) : r.over(x);
     const T factor = T(0.3);
-    k::scale<T>(r.stream, x, y, s[0], factor);
+    r.call([=](Stream& stream) { k::scale<T>(stream, x, y, s[0], factor); });
     r.expect(y, 1.01, [&](int64_t i) { return factor * x[i]; });
   });
   c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::scale(x[0], -1.75); };
@@ -104,7 +106,7 @@ const Case axpy("axpy", [](OpCase& c) {
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto x = r.in(s[0], specials()), y = r.inout(s[0]);
     const double factor = T(-0.7);
-    k::axpy<T>(r.stream, x, y, s[0], T(-0.7));
+    r.call([=](Stream& stream) { k::axpy<T>(stream, x, y, s[0], T(-0.7)); });
     r.expect(
         y, 2.01, [&](int64_t i) { return y[i] + factor * x[i]; }, [&](int64_t i) { return std::abs(y[i]) + std::abs(factor * x[i]); });
   });
@@ -126,7 +128,7 @@ const Case scale_by("scale_by", [](OpCase& c) {
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto x = r.in(s[0], specials()), factor = r.in(1, uniform(1, 2));
     const auto y = r.variant == 0 ? r.out(s[0]) : r.over(x);
-    k::scale_by<T>(r.stream, x, factor, y, s[0]);
+    r.call([=](Stream& stream) { k::scale_by<T>(stream, x, factor, y, s[0]); });
     r.expect(y, 1.01, [&](int64_t i) { return factor[0] * x[i]; });
   });
   c.op_inputs = [](const Sizes& s) {
@@ -140,7 +142,7 @@ const Case spread("spread", [](OpCase& c) {  // the backward of a sum
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto value = r.in(1, uniform(1, 2)), y = r.out(s[0]);
     const double factor = T(0.1);
-    k::spread<T>(r.stream, value, y, s[0], T(0.1));
+    r.call([=](Stream& stream) { k::spread<T>(stream, value, y, s[0], T(0.1)); });
     r.expect(y, 1.01, [&](int64_t) { return factor * value[0]; });
   });
   c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::mean(x[0]); };
@@ -152,7 +154,7 @@ const Case relu("relu", [](OpCase& c) {
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto x = r.in(s[0], specials());
     const auto y = r.variant == 0 ? r.out(s[0]) : r.over(x);
-    k::relu<T>(r.stream, x, y, s[0]);
+    r.call([=](Stream& stream) { k::relu<T>(stream, x, y, s[0]); });
     r.exactly(y, [&](int64_t i) { return std::isnan(x[i]) || x[i] > 0 ? x[i] : 0.0; });
   });
   c.op_inputs = [](const Sizes& s) { return one_input(s, away_from_zero()); };
@@ -165,7 +167,7 @@ const Case relu_grad("relu_grad", [](OpCase& c) {
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto y = r.in(s[0], uniform(-1, 1)), grad_y = r.in(s[0], uniform(-3, 3));
     const auto grad_x = r.variant == 0 ? r.out(s[0]) : r.over(grad_y);
-    k::relu_grad<T>(r.stream, y, grad_y, grad_x, s[0]);
+    r.call([=](Stream& stream) { k::relu_grad<T>(stream, y, grad_y, grad_x, s[0]); });
     r.exactly(grad_x, [&](int64_t i) { return y[i] > 0 ? grad_y[i] : 0.0; });
   });
   c.op_inputs = [](const Sizes& s) { return one_input(s, away_from_zero()); };
@@ -179,7 +181,7 @@ const Case leaky_relu("leaky_relu", [](OpCase& c) {
     const auto x = r.in(s[0], specials());
     const auto y = r.variant == 0 ? r.out(s[0]) : r.over(x);
     const double slope = T(0.01);
-    k::leaky_relu<T>(r.stream, x, y, s[0], T(0.01));
+    r.call([=](Stream& stream) { k::leaky_relu<T>(stream, x, y, s[0], T(0.01)); });
     r.expect(y, 1.01, [&](int64_t i) { return x[i] < 0 ? slope * x[i] : x[i]; });
   });
   c.op_inputs = [](const Sizes& s) { return one_input(s, away_from_zero()); };
@@ -193,7 +195,7 @@ const Case leaky_relu_grad("leaky_relu_grad", [](OpCase& c) {
     const auto y = r.in(s[0], uniform(-1, 1)), grad_y = r.in(s[0], uniform(-3, 3));
     const auto grad_x = r.variant == 0 ? r.out(s[0]) : r.over(grad_y);
     const double slope = T(0.2);
-    k::leaky_relu_grad<T>(r.stream, y, grad_y, grad_x, s[0], T(0.2));
+    r.call([=](Stream& stream) { k::leaky_relu_grad<T>(stream, y, grad_y, grad_x, s[0], T(0.2)); });
     r.expect(grad_x, 1.01, [&](int64_t i) { return y[i] > 0 ? grad_y[i] : slope * grad_y[i]; });
   });
   c.op_inputs = [](const Sizes& s) { return one_input(s, away_from_zero()); };

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "engine/ops/linear.h"
 #include "op_case.h"
 
@@ -33,30 +35,35 @@ void multiply(Run<T>& r, const Sizes& s, MathMode mode, double units) {
   e.slope = T(kSlope);
   if (kind == relu || kind == bias_relu) e.activation = Activation::relu;
   if (kind == bias_leaky || kind == accumulate_bias_leaky) e.activation = Activation::leaky_relu;
-  r.stream.math = mode;
-  k::matmul<T>(r.stream, a, ta, b, tb, c, M, N, K, e);
-  r.stream.math = MathMode::ieee;
+  r.call([=](Stream& stream) {
+    const MathMode before = std::exchange(stream.math, mode);
+    k::matmul<T>(stream, a, ta, b, tb, c, M, N, K, e);
+    stream.math = before;
+  });
 
   const MathMode rounding = r.stream.type() == DeviceType::cpu ? MathMode::ieee : mode;  // cpu knows ieee only
-  std::vector<double> left(a.before), right(b.before);
+  std::vector<double> left(a.values()), right(b.values());
   for (double& x : left) x = rounded(x, rounding);
   for (double& x : right) x = rounded(x, rounding);
-  std::vector<double> value(static_cast<size_t>(M * N)), size(value.size());
-  for (int64_t i = 0; i < M; ++i)
-    for (int64_t j = 0; j < N; ++j) {
-      double t = adds ? c[i * N + j] : 0, m = std::abs(t);
-      for (int64_t k = 0; k < K; ++k) {
-        const double p = left[static_cast<size_t>(ta ? k * M + i : i * K + k)] * right[static_cast<size_t>(tb ? j * K + k : k * N + j)];
-        t += p;
-        m += std::abs(p);
-      }
-      if (with_bias) t += vector[j], m += std::abs(vector[j]);
-      const double below = e.activation == Activation::relu ? 0 : e.activation == Activation::leaky_relu ? kSlope : 1;
-      value[static_cast<size_t>(i * N + j)] = t < 0 ? below * t : t;
-      size[static_cast<size_t>(i * N + j)] = m;
+  auto before_activation = [&](int64_t at, bool magnitude) {
+    const int64_t i = at / N, j = at % N;
+    double t = adds ? c[at] : 0;
+    if (magnitude) t = std::abs(t);
+    for (int64_t k = 0; k < K; ++k) {
+      const double p = left[static_cast<size_t>(ta ? k * M + i : i * K + k)] * right[static_cast<size_t>(tb ? j * K + k : k * N + j)];
+      t += magnitude ? std::abs(p) : p;
     }
+    if (with_bias) t += magnitude ? std::abs(vector[j]) : vector[j];
+    return t;
+  };
+  const double below = e.activation == Activation::relu ? 0 : e.activation == Activation::leaky_relu ? kSlope : 1;
   r.expect(
-      c, units, [&](int64_t i) { return value[static_cast<size_t>(i)]; }, [&](int64_t i) { return size[static_cast<size_t>(i)]; });
+      c, units,
+      [&](int64_t i) {
+        const double t = before_activation(i, false);
+        return t < 0 ? below * t : t;
+      },
+      [&](int64_t i) { return before_activation(i, true); });
 }
 
 // Rounding errors of a running sum grow as sqrt(K) if they are random; four times that is allowed.
@@ -64,7 +71,30 @@ double ieee_units(const Sizes& s) {
   return 4 + 4 * std::sqrt(static_cast<double>(s[2]));
 }
 
+// Products of one training step at B samples: each layer forward (with its epilogue), input gradient, weight gradient.
+void add_layer(OpCase& c, int64_t B, int64_t in, int64_t out, int64_t epilogue) {
+  c.bench.push_back({B, out, in, 2, epilogue});
+  c.bench.push_back({B, in, out, 0, plain});
+  c.bench.push_back({out, in, B, 1, plain});
+}
+
 void common(OpCase& c) {
+  c.dims = {"M", "N", "K"};
+  c.label = [](const Sizes& s) {
+    const char* kinds[] = {"plain", "bias", "bias_relu", "bias_leaky", "relu", "accumulate", "accumulate_bias_leaky"};
+    return fmt::format("M{}xN{}xK{}/{}{}/{}", s[0], s[1], s[2], s[3] & 1 ? 't' : 'n', s[3] & 2 ? 't' : 'n', kinds[s[4]]);
+  };
+  // The RNA VAE of the paper, and the block VAE of ATAC.
+  add_layer(c, 256, 19421, 1024, bias_relu);
+  add_layer(c, 256, 1024, 512, bias);
+  add_layer(c, 256, 512, 1024, bias_relu);
+  add_layer(c, 256, 1024, 19421, bias);
+  for (int64_t B : {64, 256}) {
+    add_layer(c, B, 5000, 2048, bias_leaky);
+    add_layer(c, B, 2048, 1024, bias_leaky);
+    add_layer(c, B, 1024, 512, bias_leaky);
+    add_layer(c, B, 512, 512, bias);
+  }
   c.flops = [](const Sizes& s) { return 2.0 * static_cast<double>(s[0] * s[1]) * static_cast<double>(s[2]); };
   c.bytes = [](const Sizes& s, double item) { return item * static_cast<double>(s[0] * s[2] + s[2] * s[1] + s[0] * s[1]); };
   c.op_sizes = {{1, 1, 1, 0, 0}, {3, 5, 4, 0, 0}, {3, 5, 4, 1, 0}, {3, 5, 4, 2, 0}, {3, 5, 4, 3, 0}};
@@ -95,6 +125,7 @@ const Case matmul("matmul", [](OpCase& c) {
 const Case linear("linear", [](OpCase& c) {
   common(c);
   c.kernel = "matmul";
+  c.bench.clear();  // matmul has them
   for (int64_t e : {bias, bias_relu, bias_leaky}) c.sizes.push_back({13, 21, 34, 2, e});
   c.body([](auto& r, const Sizes& s) { multiply(r, s, MathMode::ieee, ieee_units(s)); });
   c.op_sizes = {{1, 1, 1, 2, bias}, {4, 6, 3, 2, bias_relu}, {4, 6, 3, 2, bias_leaky}, {70, 6, 3, 2, bias}};

@@ -1,5 +1,5 @@
 // One OpCase a kernel of the table: about ten lines bring its tests ref, simt_forward, simt_reverse, simt_random, grad,
-// graph and, where a GPU is, cuda. What each mode compares stands at its function in op_case.cpp.
+// graph and, where a GPU is, cuda, and its rows of the bench. What each mode compares stands at its function in modes.cpp.
 //
 // A case has two halves. `body` calls the kernel on raw pointers and states, element by element, what must come out: a
 // formula in f64, written without looking at the kernel. `op` is the same kernel at work within the engine: an op whose
@@ -8,6 +8,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,13 +29,15 @@ Fill away_from_zero();  // +-[0.1, 2]: no kink within reach of a central differe
 Fill specials();        // infinities, zeros of both signs, denormals, NaN, the largest numbers, and ordinary ones between
 Fill indices(int64_t below);
 
+// A buffer of device memory. Cheap to copy, so that the closure of a kernel call may hold it by value.
 template <class V>
 struct Buf {
   V* data;
   size_t id;
-  std::vector<double> before;  // values before the call, as stored
+  std::shared_ptr<const std::vector<double>> before;  // values before the call, as stored
   operator V*() const { return data; }
-  double operator[](int64_t i) const { return before[static_cast<size_t>(i)]; }
+  double operator[](int64_t i) const { return (*before)[static_cast<size_t>(i)]; }
+  const std::vector<double>& values() const { return *before; }
 };
 
 // Unit roundoff: results are judged in multiples of it.
@@ -46,27 +49,44 @@ constexpr double roundoff() {
   else return 0;
 }
 
+// A result that is right: NaN where NaN is expected, the expected number as its type rounds it, or within the bound of it.
+bool near(double got, double expected, double expected_rounded, double bound);
+
 // What came out of one call: compared bit by bit between orders of threads, by value between devices.
 struct Outcome {
   std::vector<char> bits;
   std::vector<double> values, bounds;
+  std::vector<std::string> failures;  // empty: all is as it must be
 };
 
 // Memory of one call of a kernel on one device. Every buffer lies between sentinels; outputs are full of NaN before the
-// call; inputs must be the same afterwards.
+// call; inputs must be the same afterwards. The tests make a call and check it; the bench makes it, checks it, and then
+// repeats it.
 class Calls {
  public:
   // How pointers are shifted from 256-byte alignment by one element.
   enum class Shift { none, all, first };
-  Calls(Stream& stream, uint64_t seed, Shift shift, int variant);
+  // `sample`: of each output at most so many elements are compared, spread evenly (0 = all): large sizes have slow formulas.
+  Calls(Stream& stream, uint64_t seed, Shift shift, int variant, int64_t sample = 0);
   ~Calls();
   Calls(const Calls&) = delete;
   Calls& operator=(const Calls&) = delete;
 
   Stream& stream;
   const int variant;  // in [0, OpCase::variants)
-  // Reads everything back and checks it; failures go to gtest.
+  // Calls the kernel now, and keeps the call for repeat(): capture by value, and use the stream that is handed in.
+  void call(std::function<void(Stream&)> kernel) {
+    kernel(stream);
+    kernel_ = std::move(kernel);
+  }
+  // Reads everything back and checks it.
   Outcome finish();
+
+  // For the bench, after finish().
+  void repeat() { kernel_(stream); }
+  void restore();      // buffers that are read and written hold their first values again
+  void drop_checks();  // frees host memory that only finish() needs
+  int64_t device_bytes() const;
 
  protected:
   struct Buffer {
@@ -75,16 +95,21 @@ class Calls {
     char *block, *data;         // device memory: sentinel, data, sentinel
     size_t bytes, head;         // of the block; of the sentinel before the data
     std::vector<char> initial;  // the whole block
-    bool output, expects = false;
+    bool has_values, output;
+    std::shared_ptr<std::vector<double>> before;
+    bool expects = false;
+    int64_t stride = 1;  // of the elements that are compared: 0, stride, 2 stride, ...
     std::vector<double> expected, bounds;
     std::string name;
   };
-  size_t add(DType dtype, int64_t count, const std::vector<double>* values, bool output);
+  size_t add(DType dtype, int64_t count, std::shared_ptr<std::vector<double>> values, bool output);
   std::vector<double> draw(DType dtype, int64_t count, const Fill& fill);
-  void expect_values(size_t id, std::vector<double> expected, std::vector<double> bounds);
+  int64_t stride_of(int64_t count) const { return sample_ > 0 && count > sample_ ? count / sample_ | 1 : 1; }
   std::vector<Buffer> buffers_;
+  std::function<void(Stream&)> kernel_;
   uint64_t seed_;
   Shift shift_;
+  int64_t sample_;
 };
 
 template <class T>
@@ -113,13 +138,14 @@ class Run : public Calls {
   // Element i must be value(i) to within units * roundoff * magnitude(i). By default the magnitude is the value itself.
   template <class V, class Value, class Magnitude>
   void expect(const Buf<V>& y, double units, Value value, Magnitude magnitude) {
-    const size_t n = static_cast<size_t>(buffers_[y.id].count);
-    std::vector<double> expected(n), bounds(n);
-    for (size_t i = 0; i < n; ++i) {
-      expected[i] = value(static_cast<int64_t>(i));
-      bounds[i] = units == 0 ? 0 : units * roundoff<V>() * std::abs(magnitude(static_cast<int64_t>(i))) + tiny<V>();
+    Buffer& b = buffers_[y.id];
+    b.expects = true;
+    b.stride = stride_of(b.count);
+    b.expected.clear(), b.bounds.clear();
+    for (int64_t i = 0; i < b.count; i += b.stride) {
+      b.expected.push_back(value(i));
+      b.bounds.push_back(units == 0 ? 0 : units * roundoff<V>() * std::abs(magnitude(i)) + tiny<V>());
     }
-    expect_values(y.id, std::move(expected), std::move(bounds));
   }
   template <class V, class Value>
   void expect(const Buf<V>& y, double units, Value value) {
@@ -138,10 +164,9 @@ class Run : public Calls {
   }
   template <class V>
   Buf<V> make(int64_t n, const Fill* fill, bool output) {
-    std::vector<double> values;
-    if (fill) values = draw(dtype_of<V>(), n, *fill);
-    const size_t id = add(dtype_of<V>(), n, fill ? &values : nullptr, output);
-    return {reinterpret_cast<V*>(buffers_[id].data), id, std::move(values)};
+    auto values = fill ? std::make_shared<std::vector<double>>(draw(dtype_of<V>(), n, *fill)) : nullptr;
+    const size_t id = add(dtype_of<V>(), n, values, output);
+    return {reinterpret_cast<V*>(buffers_[id].data), id, values};
   }
 };
 
@@ -167,9 +192,14 @@ struct OpCase {
   std::function<Tensor(const std::vector<Tensor>&, const Sizes&)> op;
   double grad_tolerance = 1e-5;  // f32 gradients against f64 ones, of the largest
 
-  // Work of one call, for bench: floating-point operations, and the fewest bytes that must move at `item` bytes an element.
+  // For the bench. Work of one call: floating-point operations, and the fewest bytes that must move at `item` bytes an
+  // element. Rows are the sizes of the paper; `dims` names the sizes, "B" and "G" make B256xG19421 of a row, and `label`
+  // serves where that does not say all.
   std::function<double(const Sizes&)> flops;
   std::function<double(const Sizes&, double item)> bytes;
+  std::vector<std::string> dims;
+  std::vector<Sizes> bench;
+  std::function<std::string(const Sizes&)> label;
 
   // The body for both computing types: [](auto& r, const Sizes& s) { ... } or []<class T>(Run<T>& r, const Sizes& s) { ... }.
   template <class F>
@@ -182,6 +212,8 @@ struct OpCase {
 };
 
 std::vector<OpCase>& all_cases();
+uint64_t seed_of(const OpCase& c);
+std::string label_of(const OpCase& c, const Sizes& s);  // "B256xG19421", without sizes that have no name
 // Puts a case into the list at the start of the program: static const Case x = [](OpCase& c) { ... };
 struct Case {
   Case(const char* name, const std::function<void(OpCase&)>& describe);
@@ -195,6 +227,8 @@ void run_case(const OpCase& c, Mode m);
 // 1, odd, not of a warp, more than a block, more than a stretch (16384); 0.
 std::vector<Sizes> elementwise_sizes();
 std::vector<Sizes> small_op_sizes();  // {1}, {37}
+// Elements of the paper's tensors: hidden units and genes of a batch of 256.
+std::vector<Sizes> elementwise_bench();
 // One input x [n] with gradient.
 std::vector<OpInput> one_input(const Sizes& s, Fill fill = uniform(-1, 1));
 // x * constant, where a kernel makes the constant: how kernels without a gradient stand in a graph.

@@ -24,6 +24,8 @@ double normal(int64_t i) {
 
 void common(OpCase& c, double operations) {
   c.sizes = {{0}, {1}, {3}, {4}, {31}, {1025}, {16385}, {40001}};
+  c.dims = {"N"};
+  c.bench = {{256 * 512}, {41369565}};
   c.flops = [=](const Sizes& s) { return operations * static_cast<double>(s[0]); };
   c.bytes = [](const Sizes& s, double item) { return static_cast<double>(s[0]) * item; };
   c.op_sizes = small_op_sizes();
@@ -35,7 +37,7 @@ const Case random_uniform("random_uniform", [](OpCase& c) {
   common(c, 2);
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto y = r.out(s[0]);
-    k::random_uniform<T>(r.stream, y, s[0], T(-2), T(3), kKey);
+    r.call([=](Stream& stream) { k::random_uniform<T>(stream, y, s[0], T(-2), T(3), kKey); });
     r.expect(
         y, 4, [](int64_t i) { return -2 + 5 * unit<T>(i); }, [](int64_t) { return 5.0; });
   });
@@ -51,7 +53,7 @@ const Case random_normal("random_normal", [](OpCase& c) {
   common(c, 30);
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto y = r.out(s[0]);
-    k::random_normal<T>(r.stream, y, s[0], T(0.5), T(2), kKey);
+    r.call([=](Stream& stream) { k::random_normal<T>(stream, y, s[0], T(0.5), T(2), kKey); });
     // The angle is rounded before its cosine is taken: an error of a few units of 2 pi, times radius and deviation.
     r.expect(
         y, 8, [](int64_t i) { return 0.5 + 2 * normal<T>(i); }, [](int64_t i) { return 0.5 + 2 * std::sqrt(-2 * std::log(unit<T>(i / 2 * 2))) * 6.3; });

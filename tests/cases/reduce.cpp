@@ -15,11 +15,13 @@ double product(const Sizes& s) {
 constexpr double kSumUnits = 24;
 
 const Case sum_rows("sum_rows", [](OpCase& c) {
+  c.dims = {"R", "C"};
+  c.bench = {{256, 2048}, {256, 19421}};
   c.sizes = {{1, 1}, {0, 5}, {5, 0}, {31, 17}, {1, 40001}, {2000, 1}, {300, 257}, {3, 16385}};
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const int64_t rows = s[0], columns = s[1];
     const auto x = r.in(rows * columns), y = r.out(rows);
-    k::sum_rows<T>(r.stream, x, y, rows, columns);
+    r.call([=](Stream& stream) { k::sum_rows<T>(stream, x, y, rows, columns); });
     auto over = [&, columns](bool magnitude) {
       return [&, columns, magnitude](int64_t row) {
         long double t = 0;  // wider than what is judged
@@ -42,6 +44,8 @@ const Case sum_rows("sum_rows", [](OpCase& c) {
 
 // sizes: rows, columns, accumulate. The gradient of a bias.
 const Case sum_columns("sum_columns", [](OpCase& c) {
+  c.dims = {"R", "C"};
+  c.bench = {{256, 2048, 0}, {256, 19421, 0}};
   c.sizes = {{1, 1, 0}, {0, 5, 0}, {0, 5, 1}, {5, 0, 0}, {17, 31, 1}, {64, 256, 0}, {65, 257, 1}, {1, 5001, 0}, {2001, 3, 1}, {300, 600, 0}};
   c.variants = 1;
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
@@ -49,7 +53,7 @@ const Case sum_columns("sum_columns", [](OpCase& c) {
     const bool accumulate = s[2] != 0;
     const auto x = r.in(rows * columns);
     const auto y = accumulate ? r.inout(columns) : r.out(columns);
-    k::sum_columns<T>(r.stream, x, y, rows, columns, accumulate);
+    r.call([=](Stream& stream) { k::sum_columns<T>(stream, x, y, rows, columns, accumulate); });
     auto over = [&, rows, columns, accumulate](bool magnitude) {
       return [&, rows, columns, accumulate, magnitude](int64_t column) {
         long double t = 0;  // wider than what is judged
@@ -68,14 +72,16 @@ const Case sum_columns("sum_columns", [](OpCase& c) {
 
 const Case sum("sum", [](OpCase& c) {
   c.sizes = {{0}, {1}, {31}, {257}, {16384}, {16385}, {50001}};
+  c.dims = {"N"};
+  c.bench = elementwise_bench();
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto x = r.in(s[0]), y = r.out(1);
     const double factor = T(0.25);
-    k::sum<T>(r.stream, x, y, s[0], T(0.25));
+    r.call([=](Stream& stream) { k::sum<T>(stream, x, y, s[0], T(0.25)); });
     auto over = [&](bool magnitude) {
       return [&, magnitude](int64_t) {
         long double t = 0;  // wider than what is judged
-        for (double v : x.before) t += magnitude ? std::abs(v) : v;
+        for (double v : x.values()) t += magnitude ? std::abs(v) : v;
         return factor * static_cast<double>(t);
       };
     };
@@ -91,16 +97,18 @@ const Case sum("sum", [](OpCase& c) {
 // As a constant in a graph: x scaled by the square of another tensor's norm.
 const Case sum_squares("sum_squares", [](OpCase& c) {
   c.sizes = {{0}, {1}, {31}, {257}, {16384}, {16385}, {50001}};
+  c.dims = {"N"};
+  c.bench = elementwise_bench();
   c.variants = 2;
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     // Variant 1: squares beyond the range of f32 must not overflow.
     const auto x = r.in(s[0], r.variant == 0 ? uniform(-1, 1) : uniform(-3e30, 3e30));
     const auto y = r.template out<double>(1);
-    k::sum_squares<T>(r.stream, x, y, s[0]);
+    r.call([=](Stream& stream) { k::sum_squares<T>(stream, x, y, s[0]); });
     // All terms are positive, so roundings of the running sum (of 16384 elements in vector lanes) do not cancel.
     r.expect(y, 256, [&](int64_t) {
       long double t = 0;  // wider than what is judged
-      for (double v : x.before) t += static_cast<long double>(v) * v;
+      for (double v : x.values()) t += static_cast<long double>(v) * v;
       return static_cast<double>(t);
     });
   });

@@ -27,6 +27,8 @@ Fill bf16_ties() {
 void cast_case(OpCase& c, double from, double to) {  // bytes of an element; 0: the computing type
   c.sizes = elementwise_sizes();
   c.op_sizes = small_op_sizes();
+  c.dims = {"N"};
+  c.bench = elementwise_bench();
   c.op_inputs = [](const Sizes& s) { return std::vector<OpInput>{{{s[0]}}, {{s[0]}, uniform(-1, 1), false}}; };
   c.flops = [](const Sizes&) { return 0.0; };
   c.bytes = [=](const Sizes& s, double item) { return static_cast<double>(s[0]) * ((from > 0 ? from : item) + (to > 0 ? to : item)); };
@@ -37,7 +39,7 @@ const Case cast_to_f32("cast_to_f32", [](OpCase& c) {
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto x = r.in(s[0], specials());
     const auto y = r.template out<float>(s[0]);
-    k::cast_to_f32<T>(r.stream, x, y, s[0]);
+    r.call([=](Stream& stream) { k::cast_to_f32<T>(stream, x, y, s[0]); });
     r.exactly(y, [&](int64_t i) { return x[i]; });
   });
   c.op = [](const std::vector<Tensor>& x, const Sizes&) {
@@ -56,7 +58,7 @@ const Case cast_from_f32("cast_from_f32", [](OpCase& c) {
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto x = r.template in<float>(s[0], specials());
     const auto y = r.out(s[0]);
-    k::cast_from_f32<T>(r.stream, x, y, s[0]);
+    r.call([=](Stream& stream) { k::cast_from_f32<T>(stream, x, y, s[0]); });
     r.exactly(y, [&](int64_t i) { return x[i]; });
   });
   c.op = [](const std::vector<Tensor>& x, const Sizes&) {
@@ -84,7 +86,7 @@ const Case cast_to_bf16("cast_to_bf16", [](OpCase& c) {
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto x = r.in(s[0], r.variant == 0 ? specials() : bf16_ties());
     const auto y = r.template out<bf16>(s[0]);
-    k::cast_to_bf16<T>(r.stream, x, y, s[0]);
+    r.call([=](Stream& stream) { k::cast_to_bf16<T>(stream, x, y, s[0]); });
     r.exactly(y, [&](int64_t i) { return nearest_bf16(x[i]); });
   });
   c.op = through_bf16;
@@ -95,7 +97,7 @@ const Case cast_from_bf16("cast_from_bf16", [](OpCase& c) {
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto x = r.template in<bf16>(s[0], specials());
     const auto y = r.out(s[0]);
-    k::cast_from_bf16<T>(r.stream, x, y, s[0]);
+    r.call([=](Stream& stream) { k::cast_from_bf16<T>(stream, x, y, s[0]); });
     r.exactly(y, [&](int64_t i) { return x[i]; });
   });
   c.op = through_bf16;
@@ -103,13 +105,15 @@ const Case cast_from_bf16("cast_from_bf16", [](OpCase& c) {
 
 // sizes: source rows, rows taken, columns
 const Case gather_rows("gather_rows", [](OpCase& c) {
+  c.dims = {"rows", "B", "C"};
+  c.bench = {{1024, 256, 19421}};
   c.sizes = {{1, 1, 1}, {5, 0, 7}, {5, 3, 0}, {7, 13, 31}, {9, 40, 1}, {2, 3, 5001}, {300, 257, 33}};
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const int64_t source = s[0], count = s[1], columns = s[2];
     const auto x = r.in(source * columns);
     const auto rows = r.template in<int64_t>(count, indices(source));
     const auto y = r.out(count * columns);
-    k::gather_rows<T>(r.stream, x, rows, y, count, columns);
+    r.call([=](Stream& stream) { k::gather_rows<T>(stream, x, rows, y, count, columns); });
     r.exactly(y, [&](int64_t i) { return x[static_cast<int64_t>(rows[i / columns]) * columns + i % columns]; });
   });
   c.flops = [](const Sizes&) { return 0.0; };

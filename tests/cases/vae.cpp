@@ -34,6 +34,8 @@ double clamped(double l) {
 
 void common(OpCase& c) {
   c.sizes = {{0}, {1}, {3}, {5}, {31}, {1025}, {5001}};
+  c.dims = {"N"};
+  c.bench = {{256 * 512}};
   c.flops = [](const Sizes& s) { return 40 * static_cast<double>(s[0]); };
   c.bytes = [](const Sizes& s, double item) { return 3 * static_cast<double>(s[0]) * item; };
   c.op_sizes = small_op_sizes();
@@ -50,7 +52,7 @@ const Case reparameterize("reparameterize", [](OpCase& c) {
   common(c);
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto mu = r.in(s[0], uniform(-2, 2)), logvar = r.in(s[0], uniform(-18, 18)), z = r.out(s[0]);
-    k::reparameterize<T>(r.stream, mu, logvar, z, s[0], kKey);
+    r.call([=](Stream& stream) { k::reparameterize<T>(stream, mu, logvar, z, s[0], kKey); });
     r.expect(
         z, 12, [&](int64_t i) { return mu[i] + std::exp(clamped(logvar[i]) / 2) * noise<T>(i); },
         [&](int64_t i) { return std::abs(mu[i]) + std::exp(clamped(logvar[i]) / 2) * noise_size<T>(i); });
@@ -61,7 +63,7 @@ const Case reparameterize_grad("reparameterize_grad", [](OpCase& c) {
   common(c);
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto logvar = r.in(s[0], uniform(-18, 18)), grad_z = r.in(s[0]), grad_logvar = r.out(s[0]);
-    k::reparameterize_grad<T>(r.stream, logvar, grad_z, grad_logvar, s[0], kKey);
+    r.call([=](Stream& stream) { k::reparameterize_grad<T>(stream, logvar, grad_z, grad_logvar, s[0], kKey); });
     auto outside = [&](int64_t i) { return logvar[i] < -15 || logvar[i] > 15; };
     r.expect(
         grad_logvar, 12, [&](int64_t i) { return outside(i) ? 0.0 : grad_z[i] * noise<T>(i) * std::exp(logvar[i] / 2) / 2; },
@@ -72,6 +74,8 @@ const Case reparameterize_grad("reparameterize_grad", [](OpCase& c) {
 
 // sizes: B, G, Z
 const Case huber_kl("huber_kl", [](OpCase& c) {
+  c.dims = {"B", "G", "Z"};
+  c.bench = {{256, 19421, 512}, {256, 5000, 512}, {1024, 19421, 512}};
   c.sizes = {{1, 1, 1}, {1, 0, 3}, {3, 5, 0}, {3, 7, 2}, {17, 33, 5}, {5, 4097, 3}, {33, 260, 130}};
   c.variants = 2;
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
@@ -82,7 +86,7 @@ const Case huber_kl("huber_kl", [](OpCase& c) {
     const auto loss = r.out(3);
     const auto grad_pred = r.variant == 0 ? r.out(B * G) : r.over(pred);
     const auto grad_mu = r.out(B * Z), grad_logvar = r.out(B * Z);
-    k::huber_kl<T>(r.stream, pred, target, mu, logvar, B, G, Z, T(delta), T(weight), loss, grad_pred, grad_mu, grad_logvar);
+    r.call([=](Stream& stream) { k::huber_kl<T>(stream, pred, target, mu, logvar, B, G, Z, T(delta), T(weight), loss, grad_pred, grad_mu, grad_logvar); });
 
     double huber = 0, kl = 0, kl_size = 0;
     for (int64_t i = 0; i < B * G; ++i) {

@@ -21,4 +21,8 @@ int threads() {
   return omp_get_max_threads();
 }
 
+int thread_index() {
+  return omp_get_thread_num();
+}
+
 }  // namespace panvae

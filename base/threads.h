@@ -9,6 +9,8 @@ namespace panvae {
 // cores this process may run on.
 void set_threads(int n);
 int threads();
+// Of the thread that asks, within a parallel loop: in [0, threads()). Outside of one, 0.
+int thread_index();
 
 // body(begin, end) over [0, n) in contiguous ranges of at most `chunk` elements, in parallel. Exceptions must not leave body.
 template <class F>

@@ -6,6 +6,7 @@
 
 #include "engine/module.h"
 #include "engine/ops/activation.h"
+#include "engine/ops/conv.h"
 #include "engine/ops/linear.h"
 
 namespace panvae {
@@ -16,23 +17,67 @@ struct Fusable {
   double slope = 0;
 };
 
-// y = act(x W^T + b): x [B, in], W [out, in], b [out]. Starts as PyTorch's nn.Linear: U(-1/sqrt(in), 1/sqrt(in)) for both.
-class Linear : public Module {
+// A layer with weights that computes the activation after it in the same kernel: its own, or that of the next layer.
+class FusingLayer : public Module {
  public:
-  Linear(int64_t in, int64_t out, bool with_bias = true, Fusable after = {}) : after_(after) {
+  explicit FusingLayer(Fusable after) : after_(after) {}
+  Tensor forward(const Tensor& x) override { return forward_with(x, after_); }
+  virtual Tensor forward_with(const Tensor& x, Fusable after) = 0;
+  bool has_activation() const { return after_.activation != Activation::none; }
+
+ private:
+  Fusable after_;
+};
+
+// y = act(x W^T + b): x [B, in], W [out, in], b [out]. Starts as PyTorch's nn.Linear: U(-1/sqrt(in), 1/sqrt(in)) for both.
+class Linear : public FusingLayer {
+ public:
+  Linear(int64_t in, int64_t out, bool with_bias = true, Fusable after = {}) : FusingLayer(after) {
     PV_CHECK(in > 0 && out > 0, "Linear: {} inputs, {} outputs", in, out);
     const Init init = Init::uniform(1.0 / std::sqrt(static_cast<double>(in)));
     declare_parameter("weight", weight, {out, in}, init);
     if (with_bias) declare_parameter("bias", bias, {out}, init);
   }
-  Tensor forward(const Tensor& x) override { return forward_with(x, after_); }
-  Tensor forward_with(const Tensor& x, Fusable after) { return ops::linear(x, weight, bias, after.activation, after.slope); }
-  bool has_activation() const { return after_.activation != Activation::none; }
+  Tensor forward_with(const Tensor& x, Fusable after) override { return ops::linear(x, weight, bias, after.activation, after.slope); }
+
+  Tensor weight, bias;
+};
+
+// ops::conv1d: x [B, in, L], weight [out, in, window]. Starts as PyTorch's nn.Conv1d: U(-1/sqrt(in window), 1/sqrt(in window)).
+class Conv1d : public FusingLayer {
+ public:
+  Conv1d(int64_t in, int64_t out, int64_t window, ops::Conv1dOptions options = {}, bool with_bias = true, Fusable after = {})
+      : FusingLayer(after), options_(options) {
+    PV_CHECK(in > 0 && out > 0 && window > 0, "Conv1d: {} input channels, {} output channels, a window of {}", in, out, window);
+    const Init init = Init::uniform(1.0 / std::sqrt(static_cast<double>(in * window)));
+    declare_parameter("weight", weight, {out, in, window}, init);
+    if (with_bias) declare_parameter("bias", bias, {out}, init);
+  }
+  Tensor forward_with(const Tensor& x, Fusable after) override { return ops::conv1d(x, weight, bias, options_, after.activation, after.slope); }
 
   Tensor weight, bias;
 
  private:
-  Fusable after_;
+  ops::Conv1dOptions options_;
+};
+
+// ops::conv_transpose1d: x [B, in, L], weight [in, out, window]. Starts as PyTorch's nn.ConvTranspose1d:
+// U(-1/sqrt(out window), 1/sqrt(out window)).
+class ConvTranspose1d : public FusingLayer {
+ public:
+  ConvTranspose1d(int64_t in, int64_t out, int64_t window, ops::Conv1dOptions options = {}, bool with_bias = true, Fusable after = {})
+      : FusingLayer(after), options_(options) {
+    PV_CHECK(in > 0 && out > 0 && window > 0, "ConvTranspose1d: {} input channels, {} output channels, a window of {}", in, out, window);
+    const Init init = Init::uniform(1.0 / std::sqrt(static_cast<double>(out * window)));
+    declare_parameter("weight", weight, {in, out, window}, init);
+    if (with_bias) declare_parameter("bias", bias, {out}, init);
+  }
+  Tensor forward_with(const Tensor& x, Fusable after) override { return ops::conv_transpose1d(x, weight, bias, options_, after.activation, after.slope); }
+
+  Tensor weight, bias;
+
+ private:
+  ops::Conv1dOptions options_;
 };
 
 class ReLU : public Module {
@@ -50,7 +95,7 @@ class LeakyReLU : public Module {
   double slope_;
 };
 
-// Layers one after the other, named "0", "1", ... A Linear followed by a ReLU or LeakyReLU runs as one fused kernel.
+// Layers one after the other, named "0", "1", ... A layer with weights followed by a ReLU or LeakyReLU runs as one fused kernel.
 class Sequential : public Module {
  public:
   template <class... M>
@@ -67,12 +112,12 @@ class Sequential : public Module {
   Tensor forward(const Tensor& input) override {
     Tensor x = input;
     for (size_t i = 0; i < layers_.size(); ++i) {
-      auto* linear = dynamic_cast<Linear*>(layers_[i].get());
-      const Fusable next = linear && !linear->has_activation() && i + 1 < layers_.size() ? fusable(*layers_[i + 1]) : Fusable{};
+      auto* fusing = dynamic_cast<FusingLayer*>(layers_[i].get());
+      const Fusable next = fusing && !fusing->has_activation() && i + 1 < layers_.size() ? fusable(*layers_[i + 1]) : Fusable{};
       if (next.activation == Activation::none) {
         x = layers_[i]->forward(x);
       } else {
-        x = linear->forward_with(x, next);
+        x = fusing->forward_with(x, next);
         ++i;
       }
     }

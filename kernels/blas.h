@@ -1,9 +1,24 @@
 #pragma once
+#include <cblas.h>
+
 #include <string>
 
 namespace panvae {
 
 // The BLAS that products on cpu go to, as it names itself: "OpenBLAS 0.3.21 ... SkylakeX", or "BLAS" where it does not say.
 std::string blas_description();
+
+// c [M, N] = op(a) op(b) + beta c, row-major with the given distances between rows; one name for both types. Called within
+// a parallel loop, OpenBLAS works on the calling thread alone.
+inline void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const float* a, int64_t lda, const float* b, int64_t ldb, float beta,
+                 float* c, int64_t ldc) {
+  cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, static_cast<int>(M), static_cast<int>(N),
+              static_cast<int>(K), 1.0f, a, static_cast<int>(lda), b, static_cast<int>(ldb), beta, c, static_cast<int>(ldc));
+}
+inline void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const double* a, int64_t lda, const double* b, int64_t ldb, double beta,
+                 double* c, int64_t ldc) {
+  cblas_dgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, static_cast<int>(M), static_cast<int>(N),
+              static_cast<int>(K), 1.0, a, static_cast<int>(lda), b, static_cast<int>(ldb), beta, c, static_cast<int>(ldc));
+}
 
 }  // namespace panvae

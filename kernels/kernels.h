@@ -24,13 +24,21 @@ using InOut = T*;
 
 enum class Activation : int { none, relu, leaky_relu };
 
-// What happens to an element of a product before it is stored: c = act(product [+ c] + bias[column]).
+// What happens to an element of a product before it is stored: c = act(product [+ c] + bias[column]); of a convolution,
+// bias[channel].
 template <class T>
 struct Epilogue {
-  const T* bias = nullptr;  // [N], or none
+  const T* bias = nullptr;  // [N], of a convolution [channels of the output], or none
   Activation activation = Activation::none;
   T slope = T(0);           // of leaky_relu, >= 0
   bool accumulate = false;  // adds to what c holds
+};
+
+// A convolution over the last dimension: x [B, C_in, L_in], w [C_out, C_in, K], y [B, C_out, L_out],
+// y[b, o, t] = sum over i, k of w[o, i, k] x[b, i, t stride - padding + k dilation], x being 0 outside.
+struct Conv1dShape {
+  int64_t B = 0, C_in = 0, L_in = 0, C_out = 0, L_out = 0, K = 0;
+  int64_t stride = 1, padding = 0, dilation = 1;
 };
 
 struct AdamOptions {
@@ -107,11 +115,17 @@ PV_KERNEL(gather_rows, In<T> x, In<int64_t> rows, Out<T> y, int64_t count, int64
 // reduce.cu
 PV_KERNEL(sum_rows, In<T> x, Out<T> y, int64_t rows, int64_t columns)                        // y[r] = sum_c x[r, c]
 PV_KERNEL(sum_columns, In<T> x, InOut<T> y, int64_t rows, int64_t columns, bool accumulate)  // y[c] (+)= sum_r x[r, c]
+PV_KERNEL(sum_channels, In<T> x /*[B, C, L]*/, InOut<T> y /*[C]*/, int64_t B, int64_t C, int64_t L, bool accumulate)  // y[c] (+)= sum_b,l x[b, c, l]
 PV_KERNEL(sum, In<T> x, Out<T> y /*[1]*/, int64_t n, T factor)                               // factor * sum of all
 PV_KERNEL(sum_squares, In<T> x, Out<double> y /*[1]*/, int64_t n)                            // f64 sum of squares
 
 // matmul.cu: c [M, N] = epilogue(op(a) op(b)); op(a) is [M, K]: a [M, K], or a [K, M] transposed; likewise b
 PV_KERNEL(matmul, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> epilogue)
+
+// conv1d.cu. grad_input with an epilogue is also the transposed convolution, of grad_y by w.
+PV_KERNEL(conv1d, In<T> x, In<T> w, InOut<T> y, Conv1dShape shape, Epilogue<T> epilogue)
+PV_KERNEL(conv1d_grad_input, In<T> grad_y, In<T> w, InOut<T> grad_x, Conv1dShape shape, Epilogue<T> epilogue)
+PV_KERNEL(conv1d_grad_weight, In<T> x, In<T> grad_y, InOut<T> grad_w, Conv1dShape shape, bool accumulate)
 
 // random.cu: element i of the stream `key`
 PV_KERNEL(random_uniform, Out<T> y, int64_t n, T low, T high, PhiloxKey key)

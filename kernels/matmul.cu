@@ -1,13 +1,12 @@
 // Matrix product with epilogue: c [M, N] = act(op(a) op(b) [+ c] + bias), row-major, any size, any transpose.
 // 2 M N K flops; bytes M K + K N + M N at least. cpu: BLAS, then the epilogue over c. simt and cuda: the tiles of
 // kernels/tile.h, deterministic also where k is split.
-#include <cblas.h>
-
 #include <algorithm>
 #include <climits>
 #include <cmath>
 
 #include "base/threads.h"
+#include "kernels/blas.h"
 #include "kernels/instantiate.h"
 #include "kernels/tile.h"
 
@@ -15,24 +14,12 @@ namespace panvae {
 
 namespace cpu {
 
-inline void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int M, int N, int K, const float* a, int lda, const float* b, int ldb, float beta, float* c) {
-  cblas_sgemm(CblasRowMajor, ta, tb, M, N, K, 1.0f, a, lda, b, ldb, beta, c, N);
-}
-inline void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int M, int N, int K, const double* a, int lda, const double* b, int ldb, double beta, double* c) {
-  cblas_dgemm(CblasRowMajor, ta, tb, M, N, K, 1.0, a, lda, b, ldb, beta, c, N);
-}
-
 template <class T>
 void matmul(Stream&, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> e) {
   if (M == 0 || N == 0) return;
   PV_CHECK(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX, "matmul: sizes {}, {}, {} are beyond what BLAS counts", M, N, K);
-  const int m = static_cast<int>(M), n = static_cast<int>(N), k = static_cast<int>(K);
-  if (K == 0) {
-    if (!e.accumulate) std::fill(c, c + M * N, T(0));
-  } else {
-    gemm(transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, m, n, k, a, transpose_a ? m : k, b, transpose_b ? k : n,
-         e.accumulate ? T(1) : T(0), c);
-  }
+  if (K > 0) gemm(transpose_a, transpose_b, M, N, K, a, transpose_a ? M : K, b, transpose_b ? K : N, e.accumulate ? T(1) : T(0), c, N);
+  else if (!e.accumulate) std::fill(c, c + M * N, T(0));
   if (!e.bias && e.activation == Activation::none) return;
   const T floor_slope = e.activation == Activation::none ? T(1) : e.activation == Activation::relu ? T(0) : e.slope;
   parallel_chunks(M, 1 + 16384 / N, [=](int64_t begin, int64_t end) {

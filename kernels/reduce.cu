@@ -3,6 +3,7 @@
 //
 //   sum_rows     [R, C] -> [R]   a block a row; 4 R C bytes
 //   sum_columns  [R, C] -> [C]   blocks of 256 columns x 64 rows, then the partials of a column in row order
+//   sum_channels [B, C, L] -> [C]  stretches of 16384 elements of a channel, then the partials of a channel in order
 //   sum          [n] -> [1]      stretches of 16384, then the partials in order by one block
 //   sum_squares  [n] -> [1]      likewise; squares are accumulated in f64, so gradients of any size do not overflow
 //
@@ -53,6 +54,21 @@ void sum_columns(Stream&, In<T> x, InOut<T> y, int64_t rows, int64_t columns, bo
       for (int64_t c = 0; c < n; ++c) s[c] += row[c];
     }
     for (int64_t c = 0; c < n; ++c) y[begin + c] = static_cast<T>(s[c]) + (accumulate ? y[begin + c] : T(0));
+  });
+}
+
+template <class T>
+void sum_channels(Stream&, In<T> x, InOut<T> y, int64_t B, int64_t C, int64_t L, bool accumulate) {
+  parallel_chunks(C, 1 + 16384 / (B * L + 1), [=](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      double s = 0;
+      for (int64_t b = 0; b < B; ++b) {
+        const T* p = x + (b * C + c) * L;
+#pragma omp simd reduction(+ : s)
+        for (int64_t l = 0; l < L; ++l) s += p[l];
+      }
+      y[c] = static_cast<T>(s) + (accumulate ? y[c] : T(0));
+    }
   });
 }
 
@@ -127,6 +143,26 @@ void sum_columns(Stream& stream, In<T> x, InOut<T> y, int64_t rows, int64_t colu
   launch(stream, grid_for(columns, kBlock), kBlock, 0, column_total_kernel<T>, static_cast<In<T>>(partials), y, stripes, columns, accumulate);
 }
 
+// partials [stretches, C]; element i of a channel is (b, l) = (i / L, i % L).
+template <class T>
+__global__ void channel_stretches_kernel(In<T> x, Out<T> partials, int64_t C, int64_t L, int64_t elements) {
+  const int64_t c = blockIdx.x % C, stretch = blockIdx.x / C;
+  const int64_t first = stretch * kStretch, last = first + kStretch < elements ? first + kStretch : elements;
+  T s = T(0);
+  for (int64_t i = first + threadIdx.x; i < last; i += blockDim.x) s += x[(i / L * C + c) * L + i % L];
+  s = block_sum(s);
+  if (threadIdx.x == 0) partials[stretch * C + c] = s;
+}
+
+template <class T>
+void sum_channels(Stream& stream, In<T> x, InOut<T> y, int64_t B, int64_t C, int64_t L, bool accumulate) {
+  if (C == 0) return;
+  const int64_t stretches = ceil_div(B * L, kStretch);
+  T* partials = stream.scratch<T>(stretches * C + 1);
+  launch(stream, grid_for(stretches * C, 1), kBlock, 0, channel_stretches_kernel<T>, x, partials, C, L, B * L);
+  launch(stream, grid_for(C, kBlock), kBlock, 0, column_total_kernel<T>, static_cast<In<T>>(partials), y, stretches, C, accumulate);
+}
+
 template <bool Squares, class A, class T>
 __global__ void stretches_kernel(In<T> x, Out<double> partials, int64_t n) {
   const int64_t first = blockIdx.x * kStretch, last = first + kStretch < n ? first + kStretch : n;
@@ -166,6 +202,7 @@ void sum_squares(Stream& stream, In<T> x, Out<double> y, int64_t n) {
 
 PV_INSTANTIATE(sum_rows)
 PV_INSTANTIATE(sum_columns)
+PV_INSTANTIATE(sum_channels)
 PV_INSTANTIATE(sum)
 PV_INSTANTIATE(sum_squares)
 

@@ -36,4 +36,18 @@ inline Tensor leaky_relu(const Tensor& x, double slope = 0.01) {
   });
 }
 
+namespace detail {
+
+// For layers with a fused activation: dL/d(before it) from dL/dy, written over dL/dy, which nobody reads after this.
+inline Tensor through_activation(const Tensor& y, const Tensor& grad_y, Activation activation, double slope) {
+  if (activation == Activation::none) return grad_y;
+  dispatch(grad_y.dtype(), "activation", [&]<class T>(T) {
+    const T s = activation == Activation::relu ? T(0) : static_cast<T>(slope);
+    k::leaky_relu_grad<T>(y.context().stream(), y.data<T>(), grad_y.data<T>(), grad_y.data<T>(), y.count(), s);
+  });
+  return grad_y;
+}
+
+}  // namespace detail
+
 }  // namespace panvae::ops

@@ -1,7 +1,6 @@
 // Products.
 #pragma once
-#include "engine/tape.h"
-#include "kernels/kernels.h"
+#include "engine/ops/activation.h"
 
 namespace panvae::ops {
 
@@ -71,13 +70,7 @@ inline Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, 
     k::matmul<T>(x.context().stream(), x.data<T>(), false, weight.data<T>(), true, y.data<T>(), y.size(0), y.size(1), x.size(1), e);
   });
   auto backward = [x, weight, y = activation == Activation::none ? Tensor() : y, activation, slope](Grads& g) {
-    Tensor gy = g.out();  // through the activation, in place: nobody reads the gradient of y after this
-    if (activation != Activation::none) {
-      dispatch(y.dtype(), "linear", [&]<class T>(T) {
-        const T s = activation == Activation::relu ? T(0) : static_cast<T>(slope);
-        k::leaky_relu_grad<T>(y.context().stream(), y.data<T>(), gy.data<T>(), gy.data<T>(), y.count(), s);
-      });
-    }
+    const Tensor gy = detail::through_activation(y, g.out(), activation, slope);
     g.write_or_add(0, [&](Tensor& gx, bool add) { detail::product(gy, false, weight, false, gx, add); });
     g.write_or_add(1, [&](Tensor& gw, bool add) { detail::product(gy, true, x, false, gw, add); });
     g.write_or_add(2, [&](Tensor& gb, bool add) {

@@ -11,15 +11,6 @@ enum Epilogues : int64_t { plain, bias, bias_relu, bias_leaky, relu, accumulate,
 
 constexpr double kSlope = 0.125;
 
-// To 11 significant bits, ties away from zero (tf32), or 8, ties to even (bf16).
-double rounded(double x, MathMode mode) {
-  if (mode == MathMode::ieee || x == 0) return x;
-  int exponent;
-  std::frexp(x, &exponent);
-  const double unit = std::ldexp(1.0, exponent - (mode == MathMode::tf32 ? 11 : 8));
-  return (mode == MathMode::tf32 ? std::round(x / unit) : std::nearbyint(x / unit)) * unit;
-}
-
 template <class T>
 void multiply(Run<T>& r, const Sizes& s, MathMode mode, double units) {
   const int64_t M = s[0], N = s[1], K = s[2];
@@ -42,9 +33,7 @@ void multiply(Run<T>& r, const Sizes& s, MathMode mode, double units) {
   });
 
   const MathMode rounding = r.stream.type() == DeviceType::cpu ? MathMode::ieee : mode;  // cpu knows ieee only
-  std::vector<double> left(a.values()), right(b.values());
-  for (double& x : left) x = rounded(x, rounding);
-  for (double& x : right) x = rounded(x, rounding);
+  const std::vector<double> left = rounded(a.values(), rounding), right = rounded(b.values(), rounding);
   auto before_activation = [&](int64_t at, bool magnitude) {
     const int64_t i = at / N, j = at % N;
     double t = adds ? c[at] : 0;

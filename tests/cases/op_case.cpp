@@ -42,6 +42,18 @@ std::vector<OpInput> one_input(const Sizes& s, Fill fill) {
   return {{{s[0]}, std::move(fill)}};
 }
 
+std::vector<double> rounded(std::vector<double> values, MathMode mode) {
+  if (mode == MathMode::ieee) return values;
+  for (double& x : values) {
+    if (x == 0) continue;
+    int exponent;
+    std::frexp(x, &exponent);
+    const double unit = std::ldexp(1.0, exponent - (mode == MathMode::tf32 ? 11 : 8));
+    x = (mode == MathMode::tf32 ? std::round(x / unit) : std::nearbyint(x / unit)) * unit;
+  }
+  return values;
+}
+
 Tensor times_constant(const Tensor& x, const std::function<void(Tensor& y)>& make) {
   Tensor y = Tensor::empty(x.context(), x.shape(), x.dtype(), "constant");
   make(y);

@@ -231,6 +231,8 @@ std::vector<Sizes> small_op_sizes();  // {1}, {37}
 std::vector<Sizes> elementwise_bench();
 // One input x [n] with gradient.
 std::vector<OpInput> one_input(const Sizes& s, Fill fill = uniform(-1, 1));
+// What a math mode makes of inputs: 11 significant bits, ties away from zero (tf32), or 8, ties to even (bf16).
+std::vector<double> rounded(std::vector<double> values, MathMode mode);
 // x * constant, where a kernel makes the constant: how kernels without a gradient stand in a graph.
 // `make(constants, y)` fills y, of the shape of x.
 Tensor times_constant(const Tensor& x, const std::function<void(Tensor& y)>& make);

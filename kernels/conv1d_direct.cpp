@@ -228,7 +228,6 @@ void each_tile(int64_t n, F&& f) {
 // y [channels of a block, length] at positions 0, step, ... from sums [N][kBlock].
 template <class T, int N>
 void store_tile(const T* sums, T* y, int64_t length, int64_t step, int64_t channels, const T* bias, const Epilogue<T>& e) {
-  const T slope = e.activation == Activation::none ? T(1) : e.activation == Activation::relu ? T(0) : e.slope;
   constexpr int64_t lanes = kLanes<T>;
   for (int64_t group = 0; group < channels; group += lanes)
     for (int64_t position = 0; position < N; position += lanes) {
@@ -242,7 +241,8 @@ void store_tile(const T* sums, T* y, int64_t length, int64_t step, int64_t chann
         Vector<T> x = v[o - group] + (bias ? bias[o] : T(0));
         if (e.accumulate)
           for (int64_t n = 0; n < count; ++n) x[n] += to[n * step];
-        x = x < T(0) ? slope * x : x;
+        if (e.activation == Activation::relu) x = x < T(0) ? Vector<T>{} : x;
+        if (e.activation == Activation::leaky_relu) x = x < T(0) ? e.slope * x : x;
         if (step == 1 && N <= lanes) std::memcpy(to, &x, N * sizeof(T));  // of a size the compiler knows
         else
           for (int64_t n = 0; n < count; ++n) to[n * step] = x[n];

@@ -14,30 +14,33 @@ namespace panvae {
 
 namespace cpu {
 
+// c = act(c + bias), row by row.
+template <class T, class F>
+void finish_rows(T* c, int64_t M, int64_t N, const T* bias, F activation) {
+  parallel_chunks(M, 1 + 16384 / N, [=](int64_t begin, int64_t end) {
+    const F f = activation;  // a copy that no store can change: it stays in registers
+    for (int64_t r = begin; r < end; ++r) {
+      T* row = c + r * N;
+      if (bias) {
+#pragma omp simd
+        for (int64_t j = 0; j < N; ++j) row[j] = f(row[j] + bias[j]);
+      } else {
+#pragma omp simd
+        for (int64_t j = 0; j < N; ++j) row[j] = f(row[j]);
+      }
+    }
+  });
+}
+
 template <class T>
 void matmul(Stream&, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> e) {
   if (M == 0 || N == 0) return;
   PV_CHECK(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX, "matmul: sizes {}, {}, {} are beyond what BLAS counts", M, N, K);
   if (K > 0) gemm(transpose_a, transpose_b, M, N, K, a, transpose_a ? M : K, b, transpose_b ? K : N, e.accumulate ? T(1) : T(0), c, N);
   else if (!e.accumulate) std::fill(c, c + M * N, T(0));
-  if (!e.bias && e.activation == Activation::none) return;
-  const T floor_slope = e.activation == Activation::none ? T(1) : e.activation == Activation::relu ? T(0) : e.slope;
-  parallel_chunks(M, 1 + 16384 / N, [=](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      T* row = c + r * N;
-      // act(x) = x for x >= 0 and NaN, else slope x: one form for all three, so that the loop has no branch.
-      if (e.bias) {
-#pragma omp simd
-        for (int64_t j = 0; j < N; ++j) {
-          const T x = row[j] + e.bias[j];
-          row[j] = x < T(0) ? floor_slope * x : x;
-        }
-      } else {
-#pragma omp simd
-        for (int64_t j = 0; j < N; ++j) row[j] = row[j] < T(0) ? floor_slope * row[j] : row[j];
-      }
-    }
-  });
+  if (e.activation == Activation::relu) finish_rows(c, M, N, e.bias, [](T x) { return x < T(0) ? T(0) : x; });
+  else if (e.activation == Activation::leaky_relu) finish_rows(c, M, N, e.bias, [slope = e.slope](T x) { return x * (x < T(0) ? slope : T(1)); });
+  else if (e.bias) finish_rows(c, M, N, e.bias, [](T x) { return x; });
 }
 
 }  // namespace cpu

@@ -30,29 +30,49 @@ inline int64_t ceil_div(int64_t a, int64_t b) {
 
 namespace cpu {
 
+// Sum of f(i) over [0, n) in f64, always in the same order: 32 running sums, so that additions need not wait for each other.
+template <class F>
+double lane_sum(int64_t n, F f) {
+  constexpr int64_t kSums = 32;
+  double s[kSums] = {};
+  int64_t i = 0;
+  for (; i + kSums <= n; i += kSums)
+#pragma omp simd
+    for (int64_t j = 0; j < kSums; ++j) s[j] += f(i + j);
+  for (int64_t j = 0; i + j < n; ++j) s[j] += f(i + j);
+  double total = 0;
+  for (double v : s) total += v;
+  return total;
+}
+
 template <class T>
 void sum_rows(Stream&, In<T> x, Out<T> y, int64_t rows, int64_t columns) {
   parallel_chunks(rows, 1 + 16384 / (columns + 1), [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      double s = 0;
-#pragma omp simd reduction(+ : s)
-      for (int64_t c = 0; c < columns; ++c) s += x[r * columns + c];
-      y[r] = static_cast<T>(s);
+      const T* row = x + r * columns;
+      y[r] = static_cast<T>(lane_sum(columns, [row](int64_t c) { return static_cast<double>(row[c]); }));
     }
   });
 }
 
 template <class T>
 void sum_columns(Stream&, In<T> x, InOut<T> y, int64_t rows, int64_t columns, bool accumulate) {
-  constexpr int64_t kWidth = 256;
+  constexpr int64_t kWidth = 256, kRows = 8;  // rows that are added before the sums are touched
   parallel_chunks(columns, kWidth, [=](int64_t begin, int64_t end) {
     double s[kWidth] = {};
     const int64_t n = end - begin;
-    for (int64_t r = 0; r < rows; ++r) {
+    int64_t r = 0;
+    for (; r + kRows <= rows; r += kRows) {
       const T* row = x + r * columns + begin;
 #pragma omp simd
-      for (int64_t c = 0; c < n; ++c) s[c] += row[c];
+      for (int64_t c = 0; c < n; ++c) {
+        double t = 0;
+        for (int64_t i = 0; i < kRows; ++i) t += row[i * columns + c];
+        s[c] += t;
+      }
     }
+    for (; r < rows; ++r)
+      for (int64_t c = 0; c < n; ++c) s[c] += x[r * columns + begin + c];
     for (int64_t c = 0; c < n; ++c) y[begin + c] = static_cast<T>(s[c]) + (accumulate ? y[begin + c] : T(0));
   });
 }
@@ -64,8 +84,7 @@ void sum_channels(Stream&, In<T> x, InOut<T> y, int64_t B, int64_t C, int64_t L,
       double s = 0;
       for (int64_t b = 0; b < B; ++b) {
         const T* p = x + (b * C + c) * L;
-#pragma omp simd reduction(+ : s)
-        for (int64_t l = 0; l < L; ++l) s += p[l];
+        s += lane_sum(L, [p](int64_t l) { return static_cast<double>(p[l]); });
       }
       y[c] = static_cast<T>(s) + (accumulate ? y[c] : T(0));
     }
@@ -76,10 +95,7 @@ void sum_channels(Stream&, In<T> x, InOut<T> y, int64_t B, int64_t C, int64_t L,
 template <class T, class F>
 double stretched_sum(const T* x, int64_t n, double* partials, F f) {
   parallel_chunks(n, kStretch, [=](int64_t begin, int64_t end) {
-    double s = 0;
-#pragma omp simd reduction(+ : s)
-    for (int64_t i = begin; i < end; ++i) s += f(static_cast<double>(x[i]));
-    partials[begin / kStretch] = s;
+    partials[begin / kStretch] = lane_sum(end - begin, [=](int64_t i) { return f(static_cast<double>(x[begin + i])); });
   });
   double total = 0;
   for (int64_t i = 0; i < ceil_div(n, kStretch); ++i) total += partials[i];

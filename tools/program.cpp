@@ -15,13 +15,16 @@ int report_usage(const CLI::App& app, const CLI::ParseError& e) {
   std::string path = app.get_name();
   while (!used->get_subcommands().empty()) used = used->get_subcommands().front(), path += " " + used->get_name();
   std::string message = e.what(), hint = fmt::format("see '{} --help'", path);
-  if (const auto extras = used->remaining(); dynamic_cast<const CLI::ExtrasError*>(&e) && !extras.empty()) {
+  // A word that means nothing explains more than what is missing because of it.
+  const bool incomplete = dynamic_cast<const CLI::ExtrasError*>(&e) || dynamic_cast<const CLI::RequiredError*>(&e);
+  if (const auto extras = used->remaining(); incomplete && !extras.empty()) {
     const std::string& word = extras.front();
     std::vector<std::string> known;
     for (const CLI::Option* o : used->get_options())
       for (const std::string& name : o->get_lnames()) known.push_back("--" + name);
     for (const CLI::App* s : used->get_subcommands({})) known.push_back(s->get_name());
-    message = fmt::format("unknown {} {}", word.rfind('-', 0) == 0 ? "option" : "argument", quoted(word));
+    const char* kind = word.rfind('-', 0) == 0 ? "option" : used->get_require_subcommand_min() > 0 ? "command" : "argument";
+    message = fmt::format("unknown {} {}", kind, quoted(word));
     if (const std::string near = nearest_name(word, known); !near.empty()) hint = fmt::format("did you mean {}? {}", near, hint);
   }
   fmt::print(stderr, "panvae: error: {}: {}\n", message, hint);

@@ -89,6 +89,9 @@ TEST_F(Program, wrong_usage_is_2_with_the_nearest_name) {
   expect_error(run("train rna -o r2 x.h5ad --set train.max_epoch=3"), 2, "train.max_epochs");
   expect_error(run("train rna -o r2 x.h5ad --set train.max_epochs=soon"), 2, "whole number");
   expect_error(run("embed"), 2, "required");
+  expect_error(run("preproces x.h5ad"), 2, "unknown command 'preproces': did you mean preprocess?");
+  expect_error(run("evaluate cohrt x.h5ad"), 2, "unknown command 'cohrt': did you mean cohort?");
+  expect_error(run("train rna --mistake"), 2, "unknown option '--mistake'");
   expect_error(run(""), 2, "");
   expect_error(run("train rna -o r2 x.h5ad --precision bf16"), 2, "GPU");
   EXPECT_FALSE(fs::exists(at("r2/model.safetensors")));

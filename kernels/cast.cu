@@ -4,6 +4,7 @@
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
+#include "kernels/streaming.h"
 
 namespace panvae {
 
@@ -22,8 +23,18 @@ namespace cpu {
 
 template <class To, class From>
 void cast(const From* x, To* y, int64_t n) {
-  parallel_chunks(n, 16384, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) y[i] = cast_value<To>(x[i]);
+  const bool streaming = streams(y, n, x);
+  parallel_chunks(n, chunk_of(streaming), [=](int64_t begin, int64_t end) {
+    if constexpr (std::is_same_v<To, From>) {
+      store_copy(streaming, y + begin, x + begin, end - begin);
+    } else {
+      store(streaming, y + begin, end - begin, [=](int64_t first, int64_t count, To* to) {
+        const From* from = x + begin + first;
+#pragma omp simd
+        for (int64_t i = 0; i < count; ++i) to[i] = cast_value<To>(from[i]);
+      });
+    }
+    end_stores(streaming);
   });
 }
 

@@ -13,6 +13,7 @@
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
+#include "kernels/streaming.h"
 
 namespace panvae {
 
@@ -79,14 +80,23 @@ struct LeakyReluGrad {
 
 namespace cpu {
 
-// 16 Ki elements a chunk: 64 to 192 KiB of f32 operands, enough to hide the hand-over between threads.
-constexpr int64_t kChunk = 16384;
-
 template <class T, class F, class... X>
 void map(F f, T* y, int64_t n, const X*... x) {
-  parallel_chunks(n, kChunk, [=](int64_t begin, int64_t end) {
+  const bool streaming = streams(y, n, x...);
+  parallel_chunks(n, chunk_of(streaming), [=](int64_t begin, int64_t end) {
+    if constexpr (sizeof...(X) == 0) {
+      store_value(streaming, y + begin, f(), end - begin);
+    } else if constexpr (std::is_same_v<F, Identity<T>>) {
+      store_copy(streaming, y + begin, (x + begin)..., end - begin);
+    } else {
+      store(streaming, y + begin, end - begin, [=](int64_t first, int64_t count, T* to) {
+        const F g = f;  // a copy that no store can change: it stays in registers
+        const int64_t from = begin + first;
 #pragma omp simd
-    for (int64_t i = begin; i < end; ++i) y[i] = f(x[i]...);
+        for (int64_t i = 0; i < count; ++i) to[i] = g(x[from + i]...);
+      });
+    }
+    end_stores(streaming);
   });
 }
 

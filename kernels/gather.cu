@@ -1,11 +1,10 @@
 // gather_rows: y[i, :] = x[rows[i], :]. One block a row (and stretch of 1024 columns), 2 sizeof(T) bytes an element read
 // and written once; no two threads write one element.
-#include <cstring>
-
 #include "base/threads.h"
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
+#include "kernels/streaming.h"
 
 namespace panvae {
 
@@ -14,8 +13,10 @@ namespace cpu {
 template <class T>
 void gather_rows(Stream&, In<T> x, In<int64_t> rows, Out<T> y, int64_t count, int64_t columns) {
   if (columns == 0) return;
+  const bool streaming = streams(y, count * columns);
   parallel_chunks(count, 1 + 65536 / columns, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::memcpy(y + i * columns, x + rows[i] * columns, static_cast<size_t>(columns) * sizeof(T));
+    for (int64_t i = begin; i < end; ++i) store_copy(streaming, y + i * columns, x + rows[i] * columns, columns);
+    end_stores(streaming);
   });
 }
 

@@ -13,6 +13,7 @@
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
+#include "kernels/streaming.h"
 
 namespace panvae {
 
@@ -44,6 +45,23 @@ struct Loss {
 
 namespace cpu {
 
+// Loops in functions of their own, which take the scalars by value: a store cannot change them, so they stay in registers.
+template <class T>
+double huber_sum(Loss<T> f, const T* pred, const T* target, int64_t n) {
+  double s = 0;
+#pragma omp simd reduction(+ : s)
+  for (int64_t i = 0; i < n; ++i) {
+    T unused;
+    s += f.huber(pred[i], target[i], unused);
+  }
+  return s;
+}
+template <class T>
+void huber_gradient(Loss<T> f, const T* pred, const T* target, T* grad_pred, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) f.huber(pred[i], target[i], grad_pred[i]);
+}
+
 // The elements of all samples lie behind one another, so stretches run over the whole batch and not over each sample.
 template <class T>
 void huber_kl(Stream& stream, In<T> pred, In<T> target, In<T> mu, In<T> logvar, int64_t B, int64_t G, int64_t Z, T delta, T kl_weight, Out<T> loss,
@@ -51,15 +69,16 @@ void huber_kl(Stream& stream, In<T> pred, In<T> target, In<T> mu, In<T> logvar, 
   const Loss<T> f{delta, kl_weight, T(1) / static_cast<T>(B)};
   const int64_t huber_stretches = (B * G + kStretch - 1) / kStretch, kl_stretches = (B * Z + kStretch - 1) / kStretch;
   double* partials = stream.scratch<double>(huber_stretches + kl_stretches + 1);
-  parallel_chunks(B * G, kStretch, [=](int64_t begin, int64_t end) {
-    double s = 0;
-#pragma omp simd reduction(+ : s)
-    for (int64_t i = begin; i < end; ++i) {
-      T g;
-      s += f.huber(pred[i], target[i], g);
-      grad_pred[i] = g;
+  const bool streaming = streams(grad_pred, B * G, pred, target);
+  parallel_chunks(huber_stretches, chunk_of(streaming) / kStretch, [=](int64_t begin, int64_t end) {
+    for (int64_t stretch = begin; stretch < end; ++stretch) {
+      const int64_t from = stretch * kStretch, n = std::min(kStretch, B * G - from);
+      partials[stretch] = huber_sum(f, pred + from, target + from, n);
+      // The same elements again, from L1: the sum must be there before grad_pred is written over pred.
+      store(streaming, grad_pred + from, n,
+            [=](int64_t first, int64_t count, T* to) { huber_gradient(f, pred + from + first, target + from + first, to, count); });
     }
-    partials[begin / kStretch] = s;
+    end_stores(streaming);
   });
   parallel_chunks(B * Z, kStretch, [=](int64_t begin, int64_t end) {
     double s = 0;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/layers/normalization.h"
 #include "engine/module.h"
 #include "engine/ops/activation.h"
 #include "engine/ops/conv.h"

@@ -139,6 +139,17 @@ PV_KERNEL(reparameterize_grad, In<T> logvar, In<T> grad_z, Out<T> grad_logvar, i
 PV_KERNEL(huber_kl, In<T> pred /*[B, G]*/, In<T> target /*[B, G]*/, In<T> mu /*[B, Z]*/, In<T> logvar /*[B, Z]*/, int64_t B, int64_t G, int64_t Z, T delta,
           T kl_weight, Out<T> loss /*[3]*/, Out<T> grad_pred /*may be pred*/, Out<T> grad_mu, Out<T> grad_logvar)
 
+// batchnorm.cu: x [B, C, L], L = 1 for [B, C]; weight and bias [C] or null (1 and 0). statistics [3, C]: mean, what its type
+// rounds off it, 1 / sqrt(variance + eps). Training needs B L >= 2.
+PV_KERNEL(batchnorm_train, In<T> x, In<T> weight, In<T> bias, int64_t B, int64_t C, int64_t L, T eps, T momentum, InOut<T> running_mean /*[C]*/,
+          InOut<T> running_var /*[C]*/, Out<T> y, Out<T> statistics)
+PV_KERNEL(batchnorm_eval, In<T> x, In<T> weight, In<T> bias, In<T> running_mean, In<T> running_var, int64_t B, int64_t C, int64_t L, T eps, Out<T> y,
+          Out<T> statistics)
+// `constant`: the statistics do not depend on x. grad_x may be grad_y; gradients that nobody wants are null; those of weight
+// and bias are added to what is there if asked.
+PV_KERNEL(batchnorm_grad, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t B, int64_t C, int64_t L, bool constant, Out<T> grad_x,
+          InOut<T> grad_weight, InOut<T> grad_bias, bool add_weight, bool add_bias)
+
 // adam.cu: over flat buffers; `slots` as AdamSlot says
 PV_KERNEL(adam_prepare, In<T> sum_squares /*[1], of the gradient; T is double*/, InOut<T> slots, AdamOptions options)
 PV_KERNEL(adam, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options)

@@ -1,0 +1,27 @@
+// Layers that normalise.
+#pragma once
+#include "engine/module.h"
+#include "engine/ops/normalization.h"
+
+namespace panvae {
+
+// PyTorch's nn.BatchNorm1d over [B, channels] or [B, channels, L]. In training a batch is normalised by its own mean and
+// variance, and the running ones follow by `momentum`; otherwise by the running ones.
+class BatchNorm1d : public Module {
+ public:
+  explicit BatchNorm1d(int64_t channels, double eps = 1e-5, double momentum = 0.1) : eps_(eps), momentum_(momentum) {
+    PV_CHECK(channels > 0, "BatchNorm1d: {} channels", channels);
+    declare_parameter("weight", weight, {channels}, Init::constant(1));
+    declare_parameter("bias", bias, {channels}, Init::constant(0));
+    declare_buffer("running_mean", running_mean, {channels}, Init::constant(0));
+    declare_buffer("running_var", running_var, {channels}, Init::constant(1));
+  }
+  Tensor forward(const Tensor& x) override { return ops::batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, eps_); }
+
+  Tensor weight, bias, running_mean, running_var;
+
+ private:
+  double eps_, momentum_;
+};
+
+}  // namespace panvae

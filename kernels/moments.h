@@ -1,0 +1,72 @@
+// Mean and variance by pairwise merging (Welford 1962; Chan, Golub, LeVeque 1979), in an order that depends on the problem
+// alone. Never E[x^2] - E[x]^2, which loses all digits where the mean is large against the deviation.
+#pragma once
+#include "kernels/device_math.h"
+
+namespace panvae {
+
+// Of a set of numbers: how many, their mean, the sum of squares of their distances from it.
+template <class T>
+struct Moments {
+  T count, mean, m2;
+
+  __host__ __device__ void merge(const Moments& o) {
+    const T total = count + o.count, share = total > T(0) ? o.count / total : T(0), d = o.mean - mean;
+    mean += d * share;
+    m2 += o.m2 + d * (count * share) * d;  // this order: a first set (count = 0) adds exactly 0, however large d is
+    count = total;
+  }
+};
+
+// A number as the sum of two, the second far smaller: a mean of 10^4 at a deviation of 1 has only three digits behind the
+// point in f32, and its rest has the others. x - mean is then (x - large) - small.
+template <class T>
+struct TwoPart {
+  T large, small;
+};
+template <class T>
+__host__ __device__ TwoPart<T> exact_sum(T a, T b) {  // Knuth's TwoSum
+  const T s = a + b, from_b = s - a;
+  return {s, (a - (s - from_b)) + (b - from_b)};
+}
+
+namespace PV_EXEC {
+
+template <class T>
+__device__ Moments<T> shuffle_xor(const Moments<T>& m, int offset) {
+  return {__shfl_xor_sync(kFullMask, m.count, offset), __shfl_xor_sync(kFullMask, m.mean, offset), __shfl_xor_sync(kFullMask, m.m2, offset)};
+}
+
+// Two sums at a time.
+template <class T>
+struct Sums {
+  T a, b;
+  __device__ void merge(const Sums& o) { a += o.a, b += o.b; }
+};
+template <class T>
+__device__ Sums<T> shuffle_xor(const Sums<T>& s, int offset) {
+  return {__shfl_xor_sync(kFullMask, s.a, offset), __shfl_xor_sync(kFullMask, s.b, offset)};
+}
+
+// Merges V (Moments or Sums) over the threads of the block that share threadIdx.x % W, and gives each of them the result.
+// `none` is the V of nothing. blockDim.x is a multiple of 32, W divides 32; all threads must call it. Calls may follow each
+// other: `partial` was read before the second barrier of the last call, `total` is written behind the first of the next.
+template <int W, class V>
+__device__ V merge_columns(V mine, V none) {
+  SHARED(V, partial, 32 * W);
+  SHARED(V, total, W);
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
+  for (int offset = kWarp / 2; offset >= W; offset /= 2) mine.merge(shuffle_xor(mine, offset));
+  if (lane < W) partial[warp * W + lane] = mine;
+  __syncthreads();
+  for (int column = warp; column < W; column += warps) {
+    V v = lane < warps ? partial[lane * W + column] : none;
+    for (int offset = kWarp / 2; offset > 0; offset /= 2) v.merge(shuffle_xor(v, offset));
+    if (lane == 0) total[column] = v;
+  }
+  __syncthreads();
+  return total[threadIdx.x % W];
+}
+
+}  // namespace PV_EXEC
+}  // namespace panvae

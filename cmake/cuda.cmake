@@ -1,8 +1,39 @@
 # Finds the CUDA toolkit without asking for a GPU: build machines often have none.
 set(PANVAE_WITH_CUDA OFF)
+
+# panvae_try_nvcc(NVCC REASON): compiles one kernel. REASON is empty where that went well, else what nvcc said. A wrapper
+# whose toolkit is gone, or a host compiler that nvcc refuses, would otherwise end the configure step within CMake.
+function(panvae_try_nvcc nvcc reason)
+  set(folder ${CMAKE_BINARY_DIR}/CMakeFiles/panvae_try_nvcc)
+  file(WRITE ${folder}/kernel.cu "#include <cuda_runtime.h>\n__global__ void kernel(float* x) { *x = 1; }\n")
+  set(host "")
+  if(CMAKE_CUDA_HOST_COMPILER)
+    set(host -ccbin ${CMAKE_CUDA_HOST_COMPILER})
+  endif()
+  execute_process(COMMAND ${nvcc} ${host} -std=c++20 -c kernel.cu -o kernel.o WORKING_DIRECTORY ${folder}
+    RESULT_VARIABLE status OUTPUT_VARIABLE said ERROR_VARIABLE said)
+  if(status STREQUAL "0")
+    set(${reason} "" PARENT_SCOPE)
+  else()
+    string(STRIP "${said}" said)
+    string(SUBSTRING "${said}" 0 400 said)
+    set(${reason} "it exits with '${status}' on a kernel of one line: ${said}" PARENT_SCOPE)
+  endif()
+endfunction()
+
 if(NOT PANVAE_CUDA STREQUAL "OFF")
-  find_program(PANVAE_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_HOME PATHS /usr/local/cuda/bin)
-  if(PANVAE_NVCC)
+  if(DEFINED ENV{CUDACXX})
+    set(PANVAE_NVCC $ENV{CUDACXX} CACHE FILEPATH "The CUDA compiler")
+  endif()
+  find_program(PANVAE_NVCC nvcc HINTS ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin DOC "The CUDA compiler")
+  set(nvcc_fails "")
+  if(PANVAE_NVCC AND NOT PANVAE_NVCC_WORKS STREQUAL PANVAE_NVCC)
+    panvae_try_nvcc(${PANVAE_NVCC} nvcc_fails)
+    if(NOT nvcc_fails)
+      set(PANVAE_NVCC_WORKS ${PANVAE_NVCC} CACHE INTERNAL "The nvcc that has compiled a kernel")
+    endif()
+  endif()
+  if(PANVAE_NVCC AND NOT nvcc_fails)
     # sm_80 serves 8.x (A100, RTX 30 and 40), sm_90 H100 and H200; newer cards compile the PTX of 9.0 when first used.
     if(NOT CMAKE_CUDA_ARCHITECTURES)
       set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
@@ -19,9 +50,15 @@ if(NOT PANVAE_CUDA STREQUAL "OFF")
     set(CMAKE_CUDA_STANDARD 20)
     find_package(CUDAToolkit REQUIRED)
     set(PANVAE_WITH_CUDA ON)
-  elseif(PANVAE_CUDA STREQUAL "ON")
+  elseif(PANVAE_CUDA STREQUAL "ON" AND NOT PANVAE_NVCC)
     message(FATAL_ERROR "PANVAE_CUDA=ON, but there is no nvcc on the path or in /usr/local/cuda/bin. "
                         "Install the CUDA toolkit, set CUDACXX, or configure with -DPANVAE_CUDA=OFF.")
+  elseif(PANVAE_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "PANVAE_CUDA=ON, but ${PANVAE_NVCC} does not work: ${nvcc_fails}\n"
+                        "Repair the CUDA toolkit, name another nvcc with -DPANVAE_NVCC=FILE, or configure with -DPANVAE_CUDA=OFF.")
+  elseif(nvcc_fails)
+    message(WARNING "panvae goes without CUDA kernels, because ${PANVAE_NVCC} does not work: ${nvcc_fails}\n"
+                    "Repair the CUDA toolkit, name another nvcc with -DPANVAE_NVCC=FILE, or silence this with -DPANVAE_CUDA=OFF.")
   endif()
 endif()
 message(STATUS "panvae: CUDA kernels ${PANVAE_WITH_CUDA}")

@@ -16,6 +16,7 @@
 #include "kernels/conv1d_direct.h"
 #include "kernels/instantiate.h"
 #include "kernels/tile.h"
+#include "kernels/vendor.h"
 
 namespace panvae {
 
@@ -116,6 +117,7 @@ struct WeightOutput {
 template <class T>
 void conv1d(Stream& stream, In<T> x, In<T> w, InOut<T> y, Conv1dShape s, Epilogue<T> e) {
   if (s.B * s.C_out * s.L_out == 0) return;
+  if (vendor::conv1d<T>(stream, x, w, y, s, e)) return;
   tile_product<T>(stream, Weights<T>{w, s.C_in * s.K}, InputWindows<T>{x, s, true}, ChannelOutput<T>{y, s.C_out, s.L_out, e}, s.C_out, s.B * s.L_out,
                   s.C_in * s.K);
 }
@@ -123,6 +125,7 @@ void conv1d(Stream& stream, In<T> x, In<T> w, InOut<T> y, Conv1dShape s, Epilogu
 template <class T>
 void conv1d_grad_input(Stream& stream, In<T> grad_y, In<T> w, InOut<T> grad_x, Conv1dShape s, Epilogue<T> e) {
   if (s.B * s.C_in * s.L_in == 0) return;
+  if (vendor::conv1d_grad_input<T>(stream, grad_y, w, grad_x, s, e)) return;
   tile_product<T>(stream, WeightsByInput<T>{w, s.C_in, s.K}, OutputWindows<T>{grad_y, s}, ChannelOutput<T>{grad_x, s.C_in, s.L_in, e}, s.C_in, s.B * s.L_in,
                   s.C_out * s.K);
 }
@@ -130,6 +133,7 @@ void conv1d_grad_input(Stream& stream, In<T> grad_y, In<T> w, InOut<T> grad_x, C
 template <class T>
 void conv1d_grad_weight(Stream& stream, In<T> x, In<T> grad_y, InOut<T> grad_w, Conv1dShape s, bool accumulate) {
   if (s.C_out * s.C_in * s.K == 0) return;
+  if (vendor::conv1d_grad_weight<T>(stream, x, grad_y, grad_w, s, accumulate)) return;
   tile_product<T>(stream, Channels<T>{grad_y, s.C_out, s.L_out}, InputWindows<T>{x, s, false}, WeightOutput<T>{grad_w, s.C_in * s.K, accumulate}, s.C_out,
                   s.C_in * s.K, s.B * s.L_out);
 }

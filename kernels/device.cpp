@@ -53,6 +53,7 @@ Stream::Stream(Device device) : device_(device), backend_(&backend_of(device.typ
 }
 
 Stream::~Stream() {
+  vendor.reset();  // while the stream is still there
   if (scratch_) backend_->free(device_.index, scratch_);
   backend_->stream_destroy(device_.index, handle_);
 }

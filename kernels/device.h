@@ -26,6 +26,9 @@ std::string describe_device(Device d);
 // f32 in all. The cpu device knows ieee only.
 enum class MathMode : int { ieee, tf32, bf16 };
 
+// Who computes products and convolutions on cuda: our kernels or the vendor's library (kernels/provider.h).
+enum class Provider : int { automatic, ours, vendor };
+
 struct DeviceProperties {
   std::string name;
   int64_t memory_bytes = 0;
@@ -96,7 +99,11 @@ class Stream {
   }
 
   MathMode math = MathMode::ieee;
+  Provider provider = Provider::automatic;  // automatic: as the environment says, else as measured, else the vendor
+  Provider computed_by = Provider::ours;    // who did the last product or convolution of this stream
   simt::Options simt;
+  // Handles and plans of the vendor's libraries for this stream; kernels/cuda/vendor.cpp knows what is in it.
+  std::shared_ptr<void> vendor;
 
  private:
   Device device_;

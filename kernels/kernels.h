@@ -127,6 +127,9 @@ PV_KERNEL(conv1d, In<T> x, In<T> w, InOut<T> y, Conv1dShape shape, Epilogue<T> e
 PV_KERNEL(conv1d_grad_input, In<T> grad_y, In<T> w, InOut<T> grad_x, Conv1dShape shape, Epilogue<T> epilogue)
 PV_KERNEL(conv1d_grad_weight, In<T> x, In<T> grad_y, InOut<T> grad_w, Conv1dShape shape, bool accumulate)
 
+// epilogue.cu: y = act(y + bias[channel]) in place; bias may be null
+PV_KERNEL(bias_activation, InOut<T> y /*[A, C, L]*/, int64_t A, int64_t C, int64_t L, In<T> bias /*[C]*/, Activation activation, T slope)
+
 // random.cu: element i of the stream `key`
 PV_KERNEL(random_uniform, Out<T> y, int64_t n, T low, T high, PhiloxKey key)
 PV_KERNEL(random_normal, Out<T> y, int64_t n, T mean, T deviation, PhiloxKey key)

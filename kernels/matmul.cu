@@ -9,38 +9,19 @@
 #include "kernels/blas.h"
 #include "kernels/instantiate.h"
 #include "kernels/tile.h"
+#include "kernels/vendor.h"
 
 namespace panvae {
 
 namespace cpu {
 
-// c = act(c + bias), row by row.
-template <class T, class F>
-void finish_rows(T* c, int64_t M, int64_t N, const T* bias, F activation) {
-  parallel_chunks(M, 1 + 16384 / N, [=](int64_t begin, int64_t end) {
-    const F f = activation;  // a copy that no store can change: it stays in registers
-    for (int64_t r = begin; r < end; ++r) {
-      T* row = c + r * N;
-      if (bias) {
-#pragma omp simd
-        for (int64_t j = 0; j < N; ++j) row[j] = f(row[j] + bias[j]);
-      } else {
-#pragma omp simd
-        for (int64_t j = 0; j < N; ++j) row[j] = f(row[j]);
-      }
-    }
-  });
-}
-
 template <class T>
-void matmul(Stream&, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> e) {
+void matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> e) {
   if (M == 0 || N == 0) return;
   PV_CHECK(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX, "matmul: sizes {}, {}, {} are beyond what BLAS counts", M, N, K);
   if (K > 0) gemm(transpose_a, transpose_b, M, N, K, a, transpose_a ? M : K, b, transpose_b ? K : N, e.accumulate ? T(1) : T(0), c, N);
   else if (!e.accumulate) std::fill(c, c + M * N, T(0));
-  if (e.activation == Activation::relu) finish_rows(c, M, N, e.bias, [](T x) { return x < T(0) ? T(0) : x; });
-  else if (e.activation == Activation::leaky_relu) finish_rows(c, M, N, e.bias, [slope = e.slope](T x) { return x * (x < T(0) ? slope : T(1)); });
-  else if (e.bias) finish_rows(c, M, N, e.bias, [](T x) { return x; });
+  if (e.bias || e.activation != Activation::none) bias_activation<T>(stream, c, M, N, 1, e.bias, e.activation, e.slope);
 }
 
 }  // namespace cpu
@@ -72,6 +53,7 @@ struct MatrixOutput {
 template <class T>
 void matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> e) {
   if (M == 0 || N == 0) return;
+  if (vendor::matmul<T>(stream, a, transpose_a, b, transpose_b, c, M, N, K, e)) return;
   const MatrixOperand<T> left{a, transpose_a ? M : K, !transpose_a}, right{b, transpose_b ? K : N, transpose_b};
   tile_product<T>(stream, left, right, MatrixOutput<T>{c, N, e}, M, N, K);
 }

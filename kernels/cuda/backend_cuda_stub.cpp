@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "kernels/device.h"
+#include "kernels/provider.h"
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
@@ -39,6 +40,10 @@ const Backend& cuda_backend() {
       .graph_destroy = [](void*) noexcept {},
   };
   return backend;
+}
+
+std::vector<VendorLibrary> vendor_libraries() {
+  return {{"cuBLASLt", "", "built without CUDA"}, {"cuDNN", "", "built without CUDA"}};
 }
 
 }  // namespace panvae

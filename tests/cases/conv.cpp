@@ -116,14 +116,14 @@ void forward(Run<T>& r, const Sizes& s, MathMode mode) {
     k::conv1d<T>(stream, x, w, y, c, e);
     stream.math = before;
   });
-  const MathMode rounding = r.stream.type() == DeviceType::cpu ? MathMode::ieee : mode;
-  const std::vector<double> xs = rounded(x.values(), rounding), ws = rounded(w.values(), rounding);
+  const OperandRounding rounding = operand_rounding(r.stream, mode);
+  const std::vector<double> xs = rounded(x.values(), rounding.mode), ws = rounded(w.values(), rounding.mode);
   auto at = [&](int64_t i, bool magnitude) {
     const double rest = (adds(s) ? y[i] : 0) + (has_bias(s) ? vector[i / c.L_out % c.C_out] : 0);
     return forward_at(c, xs.data(), ws.data(), i, magnitude) + (magnitude ? 2 : rest);
   };
   r.expect(
-      y, units(c.C_in * c.K), [&](int64_t i) { return activated(at(i, false), s); }, [&](int64_t i) { return at(i, true); });
+      y, units(c.C_in * c.K) + rounding.units, [&](int64_t i) { return activated(at(i, false), s); }, [&](int64_t i) { return at(i, true); });
 }
 
 const Case conv1d("conv1d", [](OpCase& c) {

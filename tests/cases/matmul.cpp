@@ -32,8 +32,8 @@ void multiply(Run<T>& r, const Sizes& s, MathMode mode, double units) {
     stream.math = before;
   });
 
-  const MathMode rounding = r.stream.type() == DeviceType::cpu ? MathMode::ieee : mode;  // cpu knows ieee only
-  const std::vector<double> left = rounded(a.values(), rounding), right = rounded(b.values(), rounding);
+  const OperandRounding rounding = operand_rounding(r.stream, mode);
+  const std::vector<double> left = rounded(a.values(), rounding.mode), right = rounded(b.values(), rounding.mode);
   auto before_activation = [&](int64_t at, bool magnitude) {
     const int64_t i = at / N, j = at % N;
     double t = adds ? c[at] : 0;
@@ -47,7 +47,7 @@ void multiply(Run<T>& r, const Sizes& s, MathMode mode, double units) {
   };
   const double below = e.activation == Activation::relu ? 0 : e.activation == Activation::leaky_relu ? kSlope : 1;
   r.expect(
-      c, units,
+      c, units + rounding.units,
       [&](int64_t i) {
         const double t = before_activation(i, false);
         return t < 0 ? below * t : t;

@@ -1,10 +1,12 @@
 // What each mode of a case compares.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstring>
 
 #include "engine/gradcheck.h"
 #include "engine/ops/arithmetic.h"
+#include "kernels/provider.h"
 #include "op_case.h"
 
 namespace panvae::cases {
@@ -106,13 +108,38 @@ void simt_mode(const OpCase& c, const std::function<void(Run<T>&, const Sizes&)>
   }
 }
 
+// Who may compute a kernel on a card: ours, and the vendor's library where it has such a kernel and is there.
+std::vector<Provider> providers_of(const OpCase& c) {
+  for (const auto& [kernel, op] : {std::pair{"matmul", ProviderOp::matmul},
+                                   {"conv1d", ProviderOp::conv1d},
+                                   {"conv1d_grad_input", ProviderOp::conv1d_grad_input},
+                                   {"conv1d_grad_weight", ProviderOp::conv1d_grad_weight}}) {
+    if (c.kernel_name() != kernel) continue;
+    const std::string why = why_no_vendor(op);
+    if (why.empty()) return {Provider::ours, Provider::vendor};
+    std::printf("%s: no provider `vendor`: %s\n", c.name.c_str(), why.c_str());
+  }
+  return {Provider::ours};
+}
+
 template <class T>
 void cuda_kernel(const OpCase& c, const std::function<void(Run<T>&, const Sizes&)>& body) {
   if (!body) return;
   Stream stream({DeviceType::cuda, 0});
-  for (const Call& k : calls_of(c, c.sizes)) {
-    const Outcome first = call<T>(c, body, stream, k);
-    for (int i = 0; i < 2; ++i) EXPECT_TRUE(first.bits == call<T>(c, body, stream, k).bits) << k.str() << ": another result in another run";
+  for (const Provider provider : providers_of(c)) {
+    SCOPED_TRACE(provider == Provider::vendor ? "provider vendor" : "provider ours");
+    stream.provider = provider;
+    int by_vendor = 0;
+    for (const Call& k : calls_of(c, c.sizes)) {
+      const Outcome first = call<T>(c, body, stream, k);
+      by_vendor += stream.computed_by == Provider::vendor;
+      for (int i = 0; i < 2; ++i) EXPECT_TRUE(first.bits == call<T>(c, body, stream, k).bits) << k.str() << ": another result in another run";
+    }
+    if (provider == Provider::ours) {
+      EXPECT_EQ(by_vendor, 0);
+    } else if (sizeof(T) == 4) {
+      EXPECT_GT(by_vendor, 0) << "the library is there and has declined every call";
+    }
   }
 }
 

@@ -54,6 +54,12 @@ std::vector<double> rounded(std::vector<double> values, MathMode mode) {
   return values;
 }
 
+OperandRounding operand_rounding(const Stream& stream, MathMode mode) {
+  if (stream.type() == DeviceType::cpu) return {MathMode::ieee, 0};
+  if (stream.type() == DeviceType::simt || stream.provider == Provider::ours || mode == MathMode::ieee) return {mode, 0};
+  return {MathMode::ieee, 2 * (mode == MathMode::tf32 ? 0x1p-10 : 0x1p-7) / roundoff<float>()};
+}
+
 Tensor times_constant(const Tensor& x, const std::function<void(Tensor& y)>& make) {
   Tensor y = Tensor::empty(x.context(), x.shape(), x.dtype(), "constant");
   make(y);

@@ -233,6 +233,13 @@ std::vector<Sizes> elementwise_bench();
 std::vector<OpInput> one_input(const Sizes& s, Fill fill = uniform(-1, 1));
 // What a math mode makes of inputs: 11 significant bits, ties away from zero (tf32), or 8, ties to even (bf16).
 std::vector<double> rounded(std::vector<double> values, MathMode mode);
+// How the operands of a product are rounded on this stream. Not at all on cpu, as the mode says by our kernels. A vendor's
+// library may round them otherwise, cut them off or keep them whole: `units` more of the terms' magnitude allow for that.
+struct OperandRounding {
+  MathMode mode;
+  double units;
+};
+OperandRounding operand_rounding(const Stream& stream, MathMode mode);
 // x * constant, where a kernel makes the constant: how kernels without a gradient stand in a graph.
 // `make(constants, y)` fills y, of the shape of x.
 Tensor times_constant(const Tensor& x, const std::function<void(Tensor& y)>& make);

@@ -1,0 +1,300 @@
+#include "kernels/provider.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "kernels/kernels.h"
+
+namespace panvae {
+
+namespace {
+
+constexpr int kFormat = 1;
+constexpr const char* kOps[] = {"matmul", "conv1d", "conv1d_grad_input", "conv1d_grad_weight"};
+constexpr const char* kMathModes[] = {"ieee", "tf32", "bf16"};
+
+const char* word_of(Provider p) {
+  return p == Provider::ours ? "ours" : p == Provider::vendor ? "vendor" : "auto";
+}
+
+}  // namespace
+
+// ---- calls
+std::string ProviderCall::str() const {
+  const auto& s = sizes;
+  std::string shape, ends = op == ProviderOp::matmul ? std::string(flags & transpose_a ? "t" : "n") + (flags & transpose_b ? "t" : "n") : "plain";
+  if (op == ProviderOp::matmul) shape = fmt::format("M{}xN{}xK{}", s[0], s[1], s[2]);
+  else shape = fmt::format("B{}xCi{}xLi{}xCo{}xLo{}xK{}xs{}xp{}xd{}", s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8]);
+  for (const auto& [flag, word] : {std::pair{bias, "+bias"}, {accumulate, "+accumulate"}, {relu, "+relu"}, {leaky_relu, "+leaky_relu"}})
+    if (flags & flag) ends += word;
+  return fmt::format("{}/{}/{}/{}/{}", kOps[static_cast<int>(op)], item == 8 ? "f64" : "f32", kMathModes[static_cast<int>(math)], shape, ends);
+}
+
+size_t ProviderCallHash::operator()(const ProviderCall& c) const {
+  uint64_t h = static_cast<uint64_t>(c.op) | static_cast<uint64_t>(c.item) << 8 | static_cast<uint64_t>(c.math) << 16 | static_cast<uint64_t>(c.flags) << 24;
+  for (const int64_t size : c.sizes) h = (h ^ static_cast<uint64_t>(size)) * 0x9E3779B97F4A7C15ull, h ^= h >> 29;
+  return static_cast<size_t>(h);
+}
+
+// ---- settings
+ProviderSettings ProviderSettings::from_words(const std::string& provider, const std::string& tune, const std::string& provider_from,
+                                              const std::string& tune_from) {
+  ProviderSettings s;
+  if (provider == "ours") s.provider = Provider::ours;
+  else if (provider == "vendor") s.provider = Provider::vendor;
+  else if (provider.size() > 5 && provider.ends_with(".json")) s.file = provider;
+  else if (!provider.empty() && provider != "auto")
+    fail_usage(fmt::format("{}: no provider {}", provider_from, quoted(provider)), "", "use auto, ours, vendor, or a file of choices that ends in .json");
+  if (tune.empty()) return s;
+  if (s.provider != Provider::automatic || !s.file.empty())
+    fail_usage(fmt::format("{} asks for measurements, but {} has decided already", tune_from, provider_from), provider, "set one of the two");
+  s.file = tune;
+  s.measure = true;
+  return s;
+}
+
+ProviderSettings ProviderSettings::from_environment(const std::function<const char*(const char*)>& get) {
+  auto word = [&](const char* name) {
+    const char* value = get(name);
+    return std::string(value ? value : "");
+  };
+  return from_words(word("PANVAE_PROVIDER"), word("PANVAE_TUNE"), "PANVAE_PROVIDER", "PANVAE_TUNE");
+}
+
+// ---- choices
+const ProviderChoice* ProviderChoices::find(const ProviderCall& call) {
+  const auto known = by_call_.find(call);
+  if (known != by_call_.end()) return known->second;
+  if (by_name_.empty()) return nullptr;
+  const auto named = by_name_.find(call.str());
+  const ProviderChoice* choice = named == by_name_.end() ? nullptr : &named->second;
+  by_call_.emplace(call, choice);
+  return choice;
+}
+
+const ProviderChoice& ProviderChoices::set(const ProviderCall& call, ProviderChoice choice) {
+  ProviderChoice& kept = by_name_[call.str()] = std::move(choice);
+  by_call_[call] = &kept;
+  return kept;
+}
+
+ProviderTable& ProviderTable::of_process() {
+  static ProviderTable table(ProviderSettings::from_environment([](const char* name) { return std::getenv(name); }));
+  return table;
+}
+
+ProviderSettings ProviderTable::settings() {
+  const std::lock_guard lock(mutex_);
+  return settings_;
+}
+
+void ProviderTable::configure(ProviderSettings settings) {
+  const std::lock_guard lock(mutex_);
+  settings_ = std::move(settings);
+  measures_ = settings_.measure;
+  places_.clear();
+  file_is_read_ = false;
+  file_is_ours_ = true;
+}
+
+ProviderChoices& ProviderTable::at(const ProviderPlace& place) {
+  for (const auto& p : places_)
+    if (p->place() == place) return *p;
+  places_.push_back(std::make_unique<ProviderChoices>(place));
+  return *places_.back();
+}
+
+Provider ProviderTable::choose(Provider asked, const ProviderPlace& place, const ProviderCall& call, const std::function<ProviderChoice()>& measure) {
+  if (asked != Provider::automatic) return asked;
+  const std::lock_guard lock(mutex_);
+  if (settings_.provider != Provider::automatic) return settings_.provider;
+  read_file_once();
+  ProviderChoices& choices = at(place);
+  if (const ProviderChoice* known = choices.find(call)) return known->provider;
+  if (!settings_.measure || !measure) return Provider::vendor;
+  ProviderChoice made;
+  try {
+    made = measure();
+    log::info("{} on {}: {} ({:.1f} us ours, {:.1f} us {}){}", call.str(), place.device, word_of(made.provider), made.ours_us, made.vendor_us, place.library,
+              made.reason.empty() ? "" : ": " + made.reason);
+  } catch (const Error& e) {
+    log::warning("{} could not be measured, so the vendor's library computes it: {}", call.str(), e.what());
+    made = {Provider::vendor, 0, 0, e.what(), false};
+  }
+  const ProviderChoice& choice = choices.set(call, std::move(made));
+  if (choice.measured && file_is_ours_ && !settings_.file.empty()) write_file(settings_.file, json_unlocked().dump(2) + "\n");
+  return choice.provider;
+}
+
+// ---- the file
+void ProviderTable::read_file_once() {
+  if (file_is_read_) return;
+  file_is_read_ = true;
+  if (settings_.file.empty() || (settings_.measure && !std::filesystem::exists(settings_.file))) return;
+  const Json json = Json::parse(read_file(settings_.file), nullptr, /*allow_exceptions=*/false);
+  const std::string why = json.is_discarded() ? "it is no JSON" : take_unlocked(json);
+  if (why.empty()) return;
+  file_is_ours_ = false;
+  log::warning("{} is ignored{}: {}", settings_.file, settings_.measure ? ", and not written to" : "", why);
+}
+
+std::string ProviderTable::take(const Json& json) {
+  const std::lock_guard lock(mutex_);
+  return take_unlocked(json);
+}
+
+std::string ProviderTable::take_unlocked(const Json& json) try {
+  const int format = json.at("format").get<int>();
+  if (format != kFormat) return fmt::format("its format is {}, and this program reads {}", format, kFormat);
+  std::vector<std::unique_ptr<ProviderChoices>> places;
+  for (const Json& p : json.at("places")) {
+    auto choices = std::make_unique<ProviderChoices>(ProviderPlace{p.at("device").get<std::string>(), p.at("library").get<std::string>()});
+    for (const auto& [name, c] : p.at("choices").items()) {
+      const std::string word = c.at("provider").get<std::string>();
+      if (word != "ours" && word != "vendor") return fmt::format("{} is no provider", quoted(word));
+      choices->by_name_[name] = {word == "ours" ? Provider::ours : Provider::vendor, c.value("ours_us", 0.0), c.value("vendor_us", 0.0), c.value("reason", "")};
+    }
+    places.push_back(std::move(choices));
+  }
+  places_ = std::move(places);
+  return "";
+} catch (const Json::exception& e) {
+  return e.what();
+}
+
+Json ProviderTable::json() {
+  const std::lock_guard lock(mutex_);
+  return json_unlocked();
+}
+
+Json ProviderTable::json_unlocked() const {
+  Json places = Json::array();
+  for (const auto& p : places_) {
+    Json choices = Json::object();
+    for (const auto& [name, c] : p->by_name_) {
+      if (!c.measured) continue;
+      choices[name] = {{"provider", word_of(c.provider)}, {"ours_us", c.ours_us}, {"vendor_us", c.vendor_us}};
+      if (!c.reason.empty()) choices[name]["reason"] = c.reason;
+    }
+    places.push_back({{"device", p->place_.device}, {"library", p->place_.library}, {"choices", choices}});
+  }
+  return {{"format", kFormat}, {"places", places}};
+}
+
+// ---- measuring
+ProviderChoice decide(const ProviderContest& contest) {
+  contest.ours();
+  try {
+    if (!contest.vendor()) return {Provider::ours, 0, 0, "the library does not compute this"};
+    if (const std::string difference = contest.difference(); !difference.empty())
+      return {Provider::ours, 0, 0, "the library's result is another: " + difference};
+  } catch (const Error& e) {
+    return {Provider::ours, 0, 0, e.what()};
+  }
+  constexpr size_t turns = 5;
+  std::array<double, turns> ours{}, vendor{};
+  for (size_t i = 0; i < turns; ++i) {
+    ours[i] = contest.microseconds(contest.ours);
+    vendor[i] = contest.microseconds([&] { contest.vendor(); });
+  }
+  std::sort(ours.begin(), ours.end());
+  std::sort(vendor.begin(), vendor.end());
+  const double ours_us = ours[turns / 2], vendor_us = vendor[turns / 2];
+  return {ours_us < vendor_us ? Provider::ours : Provider::vendor, ours_us, vendor_us, ""};
+}
+
+double provider_tolerance(MathMode math, int item, int64_t terms) {
+  // A sum of n products of numbers in [-1, 1] is about sqrt(n) / 3. Adding them one after the other rounds n times what is
+  // by then about as large, in random directions.
+  const double n = static_cast<double>(terms), size = 1 + std::sqrt(n) / 3, unit = item == 8 ? 0x1p-53 : 0x1p-24;
+  const double operands = item == 8 || math == MathMode::ieee ? 0 : math == MathMode::tf32 ? 0x1p-10 : 0x1p-7;  // where a library cuts bits off
+  return size * (unit * (16 + 4 * std::sqrt(n)) + 8 * operands);
+}
+
+namespace {
+
+// Memory of one measurement, freed at its end.
+class Memory {
+ public:
+  explicit Memory(Stream& stream) : stream_(stream) {}
+  ~Memory() {
+    for (void* p : blocks_) stream_.backend().free(stream_.device().index, p);
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  template <class T>
+  T* random(int64_t n, uint32_t op) {
+    const size_t bytes = static_cast<size_t>(n) * sizeof(T);
+    void* p = stream_.backend().alloc(stream_.device().index, std::max<size_t>(bytes, 1));
+    if (!p) fail_machine(fmt::format("out of memory: {} bytes to measure providers with", bytes), to_string(stream_.device()));
+    blocks_.push_back(p);
+    k::random_uniform<T>(stream_, static_cast<T*>(p), n, T(-1), T(1), PhiloxKey{7, op, 0});
+    return static_cast<T*>(p);
+  }
+
+ private:
+  Stream& stream_;
+  std::vector<void*> blocks_;
+};
+
+struct Events {
+  explicit Events(Stream& s) : stream(s), begin(s.backend().event_create(s.device().index)), end(s.backend().event_create(s.device().index)) {}
+  ~Events() {
+    stream.backend().event_destroy(begin);
+    stream.backend().event_destroy(end);
+  }
+  Events(const Events&) = delete;
+  Events& operator=(const Events&) = delete;
+  double microseconds(const std::function<void()>& run, int times) {
+    stream.backend().event_record(begin, stream.handle());
+    for (int i = 0; i < times; ++i) run();
+    stream.backend().event_record(end, stream.handle());
+    return 1e3 * static_cast<double>(stream.backend().event_milliseconds(begin, end)) / times;
+  }
+  Stream& stream;
+  void *begin, *end;
+};
+
+}  // namespace
+
+template <class T>
+ProviderChoice measure_providers(Stream& stream, const std::vector<int64_t>& inputs, int64_t output, double tolerance,
+                                 const std::function<void(const std::vector<const T*>&, T*)>& ours,
+                                 const std::function<bool(const std::vector<const T*>&, T*)>& vendor) {
+  Memory memory(stream);
+  std::vector<const T*> operands;
+  for (const int64_t n : inputs) operands.push_back(memory.random<T>(n, static_cast<uint32_t>(operands.size())));
+  T *by_ours = memory.random<T>(output, 99), *by_vendor = memory.random<T>(output, 99);  // the same numbers, which may be added to
+  Events events(stream);
+  ProviderContest contest;
+  contest.ours = [&] { ours(operands, by_ours); };
+  contest.vendor = [&] { return vendor(operands, by_vendor); };
+  contest.difference = [&]() -> std::string {
+    std::vector<T> a(static_cast<size_t>(output)), b(a.size());
+    const Backend& backend = stream.backend();
+    backend.copy(stream.device().index, a.data(), by_ours, a.size() * sizeof(T), CopyKind::device_to_host, stream.handle());
+    backend.copy(stream.device().index, b.data(), by_vendor, b.size() * sizeof(T), CopyKind::device_to_host, stream.handle());
+    for (size_t i = 0; i < a.size(); ++i)
+      if (!(std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])) <= tolerance))
+        return fmt::format("element {} is {}, and {} by ours, where {:.2g} would pass", i, b[i], a[i], tolerance);
+    return "";
+  };
+  contest.microseconds = [&](const std::function<void()>& run) {
+    const double once = events.microseconds(run, 1);  // wakes clocks and caches, too
+    return events.microseconds(run, static_cast<int>(std::clamp(2000 / std::max(once, 1.0), 1.0, 1000.0)));
+  };
+  return decide(contest);
+}
+template decltype(measure_providers<float>) measure_providers<float>;
+template decltype(measure_providers<double>) measure_providers<double>;
+
+std::string why_no_vendor(ProviderOp op) {
+  return vendor_libraries().at(op == ProviderOp::matmul ? 0 : 1).why_absent;
+}
+
+}  // namespace panvae

@@ -1,0 +1,319 @@
+// Who computes a call: names, the environment, the file of choices, and the choice itself with made-up timings.
+#include "kernels/provider.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include "base/dynamic_library.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "kernels/kernels.h"
+#include "tests/base/helpers.h"
+
+namespace panvae::test {
+namespace {
+
+ProviderSettings from(std::map<std::string, std::string> environment) {
+  return ProviderSettings::from_environment([=](const char* name) -> const char* {
+    const auto at = environment.find(name);
+    return at == environment.end() ? nullptr : at->second.c_str();
+  });
+}
+
+ProviderCall product(int64_t M, int64_t N, int64_t K, int flags = 0, MathMode math = MathMode::tf32) {
+  return {ProviderOp::matmul, 4, math, flags, {M, N, K}};
+}
+const ProviderPlace kHere{"a card", "cuBLASLt 1.2.3"};
+
+// Warnings of the library while this lives.
+struct Warnings {
+  std::vector<std::string> lines;
+  log::Sink before = log::set_sink([this](log::Level level, std::string_view line) {
+    if (level == log::Level::warning) lines.emplace_back(line);
+  });
+  ~Warnings() { log::set_sink(before); }
+};
+
+TEST(ProviderSettings, FollowTheEnvironment) {
+  EXPECT_EQ(from({}).provider, Provider::automatic);
+  EXPECT_FALSE(from({}).measure);
+  EXPECT_EQ(from({{"PANVAE_PROVIDER", ""}}).provider, Provider::automatic);
+  EXPECT_EQ(from({{"PANVAE_PROVIDER", "auto"}}).provider, Provider::automatic);
+  EXPECT_EQ(from({{"PANVAE_PROVIDER", "ours"}}).provider, Provider::ours);
+  EXPECT_EQ(from({{"PANVAE_PROVIDER", "vendor"}}).provider, Provider::vendor);
+  const ProviderSettings file = from({{"PANVAE_PROVIDER", "some/choices.json"}});
+  EXPECT_EQ(file.provider, Provider::automatic);
+  EXPECT_EQ(file.file, "some/choices.json");
+  EXPECT_FALSE(file.measure);
+  const ProviderSettings tune = from({{"PANVAE_TUNE", "choices"}, {"PANVAE_PROVIDER", "auto"}});
+  EXPECT_EQ(tune.file, "choices");
+  EXPECT_TRUE(tune.measure);
+}
+
+TEST(ProviderSettings, WordsWithoutMeaningAreErrors) {
+  const Error unknown = error_of([] { from({{"PANVAE_PROVIDER", "cublas"}}); });
+  EXPECT_EQ(unknown.code(), ErrorCode::usage);
+  EXPECT_CONTAINS(unknown.what(), "PANVAE_PROVIDER");
+  EXPECT_CONTAINS(unknown.what(), "'cublas'");
+  EXPECT_CONTAINS(unknown.what(), "auto, ours, vendor");
+  EXPECT_CONTAINS(error_of([] { from({{"PANVAE_PROVIDER", "ours"}, {"PANVAE_TUNE", "x"}}); }).what(), "set one of the two");
+  EXPECT_CONTAINS(error_of([] { from({{"PANVAE_PROVIDER", "x.json"}, {"PANVAE_TUNE", "y"}}); }).what(), "set one of the two");
+  EXPECT_CONTAINS(error_of([] { ProviderSettings::from_words(".json", "", "--provider", "--tune"); }).what(), "--provider: no provider '.json'");
+}
+
+TEST(ProviderCall, HasANameThatTellsCallsApart) {
+  const ProviderCall c = product(256, 1024, 19421, ProviderCall::transpose_b | ProviderCall::bias | ProviderCall::relu);
+  EXPECT_EQ(c.str(), "matmul/f32/tf32/M256xN1024xK19421/nt+bias+relu");
+  ProviderCall v{ProviderOp::conv1d_grad_input, 8, MathMode::ieee, ProviderCall::accumulate, {1, 2, 3, 4, 5, 6, 7, 8, 9}};
+  EXPECT_EQ(v.str(), "conv1d_grad_input/f64/ieee/B1xCi2xLi3xCo4xLo5xK6xs7xp8xd9/plain+accumulate");
+  std::vector<ProviderCall> calls{c, v};
+  for (size_t i = 0; i < 9; ++i) {
+    ProviderCall other = v;
+    other.sizes[i] += 10;
+    calls.push_back(other);
+  }
+  for (const int flag : {1, 2, 4, 8, 16, 32}) calls.push_back(product(256, 1024, 19421, flag));
+  for (const MathMode m : {MathMode::ieee, MathMode::bf16}) calls.push_back(product(256, 1024, 19421, 0, m));
+  std::set<std::string> names;
+  std::set<size_t> hashes;
+  for (const ProviderCall& call : calls) {
+    EXPECT_TRUE(names.insert(call.str()).second) << call.str();
+    EXPECT_TRUE(hashes.insert(ProviderCallHash()(call)).second) << call.str();
+  }
+}
+
+// A contest with made-up times (the next of each list at every turn) and a made-up difference.
+struct Made {
+  std::vector<double> ours{3, 1, 2, 9, 9}, vendor{4, 4, 4, 4, 4};
+  std::string difference;
+  bool declines = false;
+  std::string fails;
+  int runs_of_ours = 0, runs_of_vendor = 0;
+  ProviderChoice decide() {
+    size_t turn = 0;
+    bool timing_ours = false;
+    ProviderContest c;
+    c.ours = [&] { ++runs_of_ours, timing_ours = true; };
+    c.vendor = [&] {
+      ++runs_of_vendor, timing_ours = false;
+      if (!fails.empty()) fail_machine(fails);
+      return !declines;
+    };
+    c.difference = [&] { return difference; };
+    c.microseconds = [&](const std::function<void()>& run) {
+      run();
+      return timing_ours ? ours.at(turn) : vendor.at(turn++);
+    };
+    return panvae::decide(c);
+  }
+};
+
+TEST(ProviderChoice, TheFasterMedianWins) {
+  Made even;
+  const ProviderChoice ours = even.decide();
+  EXPECT_EQ(ours.provider, Provider::ours);
+  EXPECT_EQ(ours.ours_us, 3);
+  EXPECT_EQ(ours.vendor_us, 4);
+  EXPECT_EQ(ours.reason, "");
+  Made slow;
+  slow.vendor = {9, 1, 1, 9, 1};
+  EXPECT_EQ(slow.decide().provider, Provider::vendor);
+  Made tie;
+  tie.ours = tie.vendor;
+  EXPECT_EQ(tie.decide().provider, Provider::vendor) << "the default, where there is nothing to gain";
+}
+
+TEST(ProviderChoice, AResultThatDiffersLosesHoweverFast) {
+  Made wrong;
+  wrong.vendor = {0.1, 0.1, 0.1, 0.1, 0.1};
+  wrong.difference = "element 3 is 1, and 2 by ours";
+  const ProviderChoice c = wrong.decide();
+  EXPECT_EQ(c.provider, Provider::ours);
+  EXPECT_CONTAINS(c.reason, "element 3 is 1");
+  EXPECT_EQ(wrong.runs_of_vendor, 1) << "what is wrong is not timed";
+}
+
+TEST(ProviderChoice, ALibraryThatDeclinesOrFailsLoses) {
+  Made declines;
+  declines.declines = true;
+  EXPECT_EQ(declines.decide().provider, Provider::ours);
+  Made fails;
+  fails.fails = "no kernel image";
+  const ProviderChoice c = fails.decide();
+  EXPECT_EQ(c.provider, Provider::ours);
+  EXPECT_CONTAINS(c.reason, "no kernel image");
+}
+
+TEST(ProviderTable, WithoutAMeasurementItIsTheVendor) {
+  ProviderTable table;
+  int measured = 0;
+  auto measure = [&] { return ++measured, ProviderChoice{Provider::ours, 1, 2, ""}; };
+  EXPECT_EQ(table.choose(Provider::automatic, kHere, product(1, 2, 3), measure), Provider::vendor);
+  EXPECT_EQ(measured, 0) << "nothing is measured unless asked for";
+  EXPECT_EQ(table.choose(Provider::ours, kHere, product(1, 2, 3), measure), Provider::ours) << "the stream's word";
+  table.configure({Provider::ours, "", false});
+  EXPECT_EQ(table.choose(Provider::automatic, kHere, product(1, 2, 3), measure), Provider::ours) << "the environment's word";
+  EXPECT_EQ(table.choose(Provider::vendor, kHere, product(1, 2, 3), measure), Provider::vendor) << "the stream's word goes first";
+}
+
+TEST(ProviderTable, MeasuresACallOnceAndKeepsItForTheNextProcess) {
+  const Folder folder;
+  const std::string file = folder.file("choices.json");
+  int measured = 0;
+  auto measure = [&] { return ++measured, ProviderChoice{Provider::ours, 1.5, 2.5, ""}; };
+  auto vendor_wins = [&] { return ++measured, ProviderChoice{Provider::vendor, 5, 2.5, ""}; };
+  {
+    ProviderTable table({Provider::automatic, file, true});
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(table.choose(Provider::automatic, kHere, product(1, 2, 3), measure), Provider::ours);
+    EXPECT_EQ(measured, 1);
+    EXPECT_EQ(table.choose(Provider::automatic, kHere, product(1, 2, 4), nullptr), Provider::vendor) << "no time to measure now";
+    EXPECT_EQ(table.choose(Provider::automatic, kHere, product(1, 2, 4), vendor_wins), Provider::vendor) << "but later";
+    EXPECT_EQ(measured, 2);
+  }
+  ProviderTable next({Provider::automatic, file, true});
+  EXPECT_EQ(next.choose(Provider::automatic, kHere, product(1, 2, 3), measure), Provider::ours);
+  EXPECT_EQ(next.choose(Provider::automatic, kHere, product(1, 2, 4), measure), Provider::vendor);
+  EXPECT_EQ(measured, 2) << "both are known from the file";
+  // Other devices, libraries and calls are other questions.
+  EXPECT_EQ(next.choose(Provider::automatic, {"another card", kHere.library}, product(1, 2, 4), measure), Provider::ours);
+  EXPECT_EQ(next.choose(Provider::automatic, {kHere.device, "cuBLASLt 1.2.4"}, product(1, 2, 4), measure), Provider::ours);
+  EXPECT_EQ(next.choose(Provider::automatic, kHere, product(1, 2, 4, ProviderCall::bias), measure), Provider::ours);
+  EXPECT_EQ(measured, 5);
+  // The file alone, without measuring: what it knows holds, the rest is the default.
+  ProviderTable reader({Provider::automatic, file, false});
+  EXPECT_EQ(reader.choose(Provider::automatic, kHere, product(1, 2, 3), measure), Provider::ours);
+  EXPECT_EQ(reader.choose(Provider::automatic, kHere, product(7, 7, 7), measure), Provider::vendor);
+  EXPECT_EQ(measured, 5);
+}
+
+TEST(ProviderTable, GoesThroughJsonWhole) {
+  ProviderTable table({Provider::automatic, "", true});
+  table.choose(Provider::automatic, kHere, product(1, 2, 3), [] { return ProviderChoice{Provider::ours, 1.5, 0, "the library does not compute this"}; });
+  table.choose(Provider::automatic, {"another card", "cuDNN 9.9.9"}, {ProviderOp::conv1d, 4, MathMode::ieee, 0, {1, 2, 3, 4, 5, 6, 1, 0, 1}}, [] {
+    return ProviderChoice{Provider::vendor, 1.5, 1.25, ""};
+  });
+  const Json json = table.json();
+  EXPECT_EQ(json["format"], 1);
+  EXPECT_EQ(json["places"][0]["device"], "a card");
+  EXPECT_EQ(json["places"][0]["library"], "cuBLASLt 1.2.3");
+  EXPECT_EQ(json["places"][0]["choices"]["matmul/f32/tf32/M1xN2xK3/nn"]["provider"], "ours");
+  ProviderTable other;
+  EXPECT_EQ(other.take(json), "");
+  EXPECT_EQ(other.json().dump(), json.dump());
+}
+
+TEST(ProviderTable, WhatItCannotReadIsIgnoredWithAReasonAndLeftAlone) {
+  ProviderTable table;
+  EXPECT_CONTAINS(table.take(Json::parse(R"({"format": 2, "places": []})")), "its format is 2");
+  EXPECT_CONTAINS(table.take(Json::parse(R"({"places": []})")), "format");
+  EXPECT_CONTAINS(table.take(Json::parse(R"([])")), "");
+  EXPECT_CONTAINS(table.take(Json::parse(R"({"format": 1, "places": [{"device": "d", "library": "l", "choices": {"x": {"provider": "nobody"}}}]})")),
+                  "'nobody'");
+  const Folder folder;
+  const std::string file = folder.file("choices.json");
+  for (const std::string content : {"{\"format\": 2}", "not JSON"}) {
+    write_file(file, content);
+    const Warnings warnings;
+    ProviderTable tuned({Provider::automatic, file, true});
+    EXPECT_EQ(tuned.choose(Provider::automatic, kHere, product(1, 2, 3), [] { return ProviderChoice{Provider::ours, 1, 2, ""}; }), Provider::ours);
+    EXPECT_EQ(read_file(file), content);
+    ASSERT_EQ(warnings.lines.size(), 1u);
+    EXPECT_CONTAINS(warnings.lines[0], "is ignored, and not written to");
+  }
+}
+
+TEST(ProviderTable, AFileThatIsNamedMustBeThere) {
+  ProviderTable table({Provider::automatic, "/nowhere/choices.json", false});
+  EXPECT_EQ(error_of([&] { table.choose(Provider::automatic, kHere, product(1, 2, 3), nullptr); }).code(), ErrorCode::input);
+}
+
+TEST(ProviderTable, AMeasurementThatFailsIsNotWrittenDown) {
+  const Folder folder;
+  const std::string file = folder.file("choices.json");
+  const Warnings warnings;
+  ProviderTable table({Provider::automatic, file, true});
+  int tries = 0;
+  auto measure = [&]() -> ProviderChoice { ++tries, fail_machine("out of memory"); };
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(table.choose(Provider::automatic, kHere, product(1, 2, 3), measure), Provider::vendor);
+  EXPECT_EQ(tries, 1);
+  EXPECT_FALSE(std::filesystem::exists(file));
+  ASSERT_EQ(warnings.lines.size(), 1u);
+  EXPECT_CONTAINS(warnings.lines[0], "out of memory");
+}
+
+// On the cpu device: our product against itself, against a wrong one, and against one that rounds its operands.
+class Measuring : public testing::Test {
+ protected:
+  ProviderChoice measure(MathMode math, const std::function<void(std::vector<float>&)>& spoil) {
+    const int64_t M = 33, N = 17, K = 129;
+    Stream stream{Device{}};
+    auto ours = [&](const std::vector<const float*>& in, float* out) { k::matmul<float>(stream, in[0], false, in[1], false, out, M, N, K, Epilogue<float>{}); };
+    auto vendor = [&](const std::vector<const float*>& in, float* out) {
+      std::vector<float> a(in[0], in[0] + M * K);
+      spoil(a);
+      k::matmul<float>(stream, a.data(), false, in[1], false, out, M, N, K, Epilogue<float>{});
+      return true;
+    };
+    return measure_providers<float>(stream, {M * K, K * N}, M * N, provider_tolerance(math, 4, K), ours, vendor);
+  }
+};
+
+TEST_F(Measuring, AcceptsWhatTheMathModeAllows) {
+  const ProviderChoice same = measure(MathMode::ieee, [](auto&) {});
+  EXPECT_EQ(same.reason, "");
+  EXPECT_GT(same.ours_us, 0);
+  EXPECT_GT(same.vendor_us, 0);
+  auto cut = [](int bits) {
+    return [=](std::vector<float>& a) {
+      for (float& x : a) x = std::bit_cast<float>(std::bit_cast<uint32_t>(x) & ~((1u << bits) - 1));
+    };
+  };
+  EXPECT_EQ(measure(MathMode::tf32, cut(13)).reason, "");
+  EXPECT_EQ(measure(MathMode::bf16, cut(16)).reason, "");
+  EXPECT_NE(measure(MathMode::ieee, cut(13)).reason, "") << "tf32 is no f32";
+  EXPECT_NE(measure(MathMode::tf32, cut(19)).reason, "");
+}
+
+TEST_F(Measuring, NoticesAWrongElement) {
+  const ProviderChoice c = measure(MathMode::bf16, [](std::vector<float>& a) { std::swap(a[5], a[6]); });
+  EXPECT_EQ(c.provider, Provider::ours);
+  EXPECT_CONTAINS(c.reason, "the library's result is another: element");
+  EXPECT_EQ(measure(MathMode::bf16, [](std::vector<float>& a) { a[7] = NAN; }).provider, Provider::ours) << "NaN is a difference";
+}
+
+TEST(DynamicLibrary, SaysWhyItIsAbsent) {
+  DynamicLibrary none(std::array<std::string, 2>{"libpanvae_no_such.so.1", "libpanvae_no_such.so.2"});
+  EXPECT_FALSE(none.loaded());
+  EXPECT_CONTAINS(none.why_absent(), "libpanvae_no_such.so.1");
+  EXPECT_CONTAINS(none.why_absent(), "libpanvae_no_such.so.2");
+  double (*function)(double) = nullptr;
+  EXPECT_FALSE(none.bind("cos", function));
+  DynamicLibrary maths(std::array<std::string, 2>{"libpanvae_no_such.so.1", "libm.so.6"});
+  ASSERT_TRUE(maths.loaded()) << maths.why_absent();
+  EXPECT_EQ(maths.name(), "libm.so.6");
+  EXPECT_EQ(maths.why_absent(), "");
+  ASSERT_TRUE(maths.bind("cos", function));
+  EXPECT_EQ(function(0), 1);
+  EXPECT_FALSE(maths.bind("panvae_no_such_function", function));
+  EXPECT_FALSE(maths.loaded());
+  EXPECT_CONTAINS(maths.why_absent(), "libm.so.6 lacks the function panvae_no_such_function");
+}
+
+// Loads what this machine has. Every function that we call must be there; a library that is not is told, and no failure.
+TEST(VendorLibraries, LoadWhereTheyAre) {
+  for (const VendorLibrary& l : vendor_libraries()) {
+    std::printf("%s: %s\n", l.name, l.why_absent.empty() ? l.version.c_str() : l.why_absent.c_str());
+    EXPECT_NE(l.version.empty(), l.why_absent.empty());
+    EXPECT_EQ(l.why_absent.find("lacks the function"), std::string::npos) << l.why_absent;
+  }
+  EXPECT_EQ(why_no_vendor(ProviderOp::matmul), vendor_libraries()[0].why_absent);
+  EXPECT_EQ(why_no_vendor(ProviderOp::conv1d_grad_weight), vendor_libraries()[1].why_absent);
+}
+
+}  // namespace
+}  // namespace panvae::test

@@ -12,9 +12,16 @@ namespace panvae::tools {
 void Session::common(CLI::App& command, unsigned options) {
   if (options & device)
     command.add_option("--device", globals.device, "auto, cpu, cuda or cuda:N (auto: the first usable GPU, else cpu)")->capture_default_str();
-  if (options & precision)
+  if (options & precision) {
     command.add_option("--precision", globals.precision, "Math mode of matrix products: ieee, tf32 or bf16 (default: ieee on cpu, tf32 on cuda)")
         ->check(CLI::IsMember({"ieee", "tf32", "bf16"}));
+    command.add_option("--provider", globals.provider,
+                       "Who computes products on cuda: auto, ours, vendor (cuBLASLt, cuDNN) or a .json file of choices (default: PANVAE_PROVIDER, else auto)");
+    command
+        .add_option("--tune", globals.tune,
+                    "Measure on cuda which provider is faster, and keep the choices in FILE (default: PANVAE_TUNE, else nothing is measured)")
+        ->type_name("FILE");
+  }
   if (options & seed) command.add_option("--seed", globals.seed, "Seed of everything drawn at random")->capture_default_str();
   command.add_option("--threads", globals.threads, "Threads of the CPU (0: all cores this process may use)")
       ->capture_default_str()

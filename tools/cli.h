@@ -14,6 +14,8 @@ namespace panvae::tools {
 struct Globals {
   std::string device = "auto";
   std::string precision;  // empty: the device's default
+  std::string provider;   // of products and convolutions on cuda; empty: as the environment says
+  std::string tune;       // file of measured providers, empty for none
   int threads = 0;        // 0: all cores
   uint64_t seed = 0;
   std::string json;  // file, "-" for stdout, empty for none
@@ -24,7 +26,8 @@ class Session {
  public:
   Globals globals;
   bool print_results = true;  // false within a command that runs others
-  // Declares --json, --quiet, --verbose, --threads and, where asked for, --seed, --device and --precision.
+  // Declares --json, --quiet, --verbose, --threads and, where asked for, --seed, --device, and --precision with --provider and
+  // --tune.
   enum Option : unsigned { none = 0, seed = 1, device = 2, precision = 4 };
   void common(CLI::App& command, unsigned options = none);
   // Applies --threads, --quiet, --verbose; every command's callback begins with it.

@@ -94,6 +94,8 @@ TEST_F(Program, wrong_usage_is_2_with_the_nearest_name) {
   expect_error(run("train rna --mistake"), 2, "unknown option '--mistake'");
   expect_error(run(""), 2, "");
   expect_error(run("train rna -o r2 x.h5ad --precision bf16"), 2, "GPU");
+  expect_error(run("train rna -o r2 x.h5ad --provider cublas"), 2, "use auto, ours, vendor");
+  expect_error(run("train rna -o r2 x.h5ad --provider ours --tune t.json"), 2, "set one of the two");
   EXPECT_FALSE(fs::exists(at("r2/model.safetensors")));
 }
 

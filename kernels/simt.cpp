@@ -167,6 +167,9 @@ void* dynamic_shared() {
 void copy_begin(void* shared, const void* global, int bytes, int size, const Site& at) {
   running().copy_begin(shared, global, bytes, size, at);
 }
+void copy_under_way(void* shared, int size) {
+  running().copy_under_way(shared, size);
+}
 void copy_commit(const Site& at) {
   running().copy_commit(at);
 }

@@ -134,6 +134,7 @@ inline uint32_t collective(WarpKind kind, unsigned mask, uint64_t value, const S
 
 // ---- asynchronous copies
 void copy_begin(void* shared, const void* global, int bytes, int size, const Site& at);
+void copy_under_way(void* shared, int size);  // who reads there now reads too early
 void copy_commit(const Site& at);
 void copy_wait(int groups, const Site& at);
 void full_fence();
@@ -253,11 +254,13 @@ inline T atomicMin(T* p, std::type_identity_t<T> value) {
 inline void cp_async16(void* shared, const void* global, int bytes = 16, detail::Site at = detail::Site::current()) {
   detail::copy_begin(shared, global, bytes, 16, at);
   std::memset(shared, 0xFF, 16);
+  detail::copy_under_way(shared, 16);
   if (bytes > 0) (void)(static_cast<const volatile char*>(global)[0] + static_cast<const volatile char*>(global)[bytes - 1]);
 }
 inline void cp_async4(void* shared, const void* global, int bytes = 4, detail::Site at = detail::Site::current()) {
   detail::copy_begin(shared, global, bytes, 4, at);
   std::memset(shared, 0xFF, 4);
+  detail::copy_under_way(shared, 4);
   if (bytes > 0) (void)(static_cast<const volatile char*>(global)[0] + static_cast<const volatile char*>(global)[bytes - 1]);
 }
 inline void cp_async_commit(detail::Site at = detail::Site::current()) {

@@ -30,6 +30,7 @@ constexpr bool kFiberPerThread = true;  // TSan tells CUDA threads apart by thei
 #else
 constexpr bool kFiberPerThread = false;
 #endif
+constexpr int kFibersInTurn = 512;  // then; two blocks of 256 threads. More cost time at every barrier
 
 void fiber_entry() {
   active_runner->fiber_loop();
@@ -120,10 +121,15 @@ void BlockRunner::begin_block(uint64_t index) {
   }
   arena_.begin_block(launch_.smem, launch_.at);
   if constexpr (kFiberPerThread) {
-    // Two sets of fibers take turns, so that a race between blocks that follow each other is one between fibers.
-    free_.insert(free_.end(), resting_.begin(), resting_.end());
-    resting_.swap(used_);
+    // A race between blocks is seen if their threads are different fibers: those that rested longest take their turn
+    // again, and the fewer threads a block has, the more blocks it takes until then.
+    resting_.insert(resting_.end(), used_.begin(), used_.end());
     used_.clear();
+    if (static_cast<int>(fibers_.size()) >= std::max(kFibersInTurn, 2 * n_)) {
+      const auto end = resting_.begin() + std::clamp<std::ptrdiff_t>(n_ - std::ssize(free_), 0, std::ssize(resting_));
+      free_.insert(free_.end(), resting_.begin(), end);
+      resting_.erase(resting_.begin(), end);
+    }
   }
   tsan_release(&start_token_);
 }
@@ -289,7 +295,8 @@ void BlockRunner::warp_operation(WarpOp& op, const Site& site) {
   w.ops[lane] = &op;
   const int lowest = std::countr_zero(op.mask) % kWarp;  // the mask is not 0: it names this lane
   void* token = &w.tokens[lowest][w.parity[lowest]];
-  tsan_release(token);
+  const bool orders_memory = op.kind == WarpKind::sync;  // shuffles and votes do not (CUDA C++ Programming Guide)
+  if (orders_memory) tsan_release(token);
   const uint32_t group = op.mask & w.existing;
   if (arrived_with(w, op.mask) == group) {
     evaluate(w.ops, group);
@@ -302,7 +309,7 @@ void BlockRunner::warp_operation(WarpOp& op, const Site& site) {
     }
   }
   suspend(Wait::warp, name_of(op.kind), site);
-  tsan_acquire(token);
+  if (orders_memory) tsan_acquire(token);
 }
 
 // The lanes that wait with this very mask; others of the mask may still be in an operation of fewer lanes.
@@ -348,6 +355,14 @@ void BlockRunner::place_shared(SharedSlot& slot, size_t bytes, size_t align, con
   slot.epoch = block_epoch;
 }
 
+void BlockRunner::read_unwritten(const void* p, const void* pc) {
+  const SharedArray* array = arena_.array_at(p, 1);
+  failure_.what = array ? array->name : "?";
+  failure_.offset = array ? static_cast<const unsigned char*>(p) - array->begin : 0;
+  failure_.pc = pc;
+  stop(Fault::unwritten, array ? array->at : launch_.at);
+}
+
 // After a fault: the threads of the block never go on. Kernels have nothing to destroy, so their frames are dropped.
 void BlockRunner::abandon() {
   for (auto* list : {&free_, &used_, &resting_})
@@ -379,7 +394,7 @@ void BlockRunner::copy_begin(void* shared, const void* global, int bytes, int si
   failure_.bytes = static_cast<size_t>(size);
   if (bytes < 0 || bytes > size) stop(Fault::copy_count, site);
   if (misaligned(shared) || (bytes > 0 && misaligned(global))) stop(Fault::copy_alignment, site);
-  if (!arena_.contains(shared, static_cast<size_t>(size))) stop(Fault::copy_place, site);
+  if (!arena_.array_at(shared, static_cast<size_t>(size))) stop(Fault::copy_place, site);
   CopyQueue& q = copy_queue();
   if (q.begun - q.applied == CopyQueue::kCopies) stop(Fault::too_many_copies, site);
   q.copies[at(q.begun++ % CopyQueue::kCopies)] = {shared, global, bytes, size};
@@ -393,8 +408,11 @@ void BlockRunner::copy_commit(const Site&) {
 void BlockRunner::copy_wait(int groups, const Site&) {
   CopyQueue& q = copy_queue();
   if (q.groups <= groups) return;
-  for (const int end = q.group_end[at((q.groups - 1 - groups) % CopyQueue::kGroups)]; q.applied < end; ++q.applied)
-    perform(q.copies[at(q.applied % CopyQueue::kCopies)]);
+  for (const int end = q.group_end[at((q.groups - 1 - groups) % CopyQueue::kGroups)]; q.applied < end; ++q.applied) {
+    const Copy& c = q.copies[at(q.applied % CopyQueue::kCopies)];
+    perform(c);
+    arena_.set_written(c.to, static_cast<size_t>(c.size), true);
+  }
 }
 
 CopyQueue& BlockRunner::copy_queue() {

@@ -73,6 +73,7 @@ enum class Fault : uint8_t {
   static_shared_size,
   too_many_arrays,
   redzone,
+  unwritten,
   copy_alignment,
   copy_place,
   copy_count,
@@ -100,9 +101,21 @@ class SharedArena {
   const SharedArray* damaged(ptrdiff_t& offset) const;  // an array with a write outside, and where: < 0 before its begin, >= 0 after its end
   unsigned char* dynamic() const { return arrays_[0].begin; }
   size_t dynamic_bytes() const { return arrays_[0].bytes; }
-  bool contains(const void* p, size_t bytes) const;
+  const SharedArray* array_at(const void* p, size_t bytes) const;  // the one that holds all of these bytes, or null
   size_t static_bytes() const { return static_bytes_; }
   void end_block();
+
+  // Where the executor sees each access (simt_watch.cpp), it knows which bytes the block has written. What lies outside
+  // of arrays counts as written: it is for AddressSanitizer to report.
+#ifdef PANVAE_SIMT_WATCH
+  bool spans(const void* p) const {
+    return static_cast<size_t>(static_cast<const unsigned char*>(p) - memory_) < used_;
+  }
+  bool written(const void* p, size_t bytes) const;
+  void set_written(const void* p, size_t bytes, bool yes);
+#else
+  void set_written(const void*, size_t, bool) {}
+#endif
 
   static constexpr size_t kRedzone = 256;
 
@@ -110,6 +123,9 @@ class SharedArena {
   static constexpr int kArrays = 64;
   static constexpr size_t kBytes = kDynamicSharedLimit + kStaticSharedLimit + (kArrays + 2) * 2 * kRedzone;
   unsigned char* append(size_t bytes, size_t align, const char* name, const Site& at);
+#ifdef PANVAE_SIMT_WATCH
+  unsigned char* unwritten_ = nullptr;  // for each byte of memory_, 1 or 0
+#endif
   unsigned char* memory_ = nullptr;
   size_t used_ = 0, static_bytes_ = 0;
   std::array<SharedArray, kArrays> arrays_;  // [0] is the dynamic one
@@ -170,9 +186,21 @@ class BlockRunner {
   void place_shared(SharedSlot& slot, size_t bytes, size_t align, const char* name, const Site& at);
   void* dynamic_shared() { return arena_.dynamic(); }
   void copy_begin(void* shared, const void* global, int bytes, int size, const Site& at);
+  void copy_under_way(void* shared, int size) { arena_.set_written(shared, static_cast<size_t>(size), false); }
   void copy_commit(const Site& at);
   void copy_wait(int groups, const Site& at);
   [[noreturn]] void fiber_loop();
+
+#ifdef PANVAE_SIMT_WATCH
+  // Each access of a kernel; `pc` is behind it.
+  void read(const void* p, size_t bytes, const void* pc) {
+    if (current_ && arena_.spans(p) && !arena_.written(p, bytes)) [[unlikely]]
+      read_unwritten(p, pc);
+  }
+  void written(const void* p, size_t bytes) {
+    if (current_ && arena_.spans(p)) arena_.set_written(p, bytes, true);
+  }
+#endif
 
  private:
   enum class Wait : uint8_t { none, barrier, warp };
@@ -204,15 +232,20 @@ class BlockRunner {
   void suspend(Wait wait, const char* what, const Site& at);  // returns when the thread was made ready again and chosen
   void switch_to_next(Fiber& from);
   void to_main(Fiber& from);
-  void make_ready(int t) { ready_.insert(position_[static_cast<size_t>(t)]); }
+  void make_ready(int t) {
+    ready_.insert(position_[static_cast<size_t>(t)]);
+  }
   [[noreturn]] void stop(Fault fault, const Site& at, int other = -1, const Site& other_at = {});
   void create_fiber();
   void abandon();
+  [[noreturn]] void read_unwritten(const void* p, const void* pc);
   CopyQueue& copy_queue();
   void forget_copies();
   void check_peers(const Warp& w, int lane, const WarpOp& op, const Site& at);
   static uint32_t arrived_with(const Warp& w, uint32_t mask);
-  bool has_ended(int t) const { return warps_[static_cast<size_t>(t / kWarp)].ended >> (t % kWarp) & 1; }
+  bool has_ended(int t) const {
+    return warps_[static_cast<size_t>(t / kWarp)].ended >> (t % kWarp) & 1;
+  }
   [[noreturn]] void report();
   std::string describe_failure(std::string& where, std::string& hint) const;
   std::string describe_waiting() const;
@@ -240,7 +273,7 @@ class BlockRunner {
   int wanted_ = -1;  // thread for which main has to create a fiber
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> free_, used_;  // used_: under TSan, where every CUDA thread of a block is a fiber of its own
-  std::vector<Fiber*> resting_;      // under TSan, the fibers of the block before: blocks alternate between two sets
+  std::vector<Fiber*> resting_;      // under TSan, the fibers of earlier blocks, those that ran longest ago first
 
   SharedArena arena_;
   CopyQueue* copies_ = nullptr;  // [kMaxThreads], mapped, touched where used
@@ -254,6 +287,7 @@ class BlockRunner {
     const char *what = "", *other_what = "";
     size_t bytes = 0;
     ptrdiff_t offset = 0;
+    const void* pc = nullptr;
     std::exception_ptr exception;
   } failure_;
   char start_token_ = 0, end_token_ = 0, barrier_tokens_[2] = {};

@@ -5,10 +5,20 @@
 #include <fstream>
 
 #include "kernels/simt_executor.h"
+#ifdef PANVAE_SIMT_WATCH
+#include <sanitizer/common_interface_defs.h>
+#endif
 #ifdef __linux__
 #include <cxxabi.h>
 #include <elf.h>
 #include <link.h>
+#endif
+
+#ifdef PANVAE_SIMT_WATCH
+// A report of undefined behaviour names the kernel, which stands in the stack, and not only the line.
+extern "C" const char* __ubsan_default_options() {
+  return "print_stacktrace=1";
+}
 #endif
 
 namespace panvae::simt::detail {
@@ -105,6 +115,19 @@ std::string function_name(const void*) {
   return {};
 }
 #endif
+
+// "x.cu:31" of the instruction before a return address, "" where nobody can tell.
+static std::string line_of([[maybe_unused]] const void* pc) {
+#ifdef PANVAE_SIMT_WATCH
+  char text[1024] = "";
+  __sanitizer_symbolize_pc(const_cast<void*>(pc), "%s:%l", text, sizeof text);  // of inlined functions the innermost
+  std::string_view line = text;
+  if (size_t slash = line.rfind('/'); slash != std::string_view::npos) line.remove_prefix(slash + 1);
+  return std::string(line);
+#else
+  return {};
+#endif
+}
 
 std::string describe_kernel(const Launch& launch) {
   std::string name = function_name(launch.call.kernel);
@@ -212,6 +235,12 @@ std::string BlockRunner::describe_failure(std::string& where, std::string& hint)
     case Fault::redzone:
       return fmt::format("a write outside shared array '{}', {} bytes {}", f.what, f.offset < 0 ? -f.offset : f.offset,
                          f.offset < 0 ? "before its begin" : "after its end");
+    case Fault::unwritten: {
+      const std::string array = fmt::format("shared array '{}' ({})", f.what, where);
+      if (std::string line = line_of(f.pc); !line.empty()) where = line;
+      hint = "write it first, with a barrier between if another thread does so";
+      return fmt::format("{} reads byte {} of {} before anybody has written it", thread_name(f.thread), f.offset, array);
+    }
     case Fault::copy_alignment:
       return fmt::format("{}: cp_async{} on an address that is no multiple of {}", thread_name(f.thread), f.bytes, f.bytes);
     case Fault::copy_place:

@@ -70,10 +70,17 @@ void* map(void* at, size_t bytes) {
 
 }  // namespace
 
-SharedArena::SharedArena() : memory_(static_cast<unsigned char*>(map(nullptr, kBytes))) {}
+SharedArena::SharedArena() : memory_(static_cast<unsigned char*>(map(nullptr, kBytes))) {
+#ifdef PANVAE_SIMT_WATCH
+  unwritten_ = static_cast<unsigned char*>(map(nullptr, kBytes));
+#endif
+}
 SharedArena::~SharedArena() {
   end_block();
   munmap(memory_, kBytes);
+#ifdef PANVAE_SIMT_WATCH
+  munmap(unwritten_, kBytes);
+#endif
 }
 
 void SharedArena::begin_block(size_t dynamic_bytes, const Site& launch) {
@@ -98,6 +105,7 @@ unsigned char* SharedArena::append(size_t bytes, size_t align, const char* name,
   ASAN_POISON_MEMORY_REGION(begin + bytes, kRedzone);
   used_ = static_cast<size_t>(begin + bytes - memory_) + kRedzone;
   arrays_[static_cast<size_t>(count_++)] = {name, at, begin, bytes};
+  set_written(begin, bytes, false);
   return begin;
 }
 
@@ -109,14 +117,28 @@ Fault SharedArena::place(size_t bytes, size_t align, const char* name, const Sit
   return Fault::none;
 }
 
-bool SharedArena::contains(const void* p, size_t bytes) const {
+const SharedArray* SharedArena::array_at(const void* p, size_t bytes) const {
   const auto* q = static_cast<const unsigned char*>(p);
   for (int i = 0; i < count_; ++i) {
     const SharedArray& a = arrays_[static_cast<size_t>(i)];
-    if (q >= a.begin && q + bytes <= a.begin + a.bytes) return true;
+    if (q >= a.begin && q + bytes <= a.begin + a.bytes) return &a;
   }
-  return false;
+  return nullptr;
 }
+
+#ifdef PANVAE_SIMT_WATCH
+// Loops and not memchr and memset, which the sanitizer would look at in turn.
+bool SharedArena::written(const void* p, size_t bytes) const {
+  const size_t first = static_cast<size_t>(static_cast<const unsigned char*>(p) - memory_), last = std::min(first + bytes, used_);
+  unsigned char any = 0;
+  for (size_t i = first; i < last; ++i) any |= unwritten_[i];
+  return any == 0;
+}
+void SharedArena::set_written(const void* p, size_t bytes, bool yes) {
+  const size_t first = static_cast<size_t>(static_cast<const unsigned char*>(p) - memory_), last = std::min(first + bytes, used_);
+  for (size_t i = first; i < last; ++i) unwritten_[i] = !yes;
+}
+#endif
 
 const SharedArray* SharedArena::damaged([[maybe_unused]] ptrdiff_t& offset) const {
 #ifndef __SANITIZE_ADDRESS__           // which has reported it at the very access, and forbids to look
@@ -149,6 +171,9 @@ void perform(const Copy& c) {
 }
 
 void SharedArena::end_block() {
+#ifdef PANVAE_SIMT_WATCH
+  std::memset(unwritten_, 0, used_);
+#endif
   ASAN_UNPOISON_MEMORY_REGION(memory_, used_);
 }
 

@@ -16,6 +16,8 @@ const simt::Options kOrders[] = {{simt::Order::forward, 1, 1}, {simt::Order::rev
 
 struct Verdict {
   bool orders_differ = false, has_nan = false;
+  bool reported = false;  // by the executor itself, which sees reads under AddressSanitizer
+  bool noticed() const { return orders_differ || has_nan || reported; }
 };
 
 // The comparison of orders that tests/cases make: outputs full of NaN, one run an order, the same bits.
@@ -28,7 +30,12 @@ Verdict compare_orders(size_t outputs, F run) {
     stream.simt = o;
     std::vector<float> y(outputs);
     std::memset(y.data(), 0xFF, outputs * sizeof(float));
-    run(stream, y.data());
+    try {
+      run(stream, y.data());
+    } catch (const Error&) {
+      v.reported = true;
+      continue;
+    }
     for (float x : y) v.has_nan = v.has_nan || std::isnan(x);
     if (first.empty()) first = y;
     v.orders_differ = v.orders_differ || std::memcmp(first.data(), y.data(), outputs * sizeof(float)) != 0;
@@ -53,21 +60,20 @@ Verdict product(int64_t M, int64_t N, int64_t K, MathMode mode) {
 TEST(matmul_without_barrier, is_noticed_by_the_orders) {
   for (MathMode mode : {MathMode::ieee, MathMode::tf32, MathMode::bf16}) {
     const Verdict v = product(33, 65, 40, mode);
-    EXPECT_TRUE(v.orders_differ || v.has_nan) << "a matmul without its barrier passed, mode " << static_cast<int>(mode);
+    EXPECT_TRUE(v.noticed()) << "a matmul without its barrier passed, mode " << static_cast<int>(mode);
   }
 }
 
 TEST(matmul_without_barrier, is_noticed_in_large_tiles) {
   const Verdict v = product(130, 140, 24, MathMode::ieee);
-  EXPECT_TRUE(v.orders_differ || v.has_nan);
+  EXPECT_TRUE(v.noticed());
 }
 
 // Control: what was not planted passes the same comparison, here a reduction with barriers of its own.
 TEST(matmul_without_barrier, leaves_other_kernels_alone) {
   const std::vector<float> x = numbers(700);
   const Verdict v = compare_orders(7, [&](Stream& stream, float* y) { k::sum_rows<float>(stream, x.data(), y, 7, 100); });
-  EXPECT_FALSE(v.orders_differ);
-  EXPECT_FALSE(v.has_nan);
+  EXPECT_FALSE(v.noticed());
 }
 
 // And the CPU twin, which has no barrier, is right even in this program.

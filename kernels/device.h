@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
+
 namespace panvae {
 
 // cpu: the production CPU path. simt: the CUDA kernels themselves, run on the CPU (tests). cuda: an NVIDIA GPU.
@@ -74,6 +76,13 @@ struct Options {
   Order order = Order::forward;
   uint64_t seed = 1;  // of Order::random
   int threads = 0;    // OS threads that take blocks; 0 = all
+  // CUDA threads of a launch beyond which it throws TooManyThreads; 0 = any number. For tests under sanitizers, where
+  // only small launches are quick.
+  uint64_t most_threads = 0;
+};
+class TooManyThreads : public Error {
+ public:
+  using Error::Error;
 };
 }  // namespace simt
 

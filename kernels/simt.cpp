@@ -128,6 +128,9 @@ void check_shape(const Launch& l) {
     refuse(fmt::format("a block of {}x{}x{} threads; it must have 1 to {}, and at most 64 in z", b.x, b.y, b.z, kMaxThreads));
   if (l.grid.x > 0x7FFFFFFFu || l.grid.y > 65535 || l.grid.z > 65535)
     refuse(fmt::format("a grid of {}x{}x{} blocks; the limits are 2147483647, 65535, 65535", l.grid.x, l.grid.y, l.grid.z));
+  const uint64_t threads = uint64_t{l.grid.x} * l.grid.y * l.grid.z * b.x * b.y * b.z;
+  if (l.options.most_threads > 0 && threads > l.options.most_threads)
+    throw TooManyThreads(ErrorCode::usage, fmt::format("simt: {} threads in one launch, the stream's limit is {}", threads, l.options.most_threads));
   if (l.smem > kDynamicSharedLimit) refuse(fmt::format("{} bytes of dynamic shared memory; the limit is {}", l.smem, kDynamicSharedLimit));
 }
 

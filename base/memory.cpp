@@ -43,4 +43,11 @@ int64_t available_bytes() {
   return available;
 }
 
+int64_t cache_bytes() {
+  // sysconf would give the sum over all caches of a processor, or what a hypervisor made of it.
+  for (const char* file : {"/sys/devices/system/cpu/cpu0/cache/index3/size", "/sys/devices/system/cpu/cpu0/cache/index2/size"})
+    if (const int64_t kb = number_in(file); kb > 0) return kb * 1024;  // "32768K"
+  return 0;
+}
+
 }  // namespace panvae

@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/threads.h"
+#include "bench/ceilings.h"
 #include "kernels/blas.h"
 #include "kernels/kernels.h"
 #include "models/trainer.h"
@@ -137,25 +138,7 @@ int main(int argc, char** argv) try {
   t.row(
       {"all products", fmt::format("{:.2f}", flops / 1e9), fmt::format("{:.1f}", product_seconds * 1e3), fmt::format("{:.0f}", flops / product_seconds / 1e9)});
 
-  // Triad in place over three arrays with a fourth read: Adam's traffic, 28 bytes an element, without its arithmetic.
-  double adam_floor = 0, bandwidth = 0;
-  {
-    const int64_t n = std::max<int64_t>(parameters, 1 << 24);
-    Tensor p = Tensor::zeros(context, {n}), m = Tensor::zeros(context, {n}), v = Tensor::zeros(context, {n}), g = Tensor::zeros(context, {n});
-    float *pp = p.data<float>(), *mm = m.data<float>(), *vv = v.data<float>(), *gg = g.data<float>();
-    const double s = median_seconds(7, [&] {
-      parallel_chunks(n, 16384, [=](int64_t begin, int64_t end) {
-#pragma omp simd
-        for (int64_t i = begin; i < end; ++i) {
-          pp[i] += 0.5f * gg[i];
-          mm[i] += 0.5f * gg[i];
-          vv[i] += 0.5f * gg[i];
-        }
-      });
-    });
-    bandwidth = 28.0 * static_cast<double>(n) / s;
-    adam_floor = 28.0 * static_cast<double>(parameters) / bandwidth;
-  }
+  const double bandwidth = bench::Triad(std::max<int64_t>(parameters, 1 << 24)).bandwidth({}), adam_floor = 28.0 * static_cast<double>(parameters) / bandwidth;
   t.row({"Adam at triad bandwidth", "", fmt::format("{:.1f}", adam_floor * 1e3), ""});
   const double floor = product_seconds + adam_floor;
   const double memory_floor = 16.0 * static_cast<double>(parameters), batch_bytes = 4.0 * static_cast<double>(B * G);

@@ -39,7 +39,7 @@ const Backend& cpu_backend() {
       .why_unusable = [] { return std::string(); },
       .properties =
           [](int) {
-            return DeviceProperties{"CPU", available_bytes(), static_cast<int>(std::thread::hardware_concurrency()), 0};
+            return DeviceProperties{"CPU", available_bytes(), static_cast<int>(std::thread::hardware_concurrency()), 0, cache_bytes()};
           },
       .alloc = cpu_alloc,
       .free = [](int, void* p) noexcept { std::free(p); },
@@ -54,6 +54,7 @@ const Backend& cpu_backend() {
       .stream_create = [](int) -> void* { return nullptr; },
       .stream_destroy = [](int, void*) noexcept {},
       .sync = [](int, void*) {},
+      .delay = [](int, double, void*) {},
       .event_create = [](int) -> void* { return new Clock::time_point; },
       .event_destroy = [](void* e) noexcept { delete static_cast<Clock::time_point*>(e); },
       .event_record = [](void* e, void*) { *static_cast<Clock::time_point*>(e) = Clock::now(); },

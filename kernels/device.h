@@ -36,6 +36,7 @@ struct DeviceProperties {
   int64_t memory_bytes = 0;
   int multiprocessors = 0;
   int compute_capability = 0;  // 90 for 9.0; 0 where it has no meaning
+  int64_t cache_bytes = 0;     // of the last level; 0 where unknown
 };
 
 enum class CopyKind { host_to_device, device_to_host, device_to_device };
@@ -55,6 +56,8 @@ struct Backend {
   void* (*stream_create)(int device);
   void (*stream_destroy)(int device, void* stream) noexcept;
   void (*sync)(int device, void* stream);
+  // Keeps the stream busy for about so long, so that work queued meanwhile runs without gaps (timing). Nothing on cpu.
+  void (*delay)(int device, double microseconds, void* stream);
   void* (*event_create)(int device);
   void (*event_destroy)(void* event) noexcept;
   void (*event_record)(void* event, void* stream);

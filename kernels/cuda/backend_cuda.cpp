@@ -7,6 +7,8 @@
 
 namespace panvae {
 
+cudaError_t start_delay(double microseconds, void* stream);  // delay.cu
+
 namespace {
 
 void check(cudaError_t e, const char* expression) {
@@ -53,7 +55,7 @@ const Backend& cuda_backend() {
           [](int device) {
             cudaDeviceProp p{};
             PV_CUDA(cudaGetDeviceProperties(&p, device));
-            return DeviceProperties{p.name, static_cast<int64_t>(p.totalGlobalMem), p.multiProcessorCount, p.major * 10 + p.minor};
+            return DeviceProperties{p.name, static_cast<int64_t>(p.totalGlobalMem), p.multiProcessorCount, p.major * 10 + p.minor, p.l2CacheSize};
           },
       .alloc = [](int device, size_t bytes) -> void* {
         void* p = nullptr;
@@ -91,6 +93,11 @@ const Backend& cuda_backend() {
       },
       .stream_destroy = [](int, void* s) noexcept { cudaStreamDestroy(as_stream(s)); },
       .sync = [](int, void* s) { PV_CUDA(cudaStreamSynchronize(as_stream(s))); },
+      .delay =
+          [](int device, double microseconds, void* s) {
+            PV_CUDA(cudaSetDevice(device));
+            PV_CUDA(start_delay(microseconds, s));
+          },
       .event_create = [](int device) -> void* {
         cudaEvent_t e = nullptr;
         PV_CUDA(cudaSetDevice(device));

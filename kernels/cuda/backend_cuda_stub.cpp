@@ -30,6 +30,7 @@ const Backend& cuda_backend() {
       .stream_create = [](int) -> void* { no_cuda(); },
       .stream_destroy = [](int, void*) noexcept {},
       .sync = [](int, void*) { no_cuda(); },
+      .delay = [](int, double, void*) { no_cuda(); },
       .event_create = [](int) -> void* { no_cuda(); },
       .event_destroy = [](void*) noexcept {},
       .event_record = [](void*, void*) { no_cuda(); },

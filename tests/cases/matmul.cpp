@@ -133,6 +133,7 @@ const Case linear("linear", [](OpCase& c) {
 void math_mode(OpCase& c, MathMode mode) {
   common(c);
   c.kernel = "matmul";
+  c.math = mode;
   c.cpu_rounds_otherwise = true;
   c.sizes = {{1, 1, 1, 0, plain},
              {17, 33, 65, 0, bias_leaky},

@@ -1,0 +1,167 @@
+#include "bench/ceilings.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/threads.h"
+
+namespace panvae::bench {
+
+namespace {
+
+// Memory of the device for as long as a ceiling is measured.
+struct Block {
+  Block(Stream& s, size_t bytes) : stream(s), p(s.backend().alloc(s.device().index, bytes)) {
+    if (!p) fail_machine(fmt::format("out of memory: {} bytes for a ceiling", bytes), to_string(s.device()));
+    stream.backend().fill_bytes(stream.device().index, p, 0, bytes, stream.handle());
+  }
+  ~Block() { stream.backend().free(stream.device().index, p); }
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(p);
+  }
+  Stream& stream;
+  void* p;
+};
+
+template <class T>
+double product_rate(Stream& stream, const Limits& limits, int64_t n) {
+  const size_t bytes = static_cast<size_t>(n * n) * sizeof(T);
+  const Block a(stream, bytes), b(stream, bytes), c(stream, bytes);
+  for (const Block* x : {&a, &b}) k::random_normal<T>(stream, x->template as<T>(), n * n, T(0), T(1), PhiloxKey{1, 0, 0});
+  const Summary s = time_calls(stream, limits, {[&] { k::matmul<T>(stream, a.as<T>(), false, b.as<T>(), true, c.as<T>(), n, n, n, Epilogue<T>{}); }, {}});
+  return 2.0 * static_cast<double>(n * n) * static_cast<double>(n) / s.median;
+}
+
+constexpr std::chrono::seconds kFresh{10};
+
+}  // namespace
+
+// Arrays that begin at the same place of a page would wait for each other in some caches: they are staggered by five lines.
+Triad::Triad(int64_t n) : n_(n) {
+  constexpr int64_t stagger = 80;
+  const int64_t stride = (n + 1023) / 1024 * 1024 + stagger;
+  const size_t bytes = static_cast<size_t>(4 * stride) * sizeof(float);
+  block_ = static_cast<float*>(cpu_backend().alloc(0, bytes));
+  if (!block_) fail_machine(fmt::format("out of memory: {} bytes for the triad", bytes));
+  std::fill(block_, block_ + 4 * stride, 1.0f);
+  for (int i = 0; i < 4; ++i) arrays_[i] = block_ + i * stride;
+}
+Triad::~Triad() {
+  cpu_backend().free(0, block_);
+}
+
+double Triad::bandwidth(const Limits& limits) {
+  Stream stream({DeviceType::cpu, 0});
+  float *p = arrays_[0], *m = arrays_[1], *v = arrays_[2];
+  const float* g = arrays_[3];
+  const Summary s = time_calls(stream, limits,
+                               {[=, n = n_] {
+                                  parallel_chunks(n, 16384, [=](int64_t begin, int64_t end) {
+#pragma omp simd
+                                    for (int64_t i = begin; i < end; ++i) {
+                                      p[i] += 0.5f * g[i];
+                                      m[i] += 0.5f * g[i];
+                                      v[i] += 0.5f * g[i];
+                                    }
+                                  });
+                                },
+                                {}});
+  return 28.0 * static_cast<double>(n_) / s.median;
+}
+
+double Ceilings::measure_copy() {
+  const size_t bytes = static_cast<size_t>(8 * std::max<int64_t>(stream_.backend().properties(stream_.device().index).cache_bytes, int64_t{64} << 20));
+  const Block from(stream_, bytes), to(stream_, bytes);
+  const auto copy = [&] { stream_.backend().copy(stream_.device().index, to.p, from.p, bytes, CopyKind::device_to_device, stream_.handle()); };
+  return 2 * static_cast<double>(bytes) / time_calls(stream_, options_.limits, {copy, {}}).median;
+}
+
+double Ceilings::measure_peak(DType dtype, MathMode mode) {
+  const MathMode before = std::exchange(stream_.math, mode);
+  const int64_t n = stream_.type() == DeviceType::cuda ? (dtype == DType::f32 ? 8192 : 4096) : 1024;
+  const double rate = dtype == DType::f32 ? product_rate<float>(stream_, options_.limits, n) : product_rate<double>(stream_, options_.limits, n);
+  stream_.math = before;
+  return rate;
+}
+
+double Ceilings::measure_blas(const Row& row) {
+  Row alone = row;
+  alone.provider = provider("blas", DeviceType::cpu);
+  const Measurement m = measure(stream_, alone, options_);
+  return m.failures.empty() ? row.flops() / m.time.median : 0;
+}
+
+double Ceilings::bandwidth() {
+  if (bandwidth_ > 0) return bandwidth_;
+  if (stream_.type() == DeviceType::cuda) return bandwidth_ = measure_copy();
+  // Four arrays of four times the cache.
+  const int64_t cache = std::max<int64_t>(stream_.backend().properties(stream_.device().index).cache_bytes, int64_t{8} << 20);
+  triad_ = std::make_unique<Triad>(4 * cache / static_cast<int64_t>(sizeof(float)));
+  return bandwidth_ = triad_->bandwidth(options_.limits);
+}
+
+double Ceilings::bandwidth_now() {
+  if (stream_.type() == DeviceType::simt) return 0;
+  bandwidth();
+  return triad_ ? triad_->bandwidth({options_.limits.seconds / 10, options_.limits.precision}) : bandwidth_;
+}
+
+double Ceilings::rate(const std::string& key, const std::function<double()>& measure, bool keep_better) {
+  const auto now = std::chrono::steady_clock::now();
+  Rate& r = rates_[key];
+  if (keep_better) r.value = std::max(r.value, measure());
+  else if (r.value == 0 || (stream_.type() == DeviceType::cpu && now - r.when > kFresh)) r.value = measure();
+  else return r.value;
+  r.when = now;
+  return r.value;
+}
+
+double Ceilings::peak(DType dtype, MathMode mode, bool keep_better) {
+  return rate(
+      fmt::format("{} {}", type_name(dtype), math_name(mode)), [&] { return measure_peak(dtype, mode); }, keep_better);
+}
+
+// By M, N, K and transposes; the epilogue is not BLAS's.
+double Ceilings::blas(const Row& row, bool keep_better) {
+  const std::string shape = fmt::format("{} {}", type_name(row.dtype), fmt::join(row.sizes.begin(), row.sizes.begin() + 4, " "));
+  return rate(
+      shape, [&] { return measure_blas(row); }, keep_better);
+}
+
+double Ceilings::launch() {
+  if (stream_.type() == DeviceType::cuda && launch_ == 0) {
+    const Block block(stream_, 256);
+    launch_ = time_calls(stream_, options_.limits, {[&] { k::fill<float>(stream_, block.as<float>(), 1, 0.0f); }, {}}).median;
+  }
+  return launch_;
+}
+
+Floor Ceilings::floor(const Row& row, bool hot, double bandwidth) {
+  Floor f;
+  const auto at_least = [&](double seconds, const char* bound) {
+    if (seconds > f.seconds) f = {seconds, bound};
+  };
+  if (stream_.type() == DeviceType::simt) return f;
+  if (!hot) at_least(row.bytes() / bandwidth, "memory");
+  if (stream_.type() == DeviceType::cpu && is_product(*row.op)) at_least(row.flops() / blas(row), "blas");
+  else if (row.flops() > 0) at_least(row.flops() / peak(row.dtype, row.op->math), "compute");
+  at_least(launch(), "launch");
+  return f;
+}
+
+void Ceilings::again(const Row& row, const Floor& floor) {
+  const std::string_view bound = floor.bound;
+  if (bound == "memory" && stream_.type() == DeviceType::cuda) bandwidth_ = std::max(bandwidth_, measure_copy());
+  if (bound == "compute") peak(row.dtype, row.op->math, true);
+  if (bound == "blas") blas(row, true);
+  if (bound == "launch") {
+    const double before = std::exchange(launch_, 0);
+    launch_ = std::min(before, launch());
+  }
+}
+
+}  // namespace panvae::bench

@@ -1,0 +1,104 @@
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "bench/report.h"
+
+namespace panvae::bench {
+namespace {
+
+struct Session {
+  Stream& stream;
+  const Options& options;
+  Ceilings& ceilings;
+  std::map<std::string, std::string> errors;
+  bool failed = false;
+};
+
+// Google Benchmark asks for one iteration, whose time is the median of ours.
+void run(benchmark::State& state, const Row& row, Session& session) {
+  const auto fail = [&](std::string why) {
+    session.failed = true;
+    state.SkipWithError(why.c_str());
+    session.errors[row.name()] = std::move(why);
+  };
+  try {
+    Ceilings& ceilings = session.ceilings;
+    const double before = ceilings.bandwidth_now();
+    const Measurement m = measure(session.stream, row, session.options);
+    if (!m.failures.empty()) return fail("wrong result: " + m.failures[0]);
+    const double bandwidth = std::max(before, ceilings.bandwidth_now());
+    const auto over = [&](const Floor& floor) { return floor.seconds > kOverCeiling * m.time.high; };
+    Floor floor = ceilings.floor(row, m.hot, bandwidth);
+    if (over(floor)) {
+      ceilings.again(row, floor);
+      floor = ceilings.floor(row, m.hot, std::max(bandwidth, ceilings.bandwidth_now()));
+    }
+    session.failed |= over(floor);
+    report_row(state, row, m, floor, over(floor));
+    for (auto _ : state) state.SetIterationTime(m.time.median);
+  } catch (const Error& e) {
+    fail(e.what());
+  }
+}
+
+// Value of a flag of Google Benchmark, which offers no way to ask for it; "" where it is not given.
+std::string flag(int argc, char** argv, const std::string& name) {
+  std::string value;
+  for (int i = 1; i < argc; ++i)
+    if (const std::string a = argv[i]; a == name) value = "true";
+    else if (a.rfind(name + "=", 0) == 0) value = a.substr(name.size() + 1);
+  return value;
+}
+
+int main(int argc, char** argv) {
+  const Options options = parse_options(argc, argv);
+  if (options.help) {
+    std::fputs(kUsage, stdout);
+    return 0;
+  }
+  const std::string format = flag(argc, argv, "--benchmark_format"), list = flag(argc, argv, "--benchmark_list_tests"),
+                    out_format = flag(argc, argv, "--benchmark_out_format");
+  const bool writes = !flag(argc, argv, "--benchmark_out").empty();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+
+  set_threads(options.threads);
+  const Device device = parse_device(options.device);
+  const std::string filter = benchmark::GetBenchmarkFilter();
+  const std::vector<Row> rows = filtered(make_rows(options, device), filter);
+  if (rows.empty()) fail_usage("no row of these options" + (filter.empty() ? "" : " matches " + quoted(filter)), "", "--benchmark_list_tests lists the rows");
+  if (!list.empty() && list != "false" && list != "0") {
+    for (const Row& r : rows) fmt::print("{}\n", r.name());
+    return 0;
+  }
+
+  Stream stream(device);
+  Ceilings ceilings(stream, options);
+  Session session{stream, options, ceilings, {}};
+  const std::map<std::string, std::string> context = describe(stream, ceilings, rows);
+  size_t width = 0;
+  for (const auto& [key, value] : context) benchmark::AddCustomContext(key, value);
+  for (const Row& r : rows) {
+    width = std::max(width, r.name().size());
+    benchmark::RegisterBenchmark(r.name().c_str(), [&session, r](benchmark::State& state) { run(state, r, session); })->UseManualTime()->Iterations(1);
+  }
+  std::unique_ptr<benchmark::BenchmarkReporter> display, file;
+  if (format.empty() || format == "console") display = std::make_unique<TableReporter>(context, width, session.errors);
+  else if (format == "json") display = std::make_unique<JsonReporter>();
+  if (writes && (out_format.empty() || out_format == "json")) file = std::make_unique<JsonReporter>();
+  benchmark::RunSpecifiedBenchmarks(display.get(), file.get(), "all");
+  benchmark::Shutdown();
+  return session.failed ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace panvae::bench
+
+int main(int argc, char** argv) try { return panvae::bench::main(argc, argv); } catch (const panvae::Error& e) {
+  fmt::print(stderr, "panvae_bench: error: {}\n", e.what());
+  return static_cast<int>(e.code());
+}

@@ -1,0 +1,70 @@
+#include "bench/measure.h"
+
+#include <algorithm>
+
+namespace panvae::bench {
+
+namespace {
+
+constexpr int64_t kChecked = 250;  // elements of an output that are compared
+constexpr int64_t kCacheGuess = int64_t{64} << 20;
+constexpr size_t kMostCopies = 4096;
+// Buffers that are read and written get their first values back after so many calls: sums do not run away, and factors
+// below 1 do not end in denormals.
+constexpr size_t kCallsBeforeRestore = 8;
+constexpr double kGraphBelow = 20e-6;
+
+template <class T>
+std::unique_ptr<cases::Calls> make_call(Stream& stream, const Row& row, const cases::Calls* like) {
+  auto run = std::make_unique<cases::Run<T>>(stream, cases::seed_of(*row.op), cases::Calls::Shift::none, 0, kChecked, like);
+  if constexpr (std::is_same_v<T, float>) (row.provider->f32 ? row.provider->f32 : row.op->f32)(*run, row.sizes);
+  else (row.provider->f64 ? row.provider->f64 : row.op->f64)(*run, row.sizes);
+  return run;
+}
+
+}  // namespace
+
+Rotation::Rotation(Stream& stream, const Row& row, bool hot, int64_t memory) {
+  const auto make = row.dtype == DType::f32 ? make_call<float> : make_call<double>;
+  calls_.push_back(make(stream, row, nullptr));
+  const cases::Outcome outcome = calls_[0]->finish();
+  failures_ = outcome.failures;
+  checked_ = static_cast<int64_t>(outcome.values.size());
+  if (!failures_.empty()) return;
+  const int64_t known = stream.backend().properties(stream.device().index).cache_bytes, enough = 3 * (known > 0 ? known : kCacheGuess);
+  const int64_t bytes = std::max<int64_t>(1, calls_[0]->device_bytes());
+  const int64_t copies = hot ? 1 : std::min({enough / bytes + 1, std::max<int64_t>(1, memory / bytes), static_cast<int64_t>(kMostCopies)});
+  hot_ = hot || copies * bytes <= enough;
+  while (static_cast<int64_t>(calls_.size()) < copies) calls_.push_back(make(stream, row, calls_[0].get()));
+  for (auto& c : calls_) c->drop_checks();
+  for (auto& c : calls_) c->restore();
+}
+
+Work Rotation::work() {
+  return {[this] {
+            calls_[next_]->repeat();
+            if (++next_ == calls_.size()) next_ = 0;
+            ++since_restored_;
+          },
+          [this] {
+            if (since_restored_ < kCallsBeforeRestore * calls_.size()) return;
+            since_restored_ = 0;
+            for (auto& c : calls_) c->restore();
+          }};
+}
+
+Measurement measure(Stream& stream, const Row& row, const Options& options) {
+  Measurement m;
+  Rotation rotation(stream, row, options.hot, options.memory);
+  m.failures = rotation.failures();
+  m.checked = rotation.checked();
+  if (!m.failures.empty()) return m;
+  m.copies = rotation.copies();
+  m.hot = rotation.hot();
+  m.time = time_calls(stream, options.limits, rotation.work());
+  m.noisy = m.time.half_width() > options.limits.precision;
+  if (stream.type() == DeviceType::cuda && m.time.median < kGraphBelow) m.graph = time_graph(stream, options.limits, rotation.work(), 20);
+  return m;
+}
+
+}  // namespace panvae::bench

@@ -1,0 +1,43 @@
+// One row: checked, then timed.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/rows.h"
+
+namespace panvae::bench {
+
+// A row's call and copies of it, in buffers that together exceed the last-level cache threefold: taken in turn, no call
+// finds its data in the cache.
+class Rotation {
+ public:
+  // Makes the call and checks what came out, a sample of each output. Copies are made where nothing was wrong.
+  Rotation(Stream& stream, const Row& row, bool hot, int64_t memory);
+  const std::vector<std::string>& failures() const { return failures_; }
+  int64_t checked() const { return checked_; }  // elements compared
+  size_t copies() const { return calls_.size(); }
+  bool hot() const { return hot_; }  // asked for, or too small a row to fill the cache
+  Work work();
+
+ private:
+  std::vector<std::unique_ptr<cases::Calls>> calls_;
+  std::vector<std::string> failures_;
+  int64_t checked_ = 0;
+  bool hot_ = false;
+  size_t next_ = 0, since_restored_ = 0;
+};
+
+struct Measurement {
+  std::vector<std::string> failures;  // if any, nothing was timed
+  int64_t checked = 0;
+  size_t copies = 0;
+  bool hot = false, noisy = false;
+  Summary time;
+  std::optional<Summary> graph;  // on cuda, of calls below 20 us
+};
+
+Measurement measure(Stream& stream, const Row& row, const Options& options);
+
+}  // namespace panvae::bench

@@ -1,0 +1,29 @@
+// Who can do the work of a case: the engine, and the libraries that it is held against.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tests/cases/op_case.h"
+
+namespace panvae::bench {
+
+struct Provider {
+  std::string name;
+  DeviceType device;
+  std::function<bool(const cases::OpCase&)> covers;
+  // What it does instead of the case's own body, verified and timed like that; null: the body of the case.
+  std::function<void(cases::Run<float>&, const cases::Sizes&)> f32;
+  std::function<void(cases::Run<double>&, const cases::Sizes&)> f64;
+};
+
+// In the order of the columns of a table; ours first.
+const std::vector<Provider>& all_providers();
+
+// The provider of that name, or null.
+const Provider* provider(const std::string& name, DeviceType device);
+
+// M, N, K where the case is a product: its ceiling on cpu is what BLAS alone reaches at the same shape.
+bool is_product(const cases::OpCase& c);
+
+}  // namespace panvae::bench

@@ -1,0 +1,108 @@
+#include "bench/timing.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace panvae::bench {
+
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr size_t kFewestSamples = 7, kMostSamples = 100000;
+// Long enough that reading the clock is below 1 %: some 30 ns of steady_clock, half a microsecond of an event.
+constexpr double kShortestOnHost = 10e-6, kShortestOnCard = 100e-6;
+
+double seconds_since(SteadyClock::time_point begin) {
+  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
+}
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(Stream& stream) : stream_(stream) {
+    if (on_card()) {
+      begin_ = stream.backend().event_create(stream.device().index);
+      end_ = stream.backend().event_create(stream.device().index);
+    }
+  }
+  ~Stopwatch() {
+    if (begin_) stream_.backend().event_destroy(begin_);
+    if (end_) stream_.backend().event_destroy(end_);
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+  bool on_card() const { return stream_.type() == DeviceType::cuda; }
+
+  // Seconds of `calls` calls, one after the other.
+  double time(int64_t calls, const std::function<void()>& call) {
+    if (on_card()) return time_on_card(calls, call);
+    const auto begin = SteadyClock::now();
+    for (int64_t i = 0; i < calls; ++i) call();
+    return seconds_since(begin);
+  }
+
+ private:
+  double time_on_card(int64_t calls, const std::function<void()>& call) {
+    const Backend& backend = stream_.backend();
+    for (;;) {
+      backend.delay(stream_.device().index, delay_ * 1e6, stream_.handle());
+      const auto queued = SteadyClock::now();
+      backend.event_record(begin_, stream_.handle());
+      for (int64_t i = 0; i < calls; ++i) call();
+      backend.event_record(end_, stream_.handle());
+      const double needed = seconds_since(queued);
+      stream_.synchronize();
+      const double seconds = static_cast<double>(backend.event_milliseconds(begin_, end_)) * 1e-3;
+      // The card was not kept waiting; or the calls are so long that it did not matter.
+      if (needed < 0.8 * delay_ || needed < 0.01 * seconds || delay_ >= kLongestDelay) return seconds;
+      delay_ = std::min(kLongestDelay, 2 * std::max(needed, delay_));
+    }
+  }
+
+  static constexpr double kLongestDelay = 10e-3;
+  Stream& stream_;
+  void *begin_ = nullptr, *end_ = nullptr;
+  double delay_ = 50e-6;
+};
+
+Summary sample(Stopwatch& watch, const Limits& limits, int64_t calls, const Work& work) {
+  std::vector<double> values;
+  size_t look = kFewestSamples;  // looking costs a sort: at numbers of samples that grow by a tenth
+  const auto begin = SteadyClock::now();
+  for (;;) {
+    values.push_back(watch.time(calls, work.call) / static_cast<double>(calls));
+    if (work.tidy) work.tidy();
+    const bool late = seconds_since(begin) >= limits.seconds || values.size() >= kMostSamples;
+    if (values.size() < kFewestSamples || (values.size() < look && !late)) continue;
+    look = values.size() + 1 + values.size() / 10;
+    const Summary s = summarise(values);
+    if (late || s.half_width() <= limits.precision) return s;
+  }
+}
+
+}  // namespace
+
+Summary time_calls(Stream& stream, const Limits& limits, const Work& work) {
+  Stopwatch watch(stream);
+  watch.time(1, work.call);  // the first call loads code and memory
+  const double once = std::max(watch.time(1, work.call), 1e-9), shortest = watch.on_card() ? kShortestOnCard : kShortestOnHost;
+  if (work.tidy) work.tidy();
+  return sample(watch, limits, std::clamp(static_cast<int64_t>(shortest / once) + 1, int64_t{1}, int64_t{1000}), work);
+}
+
+Summary time_graph(Stream& stream, const Limits& limits, const Work& work, int calls) {
+  const Backend& backend = stream.backend();
+  backend.graph_begin(stream.handle());
+  for (int i = 0; i < calls; ++i) work.call();
+  void* graph = backend.graph_end(stream.handle());
+  Stopwatch watch(stream);
+  const Work replay{[&] { backend.graph_launch(graph, stream.handle()); }, work.tidy};
+  watch.time(1, replay.call);
+  Summary s = sample(watch, limits, 1, replay);
+  backend.graph_destroy(graph);
+  for (double* x : {&s.median, &s.p20, &s.p80, &s.low, &s.high}) *x /= calls;
+  return s;
+}
+
+}  // namespace panvae::bench

@@ -1,0 +1,29 @@
+// Seconds of a call: samples of it until their median is known well enough.
+#pragma once
+#include <cstdint>
+#include <functional>
+
+#include "bench/statistics.h"
+#include "kernels/device.h"
+
+namespace panvae::bench {
+
+struct Limits {
+  double seconds = 1;       // after so long a row ends, known or not
+  double precision = 0.01;  // half-width of the median's interval at which it is known
+};
+
+// What is timed. `call` is queued on the stream again and again; `tidy` runs now and then, outside the clock.
+struct Work {
+  std::function<void()> call;
+  std::function<void()> tidy;  // may be empty
+};
+
+// On cpu and simt the steady clock; on cuda a pair of events behind a delay, under which the calls are queued, so that
+// launching does not count. Short calls are timed several at a time.
+Summary time_calls(Stream& stream, const Limits& limits, const Work& work);
+
+// The same calls as one CUDA graph of `calls` of them, seconds of one. Only on cuda.
+Summary time_graph(Stream& stream, const Limits& limits, const Work& work, int calls);
+
+}  // namespace panvae::bench

@@ -90,7 +90,7 @@ double Ceilings::measure_peak(DType dtype, MathMode mode) {
 
 double Ceilings::measure_blas(const Row& row) {
   Row alone = row;
-  alone.provider = provider("blas", DeviceType::cpu);
+  alone.contender = contender("blas", DeviceType::cpu);
   const Measurement m = measure(stream_, alone, options_);
   return m.failures.empty() ? row.flops() / m.time.median : 0;
 }
@@ -105,7 +105,7 @@ double Ceilings::bandwidth() {
 }
 
 double Ceilings::bandwidth_now() {
-  if (stream_.type() == DeviceType::simt) return 0;
+  if (stream_.type() == DeviceType::simt || options_.hot) return 0;
   bandwidth();
   return triad_ ? triad_->bandwidth({options_.limits.seconds / 10, options_.limits.precision}) : bandwidth_;
 }

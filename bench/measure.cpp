@@ -17,8 +17,8 @@ constexpr double kGraphBelow = 20e-6;
 template <class T>
 std::unique_ptr<cases::Calls> make_call(Stream& stream, const Row& row, const cases::Calls* like) {
   auto run = std::make_unique<cases::Run<T>>(stream, cases::seed_of(*row.op), cases::Calls::Shift::none, 0, kChecked, like);
-  if constexpr (std::is_same_v<T, float>) (row.provider->f32 ? row.provider->f32 : row.op->f32)(*run, row.sizes);
-  else (row.provider->f64 ? row.provider->f64 : row.op->f64)(*run, row.sizes);
+  if constexpr (std::is_same_v<T, float>) (row.contender->f32 ? row.contender->f32 : row.op->f32)(*run, row.sizes);
+  else (row.contender->f64 ? row.contender->f64 : row.op->f64)(*run, row.sizes);
   return run;
 }
 

@@ -8,7 +8,7 @@
 
 namespace panvae::bench {
 
-struct Provider {
+struct Contender {
   std::string name;
   DeviceType device;
   std::function<bool(const cases::OpCase&)> covers;
@@ -18,12 +18,12 @@ struct Provider {
 };
 
 // In the order of the columns of a table; ours first.
-const std::vector<Provider>& all_providers();
+const std::vector<Contender>& all_contenders();
 
-// The provider of that name, or null.
-const Provider* provider(const std::string& name, DeviceType device);
+// Of that name, or null.
+const Contender* contender(const std::string& name, DeviceType device);
 
-// M, N, K where the case is a product: its ceiling on cpu is what BLAS alone reaches at the same shape.
+// Its sizes begin with M, N, K, transposes. The ceiling of a product on cpu is what BLAS alone reaches at the same shape.
 bool is_product(const cases::OpCase& c);
 
 }  // namespace panvae::bench

@@ -70,10 +70,10 @@ void report_row(benchmark::State& state, const Row& row, const Measurement& m, c
     c["graph_high_ns"] = m.graph->high * 1e9;
   }
   state.SetLabel(fmt::format("case={} sizes={} dtype={} math={} provider={} bound={}{}{}{}", row.op->name, fmt::join(row.sizes, ","), type_name(row.dtype),
-                             math_name(row.op->math), row.provider->name, floor.bound, m.noisy ? " noisy" : "", m.hot ? " hot" : "", over ? " over" : ""));
+                             math_name(row.op->math), row.contender->name, floor.bound, m.noisy ? " noisy" : "", m.hot ? " hot" : "", over ? " over" : ""));
 }
 
-std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, const std::vector<Row>& rows) {
+std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, const std::vector<Row>& rows, bool hot) {
   std::map<std::string, std::string> context{{"panvae", fmt::format("{} (commit {})", PANVAE_VERSION, PANVAE_GIT_HASH)},
                                              {"device", to_string(stream.device())},
                                              {"threads", std::to_string(threads())},
@@ -84,7 +84,7 @@ std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, 
   context["cache_bytes"] = std::to_string(p.cache_bytes);
   if (!cuda_toolkit_version().empty()) context["cuda_toolkit"] = cuda_toolkit_version();
   if (stream.type() == DeviceType::simt) return context;
-  context["ceiling_bandwidth"] = fmt::format("{:.1f} GB/s", ceilings.bandwidth() / 1e9);
+  if (!hot) context["ceiling_bandwidth"] = fmt::format("{:.1f} GB/s", ceilings.bandwidth() / 1e9);
   for (const Row& r : rows)
     if (r.flops() > 0 && !(stream.type() == DeviceType::cpu && is_product(*r.op)))
       context[fmt::format("ceiling_{}_{}", type_name(r.dtype), math_name(r.op->math))] =

@@ -28,20 +28,23 @@ bool asked_for(const std::vector<V>& list, const V& value) {
   return list.empty() || std::find(list.begin(), list.end(), value) != list.end();
 }
 
-// The sizes of a case that are to be run.
+// The sizes of a case that are to be run, each once: layers of one shape occur in several networks.
 std::vector<cases::Sizes> sizes_of(const cases::OpCase& c, const Options& o) {
-  if (o.shapes.empty()) return c.bench;
   std::vector<cases::Sizes> sizes;
+  const auto add = [&](const cases::Sizes& s) {
+    if (std::find(sizes.begin(), sizes.end(), s) == sizes.end()) sizes.push_back(s);
+  };
+  if (o.shapes.empty()) std::for_each(c.bench.begin(), c.bench.end(), add);
   for (const auto& [name, s] : o.shapes)
-    if (name == c.name) sizes.push_back(s);
+    if (name == c.name) add(s);
   return sizes;
 }
 
 void check(const Options& o, Device device) {
   std::vector<std::string> names, providers;
   for (const cases::OpCase& c : cases::all_cases()) names.push_back(c.name);
-  for (const Provider& p : all_providers())
-    if (p.device == device.type) providers.push_back(p.name);
+  for (const Contender& p : all_contenders())
+    if (p.device == device.type && std::find(providers.begin(), providers.end(), p.name) == providers.end()) providers.push_back(p.name);
   for (const auto& [name, sizes] : o.shapes) {
     const auto at = std::find(names.begin(), names.end(), name);
     if (at == names.end()) {
@@ -64,7 +67,7 @@ void check(const Options& o, Device device) {
 }  // namespace
 
 std::string Row::name() const {
-  return fmt::format("{}/{}/{}/{}", op->name, type_name(dtype), cases::label_of(*op, sizes), provider->name);
+  return fmt::format("{}/{}/{}/{}", op->name, type_name(dtype), cases::label_of(*op, sizes), contender->name);
 }
 
 std::vector<Row> make_rows(const Options& o, Device device) {
@@ -75,7 +78,7 @@ std::vector<Row> make_rows(const Options& o, Device device) {
     if (device.type == DeviceType::cpu && c.math != MathMode::ieee) continue;  // cpu knows ieee only
     for (const cases::Sizes& s : sizes_of(c, o))
       for (DType t : types_of(c, o))
-        for (const Provider& p : all_providers())
+        for (const Contender& p : all_contenders())
           if (p.device == device.type && p.covers(c) && asked_for(o.providers, p.name)) rows.push_back({&c, &p, s, t});
   }
   return rows;

@@ -11,7 +11,7 @@ namespace panvae::bench {
 
 struct Row {
   const cases::OpCase* op;
-  const Provider* provider;
+  const Contender* contender;
   cases::Sizes sizes;
   DType dtype;
 

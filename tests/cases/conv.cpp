@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "conv_formulas.h"
 #include "op_case.h"
 
 namespace panvae::cases {
@@ -12,11 +13,6 @@ namespace {
 enum Epilogues : int64_t { plain, bias, bias_relu, bias_leaky, accumulate, accumulate_bias };
 constexpr double kSlope = 0.125;
 
-Conv1dShape shape_of(const Sizes& s) {
-  Conv1dShape c{s[0], s[1], s[2], s[3], 0, s[4], s[5], s[6], s[7]};
-  c.L_out = (c.L_in + 2 * c.padding - c.dilation * (c.K - 1) - 1) / c.stride + 1;
-  return c;
-}
 bool adds(const Sizes& s) {
   return s[8] == accumulate || s[8] == accumulate_bias;
 }
@@ -36,40 +32,6 @@ Epilogue<T> epilogue_of(const Sizes& s, const T* vector) {
 double activated(double t, const Sizes& s) {
   return t >= 0 ? t : s[8] == bias_relu ? 0 : s[8] == bias_leaky ? kSlope * t : t;
 }
-// Rounding errors of a running sum grow as the root of the number of terms if they are random; four times that is allowed.
-double units(int64_t terms) {
-  return 4 + 4 * std::sqrt(static_cast<double>(terms));
-}
-
-// One output y[b, o, t] of the convolution, or the sum of its terms' magnitudes.
-template <class X, class W>
-double forward_at(const Conv1dShape& c, const X& x, const W& w, int64_t i, bool magnitude) {
-  const int64_t b = i / (c.C_out * c.L_out), o = i / c.L_out % c.C_out, t = i % c.L_out;
-  double sum = 0;
-  for (int64_t in = 0; in < c.C_in; ++in)
-    for (int64_t k = 0; k < c.K; ++k) {
-      const int64_t u = t * c.stride - c.padding + k * c.dilation;
-      if (u < 0 || u >= c.L_in) continue;
-      const double term = w[(o * c.C_in + in) * c.K + k] * x[(b * c.C_in + in) * c.L_in + u];
-      sum += magnitude ? std::abs(term) : term;
-    }
-  return sum;
-}
-// gx[b, in, u]: every output that read position u.
-template <class Y, class W>
-double grad_input_at(const Conv1dShape& c, const Y& gy, const W& w, int64_t i, bool magnitude) {
-  const int64_t b = i / (c.C_in * c.L_in), in = i / c.L_in % c.C_in, u = i % c.L_in;
-  double sum = 0;
-  for (int64_t o = 0; o < c.C_out; ++o)
-    for (int64_t t = 0; t < c.L_out; ++t)
-      for (int64_t k = 0; k < c.K; ++k) {
-        if (t * c.stride - c.padding + k * c.dilation != u) continue;
-        const double term = w[(o * c.C_in + in) * c.K + k] * gy[(b * c.C_out + o) * c.L_out + t];
-        sum += magnitude ? std::abs(term) : term;
-      }
-  return sum;
-}
-
 void common(OpCase& c) {
   c.dims = {"B", "Cin", "Lin", "Cout", "K"};
   c.label = [](const Sizes& s) {
@@ -123,7 +85,7 @@ void forward(Run<T>& r, const Sizes& s, MathMode mode) {
     return forward_at(c, xs.data(), ws.data(), i, magnitude) + (magnitude ? 2 : rest);
   };
   r.expect(
-      y, units(c.C_in * c.K) + rounding.units, [&](int64_t i) { return activated(at(i, false), s); }, [&](int64_t i) { return at(i, true); });
+      y, conv_units(c.C_in * c.K) + rounding.units, [&](int64_t i) { return activated(at(i, false), s); }, [&](int64_t i) { return at(i, true); });
 }
 
 const Case conv1d("conv1d", [](OpCase& c) {
@@ -135,6 +97,7 @@ const Case conv1d("conv1d", [](OpCase& c) {
 const Case conv1d_bf16("conv1d_bf16", [](OpCase& c) {
   common(c);
   c.kernel = "conv1d";
+  c.math = MathMode::bf16;
   c.cpu_rounds_otherwise = true;
   c.sizes = {{1, 1, 5, 1, 3, 1, 0, 1, plain}, {3, 4, 9, 6, 3, 1, 1, 1, bias_leaky}, {2, 17, 70, 9, 3, 2, 1, 1, accumulate_bias}};
   c.f32 = [](Run<float>& r, const Sizes& s) { forward(r, s, MathMode::bf16); };
@@ -155,7 +118,7 @@ const Case conv1d_grad_input("conv1d_grad_input", [](OpCase& c) {
       return grad_input_at(q, gy, w, i, magnitude) + (magnitude ? 2 : rest);
     };
     r.expect(
-        gx, units(q.C_out * q.K), [&](int64_t i) { return activated(at(i, false), s); }, [&](int64_t i) { return at(i, true); });
+        gx, conv_units(q.C_out * q.K), [&](int64_t i) { return activated(at(i, false), s); }, [&](int64_t i) { return at(i, true); });
   });
   // Its own op: the transposed convolution of x [B, C_out, L_out].
   c.op_sizes = {{2, 3, 7, 2, 3, 1, 1, 1, plain}, {1, 1, 5, 1, 3, 1, 0, 1, bias}, {2, 2, 9, 3, 3, 2, 1, 2, bias_leaky}, {2, 2, 10, 3, 3, 2, 1, 1, bias_relu}};
@@ -183,20 +146,9 @@ const Case conv1d_grad_weight("conv1d_grad_weight", [](OpCase& c) {
     const bool add = adds(s);
     const auto gw = add ? r.inout(n) : r.out(n);
     r.call([=](Stream& stream) { k::conv1d_grad_weight<T>(stream, x, gy, gw, q, add); });
-    auto at = [&](int64_t i, bool magnitude) {
-      const int64_t o = i / (q.C_in * q.K), in = i / q.K % q.C_in, k = i % q.K;
-      double sum = add ? (magnitude ? std::abs(gw[i]) : gw[i]) : 0;
-      for (int64_t b = 0; b < q.B; ++b)
-        for (int64_t t = 0; t < q.L_out; ++t) {
-          const int64_t u = t * q.stride - q.padding + k * q.dilation;
-          if (u < 0 || u >= q.L_in) continue;
-          const double term = gy[(b * q.C_out + o) * q.L_out + t] * x[(b * q.C_in + in) * q.L_in + u];
-          sum += magnitude ? std::abs(term) : term;
-        }
-      return sum;
-    };
+    auto at = [&](int64_t i, bool magnitude) { return grad_weight_at(q, x, gy, i, magnitude) + (!add ? 0 : magnitude ? std::abs(gw[i]) : gw[i]); };
     r.expect(
-        gw, units(q.B * q.L_out), [&](int64_t i) { return at(i, false); }, [&](int64_t i) { return at(i, true); });
+        gw, conv_units(q.B * q.L_out), [&](int64_t i) { return at(i, false); }, [&](int64_t i) { return at(i, true); });
   });
 });
 

@@ -96,6 +96,21 @@ class LeakyReLU : public Module {
   double slope_;
 };
 
+class GELU : public Module {
+ public:
+  Tensor forward(const Tensor& x) override { return ops::gelu(x); }
+};
+
+// In training each element is dropped with probability `rate` and the others are scaled by 1 / (1 - rate); otherwise x.
+class Dropout : public Module {
+ public:
+  explicit Dropout(double rate = 0.5) : rate_(rate) { PV_CHECK(rate >= 0 && rate < 1, "Dropout: rate {} is not in [0, 1)", rate); }
+  Tensor forward(const Tensor& x) override { return training() && rate_ > 0 ? ops::dropout(x, rate_, x.context().generator.next()) : x; }
+
+ private:
+  double rate_;
+};
+
 // Layers one after the other, named "0", "1", ... A layer with weights followed by a ReLU or LeakyReLU runs as one fused kernel.
 class Sequential : public Module {
  public:

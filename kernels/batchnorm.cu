@@ -310,7 +310,6 @@ void batchnorm_grad(Stream&, In<T> x, In<T> grad_y, In<T> weight, In<T> statisti
 namespace PV_EXEC {
 
 constexpr int kStrip = 8;  // columns of a block where L = 1
-constexpr int kGroup = 4;  // elements whose loads are under way together
 constexpr int kThreads = 1024;
 
 // A thread's way through one channel: element e lies at (e / L C + channel) L + e % L, and the next one is `lanes` further.
@@ -356,22 +355,13 @@ __global__ void __launch_bounds__(kThreads) batchnorm_train_kernel(In<T> x, In<T
   const int64_t c = place.channel, last = c < C ? N : 0;
   const T origin = c < C ? x[c * L] : T(0);
   Moments<T> m{T(0), T(0), T(0)};
-  for (Walk<W> w(c, place.lane, place.lanes, C, L); w.element < last;) {
-    T v[kGroup], sum = T(0), square = T(0);
-    int count = 0;
-#pragma unroll
-    for (int j = 0; j < kGroup; ++j, w.next()) {
+  for (Walk<W> w(c, place.lane, place.lanes, C, L); w.element < last;)
+    add_group(m, [&](T& v) {
       const bool there = w.element < last;
-      v[j] = there ? x[w.at] - origin : T(0);
-      count += there;
-    }
-#pragma unroll
-    for (int j = 0; j < kGroup; ++j) sum += v[j];
-    const T mean = sum / T(count);
-#pragma unroll
-    for (int j = 0; j < kGroup; ++j) square += j < count ? (v[j] - mean) * (v[j] - mean) : T(0);
-    m.merge({T(count), mean, square});
-  }
+      v = there ? x[w.at] - origin : T(0);
+      w.next();
+      return there;
+    });
   m = merge_columns<W>(m, Moments<T>{T(0), T(0), T(0)});
   if (c >= C) return;
   const TwoPart<T> mean = exact_sum(origin, m.mean);
@@ -426,19 +416,13 @@ __global__ void __launch_bounds__(kThreads) batchnorm_grad_kernel(In<T> x, const
   }
 }
 
-// Threads of a block of W channels with N elements each: a group of elements or more for each.
-inline unsigned threads_for(int64_t N, int W) {
-  const int64_t threads = ((N + kGroup - 1) / kGroup * W + kWarp - 1) / kWarp * kWarp;
-  return static_cast<unsigned>(threads < kWarp ? kWarp : threads > kThreads ? kThreads : threads);
-}
-
 template <class T>
 void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t B, int64_t C, int64_t L, T eps, T momentum, InOut<T> running_mean,
                      InOut<T> running_var, Out<T> y, Out<T> statistics) {
   const int64_t N = B * L;
   if (N == 0) return;
   auto run = [&](int W, auto kernel) {
-    launch(stream, grid_for(C, W), threads_for(N, W), 0, kernel, x, weight, bias, N, C, L, eps, momentum, running_mean, running_var, y, statistics);
+    launch(stream, grid_for(C, W), threads_for(N * W, kThreads), 0, kernel, x, weight, bias, N, C, L, eps, momentum, running_mean, running_var, y, statistics);
   };
   if (L == 1) run(kStrip, batchnorm_train_kernel<T, kStrip>);
   else run(1, batchnorm_train_kernel<T, 1>);
@@ -462,7 +446,7 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
                     InOut<T> grad_weight, InOut<T> grad_bias, bool add_weight, bool add_bias) {
   const int64_t N = B * L;
   auto run = [&](int W, auto kernel) {
-    launch(stream, grid_for(C, W), threads_for(N, W), 0, kernel, x, grad_y, weight, statistics, N, C, L == 0 ? 1 : L, grad_x, grad_weight, grad_bias,
+    launch(stream, grid_for(C, W), threads_for(N * W, kThreads), 0, kernel, x, grad_y, weight, statistics, N, C, L == 0 ? 1 : L, grad_x, grad_weight, grad_bias,
            add_weight, add_bias);
   };
   if (L == 1) run(kStrip, constant ? batchnorm_grad_kernel<true, T, kStrip> : batchnorm_grad_kernel<false, T, kStrip>);

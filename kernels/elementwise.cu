@@ -5,7 +5,9 @@
 //   scale_by, spread     factor from device memory         8 n, 4 n
 //   relu                 y = x < 0 ? 0 : x   (a NaN stays) 8 n
 //   leaky_relu           y = x < 0 ? slope x : x           8 n
-//   *_grad               g_x = y > 0 ? g_y : slope g_y    12 n; the output's sign is the input's, slope >= 0
+//   gelu                 y = x P(x), P the normal distribution (Hendrycks and Gimpel 2016, the exact form)   8 n
+//   gelu_grad            g_x = g_y (P(x) + x p(x)), p its density   12 n
+//   other *_grad         g_x = y > 0 ? g_y : slope g_y    12 n; the output's sign is the input's, slope >= 0
 //
 // Parallel over elements, 16 bytes a thread where pointers are aligned; every element is independent, so any order of
 // threads gives the same bits.
@@ -14,6 +16,7 @@
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
 #include "kernels/streaming.h"
+#include "kernels/vector_math.h"
 
 namespace panvae {
 
@@ -69,6 +72,14 @@ template <class T>
 struct LeakyRelu {
   T slope;
   constexpr T operator()(T x) const { return x < T(0) ? slope * x : x; }
+};
+template <class T>
+struct Gelu {
+  __host__ __device__ T operator()(T x) const { return x * normal_below(x); }
+};
+template <class T>
+struct GeluGrad {
+  __host__ __device__ T operator()(T x, T g) const { return g * gelu_slope(x); }
 };
 template <class T>
 struct LeakyReluGrad {
@@ -157,6 +168,8 @@ PV_MAP(relu, (Stream& stream, In<T> x, Out<T> y, int64_t n), Relu<T>{}, y, n, x)
 PV_MAP(relu_grad, (Stream& stream, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t n), LeakyReluGrad<T>{T(0)}, grad_x, n, y, grad_y)
 PV_MAP(leaky_relu, (Stream& stream, In<T> x, Out<T> y, int64_t n, T slope), LeakyRelu<T>{slope}, y, n, x)
 PV_MAP(leaky_relu_grad, (Stream& stream, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t n, T slope), LeakyReluGrad<T>{slope}, grad_x, n, y, grad_y)
+PV_MAP(gelu, (Stream& stream, In<T> x, Out<T> y, int64_t n), Gelu<T>{}, y, n, x)
+PV_MAP(gelu_grad, (Stream& stream, In<T> x, In<T> grad_y, Out<T> grad_x, int64_t n), GeluGrad<T>{}, grad_x, n, x, grad_y)
 
 // clang-format on
 }  // namespace panvae

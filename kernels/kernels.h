@@ -102,6 +102,8 @@ PV_KERNEL(relu, In<T> x, Out<T> y, int64_t n)                            // y ma
 PV_KERNEL(relu_grad, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t n)    // by the output's sign; grad_x may be grad_y
 PV_KERNEL(leaky_relu, In<T> x, Out<T> y, int64_t n, T slope)             // slope >= 0; y may be x
 PV_KERNEL(leaky_relu_grad, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t n, T slope)
+PV_KERNEL(gelu, In<T> x, Out<T> y, int64_t n)                            // x times the normal distribution; y may be x
+PV_KERNEL(gelu_grad, In<T> x, In<T> grad_y, Out<T> grad_x, int64_t n)    // by the input; grad_x may be grad_y
 
 // cast.cu: T to and from the storage types
 PV_KERNEL(cast_to_f32, In<T> x, Out<float> y, int64_t n)
@@ -152,6 +154,18 @@ PV_KERNEL(batchnorm_eval, In<T> x, In<T> weight, In<T> bias, In<T> running_mean,
 // and bias are added to what is there if asked.
 PV_KERNEL(batchnorm_grad, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t B, int64_t C, int64_t L, bool constant, Out<T> grad_x,
           InOut<T> grad_weight, InOut<T> grad_bias, bool add_weight, bool add_bias)
+
+// layernorm.cu: of rows; weight and bias [C] or null (1 and 0). statistics [3, R] as in batchnorm; C > 0
+PV_KERNEL(layernorm, In<T> x, In<T> weight, In<T> bias, int64_t R, int64_t C, T eps, Out<T> y, Out<T> statistics)
+PV_KERNEL(layernorm_grad, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t R, int64_t C, Out<T> grad_x, InOut<T> grad_weight,
+          InOut<T> grad_bias, bool add_weight, bool add_bias)  // as batchnorm_grad
+
+// softmax.cu: of the rows of [R, C]
+PV_KERNEL(softmax, In<T> x, Out<T> y, int64_t R, int64_t C)                        // y may be x
+PV_KERNEL(softmax_grad, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t R, int64_t C)  // by the output; grad_x may be grad_y
+
+// dropout.cu: x or 0 by the stream `key`, over 1 - rate, rate in [0, 1). The gradient is dropout of grad_y by the same key.
+PV_KERNEL(dropout, In<T> x, Out<T> y, int64_t n, double rate, PhiloxKey key)  // y may be x
 
 // adam.cu: over flat buffers; `slots` as AdamSlot says
 PV_KERNEL(adam_prepare, In<T> sum_squares /*[1], of the gradient; T is double*/, InOut<T> slots, AdamOptions options)

@@ -1,6 +1,8 @@
 // Mean and variance by pairwise merging (Welford 1962; Chan, Golub, LeVeque 1979), in an order that depends on the problem
 // alone. Never E[x^2] - E[x]^2, which loses all digits where the mean is large against the deviation.
 #pragma once
+#include <bit>
+
 #include "kernels/device_math.h"
 
 namespace panvae {
@@ -8,6 +10,7 @@ namespace panvae {
 // Of a set of numbers: how many, their mean, the sum of squares of their distances from it.
 template <class T>
 struct Moments {
+  using Item = T;
   T count, mean, m2;
 
   __host__ __device__ void merge(const Moments& o) {
@@ -32,25 +35,35 @@ __host__ __device__ TwoPart<T> exact_sum(T a, T b) {  // Knuth's TwoSum
 
 namespace PV_EXEC {
 
-template <class T>
-__device__ Moments<T> shuffle_xor(const Moments<T>& m, int offset) {
-  return {__shfl_xor_sync(kFullMask, m.count, offset), __shfl_xor_sync(kFullMask, m.mean, offset), __shfl_xor_sync(kFullMask, m.m2, offset)};
-}
-
-// Two sums at a time.
+// Other things to merge: two sums, the largest.
 template <class T>
 struct Sums {
+  using Item = T;
   T a, b;
   __device__ void merge(const Sums& o) { a += o.a, b += o.b; }
 };
 template <class T>
-__device__ Sums<T> shuffle_xor(const Sums<T>& s, int offset) {
-  return {__shfl_xor_sync(kFullMask, s.a, offset), __shfl_xor_sync(kFullMask, s.b, offset)};
+struct Largest {
+  using Item = T;
+  T value;
+  __device__ void merge(const Largest& o) { value = o.value > value ? o.value : value; }
+};
+
+// A struct of Items from another lane.
+template <class V>
+__device__ V shuffle_xor(const V& v, int offset) {
+  using Item = typename V::Item;
+  struct Items {
+    Item at[sizeof(V) / sizeof(Item)];
+  };
+  Items items = std::bit_cast<Items>(v);
+  for (Item& i : items.at) i = __shfl_xor_sync(kFullMask, i, offset);
+  return std::bit_cast<V>(items);
 }
 
-// Merges V (Moments or Sums) over the threads of the block that share threadIdx.x % W, and gives each of them the result.
-// `none` is the V of nothing. blockDim.x is a multiple of 32, W divides 32; all threads must call it. Calls may follow each
-// other: `partial` was read before the second barrier of the last call, `total` is written behind the first of the next.
+// Merges V over the threads of the block that share threadIdx.x % W, and gives each of them the result. `none` is the V of
+// nothing. blockDim.x is a multiple of 32, W divides 32; all threads must call it. Calls may follow each other: `partial` was
+// read before the second barrier of the last call, `total` is written behind the first of the next.
 template <int W, class V>
 __device__ V merge_columns(V mine, V none) {
   SHARED(V, partial, 32 * W);
@@ -66,6 +79,33 @@ __device__ V merge_columns(V mine, V none) {
   }
   __syncthreads();
   return total[threadIdx.x % W];
+}
+template <class V>
+__device__ V merge_block(V mine, V none) {
+  return merge_columns<1>(mine, none);
+}
+
+// Adds up to kGroup numbers, whose loads are under way together: next(v) puts the next one into v and returns true, or 0 and
+// false behind the last.
+constexpr int kGroup = 4;
+template <class T, class F>
+__device__ void add_group(Moments<T>& m, F next) {
+  T v[kGroup], sum = T(0), square = T(0);
+  int count = 0;
+#pragma unroll
+  for (int j = 0; j < kGroup; ++j) count += next(v[j]);
+#pragma unroll
+  for (int j = 0; j < kGroup; ++j) sum += v[j];
+  const T mean = sum / T(count);
+#pragma unroll
+  for (int j = 0; j < kGroup; ++j) square += j < count ? (v[j] - mean) * (v[j] - mean) : T(0);
+  m.merge({T(count), mean, square});
+}
+
+// Threads for `n` elements in all: a group for each, or more.
+inline unsigned threads_for(int64_t n, int64_t most) {
+  const int64_t threads = ((n + kGroup - 1) / kGroup + kWarp - 1) / kWarp * kWarp;
+  return static_cast<unsigned>(threads < kWarp ? kWarp : threads > most ? most : threads);
 }
 
 }  // namespace PV_EXEC

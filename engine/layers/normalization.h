@@ -24,4 +24,25 @@ class BatchNorm1d : public Module {
   double eps_, momentum_;
 };
 
+// PyTorch's nn.LayerNorm over the last dimension, of `features` elements.
+class LayerNorm : public Module {
+ public:
+  explicit LayerNorm(int64_t features, double eps = 1e-5) : eps_(eps) {
+    PV_CHECK(features > 0, "LayerNorm: {} features", features);
+    declare_parameter("weight", weight, {features}, Init::constant(1));
+    declare_parameter("bias", bias, {features}, Init::constant(0));
+  }
+  Tensor forward(const Tensor& x) override { return ops::layer_norm(x, weight, bias, eps_); }
+
+  Tensor weight, bias;
+
+ private:
+  double eps_;
+};
+
+class Softmax : public Module {
+ public:
+  Tensor forward(const Tensor& x) override { return ops::softmax(x); }
+};
+
 }  // namespace panvae

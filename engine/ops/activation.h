@@ -1,4 +1,4 @@
-// Pointwise nonlinearities.
+// Pointwise nonlinearities, and dropout.
 #pragma once
 #include "engine/tape.h"
 #include "kernels/kernels.h"
@@ -32,6 +32,30 @@ inline Tensor leaky_relu(const Tensor& x, double slope = 0.01) {
       dispatch(y.dtype(), "leaky_relu", [&]<class T>(T) {
         k::leaky_relu_grad<T>(y.context().stream(), y.data<T>(), g.out().data<T>(), gx.data<T>(), y.count(), static_cast<T>(slope));
       });
+    });
+  });
+}
+
+// y = x P(x), P the standard normal distribution: the exact GELU, by erf.
+inline Tensor gelu(const Tensor& x) {
+  Tensor y = Tensor::empty(x.context(), pointwise_rule(x, 20).out, x.dtype(), "gelu");
+  dispatch(x.dtype(), "gelu", [&]<class T>(T) { k::gelu<T>(x.context().stream(), x.data<T>(), y.data<T>(), x.count()); });
+  return record("gelu", {x}, y, {x}, [x](Grads& g) {
+    g.write(0, [&](Tensor& gx) {
+      dispatch(x.dtype(), "gelu", [&]<class T>(T) { k::gelu_grad<T>(x.context().stream(), x.data<T>(), g.out().data<T>(), gx.data<T>(), x.count()); });
+    });
+  });
+}
+
+// x / (1 - rate), or 0 with probability `rate`, by the stream `key`; the gradient draws again. rate in [0, 1).
+inline Tensor dropout(const Tensor& x, double rate, PhiloxKey key) {
+  PV_CHECK(rate >= 0 && rate < 1, "dropout: rate {} is not in [0, 1)", rate);
+  if (rate == 0) return x;
+  Tensor y = Tensor::empty(x.context(), pointwise_rule(x, 26).out, x.dtype(), "dropout");
+  dispatch(x.dtype(), "dropout", [&]<class T>(T) { k::dropout<T>(x.context().stream(), x.data<T>(), y.data<T>(), x.count(), rate, key); });
+  return record("dropout", {x}, y, {}, [rate, key](Grads& g) {
+    g.write(0, [&](Tensor& gx) {
+      dispatch(gx.dtype(), "dropout", [&]<class T>(T) { k::dropout<T>(gx.context().stream(), g.out().data<T>(), gx.data<T>(), gx.count(), rate, key); });
     });
   });
 }

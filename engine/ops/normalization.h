@@ -80,4 +80,52 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
   });
 }
 
+// x [..., C]: rows of C elements
+inline OpRule row_rule(const char* op, const Tensor& x, double flops_per_element) {
+  PV_CHECK(x.rank() >= 1, "{}: x has no dimension", op);
+  const double n = static_cast<double>(x.count());
+  return {x.shape(), flops_per_element * n, 2 * n * static_cast<double>(item_bytes(x.dtype()))};
+}
+inline OpRule layer_norm_rule(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const OpRule rule = row_rule("layer_norm", x, 9);
+  PV_CHECK(x.size(-1) > 0, "layer_norm: rows of no elements, x{}", x.shape().str());
+  detail::check_parameter("layer_norm", "weight", weight, x, x.size(-1));
+  detail::check_parameter("layer_norm", "bias", bias, x, x.size(-1));
+  return rule;
+}
+
+// PyTorch's layer_norm over the last dimension of x; weight and bias [C] or undefined.
+inline Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps = 1e-5) {
+  PV_CHECK(eps >= 0, "layer_norm: eps {} is negative", eps);
+  Context& context = x.context();
+  Tensor y = Tensor::empty(context, layer_norm_rule(x, weight, bias).out, x.dtype(), "layer_norm");
+  const int64_t C = x.size(-1), R = x.count() / C;
+  Tensor statistics = Tensor::empty(context, {3, R}, x.dtype(), "layer_norm");
+  dispatch(x.dtype(), "layer_norm", [&]<class T>(T) {
+    k::layernorm<T>(context.stream(), x.data<T>(), detail::data_or_null<T>(weight), detail::data_or_null<T>(bias), R, C, static_cast<T>(eps), y.data<T>(),
+                    statistics.data<T>());
+  });
+  return record("layer_norm", {x, weight, bias}, y, {x, weight}, [=](Grads& g) {
+    const detail::GradientSlot gw(g, 1), gb(g, 2);
+    Tensor gx = g.out();  // in place: nobody reads the gradient of y after this
+    dispatch(x.dtype(), "layer_norm", [&]<class T>(T) {
+      k::layernorm_grad<T>(x.context().stream(), x.data<T>(), gx.data<T>(), detail::data_or_null<T>(weight), statistics.data<T>(), R, C,
+                           g.needs(0) ? gx.data<T>() : nullptr, detail::data_or_null<T>(gw.tensor), detail::data_or_null<T>(gb.tensor), gw.add, gb.add);
+    });
+    g.give(0, gx);
+  });
+}
+
+// exp(x) / sum exp(x) over the last dimension. A row with NaN or +infinity, or of -infinity alone, becomes NaN.
+inline Tensor softmax(const Tensor& x) {
+  Tensor y = Tensor::empty(x.context(), row_rule("softmax", x, 5).out, x.dtype(), "softmax");
+  const int64_t C = x.size(-1), R = C == 0 ? 0 : x.count() / C;
+  dispatch(x.dtype(), "softmax", [&]<class T>(T) { k::softmax<T>(x.context().stream(), x.data<T>(), y.data<T>(), R, C); });
+  return record("softmax", {x}, y, {y}, [=](Grads& g) {
+    Tensor gx = g.out();  // in place: nobody reads the gradient of y after this
+    dispatch(y.dtype(), "softmax", [&]<class T>(T) { k::softmax_grad<T>(y.context().stream(), y.data<T>(), gx.data<T>(), gx.data<T>(), R, C); });
+    g.give(0, gx);
+  });
+}
+
 }  // namespace panvae::ops

@@ -202,5 +202,39 @@ const Case leaky_relu_grad("leaky_relu_grad", [](OpCase& c) {
   c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::leaky_relu(ops::scale(ops::leaky_relu(x[0], 0.2), 2.0), 0.5); };
 });
 
+double normal_below(double x) {
+  return 0.5 * std::erfc(-x / std::sqrt(2.0));
+}
+// In f32 both are right to four units of 1, as a formula with erf is.
+constexpr double kGeluUnits = 6;
+
+const Case gelu("gelu", [](OpCase& c) {
+  elementwise(c, 1, 20);
+  c.variants = 3;
+  c.body([]<class T>(Run<T>& r, const Sizes& s) {
+    const auto x = r.in(s[0], r.variant == 2 ? specials() : uniform(-8, 8));
+    const auto y = r.variant == 0 ? r.out(s[0]) : r.over(x);
+    r.call([=](Stream& stream) { k::gelu<T>(stream, x, y, s[0]); });
+    r.expect(
+        y, kGeluUnits, [&](int64_t i) { return x[i] * normal_below(x[i]); }, [&](int64_t i) { return x[i]; });
+  });
+  c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::gelu(x[0]); };
+});
+
+const Case gelu_grad("gelu_grad", [](OpCase& c) {
+  elementwise(c, 2, 22);
+  c.variants = 2;
+  c.body([]<class T>(Run<T>& r, const Sizes& s) {
+    const auto x = r.in(s[0], uniform(-8, 8)), grad_y = r.in(s[0], uniform(-3, 3));
+    const auto grad_x = r.variant == 0 ? r.out(s[0]) : r.over(grad_y);
+    r.call([=](Stream& stream) { k::gelu_grad<T>(stream, x, grad_y, grad_x, s[0]); });
+    const double factor = 1 / std::sqrt(2 * std::acos(-1.0));
+    r.expect(
+        grad_x, kGeluUnits, [&](int64_t i) { return grad_y[i] * (normal_below(x[i]) + x[i] * factor * std::exp(-x[i] * x[i] / 2)); },
+        [&](int64_t i) { return grad_y[i]; });
+  });
+  c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::gelu(ops::scale(ops::gelu(x[0]), 2.0)); };
+});
+
 }  // namespace
 }  // namespace panvae::cases

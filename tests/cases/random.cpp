@@ -1,6 +1,7 @@
 // Random numbers against the definition: word i % 4 of Philox group i / 4, mapped in f64.
 #include <numbers>
 
+#include "engine/ops/activation.h"
 #include "engine/ops/arithmetic.h"
 #include "op_case.h"
 
@@ -66,6 +67,25 @@ const Case random_normal("random_normal", [](OpCase& c) {
       dispatch(y.dtype(), "random", [&]<class T>(T) { k::cast_from_f32<T>(y.context().stream(), noise.data<float>(), y.data<T>(), y.count()); });
     });
   };
+});
+
+// Kept where the word of the element is not below rate 2^32; the same elements in f32 and f64, forward and backward.
+const Case dropout("dropout", [](OpCase& c) {
+  common(c, 26);
+  c.bytes = [](const Sizes& s, double item) { return 2 * static_cast<double>(s[0]) * item; };
+  c.bench = {{256 * 1024}, {41369565}};
+  c.variants = 4;
+  c.body([]<class T>(Run<T>& r, const Sizes& s) {
+    const double rates[] = {0.3, 0.0, 0.9, 0.5}, rate = rates[r.variant];
+    const auto x = r.in(s[0], r.variant == 3 ? specials() : uniform(-2, 2));
+    const auto y = r.variant == 0 ? r.out(s[0]) : r.over(x);
+    r.call([=](Stream& stream) { k::dropout<T>(stream, x, y, s[0], rate, kKey); });
+    r.expect(y, 2, [&](int64_t i) {
+      const double word = philox4x32_10(static_cast<uint32_t>(i / 4), 0, kKey.op, kKey.step, kKey.seed).v[i % 4];
+      return word / 4294967296.0 < rate ? x[i] * 0 : x[i] / (1 - rate);
+    });
+  });
+  c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::dropout(ops::dropout(x[0], 0.3, kKey), 0.5, PhiloxKey{1, 2, 3}); };
 });
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/threads.h"
+#include "engine/layers.h"
 #include "engine/ops/arithmetic.h"
 #include "helpers.h"
 
@@ -174,6 +175,68 @@ TEST(batch_norm, the_number_of_threads_does_not_show) {
     }
     set_threads(usual);
     EXPECT_EQ(results[0], results[1]);
+  }
+}
+
+TEST(layer_norm, refuses_what_does_not_fit) {
+  Context c;
+  LayerNorm layer(4);
+  ModuleState state(c, layer, 1);
+  EXPECT_CONTAINS(error_of([&] { layer(Tensor::zeros(c, {2, 3})); }).message(), "layer_norm: weight[4] F32 for x[2, 3] F32");
+  EXPECT_CONTAINS(error_of([&] { ops::layer_norm(Tensor::zeros(c, {2, 0}), {}, {}); }).message(), "rows of no elements");
+  EXPECT_CONTAINS(error_of([&] { ops::layer_norm(Tensor::zeros(c, {2, 4}), {}, {}, -1); }).message(), "eps -1");
+  EXPECT_CONTAINS(error_of([&] { LayerNorm(0); }).message(), "LayerNorm: 0 features");
+  EXPECT_EQ(layer(Tensor::zeros(c, {0, 4})).count(), 0);
+  EXPECT_EQ(layer(tensor(c, {4}, {1, 1, 1, 1})).host<float>(), std::vector<float>(4, 0)) << "one row, without variance";
+}
+
+TEST(softmax, rows_sum_to_one_whatever_their_level) {
+  for (Device device : host_devices()) {
+    Context c(device);
+    const std::vector<float> y = ops::softmax(tensor(c, {3, 2}, {1000, 1000, -3e38f, 3e38f, -1e-30f, 0})).host<float>();
+    EXPECT_EQ(y, (std::vector<float>{0.5f, 0.5f, 0, 1, 0.5f, 0.5f}));
+    EXPECT_EQ(ops::softmax(Tensor::zeros(c, {3, 0})).count(), 0);
+  }
+}
+
+TEST(dropout, drops_about_the_rate_and_scales_the_rest_in_training_alone) {
+  for (Device device : host_devices()) {
+    Context c(device, 11);
+    Dropout layer(0.25);
+    const int64_t n = 20000;
+    const Tensor x = tensor(c, {n}, std::vector<float>(static_cast<size_t>(n), 3.0f));
+    const std::vector<float> y = layer(x).host<float>(), again = layer(x).host<float>();
+    int64_t dropped = 0, both = 0;
+    for (size_t i = 0; i < y.size(); ++i) {
+      ASSERT_TRUE(y[i] == 0 || y[i] == 4);
+      dropped += y[i] == 0, both += y[i] == 0 && again[i] == 0;
+    }
+    EXPECT_NEAR(static_cast<double>(dropped) / n, 0.25, 0.01);
+    EXPECT_NEAR(static_cast<double>(both) / n, 0.0625, 0.007) << "each call draws anew";
+    layer.set_training(false);
+    const uint32_t op = c.generator.op;
+    EXPECT_EQ(layer(x).host<float>(), x.host<float>());
+    EXPECT_EQ(c.generator.op, op) << "evaluation draws nothing";
+    EXPECT_EQ(Dropout(0)(x).host<float>(), x.host<float>());
+  }
+}
+
+TEST(dropout, the_gradient_is_zero_where_the_output_is) {
+  for (Device device : host_devices()) {
+    Context c(device, 3);
+    const Tensor x = parameter(c, {1003}, std::vector<float>(1003, 1.0f), "x");
+    Tape tape(c);
+    const Tensor y = ops::dropout(x, 0.5, c.generator.next());
+    tape.backward(ops::sum(y));
+    EXPECT_EQ(x.gradient().host<float>(), y.host<float>());
+  }
+}
+
+TEST(dropout, refuses_a_rate_that_leaves_nothing) {
+  Context c;
+  for (double rate : {1.0, -0.1, 1.5, static_cast<double>(NAN)}) {
+    EXPECT_CONTAINS(error_of([&] { ops::dropout(Tensor::zeros(c, {2}), rate, {}); }).message(), "is not in [0, 1)");
+    EXPECT_CONTAINS(error_of([&] { Dropout layer(rate); }).message(), "is not in [0, 1)");
   }
 }
 

@@ -1,4 +1,4 @@
-// Reading tests/reference/torch_layers.safetensors (PyTorch in float64), and comparing with it: 1e-10 in f64, 1e-5 in f32,
+// Reading tests/reference/torch_*.safetensors (PyTorch in float64), and comparing with it: 1e-10 in f64, 1e-5 in f32,
 // of the largest magnitude in each tensor, on cpu and, through the CUDA sources, on simt.
 #pragma once
 #include <cmath>
@@ -10,19 +10,21 @@
 
 namespace panvae::test {
 
-inline const SafetensorsReader& reference() {
-  static const SafetensorsReader file(PANVAE_SOURCE_DIR "/tests/reference/torch_layers.safetensors");
-  return file;
+// The file that has the tensors and options of "op.case".
+inline const SafetensorsReader& reference(const std::string& name) {
+  static const SafetensorsReader layers(PANVAE_SOURCE_DIR "/tests/reference/torch_layers.safetensors"),
+      rows(PANVAE_SOURCE_DIR "/tests/reference/torch_rows.safetensors");
+  return name.starts_with("layer_norm.") || name.starts_with("softmax.") || name.starts_with("gelu.") ? rows : layers;
 }
 inline std::vector<double> values(const std::string& name) {
-  return reference().doubles(name);
+  return reference(name).doubles(name);
 }
 inline Json options(const std::string& name) {
-  return Json::parse(reference().metadata().at(name));
+  return Json::parse(reference(name).metadata().at(name));
 }
 inline int cases_of(const std::string& op, const std::string& tensor) {
   int n = 0;
-  while (reference().contains(op + "." + std::to_string(n) + "." + tensor)) ++n;
+  while (reference(op + ".").contains(op + "." + std::to_string(n) + "." + tensor)) ++n;
   return n;
 }
 
@@ -43,7 +45,7 @@ inline std::string str(const Where& w) {
 
 inline Tensor load(Context& c, const std::string& name, DType dtype) {
   Shape shape;
-  for (int64_t s : reference().at(name).shape) shape.append(s);
+  for (int64_t s : reference(name).at(name).shape) shape.append(s);
   const std::vector<double> v = values(name);
   return dtype == DType::f64 ? Tensor::from(c, shape, v) : Tensor::from(c, shape, std::vector<float>(v.begin(), v.end()));
 }

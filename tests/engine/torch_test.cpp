@@ -46,35 +46,6 @@ TEST(torch, leaky_relu) {
     }
 }
 
-TEST(torch, batchnorm1d) {
-  const int n = cases_of("batchnorm1d", "x");
-  EXPECT_EQ(n, 4);
-  for (const Where& w : everywhere())
-    for (int i = 0; i < n; ++i) {
-      const std::string name = "batchnorm1d." + std::to_string(i), k = name + ".";
-      Context c(w.device);
-      Tensor x = load(c, k + "x", w.dtype);
-      x.require_gradient("x");
-      BatchNorm1d layer(x.size(1), options(name)["eps"], options(name)["momentum"]);
-      ModuleState state(c, layer, 0, w.dtype);
-      state.require_gradients();
-      layer.weight.assign(load(c, k + "weight", w.dtype)), layer.bias.assign(load(c, k + "bias", w.dtype));
-      layer.running_mean.assign(load(c, k + "running_mean_before", w.dtype)), layer.running_var.assign(load(c, k + "running_var_before", w.dtype));
-      layer.set_training(false);
-      expect_reference(layer(x), k + "y_eval", w);
-      layer.set_training(true);
-      Tape tape(c);
-      const Tensor y = layer(x);
-      tape.backward(objective(c, y, k + "gy", w.dtype));
-      expect_reference(y, k + "y_train", w);
-      expect_reference(x.gradient(), k + "gx", w);
-      expect_reference(layer.weight.gradient(), k + "gweight", w);
-      expect_reference(layer.bias.gradient(), k + "gbias", w);
-      expect_reference(layer.running_mean, k + "running_mean_after", w);
-      expect_reference(layer.running_var, k + "running_var_after", w);
-    }
-}
-
 TEST(torch, huber_kl) {
   const int n = cases_of("huber_kl", "mu");
   EXPECT_EQ(n, 3);

@@ -1,0 +1,216 @@
+// Layer normalisation (Ba, Kiros and Hinton 2016) of the rows of x [R, C]:
+//   y = w h + b, h = (x - mean) / sqrt(var + eps), mean and var = 1/C sum (x - mean)^2 of the row
+//   g_b = sum_r g_y;  g_w = sum_r g_y h;  g_x = (w g_y - 1/C sum_c w g_y - 1/C h sum_c w g_y h) / sqrt(var + eps)
+//
+// Bytes (f32): forward 8 R C, gradient 12 R C where a row stays in a cache. Means and variances as in batchnorm.cu: merged
+// pairwise, relative to the first element, a mean in two parts.
+//
+// simt, cuda: a block a row; for g_w and g_b a block has 8 neighbouring columns. cpu: chunks of kChunk rows, whose shares of
+// g_w and g_b are added in order.
+#include <algorithm>
+#include <cmath>
+
+#include "base/threads.h"
+#include "kernels/instantiate.h"
+#include "kernels/kernels.h"
+#include "kernels/moments.h"
+
+namespace panvae {
+
+namespace {
+
+// A row's normalisation: h = ((x - mean.large) - mean.small) inverse.
+template <class T>
+struct Row {
+  TwoPart<T> mean;
+  T inverse;
+  __host__ __device__ T operator()(T x) const { return ((x - mean.large) - mean.small) * inverse; }
+};
+// statistics [3, R]
+template <class T>
+__host__ __device__ inline Row<T> row_of(const T* statistics, int64_t r, int64_t R) {
+  return {{statistics[r], statistics[R + r]}, statistics[2 * R + r]};
+}
+template <class T>
+__host__ __device__ inline void put(T* statistics, int64_t r, int64_t R, const Row<T>& row) {
+  statistics[r] = row.mean.large, statistics[R + r] = row.mean.small, statistics[2 * R + r] = row.inverse;
+}
+template <class T>
+__host__ __device__ inline void put_or_add(T* to, int64_t c, bool add, T value) {
+  if (to) to[c] = add ? to[c] + value : value;
+}
+
+}  // namespace
+
+namespace cpu {
+
+constexpr int64_t kChunk = 32;   // rows
+constexpr int64_t kPiece = 512;  // elements of a row that are summed in T, before their sum is added in f64
+
+// Sum of f(c) over a row.
+template <class F>
+double row_sum(int64_t C, F f) {
+  double total = 0;
+  for (int64_t first = 0; first < C; first += kPiece) {
+    const int64_t last = std::min(C, first + kPiece);
+    decltype(f(first)) s = 0;
+#pragma omp simd reduction(+ : s)
+    for (int64_t c = first; c < last; ++c) s += f(c);
+    total += static_cast<double>(s);
+  }
+  return total;
+}
+
+template <class T>
+Row<T> row_moments(const T* x, int64_t C, T eps) {
+  const T origin = x[0];
+  const double count = static_cast<double>(C), mean = row_sum(C, [=](int64_t c) { return x[c] - origin; }) / count;
+  const T m = static_cast<T>(mean), rest = static_cast<T>(mean - static_cast<double>(m));
+  const double variance = row_sum(C,
+                                  [=](int64_t c) {
+                                    const T d = ((x[c] - origin) - m) - rest;
+                                    return d * d;
+                                  }) /
+                          count;
+  const TwoPart<double> sum = exact_sum<double>(origin, mean);
+  const T large = static_cast<T>(sum.large);
+  return {{large, static_cast<T>((sum.large - static_cast<double>(large)) + sum.small)}, static_cast<T>(1 / std::sqrt(variance + static_cast<double>(eps)))};
+}
+
+template <class T>
+void layernorm(Stream&, In<T> x, In<T> weight, In<T> bias, int64_t R, int64_t C, T eps, Out<T> y, Out<T> statistics) {
+  parallel_chunks(R, 1 + 16384 / C, [=](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* from = x + r * C;
+      T* to = y + r * C;
+      const Row<T> row = row_moments(from, C, eps);
+      put(statistics, r, R, row);
+      if (weight && bias) {
+#pragma omp simd
+        for (int64_t c = 0; c < C; ++c) to[c] = row(from[c]) * weight[c] + bias[c];
+      } else {
+        for (int64_t c = 0; c < C; ++c) to[c] = row(from[c]) * (weight ? weight[c] : T(1)) + (bias ? bias[c] : T(0));
+      }
+    }
+  });
+}
+
+template <class T>
+void layernorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t R, int64_t C, Out<T> grad_x, InOut<T> grad_weight,
+                    InOut<T> grad_bias, bool add_weight, bool add_bias) {
+  const int64_t chunks = (R + kChunk - 1) / kChunk;
+  T* const shares = stream.scratch<T>(2 * chunks * C + C + 1);  // of g_w [chunks, C] and g_b [chunks, C]; and weights
+  T* const scale = shares + 2 * chunks * C;
+  for (int64_t c = 0; c < C; ++c) scale[c] = weight ? weight[c] : T(1);
+  parallel_chunks(R, kChunk, [=](int64_t begin, int64_t end) {
+    T *const of_weight = shares + begin / kChunk * C, *const of_bias = of_weight + chunks * C;
+    std::fill_n(of_weight, C, T(0));
+    std::fill_n(of_bias, C, T(0));
+    for (int64_t r = begin; r < end; ++r) {
+      const T *const from = x + r * C, *const gy = grad_y + r * C;
+      const Row<T> row = row_of(statistics, r, R);
+      if (grad_weight || grad_bias) {
+#pragma omp simd
+        for (int64_t c = 0; c < C; ++c) of_weight[c] += gy[c] * row(from[c]), of_bias[c] += gy[c];
+      }
+      if (!grad_x) continue;
+      const double count = static_cast<double>(C);
+      const T mean = static_cast<T>(row_sum(C, [=](int64_t c) { return scale[c] * gy[c]; }) / count),
+              slope = static_cast<T>(row_sum(C, [=](int64_t c) { return scale[c] * gy[c] * row(from[c]); }) / count);
+      T* const to = grad_x + r * C;
+#pragma omp simd
+      for (int64_t c = 0; c < C; ++c) to[c] = row.inverse * ((scale[c] * gy[c] - mean) - row(from[c]) * slope);
+    }
+  });
+  parallel_chunks(C, 1024, [=](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      double w = 0, b = 0;
+      for (int64_t i = 0; i < chunks; ++i) w += shares[i * C + c], b += shares[(chunks + i) * C + c];
+      put_or_add(grad_weight, c, add_weight, static_cast<T>(w));
+      put_or_add(grad_bias, c, add_bias, static_cast<T>(b));
+    }
+  });
+}
+
+}  // namespace cpu
+
+namespace PV_EXEC {
+
+constexpr int kStrip = 8;  // columns of a block that sums over rows
+
+template <class T>
+__global__ void __launch_bounds__(kBlock) layernorm_kernel(In<T> x, In<T> weight, In<T> bias, int64_t R, int64_t C, T eps, Out<T> y, Out<T> statistics) {
+  const int64_t r = blockIdx.x;
+  const T *const from = x + r * C, origin = from[0];
+  Moments<T> m{T(0), T(0), T(0)};
+  for (int64_t c = threadIdx.x; c < C;)
+    add_group(m, [&](T& v) {
+      const bool there = c < C;
+      v = there ? from[c] - origin : T(0);
+      c += blockDim.x;
+      return there;
+    });
+  m = merge_block(m, Moments<T>{T(0), T(0), T(0)});
+  const Row<T> row{exact_sum(origin, m.mean), T(1) / std::sqrt(m.m2 / T(C) + eps)};
+  if (threadIdx.x == 0) put(statistics, r, R, row);
+#pragma unroll kGroup
+  for (int64_t c = threadIdx.x; c < C; c += blockDim.x) y[r * C + c] = row(from[c]) * (weight ? weight[c] : T(1)) + (bias ? bias[c] : T(0));
+}
+
+template <class T>
+__global__ void __launch_bounds__(kBlock) layernorm_rows_kernel(In<T> x, const T* grad_y, In<T> weight, In<T> statistics, int64_t R, int64_t C, T* grad_x) {
+  const int64_t r = blockIdx.x, first = r * C;
+  const Row<T> row = row_of(statistics, r, R);
+  Sums<T> sums{T(0), T(0)};
+#pragma unroll kGroup
+  for (int64_t c = threadIdx.x; c < C; c += blockDim.x) {
+    const T g = grad_y[first + c] * (weight ? weight[c] : T(1));
+    sums.merge({g, g * row(x[first + c])});
+  }
+  sums = merge_block(sums, Sums<T>{T(0), T(0)});
+  const T mean = sums.a / T(C), slope = sums.b / T(C);
+#pragma unroll kGroup
+  for (int64_t c = threadIdx.x; c < C; c += blockDim.x) {
+    const T g = grad_y[first + c] * (weight ? weight[c] : T(1));
+    grad_x[first + c] = row.inverse * ((g - mean) - row(x[first + c]) * slope);
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kBlock)
+    layernorm_columns_kernel(In<T> x, In<T> grad_y, In<T> statistics, int64_t R, int64_t C, T* grad_weight, T* grad_bias, bool add_weight, bool add_bias) {
+  const int64_t c = int64_t(blockIdx.x) * kStrip + threadIdx.x % kStrip;
+  Sums<T> sums{T(0), T(0)};
+#pragma unroll kGroup
+  for (int64_t r = threadIdx.x / kStrip; r < R; r += blockDim.x / kStrip) {
+    if (c >= C) continue;
+    const T g = grad_y[r * C + c];
+    sums.merge({g, g * row_of(statistics, r, R)(x[r * C + c])});
+  }
+  sums = merge_columns<kStrip>(sums, Sums<T>{T(0), T(0)});
+  if (threadIdx.x >= kStrip || c >= C) return;
+  put_or_add(grad_weight, c, add_weight, sums.b);
+  put_or_add(grad_bias, c, add_bias, sums.a);
+}
+
+template <class T>
+void layernorm(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t R, int64_t C, T eps, Out<T> y, Out<T> statistics) {
+  launch(stream, grid_for(R, 1), threads_for(C, kBlock), 0, layernorm_kernel<T>, x, weight, bias, R, C, eps, y, statistics);
+}
+
+template <class T>
+void layernorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t R, int64_t C, Out<T> grad_x, InOut<T> grad_weight,
+                    InOut<T> grad_bias, bool add_weight, bool add_bias) {
+  // grad_x may be grad_y, so the sums over rows come first.
+  if (grad_weight || grad_bias)
+    launch(stream, grid_for(C, kStrip), threads_for(R * kStrip, kBlock), 0, layernorm_columns_kernel<T>, x, grad_y, statistics, R, C, grad_weight, grad_bias,
+           add_weight, add_bias);
+  if (grad_x) launch(stream, grid_for(R, 1), threads_for(C, kBlock), 0, layernorm_rows_kernel<T>, x, grad_y, weight, statistics, R, C, grad_x);
+}
+
+}  // namespace PV_EXEC
+
+PV_INSTANTIATE(layernorm)
+PV_INSTANTIATE(layernorm_grad)
+
+}  // namespace panvae

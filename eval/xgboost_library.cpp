@@ -1,10 +1,9 @@
 #include "eval/xgboost_library.h"
 
-#include <dlfcn.h>
-
 #include <array>
 #include <limits>
 
+#include "base/dynamic_library.h"
 #include "base/error.h"
 
 namespace panvae::eval::xgboost {
@@ -23,44 +22,35 @@ void check(int status, const char* what) {
 }
 
 template <class F>
-void bind(void* library, const char* name, F& function) {
-  void* address = ::dlsym(library, name);
-  if (!address)
+void bind(DynamicLibrary& library, const char* name, F*& function) {
+  if (!library.bind(name, function))
     fail_machine(fmt::format("the XGBoost library lacks the function {}", name), "libxgboost",
                  "install version 1.7 or newer (Debian: apt install libxgboost0)");
-  function = reinterpret_cast<F>(address);
 }
 
 }  // namespace
 
-Api open_library(std::span<const char* const> names) {
-  Api a;
-  std::string reasons;
-  for (const char* name : names) {
-    a.library = ::dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (a.library) break;
-    const char* reason = ::dlerror();
-    if (!reasons.empty()) reasons += "; ";
-    reasons += reason ? reason : name;
-  }
-  if (!a.library)
-    fail_machine("cannot load the XGBoost library", panvae::quoted(reasons, 300),
+Api open_library(std::span<const std::string> names) {
+  DynamicLibrary library(names);
+  if (!library.loaded())
+    fail_machine("cannot load the XGBoost library", panvae::quoted(library.why_absent(), 300),
                  "install it (Debian: apt install libxgboost0) or add its folder to LD_LIBRARY_PATH");
-  bind(a.library, "XGBoostVersion", a.version);
-  bind(a.library, "XGBGetLastError", a.last_error);
-  bind(a.library, "XGDMatrixCreateFromMat_omp", a.matrix_create);
-  bind(a.library, "XGDMatrixSetFloatInfo", a.matrix_set_float);
-  bind(a.library, "XGDMatrixFree", a.matrix_free);
-  bind(a.library, "XGBoosterCreate", a.booster_create);
-  bind(a.library, "XGBoosterFree", a.booster_free);
-  bind(a.library, "XGBoosterSetParam", a.booster_set);
-  bind(a.library, "XGBoosterUpdateOneIter", a.booster_update);
-  bind(a.library, "XGBoosterPredictFromDMatrix", a.booster_predict);
+  Api a;
+  bind(library, "XGBoostVersion", a.version);
+  bind(library, "XGBGetLastError", a.last_error);
+  bind(library, "XGDMatrixCreateFromMat_omp", a.matrix_create);
+  bind(library, "XGDMatrixSetFloatInfo", a.matrix_set_float);
+  bind(library, "XGDMatrixFree", a.matrix_free);
+  bind(library, "XGBoosterCreate", a.booster_create);
+  bind(library, "XGBoosterFree", a.booster_free);
+  bind(library, "XGBoosterSetParam", a.booster_set);
+  bind(library, "XGBoosterUpdateOneIter", a.booster_update);
+  bind(library, "XGBoosterPredictFromDMatrix", a.booster_predict);
   return a;
 }
 
 const Api& api() {
-  static const Api the_api = open_library(std::array{"libxgboost.so.0", "libxgboost.so"});
+  static const Api the_api = open_library(std::array<std::string, 2>{"libxgboost.so.0", "libxgboost.so"});
   return the_api;
 }
 

@@ -14,7 +14,6 @@ namespace panvae::eval::xgboost {
 
 // The functions of the C API that we call, with the types of its header.
 struct Api {
-  void* library = nullptr;  // handle of dlopen, never closed
   decltype(&::XGBoostVersion) version = nullptr;
   decltype(&::XGBGetLastError) last_error = nullptr;
   decltype(&::XGDMatrixCreateFromMat_omp) matrix_create = nullptr;
@@ -29,7 +28,7 @@ struct Api {
 
 // Opens the first of `names` that the system's loader finds. ErrorCode::machine, naming the package to install, if none
 // is found or a function is missing.
-Api open_library(std::span<const char* const> names);
+Api open_library(std::span<const std::string> names);
 // The library of this process: libxgboost.so.0 or libxgboost.so, opened by the first call (from any thread).
 const Api& api();
 // "1.7.4"

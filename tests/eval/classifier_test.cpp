@@ -46,9 +46,9 @@ TEST(Scores, SpreadOverFolds) {
 }
 
 TEST(XgboostLibrary, AMissingOneIsTheMachinesFault) {
-  const std::array names{"libpanvae_no_such_library.so.0"};
+  const std::array<std::string, 1> names{"libpanvae_no_such_library.so.0"};
   EXPECT_ERROR(ErrorCode::machine, "libxgboost0", xgboost::open_library(names));
-  const std::array wrong{"libm.so.6"};  // a library, but not this one
+  const std::array<std::string, 1> wrong{"libm.so.6"};  // a library, but not this one
   EXPECT_ERROR(ErrorCode::machine, "lacks the function XGBoostVersion", xgboost::open_library(wrong));
 }
 

@@ -1,0 +1,381 @@
+#!/usr/bin/env python3
+"""Times the rows of a JSON file of panvae_bench by PyTorch, eager and compiled: same op, shape, type and math mode.
+
+  torch_peer.py BENCH.json --out PEERS.json [--seconds S] [--filter TEXT] [--device cuda|cpu]
+
+The result has the same form, with the providers torch and torch.compile, and compare.py puts both side by side:
+  compare.py --table BENCH.json PEERS.json
+
+Every call is checked first against the same formula in f64 on a part of what it returned. Inputs take turns among copies
+that exceed the last-level cache threefold. Times are medians of event pairs behind a kernel that only waits; on cpu, of the
+clock. PyTorch writes its results to memory of its caching allocator, which is often the same memory again: its writes may
+stay in the cache where ours do not. Where it has no single op for what a row does, the row is several of its ops (eager)
+or what its compiler makes of them. bf16 products are of operands cast to bf16 within the call, as our kernel rounds its own.
+Exit status: 0; 1 if a result was wrong; 2 for wrong usage; 4 without PyTorch or the device.
+"""
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+
+try:
+    import torch
+    import torch.nn.functional as F
+except ImportError as error:
+    print(f"torch_peer.py: there is no PyTorch here: {error}", file=sys.stderr)
+    sys.exit(4)
+
+SLOPE = 0.125  # of leaky ReLU in products and convolutions
+COPIES_BYTES = 4 << 30
+# Epilogues of tests/cases/matmul.cpp and conv.cpp, in their order: (bias, activation, adds to the output).
+PRODUCT_ENDS = [(0, "", 0), (1, "", 0), (1, "relu", 0), (1, "leaky", 0), (0, "relu", 0), (0, "", 1), (1, "leaky", 1)]
+CONV_ENDS = [(0, "", 0), (1, "", 0), (1, "relu", 0), (1, "leaky", 0), (0, "", 1), (1, "", 1)]
+
+
+def activated(x, activation):
+    if activation == "relu":
+        return torch.relu(x)
+    return F.leaky_relu(x, SLOPE) if activation == "leaky" else x
+
+
+class Op:
+    """What a row does. `inputs` makes its tensors of a generator, `call` computes. `tolerance` is relative to the largest."""
+
+    def __init__(self, inputs, call, tolerance=1e-4, in_place=False):
+        self.inputs, self.call, self.tolerance, self.in_place = inputs, call, tolerance, in_place
+
+
+def product(sizes, math_mode):
+    M, N, K, transposes, end = sizes[:5]
+    bias, activation, adds = PRODUCT_ENDS[end]
+
+    def inputs(new):
+        a = new(K, M) if transposes & 1 else new(M, K)
+        b = new(N, K) if transposes & 2 else new(K, N)
+        return [a, b, new(N), new(M, N)]
+
+    def call(a, b, vector, c):
+        a, b = a.t() if transposes & 1 else a, b.t() if transposes & 2 else b
+        if math_mode == "bf16" and a.dtype == torch.float32:
+            y = torch.mm(a.bfloat16(), b.bfloat16()).float()
+            y = y + vector if bias else y
+        elif bias:
+            y = torch.addmm(vector, a, b)
+        else:
+            y = torch.mm(a, b)
+        return activated(y + c if adds else y, activation)
+
+    return Op(inputs, call, {"tf32": 4e-3, "bf16": 3e-2}.get(math_mode, 1e-5 * math.sqrt(K) / 10 + 1e-5))
+
+
+def conv_parts(sizes):
+    B, C_in, L_in, C_out, K, stride, padding, dilation, end = sizes[:9]
+    L_out = (L_in + 2 * padding - dilation * (K - 1) - 1) // stride + 1
+    options = {"stride": stride, "padding": padding, "dilation": dilation}
+    return B, C_in, L_in, C_out, K, L_out, options, CONV_ENDS[end]
+
+
+def conv(sizes, math_mode):
+    B, C_in, L_in, C_out, K, L_out, options, (bias, activation, adds) = conv_parts(sizes)
+
+    def call(x, w, vector, y):
+        if math_mode == "bf16" and x.dtype == torch.float32:
+            out = F.conv1d(x.bfloat16(), w.bfloat16(), **options).float()
+            out = out + vector[:, None] if bias else out
+        else:
+            out = F.conv1d(x, w, vector if bias else None, **options)
+        return activated(out + y if adds else out, activation)
+
+    return Op(lambda new: [new(B, C_in, L_in), new(C_out, C_in, K), new(C_out), new(B, C_out, L_out)], call,
+              {"tf32": 4e-3, "bf16": 3e-2}.get(math_mode, 1e-4))
+
+
+def conv_grad(sizes, math_mode, of_input):
+    B, C_in, L_in, C_out, K, L_out, options, (_, _, adds) = conv_parts(sizes)
+    settings = [[options["stride"]], [options["padding"]], [options["dilation"]], False, [0], 1, [of_input, not of_input, False]]
+
+    def call(grad_y, x, w):
+        parts = torch.ops.aten.convolution_backward(grad_y, x, w, None, *settings)
+        out = parts[0] if of_input else parts[1]
+        return out + (x if of_input else w) if adds else out
+
+    return Op(lambda new: [new(B, C_out, L_out), new(B, C_in, L_in), new(C_out, C_in, K)], call, 4e-3 if math_mode == "tf32" else 1e-4)
+
+
+def elementwise(arity, call, tolerance=1e-5):
+    return lambda sizes, _: Op(lambda new: [new(sizes[0]) for _ in range(arity)], call, tolerance)
+
+
+def adam(sizes, _):
+    """The fused optimizer of PyTorch; compiled, the formula."""
+    beta1, beta2, eps, rate, step = 0.9, 0.999, 1e-8, 1e-4, 10
+
+    def call(p, grad, m, v):
+        m.lerp_(grad, 1 - beta1)
+        v.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        p.addcdiv_(m, (v / (1 - beta2**step)).sqrt_().add_(eps), value=-rate / (1 - beta1**step))
+        return p
+
+    return Op(lambda new: [new(sizes[0]), new(sizes[0]), new(sizes[0]), new(sizes[0]).abs_()], call, in_place=True)
+
+
+def huber_kl(sizes, _):
+    B, G, Z = sizes[:3]
+
+    def call(pred, target, mu, logvar):
+        with torch.enable_grad():
+            leaves = [t.detach().requires_grad_() for t in (pred, mu, logvar)]
+            p, m, raw = leaves
+            clamped = raw.clamp(-15, 15)
+            huber = F.huber_loss(p, target, reduction="sum", delta=0.75) / B
+            kl = -0.5 * (1 + clamped - m * m - clamped.exp()).sum() / B
+            return (huber + 0.3 * kl).detach(), *torch.autograd.grad(huber + 0.3 * kl, leaves)
+
+    return Op(lambda new: [new(B, G), new(B, G), new(B, Z), new(B, Z)], call)
+
+
+def batchnorm(train):
+    def make(sizes, _):
+        B, C, L = sizes[:3]
+        shape = (B, C, L) if L > 1 else (B, C)
+
+        def call(x, gamma, beta, mean, variance):
+            return F.batch_norm(x, mean, variance, gamma, beta, training=train, momentum=0.1, eps=1e-5)
+
+        return Op(lambda new: [new(*shape), new(C), new(C), new(C), new(C).abs_() + 0.5], call)
+
+    return make
+
+
+def noise(sizes, _):
+    return Op(lambda new: [new(sizes[0]), new(sizes[0])], lambda mu, logvar: mu + (logvar.clamp(-15, 15) / 2).exp() * torch.randn_like(mu), None)
+
+
+def gather(sizes, _):
+    source, taken, columns = sizes[:3]
+
+    def inputs(new):
+        x = new(source, columns)
+        return [x, torch.randint(source, (taken,), device=x.device)]
+
+    return Op(inputs, lambda x, rows: x.index_select(0, rows), 0)
+
+
+# Case -> the op of its sizes. What is not here has no peer.
+OPS = {
+    "matmul": product,
+    "linear": product,
+    "matmul_tf32": product,
+    "matmul_bf16": product,
+    "conv1d": conv,
+    "conv1d_bf16": conv,
+    "conv1d_grad_input": lambda s, m: conv_grad(s, m, True),
+    "conv1d_grad_weight": lambda s, m: conv_grad(s, m, False),
+    "bias_activation": lambda s, _: Op(lambda new: [new(s[0], s[1], s[2]), new(s[1])], lambda y, b: y + b[:, None]),
+    "sum_channels": lambda s, _: Op(lambda new: [new(s[0], s[1], s[2])], lambda x: x.sum((0, 2))),
+    "fill": elementwise(1, lambda x: torch.full_like(x, -2.5)),
+    "copy": elementwise(1, lambda x: x.clone()),
+    "add": elementwise(2, lambda a, b: a + b),
+    "sub": elementwise(2, lambda a, b: a - b),
+    "mul": elementwise(2, lambda a, b: a * b),
+    "scale": elementwise(1, lambda x: x * 0.3),
+    "axpy": elementwise(2, lambda x, y: torch.add(y, x, alpha=-0.7)),
+    "scale_by": lambda s, _: Op(lambda new: [new(s[0]), new(1)], lambda x, factor: x * factor),
+    "spread": lambda s, _: Op(lambda new: [new(1), new(s[0])], lambda value, like: (0.1 * value).expand_as(like).contiguous()),
+    "relu": elementwise(1, torch.relu),
+    "relu_grad": elementwise(2, lambda y, g: torch.where(y > 0, g, 0)),
+    "leaky_relu": elementwise(1, lambda x: F.leaky_relu(x, 0.01)),
+    "leaky_relu_grad": elementwise(2, lambda y, g: torch.where(y > 0, g, 0.2 * g)),
+    "cast_to_f32": elementwise(1, lambda x: x.float().clone() if x.dtype == torch.float32 else x.float()),
+    "cast_from_f32": elementwise(1, lambda x: x.clone()),
+    "cast_to_bf16": elementwise(1, lambda x: x.bfloat16(), 1e-2),
+    "cast_from_bf16": lambda s, _: Op(lambda new: [new(s[0]).bfloat16()], lambda x: x.float(), 1e-2),
+    "gather_rows": gather,
+    "sum": elementwise(1, torch.sum, 1e-3),
+    "sum_squares": elementwise(1, lambda x: x.square().sum(dtype=torch.float64), 1e-3),
+    "sum_rows": lambda s, _: Op(lambda new: [new(s[0], s[1])], lambda x: x.sum(1), 1e-3),
+    "sum_columns": lambda s, _: Op(lambda new: [new(s[0], s[1])], lambda x: x.sum(0), 1e-3),
+    "clip": lambda s, _: Op(lambda new: [new(s[0]), new(1).abs_() + 9], lambda x, squares: x.mul_((0.7 / (squares.sqrt() + 1e-6)).clamp(max=1)), in_place=True),
+    "adam": adam,
+    "huber_kl": huber_kl,
+    "batchnorm_train": batchnorm(True),
+    "batchnorm_eval": batchnorm(False),
+    "random_uniform": lambda s, _: Op(lambda new: [new(s[0])], torch.rand_like, None),
+    "random_normal": lambda s, _: Op(lambda new: [new(s[0])], torch.randn_like, None),
+    "reparameterize": noise,
+}
+
+
+def flat(result):
+    return list(result) if isinstance(result, (tuple, list)) else [result]
+
+
+def difference(op, arguments, fn):
+    """Empty, or how fn's result differs from that of the same op in f64."""
+    if op.tolerance is None:
+        return ""  # random numbers
+    wide = [t.double() if t.is_floating_point() else t.clone() for t in arguments]
+    expected = flat(op.call(*wide))
+    for i, (got, right) in enumerate(zip(flat(fn(*[t.clone() for t in arguments])), expected)):
+        largest = max(right.abs().max().item(), 1e-30) if right.numel() else 1.0
+        worst = (got.double() - right).abs().max().item() if right.numel() else 0.0
+        if not worst <= op.tolerance * largest:
+            return f"result {i} differs by {worst:.3g} of {largest:.3g}"
+    return ""
+
+
+class Clock:
+    def __init__(self, device):
+        self.cuda = device == "cuda"
+        self.cache = torch.cuda.get_device_properties(0).L2_cache_size if self.cuda else 32 << 20
+
+    def sample(self, fn, sets, first, calls):
+        """Seconds a call, over `calls` of them."""
+        if not self.cuda:
+            begin = time.perf_counter()
+            for i in range(calls):
+                fn(*sets[(first + i) % len(sets)])
+            return (time.perf_counter() - begin) / calls
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda._sleep(100000 + 30000 * calls)  # the queue fills meanwhile, so launching does not count
+        begin.record()
+        for i in range(calls):
+            fn(*sets[(first + i) % len(sets)])
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) * 1e-3 / calls
+
+
+def percentile(values, part):
+    return values[min(len(values) - 1, int(part * len(values)))]
+
+
+def interval(values):
+    """Median and the 95 % interval of it, by order statistics."""
+    values = sorted(values)
+    n = len(values)
+    half = 0.98 * math.sqrt(n)
+    return statistics.median(values), values[max(0, int(n / 2 - half))], values[min(n - 1, int(n / 2 + half))]
+
+
+def measure(clock, op, new, fn, seconds):
+    sets = [op.inputs(new)]
+    size = sum(t.numel() * t.element_size() for t in sets[0])
+    for _ in range(min(64, 3 * clock.cache // max(size, 1), COPIES_BYTES // max(size, 1) - 1)):
+        sets.append([t.clone() for t in sets[0]])
+    with torch.no_grad():
+        for _ in range(3):
+            fn(*sets[0])
+        once = clock.sample(fn, sets, 0, 1)
+        calls = max(1, min(100, int(1e-4 / max(once, 1e-7))))
+        values, end, turn = [], time.perf_counter() + seconds, 0
+        while len(values) < 10 or (time.perf_counter() < end and len(values) < 2000):
+            values.append(clock.sample(fn, sets, turn, calls))
+            turn += calls
+            if len(values) % 20 == 0:
+                median, low, high = interval(values)
+                if high - low <= 0.02 * median:
+                    break
+    median, low, high = interval(values)
+    values.sort()
+    return {"real_time": median * 1e9, "cpu_time": median * 1e9, "time_unit": "ns", "median_ns": median * 1e9, "low_ns": low * 1e9, "high_ns": high * 1e9,
+            "p20_ns": percentile(values, 0.2) * 1e9, "p80_ns": percentile(values, 0.8) * 1e9, "samples": len(values), "copies": len(sets),
+            "hot": float(len(sets) * size < clock.cache), "noisy": float(high - low > 0.02 * median)}
+
+
+def words_of(entry):
+    return dict(word.split("=", 1) for word in entry.get("label", "").split() if "=" in word)
+
+
+def row(entry, words, provider, numbers, error):
+    out = {"name": f"{entry['name'].rpartition('/')[0]}/{provider}", "run_type": "iteration", "iterations": 1, "threads": 1}
+    out["run_name"] = out["name"]
+    out["label"] = " ".join(f"{k}={v}" for k, v in {**words, "provider": provider, "bound": "none"}.items())
+    if error:
+        return {**out, "error_occurred": True, "error_message": error, "real_time": 0.0, "cpu_time": 0.0, "time_unit": "ns"}
+    seconds = numbers["median_ns"] * 1e-9
+    rates = {"bytes": entry.get("bytes", 0.0), "flops": entry.get("flops", 0.0)}
+    return {**out, **numbers, **rates, "GB/s": rates["bytes"] / seconds / 1e9, "GFLOP/s": rates["flops"] / seconds / 1e9}
+
+
+def set_math(mode):
+    torch.backends.cuda.matmul.allow_tf32 = mode != "ieee"
+    torch.backends.cudnn.allow_tf32 = mode != "ieee"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bench", metavar="BENCH.json")
+    parser.add_argument("--out", required=True, metavar="PEERS.json")
+    parser.add_argument("--seconds", type=float, default=420, help="for everything; rows that do not fit are left out, and said (default 420)")
+    parser.add_argument("--row-seconds", type=float, default=0.4, help="longest time of a row (default 0.4)")
+    parser.add_argument("--filter", default="", help="only rows whose name has this text")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--no-compile", action="store_true", help="eager alone")
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("torch_peer.py: PyTorch sees no GPU", file=sys.stderr)
+        return 4
+    with open(options.bench, encoding="utf-8") as file:
+        bench = json.load(file)
+
+    torch.manual_seed(0)
+    torch.backends.cudnn.deterministic = True  # as ours are
+    clock = Clock(options.device)
+    end = time.monotonic() + options.seconds
+    can_compile = hasattr(torch, "compile") and not options.no_compile
+    rows, failed, without, late, seen = [], 0, set(), 0, set()
+    for entry in bench["benchmarks"]:
+        words = words_of(entry)
+        key = (words.get("case"), words.get("sizes"), words.get("dtype"))
+        if entry.get("run_type") != "iteration" or options.filter not in entry["name"] or key in seen or not words.get("case"):
+            continue
+        seen.add(key)
+        if words["case"] not in OPS:
+            without.add(words["case"])
+            continue
+        sizes = [int(s) for s in words["sizes"].split(",")]
+        dtype = torch.float64 if words["dtype"] == "f64" else torch.float32
+        set_math(words["math"])
+
+        def new(*shape):
+            return torch.rand(*shape, dtype=dtype, device=options.device) * 2 - 1
+
+        op = OPS[words["case"]](sizes, words["math"])
+        functions = {"torch": op.call}
+        if can_compile:
+            functions["torch.compile"] = torch.compile(op.call, dynamic=False)
+        for provider, fn in functions.items():
+            if time.monotonic() > end:
+                late += 1
+                continue
+            numbers, error = {}, ""
+            try:
+                with torch.no_grad():
+                    error = difference(op, op.inputs(new), fn)
+                if not error:
+                    numbers = measure(clock, op, new, fn, options.row_seconds)
+            except Exception as problem:  # an op that fails is a row that says so
+                error = f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"[:300]
+            failed += bool(error)
+            rows.append(row(entry, words, provider, numbers, error))
+            print(f"{rows[-1]['name']:<90} {error or format(numbers['median_ns'] / 1e3, '10.2f') + ' us'}", flush=True)
+            if options.device == "cuda":
+                torch.cuda.empty_cache()
+        if can_compile:
+            torch._dynamo.reset()
+    context = {**{k: v for k, v in bench["context"].items() if k in ("device", "device_name", "date")}, "torch": torch.__version__,
+               "cuda": str(torch.version.cuda), "device_name": torch.cuda.get_device_name() if clock.cuda else "CPU"}
+    with open(options.out, "w", encoding="utf-8") as file:
+        json.dump({"context": context, "benchmarks": rows}, file, indent=1)
+    if without:
+        print(f"no peer: {', '.join(sorted(without))}")
+    if late:
+        print(f"left out, after {options.seconds:.0f} s: {late} rows")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+#!/bin/sh
+# tools/gpu_check.sh with stand-ins of the tools it calls: which parts run, what they leave, and the exit status where one
+# fails, hangs, or the GPU is not there.
+#   gpu_check_test.sh SOURCE
+set -eu
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+mkdir -p source/tools source/bench bin out
+cp "$1/tools/gpu_check.sh" source/tools/
+script=$work/source/tools/gpu_check.sh
+failed() {
+  echo "FAILED: $1" >&2
+  cat said out/* >&2 2>/dev/null || true
+  exit 1
+}
+stand_in() {  # NAME: the script on stdin
+  { echo '#!/bin/sh'; cat; } >"bin/$1"
+  chmod +x "bin/$1"
+}
+expect() {  # STATUS ARGUMENTS...
+  wanted=$1
+  shift
+  status=0
+  "$script" --out out --build build "$@" >said 2>&1 || status=$?
+  [ "$status" = "$wanted" ] || failed "gpu_check.sh $*: exit status $status instead of $wanted"
+}
+summary() { grep -qE "$1" out/summary.txt || failed "out/summary.txt lacks '$1'"; }
+
+stand_in nvcc </dev/null
+stand_in c++ </dev/null
+stand_in ninja </dev/null
+stand_in nvidia-smi <<'FAKE'
+exit 9
+FAKE
+stand_in cuobjdump </dev/null
+printf '#!/bin/sh\n' >source/tools/kernel_resources.sh
+chmod +x source/tools/kernel_resources.sh
+stand_in cmake <<'FAKE'
+case $1 in
+  --build)
+    mkdir -p "$2/bench"
+    printf '#!/bin/sh\nfor a; do case $a in --benchmark_out=*) echo "{}" >"${a#*=}" ;; esac; done\necho rows\n' >"$2/bench/panvae_bench"
+    printf '#!/bin/sh\necho tests ran\n' >"$2/test_cases"
+    chmod +x "$2/bench/panvae_bench" "$2/test_cases"
+    ;;
+  -G) echo "configured: $*" ;;
+esac
+FAKE
+stand_in ctest <<'FAKE'
+echo "ctest $*"
+[ -z "${BROKEN_TESTS:-}" ]
+FAKE
+stand_in compute-sanitizer <<'FAKE'
+echo "$PANVAE_PROVIDER $PANVAE_TEST_LARGEST $*"
+echo "========= ERROR SUMMARY: 0 errors"
+[ "$2" != "${BROKEN_TOOL:-}" ] || exit 9
+FAKE
+stand_in python3 <<'FAKE'
+[ "$1" = -c ] && exit 1
+echo "python3 $*"
+FAKE
+PATH=$work/bin:$PATH
+export PATH
+unset CUDA_HOME
+
+expect 2 biuld
+expect 2 --jobs many build
+expect 2 --out
+expect 2 --pack x.tar.gz build
+expect 4 --deps nowhere.tar.gz build
+
+# Without a GPU: what can be done is done, and the rest says why not.
+expect 4
+summary '^GPU: none'
+summary '^build .* passed'
+summary '^test .* incomplete: no GPU: the tests on cuda were not run, all others passed'
+summary '^sanitize .* incomplete: no GPU'
+summary '^bench .* incomplete: no GPU'
+summary '^peers .* incomplete: no GPU'
+grep -q 'PANVAE_CUDA=ON' out/build.log || failed "CUDA is not asked for"
+grep -q 'CMAKE_CUDA_ARCHITECTURES' out/build.log && failed "an architecture without a GPU"
+
+# With one.
+stand_in nvidia-smi <<'FAKE'
+echo "A card, 500.1, 9.0"
+FAKE
+stand_in nvcc <<'FAKE'
+[ "$1" != --list-gpu-arch ] || printf 'compute_80\ncompute_90\n'
+FAKE
+rm -rf build out
+mkdir out
+expect 4
+summary '^GPU: A card'
+for part in build test sanitize bench; do summary "^$part .* passed"; done
+summary '^peers .* incomplete: python3 has no PyTorch'
+grep -q 'CMAKE_CUDA_ARCHITECTURES=90' out/build.log || failed "the architecture of the card"
+grep -q 'ctest .*-R \[.\]cuda' out/test.log || failed "the tests on cuda come first"
+for tool in memcheck racecheck synccheck initcheck; do grep -q -- "---- $tool" out/sanitize.log || failed "$tool"; done
+[ -e out/bench.json ] || failed "no bench.json"
+[ "$(ls out | wc -l)" -le 8 ] || failed "more than eight files"
+expect 0 build test sanitize bench
+expect 0 bench
+rm -rf build
+expect 0 test  # builds first
+
+BROKEN_TESTS=1 expect 1 test bench
+summary '^test .* failed'
+summary '^bench .* passed'
+BROKEN_TOOL=racecheck expect 1 sanitize
+grep -q 'exit status 9' out/sanitize.log || failed "the tool that failed"
+
+# Nothing is tried without a build.
+rm -rf build
+mv bin/cmake bin/cmake.right
+stand_in cmake <<'FAKE'
+[ "$1" != --build ]
+FAKE
+expect 1
+summary '^build .* failed'
+for part in test sanitize bench peers; do summary "^$part .* not run: the build failed"; done
+mv bin/cmake.right bin/cmake
+
+# A part that hangs takes no more than its time, and the next one runs.
+stand_in ctest <<'FAKE'
+echo begun
+sleep 60
+FAKE
+expect 1 --seconds 1 test bench
+summary '^test .* stopped after 1 s'
+summary '^bench .* passed'
+grep -q begun out/test.log || failed "the log of the part that was stopped"

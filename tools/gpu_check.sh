@@ -1,0 +1,332 @@
+#!/bin/sh
+# Builds, tests and measures panvae on a Linux machine with an NVIDIA GPU and toolkit but no network, such as a cluster node.
+set -eu
+usage() {
+  cat <<'USAGE'
+usage:
+  tools/gpu_check.sh --pack FILE.tar.gz     where there is apt: bundles what the build needs (about 30 MB)
+  tools/gpu_check.sh [OPTION...] [PART...]  where the GPU is; without PART: all of them, in this order
+parts:
+  build      compiles the core (PANVAE_OMICS=OFF: base, kernels, engine, models) for this GPU, its tests and the bench
+  test       every test; those on cuda first: kernels against formulas, three runs equal to the bit, by every provider
+  sanitize   compute-sanitizer memcheck, racecheck, synccheck and initcheck over our kernels at small sizes
+  bench      every row of panvae_bench, and a table with the providers side by side
+  peers      the same rows by PyTorch, eager and compiled, where it is installed
+options:
+  --deps FILE      what --pack wrote; without it the machine must have the packages of tools/install_packages.sh
+  --out DIR        at most eight files: summary.txt and the logs, JSON and tables of the parts (default gpu-check/)
+  --build DIR      (default build-gpu/)
+  --jobs N         compilers and tests at a time (default: all cores)
+  --seconds S      longest time of a part, after which it is stopped and the next one begins (default 460)
+A part whose predecessor has not run in the same build folder runs it first.
+exit status: 0 all passed; 1 a part failed; 2 wrong usage; 4 something is not there (no GPU, no toolkit, no compute-sanitizer):
+what can be done without it is done.
+USAGE
+}
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+pack= deps= out=$root/gpu-check build=$root/build-gpu seconds=460 jobs=$(nproc) one_part= parts=
+wrong() {
+  echo "tools/gpu_check.sh: $1" >&2
+  usage >&2
+  exit 2
+}
+while [ $# -gt 0 ]; do
+  case $1 in
+    --pack | --deps | --out | --build | --jobs | --seconds | --one-part)
+      [ $# -gt 1 ] || wrong "$1 needs a value"
+      name=$(echo "$1" | sed 's/^--//; s/-/_/')
+      eval "$name=\$2"
+      shift
+      ;;
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    build | test | sanitize | bench | peers) parts="$parts $1" ;;
+    *) wrong "there is no $1" ;;
+  esac
+  shift
+done
+for number in "$jobs" "$seconds"; do
+  case $number in '' | *[!0-9]* | 0*) wrong "$number is no number of at least 1" ;; esac
+done
+absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+
+say() { echo "gpu_check: $*"; }
+fail() {
+  say "$*"
+  exit 1
+}
+lacking() {  # what is not there is not our failure
+  say "$*"
+  exit 4
+}
+
+# ---- before: the bundle ------------------------------------------------------------------------------------------------
+# Nothing compiled by one machine's C++ compiler is run on another: fmt, GoogleTest and Google Benchmark travel as sources,
+# nlohmann-json is headers, OpenBLAS a static archive of C code, which binds to the C library of the machine that links it.
+# CMake and Ninja are the wheels of PyPI, made for any Linux since 2014, and used only where the machine's are missing or
+# old. The rest of panvae (PANVAE_OMICS) is left out: its libraries (HDF5, XGBoost, LAPACK) are many, bound to their
+# distribution, and none of them meets the GPU.
+make_pack() {
+  file=$(absolute "$1")
+  for tool in apt-get dpkg-deb python3 tar; do command -v $tool >/dev/null || lacking "--pack needs $tool"; done
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  chmod 755 "$work"
+  mkdir -p "$work/debs" "$work/root" "$work/lists/partial" "$work/panvae-deps/include" "$work/panvae-deps/lib/cmake" "$work/panvae-deps/src" "$work/wheels"
+  p=$work/panvae-deps
+
+  say "packages"
+  (cd "$work/debs" && apt-get -q download libopenblas-openmp-dev nlohmann-json3-dev) >"$work/log" 2>&1 ||
+    { cat "$work/log"; fail "apt cannot download the packages; try apt-get update"; }
+  for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
+  cp -r "$work/root/usr/include/nlohmann" "$p/include/"
+  cp "$work"/root/usr/include/*/openblas-openmp/*.h "$p/include/"
+  cp -L "$work"/root/usr/lib/*/openblas-openmp/libopenblas.a "$p/lib/"
+
+  say "sources"
+  # The sources of the same archives that packages come from, without touching the machine's own lists.
+  apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | sort -u >"$work/sources.list"
+  (cd "$work/debs" && for what in update 'source --download-only fmtlib googletest benchmark'; do
+    apt-get -q -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$work/lists" \
+      -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= $what
+  done) >"$work/log" 2>&1 || { cat "$work/log"; fail "apt cannot download the source packages"; }
+  for name in fmtlib googletest benchmark; do
+    mkdir "$p/src/$name"
+    tar -xf "$work/debs/$name"_*.orig.tar.* --strip-components=1 -C "$p/src/$name"
+    rm -rf "$p/src/$name/test" "$p/src/$name/bindings" "$p/src/$name/doc"
+  done
+
+  say "CMake and Ninja"
+  if python3 -m pip download -q --no-deps --only-binary=:all: --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 \
+    --python-version 3.9 -d "$work/wheels" 'cmake<4' ninja >"$work/log" 2>&1; then
+    for wheel in "$work"/wheels/*.whl; do python3 -m zipfile -e "$wheel" "$work/wheels"; done
+    mkdir -p "$p/tools/bin" "$p/tools/share"
+    cp "$work/wheels/cmake/data/bin/cmake" "$work/wheels/cmake/data/bin/ctest" "$p/tools/bin/"
+    find "$work/wheels" -type f -name ninja -exec cp {} "$p/tools/bin/" ';'
+    cp -r "$work"/wheels/cmake/data/share/cmake-* "$p/tools/share/"
+    rm -rf "$p"/tools/share/cmake-*/Help
+    chmod 755 "$p"/tools/bin/*
+  else
+    say "pip could not fetch them: the other machine needs its own CMake 3.25 or newer"
+  fi
+
+  # For find_package, by the name that the package of Debian gives it.
+  mkdir -p "$p/lib/cmake/nlohmann_json"
+  cat >"$p/lib/cmake/nlohmann_json/nlohmann_json-config.cmake" <<'CONFIG'
+get_filename_component(prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
+if(NOT TARGET nlohmann_json::nlohmann_json)
+  add_library(nlohmann_json::nlohmann_json INTERFACE IMPORTED)
+  set_target_properties(nlohmann_json::nlohmann_json PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${prefix}/include")
+endif()
+CONFIG
+  { ls "$work/debs" "$work/wheels" | grep -E '[.](deb|whl|dsc)$'; } >"$p/contents.txt"
+  mkdir -p "$(dirname "$file")"
+  tar -C "$work" -caf "$file" panvae-deps
+  size=$(wc -c <"$file")
+  say "$file: $((size / 1000000)) MB"
+  [ "$size" -le 52428800 ] || fail "it is larger than 50 MiB"
+}
+
+# ---- there: the machine -------------------------------------------------------------------------------------------------
+gpu_name() { nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv,noheader 2>/dev/null | head -1; }
+have_gpu() { [ -n "$(gpu_name)" ]; }
+usable_cmake() {
+  echo 'cmake_minimum_required(VERSION 3.25)' >"$build/version.cmake"
+  command -v cmake >/dev/null && cmake -P "$build/version.cmake" >/dev/null 2>&1
+}
+
+# Tools and libraries: of the machine, else of the bundle.
+environment() {
+  for folder in "${CUDA_HOME:-}/bin" /usr/local/cuda/bin; do
+    if [ -d "$folder" ]; then PATH=$PATH:$folder; fi
+  done
+  if [ -n "$deps" ] && [ ! -e "$build/deps/unpacked" ]; then
+    mkdir -p "$build/deps"
+    tar -xf "$deps" --strip-components=1 -C "$build/deps" || fail "cannot unpack $deps"
+    touch "$build/deps/unpacked"
+  fi
+  if ! usable_cmake && [ -x "$build/deps/tools/bin/cmake" ]; then PATH=$build/deps/tools/bin:$PATH; fi
+  if ! command -v ninja >/dev/null && [ -x "$build/deps/tools/bin/ninja" ]; then PATH=$PATH:$build/deps/tools/bin; fi
+  usable_cmake || lacking "CMake 3.25 or newer is needed: bring it with --deps"
+  command -v c++ >/dev/null || lacking "a C++ compiler is needed"
+  generator=$(command -v ninja >/dev/null && echo Ninja || echo 'Unix Makefiles')
+  export PATH
+}
+
+# Compiles a library of the bundle once.
+from_source() {  # NAME OPTIONS...
+  name=$1
+  shift
+  [ -e "$build/deps/$name.built" ] && return
+  cmake -G "$generator" -S "$build/deps/src/$name" -B "$build/deps/build-$name" -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$build/deps" \
+    -DCMAKE_INSTALL_LIBDIR=lib -DCMAKE_POSITION_INDEPENDENT_CODE=ON "$@"
+  cmake --build "$build/deps/build-$name" --parallel "$jobs"
+  cmake --install "$build/deps/build-$name" >/dev/null
+  touch "$build/deps/$name.built"
+}
+
+part_build() {
+  environment
+  command -v nvcc >/dev/null || lacking "no nvcc on the path, in CUDA_HOME or in /usr/local/cuda: the CUDA toolkit is needed"
+  nvcc --version | tail -2
+  c++ --version | head -1
+  set -- -DCMAKE_BUILD_TYPE=Release -DPANVAE_CUDA=ON -DPANVAE_OMICS=OFF
+  if have_gpu; then
+    # For this card alone: half the time. PTX is kept, so that a toolkit older than the card still makes a program that runs.
+    capability=$(gpu_name | sed 's/.*, *//; s/[.]//')
+    nvcc --list-gpu-arch | grep -qx "compute_$capability" && set -- "$@" -DCMAKE_CUDA_ARCHITECTURES="$capability"
+  fi
+  if [ -e "$build/deps/unpacked" ]; then
+    from_source fmtlib -DFMT_TEST=OFF -DFMT_DOC=OFF
+    from_source googletest -DBUILD_GMOCK=OFF
+    from_source benchmark -DBENCHMARK_ENABLE_TESTING=OFF -DBENCHMARK_ENABLE_WERROR=OFF
+    set -- "$@" -DCMAKE_PREFIX_PATH="$build/deps" "-DBLAS_LIBRARIES=$build/deps/lib/libopenblas.a;gomp;pthread;m"
+  fi
+  cmake -G "$generator" -S "$root" -B "$build" "$@"
+  cmake --build "$build" --parallel "$jobs"
+  if command -v cuobjdump >/dev/null; then "$root/tools/kernel_resources.sh" "$build" "$build/kernels-resources.md"; fi
+  touch "$build/gpu_check.built"
+}
+
+needs_build() {
+  environment
+  [ -e "$build/gpu_check.built" ] || part_build
+}
+
+# CTest's own lists of tests, those that need the card first: they are what this machine is for.
+part_test() {
+  needs_build
+  export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+  status=0
+  if have_gpu; then
+    say "tests on cuda"
+    ctest --test-dir "$build" --output-on-failure --no-tests=error --timeout 300 --parallel "$jobs" -R '[.]cuda' || status=1
+  fi
+  say "all other tests"
+  ctest --test-dir "$build" --output-on-failure --no-tests=error --timeout 300 --parallel "$jobs" -E '[.]cuda' || status=1
+  [ $status = 0 ] || fail "tests failed"
+  have_gpu || lacking "no GPU: the tests on cuda were not run, all others passed"
+}
+
+# Each tool in several processes at once, each with some of the tests; a tool makes a kernel ten to a hundred times slower.
+part_sanitize() {
+  needs_build
+  have_gpu || lacking "no GPU: compute-sanitizer cannot run"
+  command -v compute-sanitizer >/dev/null || lacking "compute-sanitizer is not on the path: it comes with the CUDA toolkit"
+  export OMP_NUM_THREADS=1 PANVAE_PROVIDER=ours PANVAE_TEST_LARGEST=300
+  shards=$(((jobs + 3) / 4))
+  logs=$build/sanitize
+  rm -rf "$logs"
+  mkdir -p "$logs"
+  for tool in memcheck racecheck synccheck initcheck; do
+    shard=0
+    while [ $shard -lt $shards ]; do
+      (
+        result=0
+        GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard compute-sanitizer --tool $tool --error-exitcode 9 --print-limit 20 \
+          "$build/test_cases" --gtest_filter='*.cuda' --gtest_brief=1 >"$logs/$tool.$shard" 2>&1 || result=$?
+        echo $result >"$logs/$tool.$shard.status"
+      ) &
+      shard=$((shard + 1))
+    done
+  done
+  wait
+  status=0
+  for tool in memcheck racecheck synccheck initcheck; do
+    echo "---- $tool"
+    shard=0
+    while [ $shard -lt $shards ]; do
+      result=$(cat "$logs/$tool.$shard.status")
+      if [ "$result" = 0 ]; then
+        grep -hE 'tests ran|ERROR SUMMARY|RACECHECK SUMMARY' "$logs/$tool.$shard" || true
+      else
+        status=1
+        echo "exit status $result:"
+        tail -c 20000 "$logs/$tool.$shard"
+      fi
+      shard=$((shard + 1))
+    done
+  done
+  [ $status = 0 ] || fail "compute-sanitizer found errors"
+}
+
+part_bench() {
+  needs_build
+  have_gpu || lacking "no GPU: there is nothing to measure on"
+  status=0
+  "$build/bench/panvae_bench" --device cuda --seconds 0.4 --benchmark_out="$build/bench.json" --benchmark_out_format=json || status=$?
+  cp "$build/bench.json" "$out/bench.json"
+  if command -v python3 >/dev/null; then python3 "$root/bench/compare.py" --table "$build/bench.json"; fi
+  [ $status = 0 ] || fail "panvae_bench ended with $status: a row was wrong, or above its ceiling"
+}
+
+part_peers() {
+  environment
+  have_gpu || lacking "no GPU: there is nothing to measure on"
+  python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null || lacking "python3 has no PyTorch that sees the GPU"
+  [ -e "$build/bench.json" ] || part_bench
+  python3 "$root/bench/peers/torch_peer.py" "$build/bench.json" --out "$build/peers.json" --seconds $((seconds - 40))
+  cp "$build/peers.json" "$out/peers.json"
+  python3 "$root/bench/compare.py" --table "$build/bench.json" "$build/peers.json"
+}
+
+# ---- ----------------------------------------------------------------------------------------------------------------------
+if [ -n "$pack" ]; then
+  [ -z "$parts$deps" ] || wrong "--pack goes alone"
+  make_pack "$pack"
+  exit 0
+fi
+out=$(absolute "$out") build=$(absolute "$build")
+if [ -n "$deps" ]; then
+  deps=$(absolute "$deps")
+  [ -r "$deps" ] || lacking "there is no $deps"
+fi
+mkdir -p "$out" "$build"
+if [ -n "$one_part" ]; then  # a part, in a process of its own that can be stopped
+  part_"$one_part"
+  exit 0
+fi
+
+summary=$out/summary.txt
+{
+  echo "panvae $(git -C "$root" describe --always --dirty 2>/dev/null || echo 'without git'), $(date -u '+%Y-%m-%d %H:%M UTC')"
+  echo "$(uname -sm), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)"
+  gpu=$(gpu_name)
+  echo "GPU: ${gpu:-none}"
+} | tee "$summary"
+worst=0 built=
+for part in ${parts:-build test sanitize bench peers}; do
+  case $part in build | test | sanitize) log=$out/$part.log ;; *) log=$out/$part.txt ;; esac
+  if [ "$built" = no ]; then
+    printf '%-9s    -    not run: the build failed\n' "$part" | tee -a "$summary"
+    continue
+  fi
+  say "$part"
+  start=$(date +%s)
+  status=0
+  # -k: what does not end when asked is killed, with all that it started.
+  timeout -k 10 "$seconds" "$0" --one-part "$part" --deps "$deps" --out "$out" --build "$build" --jobs "$jobs" --seconds "$seconds" >"$log.whole" 2>&1 || status=$?
+  tail -c 2000000 "$log.whole" >"$log"
+  rm -f "$log.whole"
+  time=$(($(date +%s) - start))
+  case $status in
+    0) word=passed ;;
+    4) word="incomplete: $(sed -n 's/^gpu_check: //p' "$log" | tail -1)" ;;
+    124 | 137) word="stopped after $seconds s" ;;
+    *) word="failed ($status): $(tail -n 1 "$log" | sed 's/^gpu_check: //')" ;;
+  esac
+  printf '%-9s %4d s  %s\n' "$part" "$time" "$word" | tee -a "$summary"
+  case $status in
+    0) ;;
+    4) [ $worst = 0 ] && worst=4 ;;
+    *)
+      worst=1
+      [ "$part" != build ] || built=no
+      tail -n 15 "$log"
+      ;;
+  esac
+done
+exit $worst

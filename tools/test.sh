@@ -1,10 +1,12 @@
 #!/bin/sh
 # Installs missing packages, builds everything into build/, runs all tests; ends with CTest's summary and exit status.
 # Arguments go to CTest: tools/test.sh -R '^eval[.]' runs the tests of one room, tools/test.sh -N lists all.
+# The core is built two more times, under the address and the thread sanitizer, and tested on small shapes there (tests
+# asan.* and tsan.*); PANVAE_SANITIZER_TESTS=OFF in the environment leaves that out.
 set -eu
 cd "$(dirname "$0")/.."
 tools/install_packages.sh
-cmake --preset release
+cmake --preset release -DPANVAE_SANITIZER_TESTS="${PANVAE_SANITIZER_TESTS:-ON}"
 cmake --build --preset release
 # Tests run side by side, so each gets one thread unless told otherwise (those about threads ask for their number
 # themselves), and threads that wait sleep instead of spinning on a core that another test could use.

@@ -1,0 +1,44 @@
+# The small shapes under both sanitizers as tests of this build: asan.cases.leaky_relu.simt_forward, tsan.simt.correct.row_sums.
+# Two builds of the core below this one (the presets asan and tsan in other folders), made when everything else is there.
+include(GoogleTest)
+
+function(panvae_targets_below folder result)
+  get_property(all DIRECTORY ${folder} PROPERTY BUILDSYSTEM_TARGETS)
+  get_property(folders DIRECTORY ${folder} PROPERTY SUBDIRECTORIES)
+  foreach(sub ${folders})
+    panvae_targets_below(${sub} below)
+    list(APPEND all ${below})
+  endforeach()
+  set(${result} ${all} PARENT_SCOPE)
+endfunction()
+
+# panvae_sanitizer_tests(PRESET FILTER): builds it, and makes known those tests of the cases that the filter lets pass.
+function(panvae_sanitizer_tests preset filter)
+  set(folder ${CMAKE_BINARY_DIR}/${preset})
+  panvae_targets_below(${PROJECT_SOURCE_DIR} before)  # one after the other, not all compilers at a time
+  add_custom_target(${preset} ALL
+    COMMAND ${CMAKE_COMMAND} --preset ${preset} -B ${folder} -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -DPANVAE_OMICS=OFF
+    COMMAND ${CMAKE_COMMAND} --build ${folder} --target test_simt test_cases
+    WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+    COMMENT "The small shapes under the preset ${preset}, in ${folder}"
+    USES_TERMINAL VERBATIM)
+  add_dependencies(${preset} ${before})
+  foreach(room simt cases)
+    set(test ${preset}_test_${room})
+    add_executable(${test} IMPORTED)
+    set_target_properties(${test} PROPERTIES IMPORTED_LOCATION ${folder}/test_${room})
+    if(preset STREQUAL "tsan")
+      set_target_properties(${test} PROPERTIES CROSSCOMPILING_EMULATOR ${PROJECT_SOURCE_DIR}/cmake/run_tsan.sh)
+    endif()
+    set(room_filter "")
+    if(room STREQUAL "cases")
+      set(room_filter TEST_FILTER "${filter}")
+    endif()
+    # OpenMP's library is not instrumented, so the thread sanitizer would report its threads.
+    gtest_discover_tests(${test} TEST_PREFIX ${preset}.${room}. DISCOVERY_MODE PRE_TEST ${room_filter}
+      PROPERTIES TIMEOUT 600 ENVIRONMENT OMP_NUM_THREADS=1)
+  endforeach()
+endfunction()
+
+panvae_sanitizer_tests(asan "*")
+panvae_sanitizer_tests(tsan "-*.ref")  # which has one thread

@@ -74,7 +74,7 @@ double Triad::bandwidth(const Limits& limits) {
 }
 
 double Ceilings::measure_copy() {
-  const size_t bytes = static_cast<size_t>(8 * std::max<int64_t>(stream_.backend().properties(stream_.device().index).cache_bytes, int64_t{64} << 20));
+  const size_t bytes = static_cast<size_t>(std::max(cold_bytes(stream_), int64_t{512} << 20));
   const Block from(stream_, bytes), to(stream_, bytes);
   const auto copy = [&] { stream_.backend().copy(stream_.device().index, to.p, from.p, bytes, CopyKind::device_to_device, stream_.handle()); };
   return 2 * static_cast<double>(bytes) / time_calls(stream_, options_.limits, {copy, {}}).median;
@@ -98,9 +98,7 @@ double Ceilings::measure_blas(const Row& row) {
 double Ceilings::bandwidth() {
   if (bandwidth_ > 0) return bandwidth_;
   if (stream_.type() == DeviceType::cuda) return bandwidth_ = measure_copy();
-  // Four arrays of four times the cache.
-  const int64_t cache = std::max<int64_t>(stream_.backend().properties(stream_.device().index).cache_bytes, int64_t{8} << 20);
-  triad_ = std::make_unique<Triad>(4 * cache / static_cast<int64_t>(sizeof(float)));
+  triad_ = std::make_unique<Triad>(cold_bytes(stream_) / static_cast<int64_t>(4 * sizeof(float)));
   return bandwidth_ = triad_->bandwidth(options_.limits);
 }
 

@@ -7,7 +7,7 @@ namespace panvae::bench {
 namespace {
 
 constexpr int64_t kChecked = 250;  // elements of an output that are compared
-constexpr int64_t kCacheGuess = int64_t{64} << 20;
+constexpr int64_t kCacheGuess = int64_t{32} << 20;
 constexpr size_t kMostCopies = 4096;
 // Buffers that are read and written get their first values back after so many calls: sums do not run away, and factors
 // below 1 do not end in denormals.
@@ -24,6 +24,11 @@ std::unique_ptr<cases::Calls> make_call(Stream& stream, const Row& row, const ca
 
 }  // namespace
 
+int64_t cold_bytes(Stream& stream) {
+  const int64_t known = stream.backend().properties(stream.device().index).cache_bytes;
+  return 8 * (known > 0 ? known : kCacheGuess);
+}
+
 Rotation::Rotation(Stream& stream, const Row& row, bool hot, int64_t memory) {
   const auto make = row.dtype == DType::f32 ? make_call<float> : make_call<double>;
   calls_.push_back(make(stream, row, nullptr));
@@ -31,8 +36,7 @@ Rotation::Rotation(Stream& stream, const Row& row, bool hot, int64_t memory) {
   failures_ = outcome.failures;
   checked_ = static_cast<int64_t>(outcome.values.size());
   if (!failures_.empty()) return;
-  const int64_t known = stream.backend().properties(stream.device().index).cache_bytes, enough = 3 * (known > 0 ? known : kCacheGuess);
-  const int64_t bytes = std::max<int64_t>(1, calls_[0]->device_bytes());
+  const int64_t enough = cold_bytes(stream), bytes = std::max<int64_t>(1, calls_[0]->device_bytes());
   const int64_t copies = hot ? 1 : std::min({enough / bytes + 1, std::max<int64_t>(1, memory / bytes), static_cast<int64_t>(kMostCopies)});
   hot_ = hot || copies * bytes <= enough;
   while (static_cast<int64_t>(calls_.size()) < copies) calls_.push_back(make(stream, row, calls_[0].get()));

@@ -9,8 +9,12 @@
 
 namespace panvae::bench {
 
-// A row's call and copies of it, in buffers that together exceed the last-level cache threefold: taken in turn, no call
-// finds its data in the cache.
+// Bytes that calls go round in before they come back to the same: eight times the last-level cache. At three times it, caches
+// that do not simply drop the oldest line still serve a fifth of them.
+int64_t cold_bytes(Stream& stream);
+
+// A row's call and copies of it, in buffers that together exceed the cache so many times: taken in turn, no call finds its
+// data there.
 class Rotation {
  public:
   // Makes the call and checks what came out, a sample of each output. Copies are made where nothing was wrong.

@@ -39,7 +39,7 @@ class Ceilings {
   double bandwidth();  // bytes a second. cpu: the triad; cuda: a copy on the device
   double peak(DType dtype, MathMode mode) {
     return peak(dtype, mode, false);
-  }                 // operations a second of a large square product. cpu: BLAS; cuda: our best provider
+  }                 // operations a second of a large square product. cpu: BLAS; cuda: the faster of ours and cuBLASLt
   double launch();  // seconds of a kernel that does almost nothing; cuda only, else 0
 
   double bandwidth_now();                                   // the triad anew, briefly

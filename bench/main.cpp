@@ -20,16 +20,20 @@ struct Session {
 
 // Google Benchmark asks for one iteration, whose time is the median of ours.
 void run(benchmark::State& state, const Row& row, Session& session) {
-  const auto fail = [&](std::string why) {
-    session.failed = true;
+  const auto skip = [&](std::string why) {
     state.SkipWithError(why.c_str());
     session.errors[row.name()] = std::move(why);
+  };
+  const auto fail = [&](std::string why) {
+    session.failed = true;
+    skip("ERROR " + std::move(why));
   };
   try {
     Ceilings& ceilings = session.ceilings;
     const double before = ceilings.bandwidth_now();
     const Measurement m = measure(session.stream, row, session.options);
     if (!m.failures.empty()) return fail("wrong result: " + m.failures[0]);
+    if (m.declined) return skip("the library does not compute this");
     const double bandwidth = std::max(before, ceilings.bandwidth_now());
     const auto over = [&](const Floor& floor) { return floor.seconds > kOverCeiling * m.time.high; };
     Floor floor = ceilings.floor(row, m.hot, bandwidth);

@@ -31,7 +31,12 @@ int64_t cold_bytes(Stream& stream) {
 
 Rotation::Rotation(Stream& stream, const Row& row, bool hot, int64_t memory) {
   const auto make = row.dtype == DType::f32 ? make_call<float> : make_call<double>;
+  stream.provider = row.contender->library ? Provider::vendor : Provider::ours;
   calls_.push_back(make(stream, row, nullptr));
+  if (stream.provider == Provider::vendor && stream.computed_by != Provider::vendor) {
+    declined_ = true;
+    return;
+  }
   const cases::Outcome outcome = calls_[0]->finish();
   failures_ = outcome.failures;
   checked_ = static_cast<int64_t>(outcome.values.size());
@@ -48,9 +53,9 @@ Work Rotation::work() {
   return {[this] {
             calls_[next_]->repeat();
             if (++next_ == calls_.size()) next_ = 0;
-            ++since_restored_;
           },
-          [this] {
+          [this](int64_t calls) {
+            since_restored_ += static_cast<size_t>(calls);
             if (since_restored_ < kCallsBeforeRestore * calls_.size()) return;
             since_restored_ = 0;
             for (auto& c : calls_) c->restore();
@@ -60,14 +65,16 @@ Work Rotation::work() {
 Measurement measure(Stream& stream, const Row& row, const Options& options) {
   Measurement m;
   Rotation rotation(stream, row, options.hot, options.memory);
+  m.declined = rotation.declined();
   m.failures = rotation.failures();
   m.checked = rotation.checked();
-  if (!m.failures.empty()) return m;
+  if (m.declined || !m.failures.empty()) return m;
   m.copies = rotation.copies();
   m.hot = rotation.hot();
   m.time = time_calls(stream, options.limits, rotation.work());
   m.noisy = m.time.half_width() > options.limits.precision;
-  if (stream.type() == DeviceType::cuda && m.time.median < kGraphBelow) m.graph = time_graph(stream, options.limits, rotation.work(), 20);
+  if (stream.type() == DeviceType::cuda && m.time.median < kGraphBelow)
+    m.graph = time_graph(stream, options.limits, rotation.work(), static_cast<int>(std::clamp<size_t>(m.copies, 20, 1000)));
   return m;
 }
 

@@ -20,6 +20,7 @@ class Rotation {
   // Makes the call and checks what came out, a sample of each output. Copies are made where nothing was wrong.
   Rotation(Stream& stream, const Row& row, bool hot, int64_t memory);
   const std::vector<std::string>& failures() const { return failures_; }
+  bool declined() const { return declined_; }   // a library that cannot compute this: nothing was checked
   int64_t checked() const { return checked_; }  // elements compared
   size_t copies() const { return calls_.size(); }
   bool hot() const { return hot_; }  // asked for, or too small a row to fill the cache
@@ -29,7 +30,7 @@ class Rotation {
   std::vector<std::unique_ptr<cases::Calls>> calls_;
   std::vector<std::string> failures_;
   int64_t checked_ = 0;
-  bool hot_ = false;
+  bool hot_ = false, declined_ = false;
   size_t next_ = 0, since_restored_ = 0;
 };
 
@@ -37,7 +38,7 @@ struct Measurement {
   std::vector<std::string> failures;  // if any, nothing was timed
   int64_t checked = 0;
   size_t copies = 0;
-  bool hot = false, noisy = false;
+  bool declined = false, hot = false, noisy = false;
   Summary time;
   std::optional<Summary> graph;  // on cuda, of calls below 20 us
 };

@@ -35,12 +35,26 @@ std::function<bool(const cases::OpCase&)> kernel_is(const char* name) {
 
 std::vector<Contender> make_contenders() {
   std::vector<Contender> list;
-  for (DeviceType device : {DeviceType::cpu, DeviceType::simt, DeviceType::cuda}) list.push_back({"ours", device, [](const auto&) { return true; }, {}, {}});
-  list.push_back({"blas", DeviceType::cpu, is_product, blas_product<float>, blas_product<double>});
-  const auto im2col = [&](const char* kernel, auto f32, auto f64) { list.push_back({"im2col+blas", DeviceType::cpu, kernel_is(kernel), f32, f64}); };
+  const auto add = [&](const char* name, DeviceType device, std::function<bool(const cases::OpCase&)> covers) -> Contender& {
+    return list.emplace_back(Contender{name, device, std::move(covers), {}, {}, {}});
+  };
+  for (DeviceType device : {DeviceType::cpu, DeviceType::simt, DeviceType::cuda}) add("ours", device, [](const auto&) { return true; });
+  Contender& blas = add("blas", DeviceType::cpu, is_product);
+  blas.f32 = blas_product<float>;
+  blas.f64 = blas_product<double>;
+  const auto im2col = [&](const char* kernel, auto f32, auto f64) {
+    Contender& c = add("im2col+blas", DeviceType::cpu, kernel_is(kernel));
+    c.f32 = f32;
+    c.f64 = f64;
+  };
   im2col("conv1d", im2col_conv1d<float>, im2col_conv1d<double>);
   im2col("conv1d_grad_input", im2col_conv1d_grad_input<float>, im2col_conv1d_grad_input<double>);
   im2col("conv1d_grad_weight", im2col_conv1d_grad_weight<float>, im2col_conv1d_grad_weight<double>);
+  const auto vendor = [&](const char* name, ProviderOp op, std::function<bool(const cases::OpCase&)> covers) {
+    add(name, DeviceType::cuda, std::move(covers)).library = op;
+  };
+  vendor("cublaslt", ProviderOp::matmul, is_product);
+  vendor("cudnn", ProviderOp::conv1d, [](const cases::OpCase& c) { return c.kernel_name().rfind("conv1d", 0) == 0; });
   return list;
 }
 

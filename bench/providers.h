@@ -1,9 +1,11 @@
 // Who can do the work of a case: the engine, and the libraries that it is held against.
 #pragma once
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "kernels/provider.h"
 #include "tests/cases/op_case.h"
 
 namespace panvae::bench {
@@ -15,6 +17,9 @@ struct Contender {
   // What it does instead of the case's own body, verified and timed like that; null: the body of the case.
   std::function<void(cases::Run<float>&, const cases::Sizes&)> f32;
   std::function<void(cases::Run<double>&, const cases::Sizes&)> f64;
+  // The body of the case, computed by the vendor's library for this.
+  std::optional<ProviderOp> library;
+  std::string why_absent() const { return library ? why_no_vendor(*library) : ""; }  // loads the library
 };
 
 // In the order of the columns of a table; ours first.

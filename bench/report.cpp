@@ -8,6 +8,7 @@
 #include "base/threads.h"
 #include "git_hash.h"
 #include "kernels/blas.h"
+#include "kernels/provider.h"
 
 namespace panvae::bench {
 
@@ -83,6 +84,8 @@ std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, 
   context["device_name"] = stream.type() == DeviceType::cuda ? p.name : processor_name();
   context["cache_bytes"] = std::to_string(p.cache_bytes);
   if (!cuda_toolkit_version().empty()) context["cuda_toolkit"] = cuda_toolkit_version();
+  if (stream.type() == DeviceType::cuda)
+    for (const VendorLibrary& v : vendor_libraries()) context[v.name] = v.why_absent.empty() ? v.version : "absent: " + v.why_absent;
   if (stream.type() == DeviceType::simt) return context;
   if (!hot) context["ceiling_bandwidth"] = fmt::format("{:.1f} GB/s", ceilings.bandwidth() / 1e9);
   for (const Row& r : rows)
@@ -111,7 +114,7 @@ void TableReporter::ReportRuns(const std::vector<Run>& runs) {
     const Run run = renamed(original);
     const std::string name = run.run_name.str();
     if (const auto error = errors_.find(name); error != errors_.end()) {
-      fmt::print("{:<{}} ERROR {}\n", name, name_width_, error->second);
+      fmt::print("{:<{}} {}\n", name, name_width_, error->second);
       continue;
     }
     std::string marks;

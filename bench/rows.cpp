@@ -59,9 +59,11 @@ void check(const Options& o, Device device) {
                  fmt::format("one of its rows is --shape {}={}", name, fmt::join(c.bench.empty() ? c.sizes.back() : c.bench.front(), ",")));
     }
   }
-  for (const std::string& p : o.providers)
+  for (const std::string& p : o.providers) {
     if (std::find(providers.begin(), providers.end(), p) == providers.end())
       fail_usage("--provider: there is no " + quoted(p) + " on " + to_string(device), "", fmt::format("use {}", fmt::join(providers, ", ")));
+    if (const std::string why = contender(p, device.type)->why_absent(); !why.empty()) fail_machine("--provider: " + p + " is not here", why);
+  }
 }
 
 }  // namespace
@@ -79,7 +81,7 @@ std::vector<Row> make_rows(const Options& o, Device device) {
     for (const cases::Sizes& s : sizes_of(c, o))
       for (DType t : types_of(c, o))
         for (const Contender& p : all_contenders())
-          if (p.device == device.type && p.covers(c) && asked_for(o.providers, p.name)) rows.push_back({&c, &p, s, t});
+          if (p.device == device.type && p.covers(c) && asked_for(o.providers, p.name) && p.why_absent().empty()) rows.push_back({&c, &p, s, t});
   }
   return rows;
 }

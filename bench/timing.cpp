@@ -72,7 +72,7 @@ Summary sample(Stopwatch& watch, const Limits& limits, int64_t calls, const Work
   const auto begin = SteadyClock::now();
   for (;;) {
     values.push_back(watch.time(calls, work.call) / static_cast<double>(calls));
-    if (work.tidy) work.tidy();
+    if (work.tidy) work.tidy(calls);
     const bool late = seconds_since(begin) >= limits.seconds || values.size() >= kMostSamples;
     if (values.size() < kFewestSamples || (values.size() < look && !late)) continue;
     look = values.size() + 1 + values.size() / 10;
@@ -87,7 +87,7 @@ Summary time_calls(Stream& stream, const Limits& limits, const Work& work) {
   Stopwatch watch(stream);
   watch.time(1, work.call);  // the first call loads code and memory
   const double once = std::max(watch.time(1, work.call), 1e-9), shortest = watch.on_card() ? kShortestOnCard : kShortestOnHost;
-  if (work.tidy) work.tidy();
+  if (work.tidy) work.tidy(2);
   return sample(watch, limits, std::clamp(static_cast<int64_t>(shortest / once) + 1, int64_t{1}, int64_t{1000}), work);
 }
 
@@ -97,7 +97,10 @@ Summary time_graph(Stream& stream, const Limits& limits, const Work& work, int c
   for (int i = 0; i < calls; ++i) work.call();
   void* graph = backend.graph_end(stream.handle());
   Stopwatch watch(stream);
-  const Work replay{[&] { backend.graph_launch(graph, stream.handle()); }, work.tidy};
+  const Work replay{[&] { backend.graph_launch(graph, stream.handle()); },
+                    [&](int64_t) {
+                      if (work.tidy) work.tidy(calls);
+                    }};
   watch.time(1, replay.call);
   Summary s = sample(watch, limits, 1, replay);
   backend.graph_destroy(graph);

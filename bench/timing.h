@@ -13,10 +13,11 @@ struct Limits {
   double precision = 0.01;  // half-width of the median's interval at which it is known
 };
 
-// What is timed. `call` is queued on the stream again and again; `tidy` runs now and then, outside the clock.
+// What is timed. `call` is queued on the stream again and again; `tidy` runs after each sample of so many calls, outside the
+// clock, and may be empty.
 struct Work {
   std::function<void()> call;
-  std::function<void()> tidy;  // may be empty
+  std::function<void(int64_t calls)> tidy;
 };
 
 // On cpu and simt the steady clock; on cuda a pair of events behind a delay, under which the calls are queued, so that

@@ -61,7 +61,7 @@ TEST(measure, copies_are_taken_in_turn_and_restored) {
   const double start = seen[0];
   seen.clear();
   const Work work = rotation.work();
-  for (int i = 0; i < 100; ++i) work.call(), work.tidy();
+  for (int i = 0; i < 100; ++i) work.call(), work.tidy(1);
   for (size_t i = 0; i < 100; ++i) EXPECT_FLOAT_EQ(seen[i], start + static_cast<double>(i % 24 / 3)) << i;
 }
 

@@ -195,6 +195,15 @@ def table(rows):
     return lines
 
 
+def origin(context):
+    """Where the numbers of a file come from, in a line."""
+    load = context.get("load_avg") or ["unknown"]
+    ceilings = ", ".join(f"{k.removeprefix('ceiling_').replace('_', ' ')} {v}" for k, v in sorted(context.items()) if k.startswith("ceiling_"))
+    libraries = ", ".join(f"{k} {context[k]}" for k in ("blas", "cuda_toolkit", "cuBLASLt", "cuDNN") if k in context)
+    return (f"{context.get('date', 'no date')}: panvae {context.get('panvae', '?')} on {context.get('device_name', '?')} ({context.get('device', '?')}, "
+            f"{context.get('threads', '?')} threads), {libraries}; load {load[0]} at the start; ceilings at the start: {ceilings or 'none'}")
+
+
 def same_machine(contexts):
     """A warning where files come from different machines, or none."""
     for key in ("device_name", "device", "threads"):
@@ -214,7 +223,7 @@ def main(argv):
         loaded = [load(path) for path in options.files]
         contexts = [context for context, _ in loaded]
         if options.table:
-            print("\n".join(table(gather([rows for _, rows in loaded]))))
+            print("\n".join(["- " + origin(context) for context in contexts] + [""] + table(gather([rows for _, rows in loaded]))))
         else:
             if len(loaded) < 2:
                 raise InputError("a comparison needs two files or more; --table makes a table of one")

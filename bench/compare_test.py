@@ -143,7 +143,16 @@ class Table(Files):
     def lines(self, *files):
         code, out, _ = self.run_main("--table", *files)
         self.assertEqual(code, 0)
-        return out.splitlines()
+        lines = out.splitlines()
+        self.assertEqual([line[:2] for line in lines[:len(files) + 1]], ["- "] * len(files) + [""])  # where each file comes from
+        return lines[len(files) + 1:]
+
+    def test_files_say_where_they_come_from(self):
+        path = self.write("a.json", entry("a/ours", 1), date="2026-11-25T15:00:00", panvae="0.1.0 (commit abc)", device="cpu", blas="OpenBLAS", load_avg=[0.5, 1, 2],
+                          ceiling_bandwidth="60 GB/s", ceiling_f32_ieee="200 GFLOP/s")
+        _, out, _ = self.run_main("--table", path)
+        self.assertEqual(out.splitlines()[0], "- 2026-11-25T15:00:00: panvae 0.1.0 (commit abc) on CPU (cpu, 2 threads), blas OpenBLAS; load 0.5 at the start; "
+                                              "ceilings at the start: bandwidth 60 GB/s, f32 ieee 200 GFLOP/s")
 
     def test_providers_side_by_side_and_losing_rows_kept(self):
         path = self.write("a.json",

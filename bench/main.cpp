@@ -44,7 +44,7 @@ void run(benchmark::State& state, const Row& row, Session& session) {
     session.failed |= over(floor);
     report_row(state, row, m, floor, over(floor));
     for (auto _ : state) state.SetIterationTime(m.time.median);
-  } catch (const Error& e) {
+  } catch (const std::exception& e) {  // an Error, or memory that is not there
     fail(e.what());
   }
 }

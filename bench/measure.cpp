@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t kChecked = 250;  // elements of an output that are compared
 constexpr int64_t kCacheGuess = int64_t{32} << 20;
-constexpr size_t kMostCopies = 4096;
+constexpr int64_t kMostCopies = 4096;
 // Buffers that are read and written get their first values back after so many calls: sums do not run away, and factors
 // below 1 do not end in denormals.
 constexpr size_t kCallsBeforeRestore = 8;
@@ -29,7 +29,7 @@ int64_t cold_bytes(Stream& stream) {
   return 8 * (known > 0 ? known : kCacheGuess);
 }
 
-Rotation::Rotation(Stream& stream, const Row& row, bool hot, int64_t memory) {
+Rotation::Rotation(Stream& stream, const Row& row, int64_t cold, int64_t memory) {
   const auto make = row.dtype == DType::f32 ? make_call<float> : make_call<double>;
   stream.provider = row.contender->library ? Provider::vendor : Provider::ours;
   calls_.push_back(make(stream, row, nullptr));
@@ -41,10 +41,11 @@ Rotation::Rotation(Stream& stream, const Row& row, bool hot, int64_t memory) {
   failures_ = outcome.failures;
   checked_ = static_cast<int64_t>(outcome.values.size());
   if (!failures_.empty()) return;
-  const int64_t enough = cold_bytes(stream), bytes = std::max<int64_t>(1, calls_[0]->device_bytes());
-  const int64_t copies = hot ? 1 : std::min({enough / bytes + 1, std::max<int64_t>(1, memory / bytes), static_cast<int64_t>(kMostCopies)});
-  hot_ = hot || copies * bytes <= enough;
-  while (static_cast<int64_t>(calls_.size()) < copies) calls_.push_back(make(stream, row, calls_[0].get()));
+  const int64_t bytes = std::max<int64_t>(1, calls_[0]->device_bytes());
+  size_t copies = static_cast<size_t>(std::min({cold / bytes + 1, std::max<int64_t>(1, memory / bytes), kMostCopies}));
+  hot_ = static_cast<int64_t>(copies) * bytes <= cold || cold == 0;
+  if (hot_) copies = 1;
+  while (calls_.size() < copies) calls_.push_back(make(stream, row, calls_[0].get()));
   for (auto& c : calls_) c->drop_checks();
   for (auto& c : calls_) c->restore();
 }
@@ -64,7 +65,7 @@ Work Rotation::work() {
 
 Measurement measure(Stream& stream, const Row& row, const Options& options) {
   Measurement m;
-  Rotation rotation(stream, row, options.hot, options.memory);
+  Rotation rotation(stream, row, options.hot ? 0 : cold_bytes(stream), options.memory);
   m.declined = rotation.declined();
   m.failures = rotation.failures();
   m.checked = rotation.checked();

@@ -13,17 +13,18 @@ namespace panvae::bench {
 // that do not simply drop the oldest line still serve a fifth of them.
 int64_t cold_bytes(Stream& stream);
 
-// A row's call and copies of it, in buffers that together exceed the cache so many times: taken in turn, no call finds its
-// data there.
+// A row's call and copies of it, in buffers of more than `cold` bytes together: taken in turn, no call finds its data in the
+// cache. Where `memory` bytes or a few thousand copies are not enough for that, and where `cold` is 0, the same buffers serve
+// every call.
 class Rotation {
  public:
   // Makes the call and checks what came out, a sample of each output. Copies are made where nothing was wrong.
-  Rotation(Stream& stream, const Row& row, bool hot, int64_t memory);
+  Rotation(Stream& stream, const Row& row, int64_t cold, int64_t memory);
   const std::vector<std::string>& failures() const { return failures_; }
   bool declined() const { return declined_; }   // a library that cannot compute this: nothing was checked
   int64_t checked() const { return checked_; }  // elements compared
   size_t copies() const { return calls_.size(); }
-  bool hot() const { return hot_; }  // asked for, or too small a row to fill the cache
+  bool hot() const { return hot_; }  // not cold
   Work work();
 
  private:

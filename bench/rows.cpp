@@ -58,6 +58,13 @@ void check(const Options& o, Device device) {
       fail_usage(fmt::format("--shape: {} takes {} sizes{}; {} are given", name, count, dims, sizes.size()), "",
                  fmt::format("one of its rows is --shape {}={}", name, fmt::join(c.bench.empty() ? c.sizes.back() : c.bench.front(), ",")));
     }
+    // Sizes without a name are switches of the case: what its tests never try means nothing to it.
+    for (size_t i = c.dims.size(); i < count; ++i) {
+      int64_t most = 0;
+      for (const auto* list : {&c.sizes, &c.bench})
+        for (const cases::Sizes& known : *list) most = std::max(most, known[i]);
+      if (sizes[i] > most) fail_usage(fmt::format("--shape: size {} of {} is {}; the case knows 0 to {}", i + 1, name, sizes[i], most));
+    }
   }
   for (const std::string& p : o.providers) {
     if (std::find(providers.begin(), providers.end(), p) == providers.end())

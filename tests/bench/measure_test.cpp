@@ -55,9 +55,9 @@ TEST(measure, copies_are_taken_in_turn_and_restored) {
   std::vector<double> seen;
   const cases::OpCase right = adding(1, &seen);
   constexpr int64_t bytes = 4 * 1000 + 512;
-  Rotation rotation(stream, row_of(right, 1000), false, 3 * bytes);
+  Rotation rotation(stream, row_of(right, 1000), 3 * bytes - 1, 1 << 20);
   ASSERT_EQ(rotation.copies(), 3u);
-  EXPECT_TRUE(rotation.hot()) << "three small copies fill no cache";
+  EXPECT_FALSE(rotation.hot());
   const double start = seen[0];
   seen.clear();
   const Work work = rotation.work();
@@ -65,14 +65,24 @@ TEST(measure, copies_are_taken_in_turn_and_restored) {
   for (size_t i = 0; i < 100; ++i) EXPECT_FLOAT_EQ(seen[i], start + static_cast<double>(i % 24 / 3)) << i;
 }
 
-TEST(measure, copies_exceed_the_cache_eightfold) {
+TEST(measure, one_copy_serves_where_the_cache_cannot_be_exceeded) {
+  Stream stream({DeviceType::cpu, 0});
+  const cases::OpCase right = adding(1);
+  constexpr int64_t bytes = 4 * 1000 + 512;
+  for (const auto& [cold, memory] : {std::pair<int64_t, int64_t>{0, 1 << 20}, {3 * bytes, 3 * bytes}, {int64_t{1} << 50, int64_t{1} << 50}}) {
+    const Rotation rotation(stream, row_of(right, 1000), cold, memory);
+    EXPECT_TRUE(rotation.hot()) << cold;
+    EXPECT_EQ(rotation.copies(), 1u) << cold;
+  }
+}
+
+TEST(measure, cold_is_eight_times_the_cache) {
   Stream stream({DeviceType::cpu, 0});
   const int64_t cache = stream.backend().properties(0).cache_bytes;
-  if (cache == 0 || cache > (int64_t{64} << 20)) GTEST_SKIP() << "a cache of " << cache << " bytes is unknown, or too large for a test";
-  const cases::OpCase right = adding(1);
-  const Rotation rotation(stream, row_of(right, 300000), false, int64_t{4} << 30);
-  EXPECT_FALSE(rotation.hot());
-  EXPECT_GT(static_cast<int64_t>(rotation.copies()) * 4 * 300000, 8 * cache - 4 * 300000);
+  if (cache > 0) {
+    EXPECT_EQ(cold_bytes(stream), 8 * cache);
+  }
+  EXPECT_GE(cold_bytes(stream), int64_t{8} << 20);
 }
 
 }  // namespace

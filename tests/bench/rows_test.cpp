@@ -84,6 +84,7 @@ TEST(rows, what_there_is_not_is_named) {
   EXPECT_NE(message({"--shape", "huber_kl"}).find("has no sizes"), std::string::npos);
   EXPECT_NE(message({"--shape", "huber_kl=1,x,3"}).find("'x' is no number"), std::string::npos);
   EXPECT_NE(message({"--shape", "huber_kl=1,-2,3"}).find("is no number of 0 or more"), std::string::npos);
+  EXPECT_NE(message({"--shape", "matmul=1,2,3,1,99"}).find("size 5 of matmul is 99; the case knows 0 to 6"), std::string::npos);
   EXPECT_NE(message({"--provider", "cublas"}).find("use ours, blas"), std::string::npos);
   EXPECT_NE(message({"--dtype", "f16"}).find("use f32, f64"), std::string::npos);
   EXPECT_NE(message({"--seconds"}).find("needs a value"), std::string::npos);

@@ -318,6 +318,15 @@ TEST(fault, impossible_launches) {
   expect_fault("recursive", {"launched from within a kernel"}, false, [](Stream& s) { simt::launch(s, 1, 1, 0, simt::recursive, &s); });
 }
 
+TEST(fault, launches_over_the_limit_of_a_stream) {
+  Stream s({DeviceType::simt, 0});
+  s.simt.most_threads = 192;
+  int y[192];
+  simt::launch(s, 3, 64, 0, simt::right, &y[0]);
+  EXPECT_EQ(y[191], 0);
+  EXPECT_THROW(simt::launch(s, 4, 64, 0, simt::right, &y[0]), simt::TooManyThreads);
+}
+
 TEST(fault, outside_of_a_kernel) {
   EXPECT_TRUE(contains(error_of([] { simt::__syncthreads(); }), "outside of a kernel"));
 }

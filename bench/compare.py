@@ -199,7 +199,7 @@ def origin(context):
     """Where the numbers of a file come from, in a line."""
     load = context.get("load_avg") or ["unknown"]
     ceilings = ", ".join(f"{k.removeprefix('ceiling_').replace('_', ' ')} {v}" for k, v in sorted(context.items()) if k.startswith("ceiling_"))
-    libraries = ", ".join(f"{k} {context[k]}" for k in ("blas", "cuda_toolkit", "cuBLASLt", "cuDNN") if k in context)
+    libraries = ", ".join(f"{k} {context[k]}" for k in ("blas", "cuda_toolkit", "cuBLASLt", "cuDNN", "torch") if k in context)
     return (f"{context.get('date', 'no date')}: panvae {context.get('panvae', '?')} on {context.get('device_name', '?')} ({context.get('device', '?')}, "
             f"{context.get('threads', '?')} threads), {libraries}; load {load[0]} at the start; ceilings at the start: {ceilings or 'none'}")
 

@@ -6,7 +6,7 @@
 The result has the same form, with the providers torch and torch.compile, and compare.py puts both side by side:
   compare.py --table BENCH.json PEERS.json
 
-Every call is checked first against the same formula in f64 on a part of what it returned. Inputs take turns among copies
+Every call is checked first against the same op in f64. Eager rows are timed first, then the compiled ones. Inputs take turns among copies
 that exceed the last-level cache threefold. Times are medians of event pairs behind a kernel that only waits; on cpu, of the
 clock. PyTorch writes its results to memory of its caching allocator, which is often the same memory again: its writes may
 stay in the cache where ours do not. Where it has no single op for what a row does, the row is several of its ops (eager)
@@ -16,6 +16,7 @@ Exit status: 0; 1 if a result was wrong; 2 for wrong usage; 4 without PyTorch or
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
 import time
@@ -41,10 +42,11 @@ def activated(x, activation):
 
 
 class Op:
-    """What a row does. `inputs` makes its tensors of a generator, `call` computes. `tolerance` is relative to the largest."""
+    """What a row does. `inputs` makes its tensors of a generator, `call` computes. `tolerance` is relative to the largest, None
+    for random numbers. `eager`: an op of PyTorch's own for the same, where the compiler takes `call`."""
 
-    def __init__(self, inputs, call, tolerance=1e-4, in_place=False):
-        self.inputs, self.call, self.tolerance, self.in_place = inputs, call, tolerance, in_place
+    def __init__(self, inputs, call, tolerance=1e-4, eager=None):
+        self.inputs, self.call, self.tolerance, self.eager = inputs, call, tolerance, eager or call
 
 
 def product(sizes, math_mode):
@@ -109,7 +111,7 @@ def elementwise(arity, call, tolerance=1e-5):
 
 
 def adam(sizes, _):
-    """The fused optimizer of PyTorch; compiled, the formula."""
+    """The kernel of PyTorch's fused optimizer; compiled, the formula."""
     beta1, beta2, eps, rate, step = 0.9, 0.999, 1e-8, 1e-4, 10
 
     def call(p, grad, m, v):
@@ -118,7 +120,12 @@ def adam(sizes, _):
         p.addcdiv_(m, (v / (1 - beta2**step)).sqrt_().add_(eps), value=-rate / (1 - beta1**step))
         return p
 
-    return Op(lambda new: [new(sizes[0]), new(sizes[0]), new(sizes[0]), new(sizes[0]).abs_()], call, in_place=True)
+    def fused(p, grad, m, v):
+        steps = [torch.full((), float(step), device=p.device)]
+        torch._fused_adam_([p], [grad], [m], [v], [], steps, lr=rate, beta1=beta1, beta2=beta2, weight_decay=0.0, eps=eps, amsgrad=False, maximize=False)
+        return p
+
+    return Op(lambda new: [new(sizes[0]), new(sizes[0]), new(sizes[0]), new(sizes[0]).abs_()], call, eager=fused)
 
 
 def huber_kl(sizes, _):
@@ -147,6 +154,64 @@ def batchnorm(train):
         return Op(lambda new: [new(*shape), new(C), new(C), new(C), new(C).abs_() + 0.5], call)
 
     return make
+
+
+def batchnorm_grad(sizes, _):
+    B, C, L = sizes[:3]
+    shape = (B, C, L) if L > 1 else (B, C)
+
+    def call(grad_y, x, gamma, mean, inverse):
+        return torch.ops.aten.native_batch_norm_backward(grad_y, x, gamma, None, None, mean, inverse, True, 1e-5, [True, True, True])
+
+    return Op(lambda new: [new(*shape), new(*shape), new(C), new(C), new(C).abs_() + 0.5], call)
+
+
+def layernorm_grad(sizes, _):
+    R, C = sizes[:2]
+
+    def call(grad_y, x, gamma, beta, mean, inverse):
+        return torch.ops.aten.native_layer_norm_backward(grad_y, x, [C], mean, inverse, gamma, beta, [True, True, True])
+
+    return Op(lambda new: [new(R, C), new(R, C), new(C), new(C), new(R, 1), new(R, 1).abs_() + 0.5], call)
+
+
+def loss_and_gradient(sizes, loss):
+    """Value and gradient, as our losses give both."""
+
+    def call(x, target):
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            value = loss(leaf, target)
+            return value.detach(), *torch.autograd.grad(value, [leaf])
+
+    return Op(lambda new: [new(sizes[0]), new(sizes[0]).abs_()], call)
+
+
+def triplet(sizes, _):
+    count, N, M, D = sizes[:4]
+
+    def inputs(new):
+        x, y = new(N, D), new(M, D)
+        return [x, y, *(torch.randint(rows, (count,), device=x.device) for rows in (N, M, M))]
+
+    def call(x, y, anchors, positives, negatives):
+        with torch.enable_grad():
+            leaves = [x.detach().requires_grad_(), y.detach().requires_grad_()]
+            p, n = (leaves[1].index_select(0, rows) for rows in (positives, negatives))
+            value = F.triplet_margin_loss(leaves[0].index_select(0, anchors), p, n, margin=1.0)
+            return value.detach(), *torch.autograd.grad(value, leaves)
+
+    return Op(inputs, call, 1e-3)
+
+
+def scatter(sizes, _):
+    target, added, columns = sizes[:3]
+
+    def inputs(new):
+        y = new(target, columns)
+        return [y, torch.randint(target, (added,), device=y.device), new(added, columns)]
+
+    return Op(inputs, lambda y, rows, x: y.index_add(0, rows, x))
 
 
 def noise(sizes, _):
@@ -197,9 +262,22 @@ OPS = {
     "sum_squares": elementwise(1, lambda x: x.square().sum(dtype=torch.float64), 1e-3),
     "sum_rows": lambda s, _: Op(lambda new: [new(s[0], s[1])], lambda x: x.sum(1), 1e-3),
     "sum_columns": lambda s, _: Op(lambda new: [new(s[0], s[1])], lambda x: x.sum(0), 1e-3),
-    "clip": lambda s, _: Op(lambda new: [new(s[0]), new(1).abs_() + 9], lambda x, squares: x.mul_((0.7 / (squares.sqrt() + 1e-6)).clamp(max=1)), in_place=True),
+    "clip": lambda s, _: Op(lambda new: [new(s[0]), new(1).abs_() + 9], lambda x, squares: x.mul_((0.7 / (squares.sqrt() + 1e-6)).clamp(max=1))),
     "adam": adam,
     "huber_kl": huber_kl,
+    "mse": lambda s, _: loss_and_gradient(s, F.mse_loss),
+    "bce_with_logits": lambda s, _: loss_and_gradient(s, F.binary_cross_entropy_with_logits),
+    "triplet": triplet,
+    "scatter_add_rows": scatter,
+    "transpose": lambda s, _: Op(lambda new: [new(s[0], s[1], s[2])], lambda x: x.transpose(1, 2).contiguous()),
+    "gelu": elementwise(1, F.gelu),
+    "gelu_grad": elementwise(2, torch.ops.aten.gelu_backward),
+    "dropout": lambda s, _: Op(lambda new: [new(s[0])], lambda x: F.dropout(x, 0.3), None),
+    "softmax": lambda s, _: Op(lambda new: [new(s[0], s[1])], lambda x: x.softmax(1)),
+    "softmax_grad": lambda s, _: Op(lambda new: [new(s[0], s[1]), new(s[0], s[1])], lambda g, y: torch.ops.aten._softmax_backward_data(g, y, 1, y.dtype)),
+    "layernorm": lambda s, _: Op(lambda new: [new(s[0], s[1]), new(s[1]), new(s[1])], lambda x, w, b: F.layer_norm(x, [s[1]], w, b)),
+    "layernorm_grad": layernorm_grad,
+    "batchnorm_grad": batchnorm_grad,
     "batchnorm_train": batchnorm(True),
     "batchnorm_eval": batchnorm(False),
     "random_uniform": lambda s, _: Op(lambda new: [new(s[0])], torch.rand_like, None),
@@ -326,31 +404,31 @@ def main():
     clock = Clock(options.device)
     end = time.monotonic() + options.seconds
     can_compile = hasattr(torch, "compile") and not options.no_compile
-    rows, failed, without, late, seen = [], 0, set(), 0, set()
+    entries, without = {}, set()
     for entry in bench["benchmarks"]:
         words = words_of(entry)
         key = (words.get("case"), words.get("sizes"), words.get("dtype"))
-        if entry.get("run_type") != "iteration" or options.filter not in entry["name"] or key in seen or not words.get("case"):
+        if entry.get("run_type") != "iteration" or options.filter not in entry["name"] or not words.get("case"):
             continue
-        seen.add(key)
-        if words["case"] not in OPS:
+        if words["case"] in OPS:
+            entries.setdefault(key, (entry, words))
+        else:
             without.add(words["case"])
-            continue
-        sizes = [int(s) for s in words["sizes"].split(",")]
-        dtype = torch.float64 if words["dtype"] == "f64" else torch.float32
-        set_math(words["math"])
 
-        def new(*shape):
-            return torch.rand(*shape, dtype=dtype, device=options.device) * 2 - 1
-
-        op = OPS[words["case"]](sizes, words["math"])
-        functions = {"torch": op.call}
-        if can_compile:
-            functions["torch.compile"] = torch.compile(op.call, dynamic=False)
-        for provider, fn in functions.items():
+    rows, failed, late = [], 0, 0
+    for provider in ["torch"] + ["torch.compile"] * can_compile:
+        for entry, words in entries.values():
             if time.monotonic() > end:
                 late += 1
                 continue
+            dtype = torch.float64 if words["dtype"] == "f64" else torch.float32
+            set_math(words["math"])
+
+            def new(*shape):
+                return torch.rand(*shape, dtype=dtype, device=options.device) * 2 - 1
+
+            op = OPS[words["case"]]([int(s) for s in words["sizes"].split(",")], words["math"])
+            fn = op.eager if provider == "torch" else torch.compile(op.call, dynamic=False)
             numbers, error = {}, ""
             try:
                 with torch.no_grad():
@@ -358,16 +436,19 @@ def main():
                 if not error:
                     numbers = measure(clock, op, new, fn, options.row_seconds)
             except Exception as problem:  # an op that fails is a row that says so
-                error = f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"[:300]
+                error = f"{type(problem).__name__}: {' '.join(str(problem).split())}"[:300]
             failed += bool(error)
             rows.append(row(entry, words, provider, numbers, error))
             print(f"{rows[-1]['name']:<90} {error or format(numbers['median_ns'] / 1e3, '10.2f') + ' us'}", flush=True)
             if options.device == "cuda":
                 torch.cuda.empty_cache()
-        if can_compile:
-            torch._dynamo.reset()
-    context = {**{k: v for k, v in bench["context"].items() if k in ("device", "device_name", "date")}, "torch": torch.__version__,
-               "cuda": str(torch.version.cuda), "device_name": torch.cuda.get_device_name() if clock.cuda else "CPU"}
+            if provider != "torch":
+                torch._dynamo.reset()
+    # The same machine and the same panvae; its ceilings are told in its own file.
+    context = {k: v for k, v in bench["context"].items() if not k.startswith("ceiling_")}
+    context.update(date=time.strftime("%Y-%m-%dT%H:%M:%S%z"), torch=torch.__version__, load_avg=list(os.getloadavg()))
+    if clock.cuda:
+        context["device_name"] = torch.cuda.get_device_name()
     with open(options.out, "w", encoding="utf-8") as file:
         json.dump({"context": context, "benchmarks": rows}, file, indent=1)
     if without:

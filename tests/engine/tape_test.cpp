@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "engine/ops/activation.h"
 #include "engine/ops/arithmetic.h"
 #include "engine/ops/linear.h"

@@ -2,6 +2,8 @@
 // dimensions, bias, alignment, workspace, the cache of plans, and errors. Speed and rounding are the real one's affair.
 #include "kernels/cuda/cublaslt.h"
 
+#include <algorithm>
+
 #include "fake.h"
 
 namespace panvae::test {

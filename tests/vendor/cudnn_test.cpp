@@ -1,6 +1,8 @@
 // What we ask of cuDNN, against a stand-in that does on the CPU what its documentation says.
 #include "kernels/cuda/cudnn.h"
 
+#include <algorithm>
+
 #include "fake.h"
 
 namespace panvae::test {

@@ -45,6 +45,15 @@ void Grads::give(int input, Tensor share) {
   });
 }
 
+void Grads::give_scaled(int input, Tensor share) {
+  if (!needs(input)) return;
+  if (!out_is_one_) {
+    dispatch(share.dtype(), "gradient",
+             [&]<class T>(T) { k::scale_by<T>(share.context().stream(), share.data<T>(), out_.data<T>(), share.data<T>(), share.count()); });
+  }
+  give(input, std::move(share));
+}
+
 Tape::Tape(Context& context) : context_(context) {
   PV_CHECK(!context.tape_, "tape: another tape of this context is active");
   context.tape_ = this;
@@ -54,8 +63,7 @@ Tape::~Tape() {
   context_.tape_ = nullptr;
 }
 
-Tensor record(const char* name, std::initializer_list<Tensor> inputs, Tensor output, std::initializer_list<Tensor> saved,
-              std::function<void(Grads&)> backward) {
+Tensor record(const char* name, const std::vector<Tensor>& inputs, Tensor output, std::initializer_list<Tensor> saved, std::function<void(Grads&)> backward) {
   Context& context = output.context();
   if (context.nan_guard) context.check_finite(output, name, "its output");
   bool wanted = false;

@@ -27,6 +27,8 @@ class Grads {
   void write_or_add(int input, const std::function<void(Tensor&, bool accumulate)>& f);
   // The share is already in `share`, which nobody else uses: taken over instead of copied where it is the first one.
   void give(int input, Tensor share);
+  // The same for a loss whose forward pass made the gradient: what is given is share times out(), one number.
+  void give_scaled(int input, Tensor share);
 
  private:
   friend class Tape;
@@ -52,7 +54,7 @@ class Tape {
   size_t size() const { return nodes_.size(); }
 
  private:
-  friend Tensor record(const char*, std::initializer_list<Tensor>, Tensor, std::initializer_list<Tensor>, std::function<void(Grads&)>);
+  friend Tensor record(const char*, const std::vector<Tensor>&, Tensor, std::initializer_list<Tensor>, std::function<void(Grads&)>);
   struct Node {
     const char* name;
     std::vector<std::shared_ptr<Variable>> inputs;  // null where no gradient is needed
@@ -70,6 +72,6 @@ class Tape {
 // Ends an op: notes it on the active tape, if there is one and any input needs a gradient, and returns `output` with its
 // place in the graph. `saved` lists the tensors the backward function reads: writing to them in place before backward is
 // an error there, never a wrong gradient.
-Tensor record(const char* name, std::initializer_list<Tensor> inputs, Tensor output, std::initializer_list<Tensor> saved, std::function<void(Grads&)> backward);
+Tensor record(const char* name, const std::vector<Tensor>& inputs, Tensor output, std::initializer_list<Tensor> saved, std::function<void(Grads&)> backward);
 
 }  // namespace panvae

@@ -52,16 +52,9 @@ inline VaeLoss huber_kl(const Tensor& pred, const Tensor& target, const Tensor& 
                    static_cast<T>(delta), static_cast<T>(kl_weight), parts.data<T>(), grad_pred.data<T>(), grad_mu.data<T>(), grad_logvar.data<T>());
   });
   Tensor loss = record("huber_kl", {pred, mu, logvar}, parts.part(0, {1}), {grad_pred, grad_mu, grad_logvar}, [grad_pred, grad_mu, grad_logvar](Grads& g) {
-    const Tensor* shares[] = {&grad_pred, &grad_mu, &grad_logvar};
-    for (int i = 0; i < 3; ++i) {
-      if (!g.needs(i)) continue;
-      if (!g.out_is_one()) {
-        dispatch(shares[i]->dtype(), "huber_kl", [&]<class T>(T) {
-          k::scale_by<T>(shares[i]->context().stream(), shares[i]->data<T>(), g.out().data<T>(), shares[i]->data<T>(), shares[i]->count());
-        });
-      }
-      g.give(i, *shares[i]);
-    }
+    g.give_scaled(0, grad_pred);
+    g.give_scaled(1, grad_mu);
+    g.give_scaled(2, grad_logvar);
   });
   return {loss, parts};
 }

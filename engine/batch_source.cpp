@@ -21,7 +21,7 @@ void MatrixSource::fill(const std::vector<int64_t>& rows, Tensor& x) {
   Context& c = x.context();
   Tensor indices = Tensor::empty(c, {n}, DType::i64, "batch");
   indices.upload(rows.data(), n);
-  k::gather_rows<float>(c.stream(), matrix_.data<float>(), indices.data<int64_t>(), x.data<float>(), n, features());
+  k::gather_rows<float>(c.stream(), matrix_.data<float>(), indices.data<int64_t>(), x.data<float>(), matrix_.size(0), n, features());
 }
 
 }  // namespace panvae

@@ -1,23 +1,61 @@
-// gather_rows: y[i, :] = x[rows[i], :]. One block a row (and stretch of 1024 columns), 2 sizeof(T) bytes an element read
-// and written once; no two threads write one element.
+// Rows by index, and back.
+//
+//   gather_rows       y[i, :] = x[rows[i], :]       2 sizeof(T) bytes an element; a block a row and stretch of 1024 columns
+//   scatter_add_rows  y[rows[i], :] += x[i, :]      reads x, reads and writes the rows of y that are named; rows are sorted
+//                                                   first and summed in the order of the list (row_sums.h)
+//
+// A row outside is seen at no cost: gather_rows gives NaN for it, and scatter_add_rows leaves it out, as the gradient of a
+// constant.
+#include <limits>
+
 #include "base/threads.h"
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
+#include "kernels/row_sums.h"
 #include "kernels/streaming.h"
 
 namespace panvae {
 
+namespace {
+
+template <class T>
+struct ScatterSums {
+  const T* x;  // [count, columns]
+  T* y;        // [target_rows, columns]
+  int64_t columns;
+
+  struct Source {
+    const T* row;
+    __host__ __device__ T operator()(int64_t c) const { return row[c]; }
+    void prefetch(int64_t c, int64_t n) const { cpu::prefetch_row(row + c, n); }
+  };
+  __host__ __device__ T* target(int64_t row) const { return y + row * columns; }
+  __host__ __device__ Source source(int64_t index) const { return {x + index * columns}; }
+};
+
+}  // namespace
+
 namespace cpu {
 
 template <class T>
-void gather_rows(Stream&, In<T> x, In<int64_t> rows, Out<T> y, int64_t count, int64_t columns) {
+void gather_rows(Stream&, In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t count, int64_t columns) {
   if (columns == 0) return;
   const bool streaming = streams(y, count * columns);
   parallel_chunks(count, 1 + 65536 / columns, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) store_copy(streaming, y + i * columns, x + rows[i] * columns, columns);
+    for (int64_t i = begin; i < end; ++i) {
+      if (rows[i] >= 0 && rows[i] < source_rows) store_copy(streaming, y + i * columns, x + rows[i] * columns, columns);
+      else store_value(streaming, y + i * columns, std::numeric_limits<T>::quiet_NaN(), columns);
+    }
     end_stores(streaming);
   });
+}
+
+template <class T>
+void scatter_add_rows(Stream& stream, In<T> x, In<int64_t> rows, InOut<T> y, int64_t target_rows, int64_t count, int64_t columns, bool accumulate) {
+  if (!accumulate) fill<T>(stream, y, target_rows * columns, T(0));
+  const RowEntry* entries = sort_rows<int64_t>(stream, rows, count, target_rows, stream.scratch(static_cast<size_t>(sort_rows_bytes(count))));
+  add_sorted_rows<T>(ScatterSums<T>{x, y, columns}, entries, count, target_rows, columns, accumulate);
 }
 
 }  // namespace cpu
@@ -27,23 +65,35 @@ namespace PV_EXEC {
 constexpr int64_t kStretch = 1024;
 
 template <class T>
-__global__ void gather_rows_kernel(In<T> x, In<int64_t> rows, Out<T> y, int64_t columns, int64_t stretches) {
+__global__ void gather_rows_kernel(In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t columns, int64_t stretches) {
   const int64_t row = blockIdx.x / stretches, first = blockIdx.x % stretches * kStretch;
   const int64_t last = first + kStretch < columns ? first + kStretch : columns;
-  const T* from = x + rows[row] * columns;
+  const bool inside = rows[row] >= 0 && rows[row] < source_rows;
+  const T* from = x + (inside ? rows[row] * columns : 0);
   T* to = y + row * columns;
-  for (int64_t c = first + threadIdx.x; c < last; c += blockDim.x) to[c] = from[c];
+  for (int64_t c = first + threadIdx.x; c < last; c += blockDim.x) to[c] = inside ? from[c] : std::numeric_limits<T>::quiet_NaN();
 }
 
 template <class T>
-void gather_rows(Stream& stream, In<T> x, In<int64_t> rows, Out<T> y, int64_t count, int64_t columns) {
+void gather_rows(Stream& stream, In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t count, int64_t columns) {
   const int64_t stretches = (columns + kStretch - 1) / kStretch;
   if (count * stretches == 0) return;
-  launch(stream, grid_for(count * stretches, 1), kBlock, 0, gather_rows_kernel<T>, x, rows, y, columns, stretches);
+  launch(stream, grid_for(count * stretches, 1), kBlock, 0, gather_rows_kernel<T>, x, rows, y, source_rows, columns, stretches);
+}
+
+template <class T>
+void scatter_add_rows(Stream& stream, In<T> x, In<int64_t> rows, InOut<T> y, int64_t target_rows, int64_t count, int64_t columns, bool accumulate) {
+  if (!accumulate) fill<T>(stream, y, target_rows * columns, T(0));
+  ScratchPlan plan;
+  const int64_t sorting = plan.add<char>(sort_rows_bytes(count)), carries = plan.add<T>(row_carries(count, columns));
+  char* memory = stream.scratch<char>(plan.bytes());
+  const RowEntry* entries = sort_rows<int64_t>(stream, rows, count, target_rows, memory + sorting);
+  add_sorted_rows(stream, ScatterSums<T>{x, y, columns}, entries, count, target_rows, columns, accumulate, reinterpret_cast<T*>(memory + carries));
 }
 
 }  // namespace PV_EXEC
 
 PV_INSTANTIATE(gather_rows)
+PV_INSTANTIATE(scatter_add_rows)
 
 }  // namespace panvae

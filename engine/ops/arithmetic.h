@@ -96,15 +96,4 @@ inline Tensor reshape(const Tensor& x, Shape shape) {
   return record("reshape", {x}, x.view(shape), {}, [](Grads& g) { g.give(0, g.out()); });
 }
 
-// y[i, :] = x[rows[i], :]; x [N, C] holds data, not parameters: no gradient flows. Rows are not checked on the device.
-inline Tensor gather_rows(const Tensor& x, const Tensor& rows) {
-  PV_CHECK(x.rank() == 2 && rows.rank() == 1 && rows.dtype() == DType::i64, "gather_rows: x{} by rows{} {}", x.shape().str(), rows.shape().str(),
-           dtype_name(rows.dtype()));
-  PV_CHECK(!x.needs_gradient(), "gather_rows: x needs a gradient, which this op does not give");
-  Tensor y = Tensor::empty(x.context(), {rows.size(0), x.size(1)}, x.dtype(), "gather_rows");
-  dispatch(x.dtype(), "gather_rows",
-           [&]<class T>(T) { k::gather_rows<T>(x.context().stream(), x.data<T>(), rows.data<int64_t>(), y.data<T>(), rows.size(0), x.size(1)); });
-  return y;
-}
-
 }  // namespace panvae::ops

@@ -1,4 +1,4 @@
-// Casts and gathering: data that enters a graph as constants.
+// Casts: data that enters a graph as constants.
 #include "engine/ops/arithmetic.h"
 #include "op_case.h"
 
@@ -101,28 +101,6 @@ const Case cast_from_bf16("cast_from_bf16", [](OpCase& c) {
     r.exactly(y, [&](int64_t i) { return x[i]; });
   });
   c.op = through_bf16;
-});
-
-// sizes: source rows, rows taken, columns
-const Case gather_rows("gather_rows", [](OpCase& c) {
-  c.dims = {"rows", "B", "C"};
-  c.bench = {{1024, 256, 19421}};
-  c.sizes = {{1, 1, 1}, {5, 0, 7}, {5, 3, 0}, {7, 13, 31}, {9, 40, 1}, {2, 3, 5001}, {300, 257, 33}};
-  c.body([]<class T>(Run<T>& r, const Sizes& s) {
-    const int64_t source = s[0], count = s[1], columns = s[2];
-    const auto x = r.in(source * columns);
-    const auto rows = r.template in<int64_t>(count, indices(source));
-    const auto y = r.out(count * columns);
-    r.call([=](Stream& stream) { k::gather_rows<T>(stream, x, rows, y, count, columns); });
-    r.exactly(y, [&](int64_t i) { return x[static_cast<int64_t>(rows[i / columns]) * columns + i % columns]; });
-  });
-  c.flops = [](const Sizes&) { return 0.0; };
-  c.bytes = [](const Sizes& s, double item) { return static_cast<double>(s[1]) * (2 * static_cast<double>(s[2]) * item + 8); };
-  c.op_sizes = {{5, 4, 3}, {1, 2, 1}};
-  c.op_inputs = [](const Sizes& s) {
-    return std::vector<OpInput>{{{s[1], s[2]}}, {{s[0], s[2]}, uniform(-1, 1), false}, {{s[1]}, indices(s[0]), false, true}};
-  };
-  c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::mul(x[0], ops::gather_rows(x[1], x[2])); };
 });
 
 }  // namespace

@@ -135,9 +135,19 @@ TEST_F(Large, gather_rows_takes_the_rows) {
   std::vector<int64_t> index(static_cast<size_t>(taken));
   for (int64_t i = 0; i < taken; ++i) index[static_cast<size_t>(i)] = i * 37 % rows;
   std::vector<float> y(static_cast<size_t>(taken * columns) + 1);
-  k::gather_rows<float>(stream, x.data(), index.data(), y.data() + 1, taken, columns);
+  k::gather_rows<float>(stream, x.data(), index.data(), y.data() + 1, rows, taken, columns);
   for (int64_t i = 0; i < taken; ++i)
     ASSERT_EQ(std::memcmp(y.data() + 1 + i * columns, x.data() + index[static_cast<size_t>(i)] * columns, static_cast<size_t>(columns) * 4), 0) << "row " << i;
+}
+
+TEST_F(Large, a_slice_is_the_columns) {
+  const std::vector<float> x = noise(5);
+  const int64_t columns = 4099, stride = columns + 3, rows = kLarge / columns + 1;
+  std::vector<float> wide(static_cast<size_t>(rows * stride)), y(static_cast<size_t>(rows * columns) + 1);
+  for (size_t i = 0; i < wide.size(); ++i) wide[i] = x[i % x.size()];
+  k::copy_strided<float>(stream, wide.data() + 2, stride, y.data() + 1, columns, rows, columns, false);
+  for (int64_t i = 0; i < rows; ++i)
+    ASSERT_EQ(std::memcmp(y.data() + 1 + i * columns, wide.data() + 2 + i * stride, static_cast<size_t>(columns) * 4), 0) << "row " << i;
 }
 
 TEST_F(Large, huber_kl_gives_the_bits_it_gives_in_place) {

@@ -174,6 +174,15 @@ PV_KERNEL(softmax_grad, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t R, int64_t
 // dropout.cu: x or 0 by the stream `key`, over 1 - rate, rate in [0, 1). The gradient is dropout of grad_y by the same key.
 PV_KERNEL(dropout, In<T> x, Out<T> y, int64_t n, double rate, PhiloxKey key)  // y may be x
 
+// mean_loss.cu: means over n elements, loss [1]; grad_x may be x
+PV_KERNEL(mse, In<T> x, In<T> target, int64_t n, Out<T> loss, Out<T> grad_x)
+PV_KERNEL(bce_with_logits, In<T> x, In<T> target /*in [0, 1]*/, int64_t n, Out<T> loss, Out<T> grad_x)
+
+// triplet.cu: mean over `count` triplets of max(d(x[a], y[p]) - d(x[a], y[n]) + margin, 0), d the L2 distance. An index
+// outside makes the loss NaN. A gradient that is not wanted is null; where y is x, both may be one tensor.
+PV_KERNEL(triplet, In<T> x /*[N, D]*/, In<T> y /*[M, D]*/, In<int64_t> anchors, In<int64_t> positives, In<int64_t> negatives, int64_t N, int64_t M, int64_t D,
+          int64_t count, T margin, Out<T> loss /*[1]*/, Out<T> grad_x, Out<T> grad_y)
+
 // adam.cu: over flat buffers; `slots` as AdamSlot says
 PV_KERNEL(adam_prepare, In<T> sum_squares /*[1], of the gradient; T is double*/, InOut<T> slots, AdamOptions options)
 PV_KERNEL(adam, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options)

@@ -150,6 +150,16 @@ TEST_F(Large, a_slice_is_the_columns) {
     ASSERT_EQ(std::memcmp(y.data() + 1 + i * columns, wide.data() + 2 + i * stride, static_cast<size_t>(columns) * 4), 0) << "row " << i;
 }
 
+TEST_F(Large, mse_gives_the_bits_it_gives_in_place) {
+  std::vector<float> x = noise(6), target = noise(7), grad(x.size());
+  x[100] = target[100] = x[kLarge - 1] = target[kLarge - 1] = 1;  // a NaN is not equal to itself
+  float loss, loss_in_place;
+  k::mse<float>(stream, x.data(), target.data(), kLarge, &loss, grad.data());
+  k::mse<float>(stream, x.data(), target.data(), kLarge, &loss_in_place, x.data());
+  EXPECT_EQ(loss, loss_in_place);
+  EXPECT_TRUE(same(grad.data(), x.data()));
+}
+
 TEST_F(Large, huber_kl_gives_the_bits_it_gives_in_place) {
   std::vector<float> pred = noise(3), target = noise(4);
   const int64_t B = 7, G = kLarge / B + 1;

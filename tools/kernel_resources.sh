@@ -12,7 +12,7 @@ if [ $# -gt 2 ]; then
 fi
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=$(cd "${1:-$root/build-cuda}" 2>/dev/null && pwd) || build=
-objects=${build:+$build/kernels/cuda/CMakeFiles/panvae_kernels_cuda.dir/__}
+objects=${build:+$build/kernels/cuda/CMakeFiles/panvae_kernels_cuda.dir}
 missing() {
   echo "tools/kernel_resources.sh: $1" >&2
   exit 4
@@ -29,7 +29,8 @@ trap 'rm -rf "$work"' EXIT
 # for files with such kernels ptxas is asked what it spilled, lines "symbol arch bytes".
 : >"$work/used"
 : >"$work/spilled"
-for object in "$objects"/*.cu.o; do
+for object in "$objects"/__/*.cu.o "$objects"/*.cu.o; do
+  [ -e "$object" ] || continue
   file=$(basename "$object" .o)
   "$cuobjdump" --dump-resource-usage "$object" >"$work/dump" || missing "$cuobjdump cannot read $object"
   awk -v file="$file" '
@@ -42,7 +43,7 @@ for object in "$objects"/*.cu.o; do
   cat "$work/of_file" >>"$work/used"
   awk '$5 > 0 { found = 1 } END { exit !found }' "$work/of_file" || continue
   # The command that made the object, as compile_commands.json has it.
-  command=$(awk -v file="/kernels/$file\"" '
+  command=$(awk -v file="/$file\"" '
     /"command":/ { command = $0 }
     /"file":/ && index($0, file) && command ~ /nvcc/ { print command; exit }' "$build/compile_commands.json" |
     sed 's/^ *"command": "//; s/",$//; s/\\"/"/g; s/^[^ ]*ccache //; s/ -o [^ ]*//; s/ -MD -MT [^ ]* -MF [^ ]*//')

@@ -48,6 +48,30 @@ class Op:
     def __init__(self, inputs, call, tolerance=1e-4, eager=None):
         self.inputs, self.call, self.tolerance, self.eager = inputs, call, tolerance, eager or call
 
+    def compiled(self):
+        return torch.compile(self.call, dynamic=False)
+
+
+class LossOp(Op):
+    """A loss and the gradients of its arguments `wanted`, as our losses give both. The compiler takes the loss, with its backward."""
+
+    def __init__(self, inputs, loss, wanted, tolerance=1e-4):
+        super().__init__(inputs, self.with_gradient(loss, wanted), tolerance)
+        self.loss, self.wanted = loss, wanted
+
+    @staticmethod
+    def with_gradient(loss, wanted):
+        def call(*arguments):
+            with torch.enable_grad():
+                leaves = [t.detach().requires_grad_() if i in wanted else t for i, t in enumerate(arguments)]
+                value = loss(*leaves)
+                return value.detach(), *torch.autograd.grad(value, [leaves[i] for i in wanted])
+
+        return call
+
+    def compiled(self):
+        return self.with_gradient(torch.compile(self.loss, dynamic=False), self.wanted)
+
 
 def product(sizes, math_mode):
     M, N, K, transposes, end = sizes[:5]
@@ -131,16 +155,12 @@ def adam(sizes, _):
 def huber_kl(sizes, _):
     B, G, Z = sizes[:3]
 
-    def call(pred, target, mu, logvar):
-        with torch.enable_grad():
-            leaves = [t.detach().requires_grad_() for t in (pred, mu, logvar)]
-            p, m, raw = leaves
-            clamped = raw.clamp(-15, 15)
-            huber = F.huber_loss(p, target, reduction="sum", delta=0.75) / B
-            kl = -0.5 * (1 + clamped - m * m - clamped.exp()).sum() / B
-            return (huber + 0.3 * kl).detach(), *torch.autograd.grad(huber + 0.3 * kl, leaves)
+    def loss(pred, target, mu, logvar):
+        clamped = logvar.clamp(-15, 15)
+        huber = F.huber_loss(pred, target, reduction="sum", delta=0.75) / B
+        return huber - 0.15 * (1 + clamped - mu * mu - clamped.exp()).sum() / B
 
-    return Op(lambda new: [new(B, G), new(B, G), new(B, Z), new(B, Z)], call)
+    return LossOp(lambda new: [new(B, G), new(B, G), new(B, Z), new(B, Z)], loss, [0, 2, 3])
 
 
 def batchnorm(train):
@@ -175,16 +195,8 @@ def layernorm_grad(sizes, _):
     return Op(lambda new: [new(R, C), new(R, C), new(C), new(C), new(R, 1), new(R, 1).abs_() + 0.5], call)
 
 
-def loss_and_gradient(sizes, loss):
-    """Value and gradient, as our losses give both."""
-
-    def call(x, target):
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            value = loss(leaf, target)
-            return value.detach(), *torch.autograd.grad(value, [leaf])
-
-    return Op(lambda new: [new(sizes[0]), new(sizes[0]).abs_()], call)
+def mean_loss(loss):
+    return lambda sizes, _: LossOp(lambda new: [new(sizes[0]), new(sizes[0]).abs_()], loss, [0])
 
 
 def triplet(sizes, _):
@@ -194,14 +206,10 @@ def triplet(sizes, _):
         x, y = new(N, D), new(M, D)
         return [x, y, *(torch.randint(rows, (count,), device=x.device) for rows in (N, M, M))]
 
-    def call(x, y, anchors, positives, negatives):
-        with torch.enable_grad():
-            leaves = [x.detach().requires_grad_(), y.detach().requires_grad_()]
-            p, n = (leaves[1].index_select(0, rows) for rows in (positives, negatives))
-            value = F.triplet_margin_loss(leaves[0].index_select(0, anchors), p, n, margin=1.0)
-            return value.detach(), *torch.autograd.grad(value, leaves)
+    def loss(x, y, anchors, positives, negatives):
+        return F.triplet_margin_loss(x.index_select(0, anchors), y.index_select(0, positives), y.index_select(0, negatives), margin=1.0)
 
-    return Op(inputs, call, 1e-3)
+    return LossOp(inputs, loss, [0, 1], 1e-3)
 
 
 def scatter(sizes, _):
@@ -265,8 +273,8 @@ OPS = {
     "clip": lambda s, _: Op(lambda new: [new(s[0]), new(1).abs_() + 9], lambda x, squares: x.mul_((0.7 / (squares.sqrt() + 1e-6)).clamp(max=1))),
     "adam": adam,
     "huber_kl": huber_kl,
-    "mse": lambda s, _: loss_and_gradient(s, F.mse_loss),
-    "bce_with_logits": lambda s, _: loss_and_gradient(s, F.binary_cross_entropy_with_logits),
+    "mse": mean_loss(F.mse_loss),
+    "bce_with_logits": mean_loss(F.binary_cross_entropy_with_logits),
     "triplet": triplet,
     "scatter_add_rows": scatter,
     "transpose": lambda s, _: Op(lambda new: [new(s[0], s[1], s[2])], lambda x: x.transpose(1, 2).contiguous()),
@@ -428,7 +436,7 @@ def main():
                 return torch.rand(*shape, dtype=dtype, device=options.device) * 2 - 1
 
             op = OPS[words["case"]]([int(s) for s in words["sizes"].split(",")], words["math"])
-            fn = op.eager if provider == "torch" else torch.compile(op.call, dynamic=False)
+            fn = op.eager if provider == "torch" else op.compiled()
             numbers, error = {}, ""
             try:
                 with torch.no_grad():

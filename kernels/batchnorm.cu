@@ -13,7 +13,7 @@
 //
 // simt, cuda: one launch; a block has 8 neighbouring columns of [B, C], a 32-byte sector of each row, or one channel of
 // [B, C, L], and goes over it twice. Made for many channels: with few, few blocks are at work.
-// cpu: parallel over strips of whole channels; a strip is taken in pieces of at most kWidth columns of [B, C L].
+// cpu: parallel over tiles of some rows; see Tiles.
 #include <algorithm>
 #include <cmath>
 
@@ -57,252 +57,320 @@ __host__ __device__ inline void put_or_add(T* to, int64_t c, bool add, T value) 
 
 namespace cpu {
 
-constexpr int64_t kWidth = 256;  // columns of a piece: 1 KiB of each row of f32
-constexpr int64_t kRows = 8;     // whose elements of a column are in registers together
+constexpr int64_t kRows = 8;      // whose elements of a column are in registers together
+constexpr int64_t kBand = 4096;   // columns of [B, C L] that are swept together, in whole channels
+constexpr int64_t kTile = 65536;  // elements of a tile
+constexpr int64_t kPiece = 512;   // elements that are summed in T, before their sum is added in f64
 
-template <class V>
-using Columns = V[kWidth];
-
-// x [B, C, L] is a matrix [B, C L] to these loops. A strip is one channel, or as many whole ones as fill a piece.
-struct Layout {
+// Memory is read in long runs, which the processor fetches ahead: [B, C L] is cut into tiles of whole channels and some
+// rows. First each tile leaves a pair of numbers for each channel; then those of a channel are put together in order; then
+// each tile is written, by the thread that has read it and may have it in its cache. The cut depends on sizes alone.
+struct Tiles {
   int64_t B, C, L;
-  int64_t stride() const { return C * L; }
-  double count() const { return static_cast<double>(B * L); }
-  int64_t strip() const { return std::max<int64_t>(1, kWidth / L); }
+  int64_t channels, rows, bands, stripes;  // of a tile; how many of them
 
-  // f(first channel, channels) for each strip, in parallel.
+  Tiles(int64_t B_, int64_t C_, int64_t L_) : B(B_), C(C_), L(L_) {
+    channels = std::clamp<int64_t>(kBand / L, 1, C);
+    rows = std::clamp<int64_t>(kTile / (channels * L) / kRows * kRows, kRows, 256);
+    bands = (C + channels - 1) / channels, stripes = (B + rows - 1) / rows;
+  }
+  struct Tile {
+    int64_t stripe, channel, channels, row, rows;
+  };
   template <class F>
-  void strips(F&& f) const {
-    parallel_chunks((C + strip() - 1) / strip(), 1 + 16384 / (B * strip() * L), [&](int64_t begin, int64_t end) {
-      for (int64_t s = begin; s < end; ++s) f(s * strip(), std::min(strip(), C - s * strip()));
+  void each(F f) const {
+    parallel_chunks(stripes * bands, 1, [=, *this](int64_t t, int64_t) {
+      const int64_t stripe = t / bands, channel = t % bands * channels, row = stripe * rows;
+      f(Tile{stripe, channel, std::min(channels, C - channel), row, std::min(rows, B - row)});
     });
   }
-  // f(first column, width) for each piece of a strip. The width of a whole piece is a constant to the loops.
-  template <class F>
-  void pieces(int64_t channel, int64_t channels, F&& f) const {
-    int64_t column = channel * L;
-    const int64_t last = column + channels * L;
-    for (; column + kWidth <= last; column += kWidth) f(column, std::integral_constant<int64_t, kWidth>{});
-    if (column < last) f(column, last - column);
-  }
-  // f(channel, counted from that of the strip, first column within the piece, columns) for what a piece has of each channel.
-  template <class F>
-  void parts(int64_t channel, int64_t column, int64_t width, F&& f) const {
-    int64_t of = column / L - channel, n = std::min(width, L - column % L);
-    for (int64_t c = 0; c < width; ++of, c += n, n = std::min(width - c, L)) f(of, c, n);
-  }
+  double count() const { return static_cast<double>(B * L); }
+  int64_t rows_of(int64_t stripe) const { return std::min(rows, B - stripe * rows); }
 };
 
-// Numbers that belong to the channels of a strip, and the same for each column of a piece.
-template <class T, int N>
-struct Factors {
-  Columns<T> of[N];
+// Sum of f(i), i < n.
+template <class F>
+double sum_of(int64_t n, F f) {
+  double total = 0;
+  for (int64_t first = 0; first < n; first += kPiece) {
+    const int64_t last = std::min(n, first + kPiece);
+    decltype(f(first)) s = 0;
+#pragma omp simd reduction(+ : s)
+    for (int64_t i = first; i < last; ++i) s += f(i);
+    total += static_cast<double>(s);
+  }
+  return total;
+}
 
-  void expand(const Layout& layout, int64_t channel, int64_t column, int64_t width, const Factors& channels) {
-    if (layout.L == 1) {
-      *this = channels;
+// mean and m2 of each column over `before` rows, with R more; x - origin counts.
+template <int R, class T>
+void add_moments(const T* x, int64_t stride, int64_t columns, int64_t before, const T* origin, T* mean, T* m2) {
+  const T share = static_cast<T>(static_cast<double>(R) / static_cast<double>(before + R)), weight = share * static_cast<T>(before);
+#pragma omp simd
+  for (int64_t c = 0; c < columns; ++c) {
+    T d[R], sum = T(0), square = T(0);
+    for (int r = 0; r < R; ++r) d[r] = x[r * stride + c] - origin[c];
+    for (int r = 0; r < R; ++r) sum += d[r];
+    const T m = sum * (T(1) / R);
+    for (int r = 0; r < R; ++r) square += (d[r] - m) * (d[r] - m);
+    const T delta = m - mean[c];
+    mean[c] += delta * share;
+    m2[c] += square + delta * weight * delta;
+  }
+}
+// The same for channels of L > 1 elements.
+template <int R, class T>
+void add_moments_of_runs(const T* x, int64_t stride, int64_t channels, int64_t L, int64_t before, const T* origin, T* mean, T* m2) {
+  const double count = static_cast<double>(R * L), share = static_cast<double>(R) / static_cast<double>(before + R),
+               weight = static_cast<double>(before * L) * share;
+  for (int64_t c = 0; c < channels; ++c) {
+    const T* run = x + c * L;
+    const T first = origin[c];
+    const double m = sum_of(L,
+                            [=](int64_t l) {
+                              T s = T(0);
+                              for (int r = 0; r < R; ++r) s += run[r * stride + l] - first;
+                              return s;
+                            }) /
+                     count;
+    const T large = static_cast<T>(m), small = static_cast<T>(m - static_cast<double>(large));
+    const double square = sum_of(L, [=](int64_t l) {
+      T s = T(0);
+      for (int r = 0; r < R; ++r) {
+        const T d = ((run[r * stride + l] - first) - large) - small;
+        s += d * d;
+      }
+      return s;
+    });
+    const double delta = m - mean[c];
+    mean[c] = static_cast<T>(mean[c] + delta * share);
+    m2[c] = static_cast<T>(m2[c] + square + delta * weight * delta);
+  }
+}
+
+// Adds R rows to the sums of grad_y and of grad_y (x - mean) of each column, and of each channel of L > 1 elements.
+template <int R, class T>
+void add_sums(const T* x, const T* grad_y, int64_t stride, int64_t columns, const T* large, const T* small, T* sum, T* product) {
+#pragma omp simd
+  for (int64_t c = 0; c < columns; ++c) {
+    T s = T(0), p = T(0);
+    for (int r = 0; r < R; ++r) {
+      const T g = grad_y[r * stride + c];
+      s += g;
+      p += g * ((x[r * stride + c] - large[c]) - small[c]);
+    }
+    sum[c] += s, product[c] += p;
+  }
+}
+template <int R, class T>
+void add_sums_of_runs(const T* x, const T* grad_y, int64_t stride, int64_t channels, int64_t L, const T* large, const T* small, T* sum, T* product) {
+  for (int64_t c = 0; c < channels; ++c) {
+    const T *run = x + c * L, *g = grad_y + c * L;
+    const T mean = large[c], rest = small[c];
+    double total = 0, total_product = 0;
+    for (int64_t first = 0; first < L; first += kPiece) {
+      const int64_t last = std::min(L, first + kPiece);
+      T s = T(0), p = T(0);
+#pragma omp simd reduction(+ : s, p)
+      for (int64_t l = first; l < last; ++l)
+        for (int r = 0; r < R; ++r) {
+          const T gy = g[r * stride + l];
+          s += gy;
+          p += gy * ((run[r * stride + l] - mean) - rest);
+        }
+      total += static_cast<double>(s), total_product += static_cast<double>(p);
+    }
+    sum[c] += static_cast<T>(total), product[c] += static_cast<T>(total_product);
+  }
+}
+
+// f.template operator()<R>(first row) for groups of kRows rows and the single rows behind them.
+template <class F>
+void by_rows(int64_t rows, F&& f) {
+  int64_t r = 0;
+  for (; r + kRows <= rows; r += kRows) f.template operator()<kRows>(r);
+  for (; r < rows; ++r) f.template operator()<1>(r);
+}
+
+// y = ((x - large) - small) scale + shift; factors [4, C]
+template <class T>
+void normalise(const Tiles& tiles, In<T> x, In<T> factors, Out<T> y) {
+  const int64_t stride = tiles.C * tiles.L, L = tiles.L, C = tiles.C;
+  tiles.each([=](Tiles::Tile tile) {
+    const T *large = factors + tile.channel, *small = large + C, *scale = small + C, *shift = scale + C;
+    const int64_t at = tile.row * stride + tile.channel * L;
+    if (L == 1) {
+      by_rows(tile.rows, [&]<int64_t R>(int64_t row) {
+        const T* from = x + at + row * stride;
+        T* to = y + at + row * stride;
+#pragma omp simd
+        for (int64_t c = 0; c < tile.channels; ++c) {
+          const T a = large[c], b = small[c], f = scale[c], s = shift[c];
+          T v[R];  // read before they are written: rows apart by a power of two look alike to the processor
+          for (int64_t r = 0; r < R; ++r) v[r] = ((from[r * stride + c] - a) - b) * f + s;
+          for (int64_t r = 0; r < R; ++r) to[r * stride + c] = v[r];
+        }
+      });
       return;
     }
-    layout.parts(channel, column, width, [&](int64_t from, int64_t c, int64_t n) {
-      for (int i = 0; i < N; ++i) std::fill_n(of[i] + c, n, channels.of[i][from]);
-    });
-  }
-};
-
-// The moments of x - origin of columns; T sums `kRows` elements, f64 the rest.
-template <class T>
-struct ColumnMoments {
-  Columns<double> mean, m2;
-
-  template <class W>
-  ColumnMoments(const T* x, int64_t stride, int64_t rows, W width, const T* origin) {
-    for (int64_t c = 0; c < width; ++c) mean[c] = m2[c] = 0;
-    int64_t r = 0;
-    for (; r + kRows <= rows; r += kRows) add<kRows>(x + r * stride, stride, r, width, origin);
-    for (; r < rows; ++r) add<1>(x + r * stride, stride, r, width, origin);
-  }
-  // The moments of columns [first, first + n) as those of one set.
-  Moments<double> together(int64_t first, int64_t n, int64_t rows) const {
-    const double count = static_cast<double>(rows);
-    double sum = 0, square = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t c = first; c < first + n; ++c) sum += mean[c];
-    const double m = sum / static_cast<double>(n);
-#pragma omp simd reduction(+ : square)
-    for (int64_t c = first; c < first + n; ++c) square += m2[c] + count * (mean[c] - m) * (mean[c] - m);
-    return {count * static_cast<double>(n), m, square};
-  }
-
- private:
-  template <int R, class W>
-  void add(const T* x, int64_t stride, int64_t before, W width, const T* origin) {
-    const double share = static_cast<double>(R) / static_cast<double>(before + R), weight = static_cast<double>(before) * share;
+    for (int64_t r = 0; r < tile.rows; ++r)
+      for (int64_t c = 0; c < tile.channels; ++c) {
+        const T* from = x + at + r * stride + c * L;
+        T* to = y + at + r * stride + c * L;
+        const T a = large[c], b = small[c], f = scale[c], s = shift[c];
 #pragma omp simd
-    for (int64_t c = 0; c < width; ++c) {
-      T d[R], sum = T(0), square = T(0);
-      for (int r = 0; r < R; ++r) d[r] = x[r * stride + c] - origin[c];
-      for (int r = 0; r < R; ++r) sum += d[r];
-      const T m = sum * (T(1) / R);
-      for (int r = 0; r < R; ++r) square += (d[r] - m) * (d[r] - m);
-      const double delta = m - mean[c];
-      mean[c] += delta * share;
-      m2[c] += square + delta * weight * delta;
-    }
-  }
-};
-
-// Sums of grad_y and of grad_y (x - mean) of columns.
-template <class T>
-struct ColumnSums {
-  Columns<double> sum, product;
-
-  template <class W>
-  ColumnSums(const T* x, const T* grad_y, int64_t stride, int64_t rows, W width, const T* large, const T* small) {
-    for (int64_t c = 0; c < width; ++c) sum[c] = product[c] = 0;
-    int64_t r = 0;
-    for (; r + kRows <= rows; r += kRows) add<kRows>(x + r * stride, grad_y + r * stride, stride, width, large, small);
-    for (; r < rows; ++r) add<1>(x + r * stride, grad_y + r * stride, stride, width, large, small);
-  }
-
- private:
-  template <int R, class W>
-  void add(const T* x, const T* grad_y, int64_t stride, W width, const T* large, const T* small) {
-#pragma omp simd
-    for (int64_t c = 0; c < width; ++c) {
-      T s = T(0), p = T(0);
-      for (int r = 0; r < R; ++r) {
-        const T g = grad_y[r * stride + c];
-        s += g;
-        p += g * ((x[r * stride + c] - large[c]) - small[c]);
+        for (int64_t l = 0; l < L; ++l) to[l] = ((from[l] - a) - b) * f + s;
       }
-      sum[c] += s, product[c] += p;
-    }
-  }
-};
-
-template <class T>
-void normalise(const Layout& layout, In<T> x, In<T> weight, In<T> bias, In<T> statistics, Out<T> y, int64_t channel, int64_t channels) {
-  Factors<T, 4> factors, f;  // mean, its rest, scale, shift
-  for (int64_t i = 0; i < channels; ++i) {
-    const int64_t c = channel + i;
-    const Channel<T> s = channel_of(statistics, c, layout.C);
-    factors.of[0][i] = s.mean.large, factors.of[1][i] = s.mean.small;
-    factors.of[2][i] = weight ? weight[c] * s.inverse : s.inverse;
-    factors.of[3][i] = bias ? bias[c] : T(0);
-  }
-  layout.pieces(channel, channels, [&](int64_t column, auto width) {
-    f.expand(layout, channel, column, width, factors);
-    for (int64_t r = 0; r < layout.B; ++r) {
-      const T* from = x + r * layout.stride() + column;
-      T* to = y + r * layout.stride() + column;
-#pragma omp simd
-      for (int64_t c = 0; c < width; ++c) to[c] = ((from[c] - f.of[0][c]) - f.of[1][c]) * f.of[2][c] + f.of[3][c];
-    }
   });
 }
 
+// Factors of `normalise` from statistics.
 template <class T>
-void batchnorm_train(Stream&, In<T> x, In<T> weight, In<T> bias, int64_t B, int64_t C, int64_t L, T eps, T momentum, InOut<T> running_mean,
+void find_factors(int64_t C, In<T> weight, In<T> bias, In<T> statistics, Out<T> factors) {
+  T *scale = factors + 2 * C, *shift = scale + C;
+  std::copy_n(statistics, 2 * C, factors);
+  for (int64_t c = 0; c < C; ++c) scale[c] = weight ? weight[c] * statistics[2 * C + c] : statistics[2 * C + c];
+  for (int64_t c = 0; c < C; ++c) shift[c] = bias ? bias[c] : T(0);
+}
+
+template <class T>
+void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t B, int64_t C, int64_t L, T eps, T momentum, InOut<T> running_mean,
                      InOut<T> running_var, Out<T> y, Out<T> statistics) {
-  const Layout layout{B, C, L};
   if (B * C * L == 0) return;
-  layout.strips([=](int64_t channel, int64_t channels) {
-    Columns<double> mean, m2;  // of the channels of the strip, counted from their first elements
-    Factors<T, 1> origins, o;
-    for (int64_t i = 0; i < channels; ++i) origins.of[0][i] = x[(channel + i) * layout.L];
-    layout.pieces(channel, channels, [&](int64_t column, auto width) {
-      o.expand(layout, channel, column, width, origins);
-      const ColumnMoments<T> columns(x + column, layout.stride(), B, width, o.of[0]);
-      if (layout.L == 1) {
-        std::copy_n(columns.mean, channels, mean);
-        std::copy_n(columns.m2, channels, m2);
-        return;
-      }
-      layout.parts(channel, column, width, [&](int64_t of, int64_t first, int64_t n) {
-        const int64_t before = column + first - (channel + of) * layout.L;  // columns of this channel in earlier pieces
-        Moments<double> m{static_cast<double>(before * B), mean[of], m2[of]};
-        if (before == 0) m = {0, 0, 0};
-        m.merge(columns.together(first, n, B));
-        mean[of] = m.mean, m2[of] = m.m2;
-      });
+  const Tiles tiles(B, C, L);
+  const int64_t stride = C * L;
+  T* const parts = stream.scratch<T>((2 * tiles.stripes + 5) * C);  // mean and m2 [stripes, 2, C]
+  T *const origin = parts + 2 * tiles.stripes * C, *const factors = origin + C;
+  for (int64_t c = 0; c < C; ++c) origin[c] = x[c * L];
+  tiles.each([=](Tiles::Tile tile) {
+    T *mean = parts + 2 * tile.stripe * C + tile.channel, *m2 = mean + C;
+    const T *from = x + tile.row * stride + tile.channel * L, *first = origin + tile.channel;
+    std::fill_n(mean, tile.channels, T(0));
+    std::fill_n(m2, tile.channels, T(0));
+    by_rows(tile.rows, [&]<int64_t R>(int64_t r) {
+      if (L == 1) add_moments<R>(from + r * stride, stride, tile.channels, r, first, mean, m2);
+      else add_moments_of_runs<R>(from + r * stride, stride, tile.channels, L, r, first, mean, m2);
     });
-    const double share = 1 / layout.count(), unbiased = 1 / (layout.count() - 1);
-    T *large = statistics + channel, *small = large + C, *inverse = small + C;
-#pragma omp simd
-    for (int64_t i = 0; i < channels; ++i) {
-      const TwoPart<double> m = exact_sum<double>(origins.of[0][i], mean[i]);
-      large[i] = static_cast<T>(m.large);
-      small[i] = static_cast<T>((m.large - static_cast<double>(large[i])) + m.small);
-      inverse[i] = static_cast<T>(1 / std::sqrt(m2[i] * share + static_cast<double>(eps)));
-      update_running(running_mean, channel + i, momentum, large[i]);
-      update_running(running_var, channel + i, momentum, static_cast<T>(m2[i] * unbiased));
-    }
-    normalise(layout, x, weight, bias, statistics, y, channel, channels);
   });
+  parallel_chunks(C, 256, [=](int64_t begin, int64_t end) {
+    double mean[256] = {}, m2[256] = {};
+    int64_t before = 0;
+    for (int64_t stripe = 0; stripe < tiles.stripes; ++stripe) {
+      const int64_t n = tiles.rows_of(stripe);
+      const double share = static_cast<double>(n) / static_cast<double>(before + n), weighted = static_cast<double>(before * L) * share;
+      const T *part_mean = parts + 2 * stripe * C + begin, *part_m2 = part_mean + C;
+#pragma omp simd
+      for (int64_t c = 0; c < end - begin; ++c) {
+        const double delta = part_mean[c] - mean[c];
+        mean[c] += delta * share;
+        m2[c] += part_m2[c] + delta * weighted * delta;
+      }
+      before += n;
+    }
+    const double count = tiles.count();
+    T *large = statistics, *small = large + C, *inverse = small + C;
+#pragma omp simd
+    for (int64_t c = begin; c < end; ++c) {
+      const double square = m2[c - begin];
+      const TwoPart<double> m = exact_sum<double>(origin[c], mean[c - begin]);
+      large[c] = static_cast<T>(m.large);
+      small[c] = static_cast<T>((m.large - static_cast<double>(large[c])) + m.small);
+      inverse[c] = static_cast<T>(1 / std::sqrt(square / count + static_cast<double>(eps)));
+      update_running(running_mean, c, momentum, large[c]);
+      update_running(running_var, c, momentum, static_cast<T>(square / (count - 1)));
+    }
+  });
+  find_factors(C, weight, bias, static_cast<In<T>>(statistics), factors);
+  normalise(tiles, x, static_cast<In<T>>(factors), y);
 }
 
 template <class T>
-void batchnorm_eval(Stream&, In<T> x, In<T> weight, In<T> bias, In<T> running_mean, In<T> running_var, int64_t B, int64_t C, int64_t L, T eps, Out<T> y,
+void batchnorm_eval(Stream& stream, In<T> x, In<T> weight, In<T> bias, In<T> running_mean, In<T> running_var, int64_t B, int64_t C, int64_t L, T eps, Out<T> y,
                     Out<T> statistics) {
   for (int64_t c = 0; c < C; ++c) put(statistics, c, C, {{running_mean[c], T(0)}, T(1) / std::sqrt(running_var[c] + eps)});
-  const Layout layout{B, C, L};
   if (B * C * L == 0) return;
-  layout.strips([=](int64_t channel, int64_t channels) { normalise(layout, x, weight, bias, statistics, y, channel, channels); });
+  T* const factors = stream.scratch<T>(4 * C);
+  find_factors(C, weight, bias, static_cast<In<T>>(statistics), factors);
+  normalise(Tiles(B, C, L), x, static_cast<In<T>>(factors), y);
 }
 
+// factors [5, C]: mean, its rest, scale, mean of grad_y, factor of x - mean. Constant statistics need the scale alone.
 template <bool Constant, class T>
-void gradient(In<T> x, const T* grad_y, In<T> weight, In<T> statistics, int64_t B, int64_t C, int64_t L, T* grad_x, T* grad_weight, T* grad_bias,
-              bool add_weight, bool add_bias) {
-  const Layout layout{B, C, L};
+void input_gradient(const Tiles& tiles, In<T> x, const T* grad_y, In<T> factors, T* grad_x) {
+  const int64_t stride = tiles.C * tiles.L, L = tiles.L, C = tiles.C;
+  tiles.each([=](Tiles::Tile tile) {
+    const T *large = factors + tile.channel, *small = large + C, *scale = small + C, *mean = scale + C, *slope = mean + C;
+    const int64_t at = tile.row * stride + tile.channel * L;
+    auto gradient = [](T x_, T g, T a, T b, T f, T m, T s) { return Constant ? f * g : f * ((g - m) - ((x_ - a) - b) * s); };
+    if (L == 1) {
+      by_rows(tile.rows, [&]<int64_t R>(int64_t row) {
+        const T *from = x + at + row * stride, *gy = grad_y + at + row * stride;
+        T* to = grad_x + at + row * stride;
+#pragma omp simd
+        for (int64_t c = 0; c < tile.channels; ++c) {
+          const T a = large[c], b = small[c], f = scale[c], m = mean[c], s = slope[c];
+          T v[R];
+          for (int64_t r = 0; r < R; ++r) v[r] = gradient(from[r * stride + c], gy[r * stride + c], a, b, f, m, s);
+          for (int64_t r = 0; r < R; ++r) to[r * stride + c] = v[r];
+        }
+      });
+      return;
+    }
+    for (int64_t r = 0; r < tile.rows; ++r)
+      for (int64_t c = 0; c < tile.channels; ++c) {
+        const int64_t run = at + r * stride + c * L;
+        const T *from = x + run, *gy = grad_y + run;
+        T* to = grad_x + run;
+        const T a = large[c], b = small[c], f = scale[c], m = mean[c], s = slope[c];
+#pragma omp simd
+        for (int64_t l = 0; l < L; ++l) to[l] = gradient(from[l], gy[l], a, b, f, m, s);
+      }
+  });
+}
+
+template <class T>
+void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t B, int64_t C, int64_t L, bool constant, Out<T> grad_x,
+                    InOut<T> grad_weight, InOut<T> grad_bias, bool add_weight, bool add_bias) {
   if (B * C * L == 0) {
     for (int64_t c = 0; c < C; ++c) put_or_add(grad_weight, c, add_weight, T(0)), put_or_add(grad_bias, c, add_bias, T(0));
     return;
   }
-  layout.strips([=](int64_t channel, int64_t channels) {
-    Factors<T, 5> factors, f;  // mean, its rest, scale, mean of grad_y, factor of x - mean
-    Columns<double> inverse, sum = {}, product = {};
-    for (int64_t i = 0; i < channels; ++i) {
-      const Channel<T> s = channel_of(statistics, channel + i, C);
-      factors.of[0][i] = s.mean.large, factors.of[1][i] = s.mean.small, inverse[i] = s.inverse;
-    }
-    layout.pieces(channel, channels, [&](int64_t column, auto width) {
-      f.expand(layout, channel, column, width, factors);
-      const ColumnSums<T> columns(x + column, grad_y + column, layout.stride(), B, width, f.of[0], f.of[1]);
-      layout.parts(channel, column, width, [&](int64_t of, int64_t first, int64_t n) {
-        for (int64_t c = first; c < first + n; ++c) sum[of] += columns.sum[c], product[of] += columns.product[c];
-      });
-    });
-    const double share = 1 / layout.count();
-    for (int64_t i = 0; i < channels; ++i) {
-      const int64_t c = channel + i;
-      put_or_add(grad_weight, c, add_weight, static_cast<T>(product[i] * inverse[i]));
-      put_or_add(grad_bias, c, add_bias, static_cast<T>(sum[i]));
-      factors.of[2][i] = static_cast<T>(weight ? weight[c] * inverse[i] : inverse[i]);
-      factors.of[3][i] = static_cast<T>(sum[i] * share);
-      factors.of[4][i] = static_cast<T>(product[i] * inverse[i] * inverse[i] * share);
-    }
-    if (!grad_x) return;
-    layout.pieces(channel, channels, [&](int64_t column, auto width) {
-      f.expand(layout, channel, column, width, factors);
-      for (int64_t r = 0; r < B; ++r) {
-        const int64_t at = r * layout.stride() + column;
-        const T *gy = grad_y + at, *from = x + at;
-        T* to = grad_x + at;
-#pragma omp simd
-        for (int64_t c = 0; c < width; ++c) {
-          if constexpr (Constant) to[c] = f.of[2][c] * gy[c];
-          else to[c] = f.of[2][c] * ((gy[c] - f.of[3][c]) - ((from[c] - f.of[0][c]) - f.of[1][c]) * f.of[4][c]);
-        }
-      }
+  const Tiles tiles(B, C, L);
+  const int64_t stride = C * L;
+  T* const parts = stream.scratch<T>((2 * tiles.stripes + 5) * C);  // sums [stripes, 2, C]
+  T* const factors = parts + 2 * tiles.stripes * C;
+  tiles.each([=](Tiles::Tile tile) {
+    T *sum = parts + 2 * tile.stripe * C + tile.channel, *product = sum + C;
+    const int64_t at = tile.row * stride + tile.channel * L;
+    const T *from = x + at, *gy = grad_y + at, *large = statistics + tile.channel, *small = large + C;
+    std::fill_n(sum, tile.channels, T(0));
+    std::fill_n(product, tile.channels, T(0));
+    by_rows(tile.rows, [&]<int64_t R>(int64_t r) {
+      if (L == 1) add_sums<R>(from + r * stride, gy + r * stride, stride, tile.channels, large, small, sum, product);
+      else add_sums_of_runs<R>(from + r * stride, gy + r * stride, stride, tile.channels, L, large, small, sum, product);
     });
   });
-}
-
-template <class T>
-void batchnorm_grad(Stream&, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t B, int64_t C, int64_t L, bool constant, Out<T> grad_x,
-                    InOut<T> grad_weight, InOut<T> grad_bias, bool add_weight, bool add_bias) {
-  if (constant) gradient<true>(x, grad_y, weight, statistics, B, C, L, grad_x, grad_weight, grad_bias, add_weight, add_bias);
-  else gradient<false>(x, grad_y, weight, statistics, B, C, L, grad_x, grad_weight, grad_bias, add_weight, add_bias);
+  parallel_chunks(C, 256, [=](int64_t begin, int64_t end) {
+    double sum[256] = {}, product[256] = {};
+    for (int64_t stripe = 0; stripe < tiles.stripes; ++stripe) {
+      const T *part_sum = parts + 2 * stripe * C + begin, *part_product = part_sum + C;
+#pragma omp simd
+      for (int64_t c = 0; c < end - begin; ++c) sum[c] += part_sum[c], product[c] += part_product[c];
+    }
+    const double share = 1 / tiles.count();
+    for (int64_t c = begin; c < end; ++c) {
+      const double inverse = statistics[2 * C + c], s = sum[c - begin], p = product[c - begin] * inverse;
+      put_or_add(grad_weight, c, add_weight, static_cast<T>(p));
+      put_or_add(grad_bias, c, add_bias, static_cast<T>(s));
+      factors[c] = statistics[c], factors[C + c] = statistics[C + c];
+      factors[2 * C + c] = static_cast<T>(weight ? weight[c] * inverse : inverse);
+      factors[3 * C + c] = static_cast<T>(s * share);
+      factors[4 * C + c] = static_cast<T>(p * inverse * share);
+    }
+  });
+  if (!grad_x) return;
+  if (constant) input_gradient<true>(tiles, x, grad_y, static_cast<In<T>>(factors), grad_x);
+  else input_gradient<false>(tiles, x, grad_y, static_cast<In<T>>(factors), grad_x);
 }
 
 }  // namespace cpu

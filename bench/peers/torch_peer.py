@@ -49,7 +49,7 @@ class Op:
         self.inputs, self.call, self.tolerance, self.eager = inputs, call, tolerance, eager or call
 
     def compiled(self):
-        return torch.compile(self.call, dynamic=False)
+        return torch.compile(lambda *arguments: self.call(*arguments), dynamic=False)  # a function of Python, as the compiler wants
 
 
 class LossOp(Op):
@@ -70,7 +70,7 @@ class LossOp(Op):
         return call
 
     def compiled(self):
-        return self.with_gradient(torch.compile(self.loss, dynamic=False), self.wanted)
+        return self.with_gradient(torch.compile(lambda *arguments: self.loss(*arguments), dynamic=False), self.wanted)
 
 
 def product(sizes, math_mode):
@@ -436,9 +436,9 @@ def main():
                 return torch.rand(*shape, dtype=dtype, device=options.device) * 2 - 1
 
             op = OPS[words["case"]]([int(s) for s in words["sizes"].split(",")], words["math"])
-            fn = op.eager if provider == "torch" else op.compiled()
             numbers, error = {}, ""
             try:
+                fn = op.eager if provider == "torch" else op.compiled()
                 with torch.no_grad():
                     error = difference(op, op.inputs(new), fn)
                 if not error:

@@ -1,11 +1,13 @@
 # An nvcc that does not work: AUTO warns and goes on without CUDA, ON is an error that names it.
-#   cmake -DSOURCE=... -DBINARY=... -DGENERATOR=... -P broken_nvcc.cmake
+#   cmake -DSOURCE=... -DBINARY=... -DSETTINGS=... -DGENERATOR=... -P broken_nvcc.cmake
+# SETTINGS: where the libraries were found for the build that this test belongs to.
 file(WRITE ${BINARY}/nvcc "#!/bin/sh\necho 'the toolkit is gone' >&2\nexit 127\n")
 file(CHMOD ${BINARY}/nvcc PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
 foreach(mode AUTO ON)
-  execute_process(COMMAND ${CMAKE_COMMAND} -G ${GENERATOR} -S ${SOURCE} -B ${BINARY}/${mode} -DPANVAE_CUDA=${mode} -DPANVAE_NVCC=${BINARY}/nvcc
+  execute_process(COMMAND ${CMAKE_COMMAND} -G ${GENERATOR} -C ${SETTINGS} -S ${SOURCE} -B ${BINARY}/${mode} -DPANVAE_CUDA=${mode} -DPANVAE_NVCC=${BINARY}/nvcc
       -DPANVAE_OMICS=OFF -DPANVAE_TESTS=OFF -DPANVAE_BENCH=OFF
     RESULT_VARIABLE status_${mode} OUTPUT_VARIABLE said_${mode} ERROR_VARIABLE said_${mode})
+  string(REGEX REPLACE "[ \n]+" " " said_${mode} "${said_${mode}}")  # CMake breaks lines by the length of paths
   if(NOT said_${mode} MATCHES "nvcc does not work" OR NOT said_${mode} MATCHES "the toolkit is gone")
     message(FATAL_ERROR "PANVAE_CUDA=${mode} does not say which nvcc fails and how:\n${said_${mode}}")
   endif()

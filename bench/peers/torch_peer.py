@@ -222,6 +222,20 @@ def scatter(sizes, _):
     return Op(inputs, lambda y, rows, x: y.index_add(0, rows, x))
 
 
+def copy_strided(sizes, _):
+    rows, columns, more_x, more_y, adds = sizes[:5]
+
+    def call(x, y):
+        part = y[:, :columns]
+        if adds:
+            part.add_(x[:, :columns])
+        else:
+            part.copy_(x[:, :columns])
+        return part
+
+    return Op(lambda new: [new(rows, columns + more_x), new(rows, columns + more_y)], call)
+
+
 def noise(sizes, _):
     return Op(lambda new: [new(sizes[0]), new(sizes[0])], lambda mu, logvar: mu + (logvar.clamp(-15, 15) / 2).exp() * torch.randn_like(mu), None)
 
@@ -291,6 +305,8 @@ OPS = {
     "random_uniform": lambda s, _: Op(lambda new: [new(s[0])], torch.rand_like, None),
     "random_normal": lambda s, _: Op(lambda new: [new(s[0])], torch.randn_like, None),
     "reparameterize": noise,
+    "reparameterize_grad": lambda s, _: Op(lambda new: [new(s[0]), new(s[0])], lambda g, logvar: g * torch.randn_like(g) * (logvar / 2).exp() / 2, None),
+    "copy_strided": copy_strided,
 }
 
 

@@ -96,7 +96,7 @@ const Case batchnorm_train("batchnorm_train", [](OpCase& c) {
     auto scale = [&](int64_t i) { return affine ? weight[channel_at(s, i)] : 1.0; };
     auto shift = [&](int64_t i) { return affine ? bias[channel_at(s, i)] : 0.0; };
     r.expect(
-        y, 16, [&](int64_t i) { return h(i) * scale(i) + shift(i); }, [&](int64_t i) { return (std::abs(h(i)) + 1) * scale(i) + std::abs(shift(i)); });
+        y, 24, [&](int64_t i) { return h(i) * scale(i) + shift(i); }, [&](int64_t i) { return (std::abs(h(i)) + 1) * scale(i) + std::abs(shift(i)); });
     auto mean = [&](int64_t i) { return static_cast<double>(at(i).mean); };
     r.expect(
         statistics, 16, [&](int64_t i) { return i < C       ? mean(i)

@@ -17,7 +17,7 @@ namespace panvae {
 
 namespace cpu {
 
-constexpr int64_t kPiece = 1024;  // elements of a row that are summed in T, before their sum is added in f64
+constexpr int64_t kPiece = 256;  // elements of a row that are summed in T, one by one at worst, before their sum is added in f64
 
 template <class T>
 T largest(const T* x, int64_t n) {

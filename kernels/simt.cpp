@@ -108,10 +108,8 @@ class Pool {
   int threads_ = 0, places_ = 0, working_ = 0;
 };
 
-Pool& pool() {
-  static Pool& one = *new Pool;
-  return one;
-}
+// Made before main() and not on first use: TSan, which does not look into this file, would miss that others wait for that.
+Pool& pool = *new Pool;
 
 BlockRunner& running() {
   if (!active_runner) throw Error(ErrorCode::internal, "simt: a barrier, warp operation or shared array outside of a kernel");
@@ -151,7 +149,7 @@ void run_grid(Stream& stream, const Site& at, dim3 grid, dim3 block, size_t smem
   const int wanted = std::min(stream.simt.threads > 0 ? stream.simt.threads : cores, kMostOsThreads);
   const bool worth = blocks > 1 && (stream.simt.threads > 1 || blocks * block.x * block.y * block.z >= kThreadsWorthHelp);
   Job job(launch, blocks);
-  pool().run(job, worth ? static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(wanted), blocks)) - 1 : 0);
+  pool.run(job, worth ? static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(wanted), blocks)) - 1 : 0);
   if (job.failure) std::rethrow_exception(job.failure);
 }
 

@@ -29,6 +29,7 @@ class Triad {
 struct Floor {
   double seconds = 0;
   const char* bound = "none";  // memory, compute, blas (the same product by BLAS), launch
+  double hard = 0;             // without what BLAS happens to reach: less is impossible, not only better than others
 };
 
 class Ceilings {
@@ -44,8 +45,8 @@ class Ceilings {
 
   double bandwidth_now();                                   // the triad anew, briefly
   Floor floor(const Row& row, bool hot, double bandwidth);  // a hot row has no memory to wait for
-  // Measures again what bounds `row`, in case the machine was busy, and keeps the better.
-  void again(const Row& row, const Floor& floor);
+  // Measures again what bounds `row` but for memory, in case the machine was busy, and keeps the better.
+  void again(const Row& row);
 
  private:
   struct Rate {
@@ -54,7 +55,7 @@ class Ceilings {
   };
   // The kept rate, or a new one where it is too old; `keep_better` measures in any case.
   double rate(const std::string& key, const std::function<double()>& measure, bool keep_better = false);
-  double blas(const Row& row, bool keep_better = false);  // operations a second of BLAS alone at a product's shape
+  double blas(const Row& row);  // operations a second of BLAS alone at a product's shape
   double peak(DType dtype, MathMode mode, bool keep_better);
   double measure_copy();
   double measure_peak(DType dtype, MathMode mode);

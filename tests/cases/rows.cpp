@@ -46,7 +46,8 @@ const Case layernorm("layernorm", [](OpCase& c) {
 
     std::vector<Moments> moments;
     for (int64_t row = 0; row < R; ++row) {
-      const Wide mean = row_sum(C, row, [&](int64_t i) { return static_cast<Wide>(x[i]); }) / static_cast<Wide>(C);
+      const Wide origin = x[row * C];  // a sum of large numbers would cost even Wide the digits that are judged
+      const Wide mean = origin + row_sum(C, row, [&](int64_t i) { return x[i] - origin; }) / static_cast<Wide>(C);
       const Wide square = row_sum(C, row, [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); });
       moments.push_back({mean, static_cast<double>(square / static_cast<Wide>(C))});
     }

@@ -109,6 +109,8 @@ TEST_F(Large, elementwise_kernels_give_the_bits_they_give_in_place) {
   EXPECT_TRUE(check(a, [&](float* to) { k::leaky_relu<float>(stream, again(to), to, kLarge, 0.2f); }));
   EXPECT_TRUE(check(a, [&](float* to) { k::add<float>(stream, again(to), pb, to, kLarge); }));
   EXPECT_TRUE(check(a, [&](float* to) { k::relu_grad<float>(stream, pb, again(to), to, kLarge); }));
+  EXPECT_TRUE(check(a, [&](float* to) { k::gelu<float>(stream, again(to), to, kLarge); }));
+  EXPECT_TRUE(check(a, [&](float* to) { k::dropout<float>(stream, again(to), to, kLarge, 0.25, PhiloxKey{5, 6, 7}); })) << "words belong to elements";
   k::copy<float>(stream, pa, y, kLarge);
   EXPECT_TRUE(same(y, pa));
   k::cast_to_f32<float>(stream, pb, y, kLarge);

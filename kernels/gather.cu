@@ -78,7 +78,7 @@ template <class T>
 void gather_rows(Stream& stream, In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t count, int64_t columns) {
   const int64_t stretches = (columns + kStretch - 1) / kStretch;
   if (count * stretches == 0) return;
-  launch(stream, grid_for(count * stretches, 1), kBlock, 0, gather_rows_kernel<T>, x, rows, y, source_rows, columns, stretches);
+  launch(stream, grid_for(count * stretches, 1), block_for(columns), 0, gather_rows_kernel<T>, x, rows, y, source_rows, columns, stretches);
 }
 
 template <class T>

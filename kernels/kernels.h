@@ -174,7 +174,7 @@ PV_KERNEL(softmax_grad, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t R, int64_t
 // dropout.cu: x or 0 by the stream `key`, over 1 - rate, rate in [0, 1). The gradient is dropout of grad_y by the same key.
 PV_KERNEL(dropout, In<T> x, Out<T> y, int64_t n, double rate, PhiloxKey key)  // y may be x
 
-// mean_loss.cu: means over n elements, loss [1]; grad_x may be x
+// mean_loss.cu: means over n elements (of none: NaN), loss [1]; grad_x may be x
 PV_KERNEL(mse, In<T> x, In<T> target, int64_t n, Out<T> loss, Out<T> grad_x)
 PV_KERNEL(bce_with_logits, In<T> x, In<T> target /*in [0, 1]*/, int64_t n, Out<T> loss, Out<T> grad_x)
 

@@ -72,7 +72,6 @@ Fill targets(int64_t rows, int64_t kind) {
 }
 const Case scatter_add_rows("scatter_add_rows", [](OpCase& c) {
   c.dims = {"N", "B", "C"};
-  c.label = [](const Sizes& s) { return fmt::format("N{}xB{}xC{}", s[0], s[1], s[2]); };
   c.bench = {{512, 512, 512, 1, 0}, {65536, 65536, 512, 0, 0}, {1000000, 1000000, 8, 0, 0}};
   // 4096 entries are sorted by one block, 16384 by one chunk on cpu; 256 and 65536 rows take another pass.
   c.sizes = {{1, 1, 1, 0, 0},        {5, 0, 7, 0, 0},      {5, 3, 0, 1, 0},      {7, 13, 31, 1, 0},      {9, 40, 1, 0, 1},

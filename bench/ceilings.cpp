@@ -129,10 +129,9 @@ double Ceilings::peak(DType dtype, MathMode mode, bool keep_better) {
 }
 
 // By M, N, K and transposes; the epilogue is not BLAS's.
-double Ceilings::blas(const Row& row, bool keep_better) {
+double Ceilings::blas(const Row& row) {
   const std::string shape = fmt::format("{} {}", type_name(row.dtype), fmt::join(row.sizes.begin(), row.sizes.begin() + 4, " "));
-  return rate(
-      shape, [&] { return measure_blas(row); }, keep_better);
+  return rate(shape, [&] { return measure_blas(row); });
 }
 
 double Ceilings::launch() {
@@ -146,25 +145,24 @@ double Ceilings::launch() {
 Floor Ceilings::floor(const Row& row, bool hot, double bandwidth) {
   Floor f;
   const auto at_least = [&](double seconds, const char* bound) {
-    if (seconds > f.seconds) f = {seconds, bound};
+    if (seconds > f.seconds) f.seconds = seconds, f.bound = bound;
   };
   if (stream_.type() == DeviceType::simt) return f;
   if (!hot) at_least(row.bytes() / bandwidth, "memory");
-  if (stream_.type() == DeviceType::cpu && is_product(*row.op)) at_least(row.flops() / blas(row), "blas");
-  else if (row.flops() > 0) at_least(row.flops() / peak(row.dtype, row.op->math), "compute");
+  if (row.flops() > 0) at_least(row.flops() / peak(row.dtype, row.op->math), "compute");
   at_least(launch(), "launch");
+  f.hard = f.seconds;
+  if (stream_.type() == DeviceType::cpu && is_product(*row.op)) at_least(row.flops() / blas(row), "blas");
   return f;
 }
 
-void Ceilings::again(const Row& row, const Floor& floor) {
-  const std::string_view bound = floor.bound;
-  if (bound == "memory" && stream_.type() == DeviceType::cuda) bandwidth_ = std::max(bandwidth_, measure_copy());
-  if (bound == "compute") peak(row.dtype, row.op->math, true);
-  if (bound == "blas") blas(row, true);
-  if (bound == "launch") {
+void Ceilings::again(const Row& row) {
+  if (stream_.type() == DeviceType::cuda) {
+    bandwidth_ = std::max(bandwidth_, measure_copy());
     const double before = std::exchange(launch_, 0);
     launch_ = std::min(before, launch());
   }
+  if (row.flops() > 0) peak(row.dtype, row.op->math, true);
 }
 
 }  // namespace panvae::bench

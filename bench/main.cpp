@@ -35,10 +35,10 @@ void run(benchmark::State& state, const Row& row, Session& session) {
     if (!m.failures.empty()) return fail("wrong result: " + m.failures[0]);
     if (m.declined) return skip("the library does not compute this");
     const double bandwidth = std::max(before, ceilings.bandwidth_now());
-    const auto over = [&](const Floor& floor) { return floor.seconds > kOverCeiling * m.time.high; };
+    const auto over = [&](const Floor& floor) { return floor.hard > kOverCeiling * m.time.high; };
     Floor floor = ceilings.floor(row, m.hot, bandwidth);
     if (over(floor)) {
-      ceilings.again(row, floor);
+      ceilings.again(row);
       floor = ceilings.floor(row, m.hot, std::max(bandwidth, ceilings.bandwidth_now()));
     }
     session.failed |= over(floor);

@@ -89,7 +89,7 @@ std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, 
   if (stream.type() == DeviceType::simt) return context;
   if (!hot) context["ceiling_bandwidth"] = fmt::format("{:.1f} GB/s", ceilings.bandwidth() / 1e9);
   for (const Row& r : rows)
-    if (r.flops() > 0 && !(stream.type() == DeviceType::cpu && is_product(*r.op)))
+    if (r.flops() > 0)
       context[fmt::format("ceiling_{}_{}", type_name(r.dtype), math_name(r.op->math))] =
           fmt::format("{:.0f} GFLOP/s", ceilings.peak(r.dtype, r.op->math) / 1e9);
   if (stream.type() == DeviceType::cuda) context["ceiling_launch"] = fmt::format("{:.2f} us", ceilings.launch() * 1e6);

@@ -102,8 +102,8 @@ PV_KERNEL(relu, In<T> x, Out<T> y, int64_t n)                            // y ma
 PV_KERNEL(relu_grad, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t n)    // by the output's sign; grad_x may be grad_y
 PV_KERNEL(leaky_relu, In<T> x, Out<T> y, int64_t n, T slope)             // slope >= 0; y may be x
 PV_KERNEL(leaky_relu_grad, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t n, T slope)
-PV_KERNEL(gelu, In<T> x, Out<T> y, int64_t n)                            // x times the normal distribution; y may be x
-PV_KERNEL(gelu_grad, In<T> x, In<T> grad_y, Out<T> grad_x, int64_t n)    // by the input; grad_x may be grad_y
+PV_KERNEL(gelu, In<T> x, Out<T> y, int64_t n)                          // x times the normal distribution; y may be x
+PV_KERNEL(gelu_grad, In<T> x, In<T> grad_y, Out<T> grad_x, int64_t n)  // by the input; grad_x may be grad_y
 
 // cast.cu: T to and from the storage types
 PV_KERNEL(cast_to_f32, In<T> x, Out<float> y, int64_t n)
@@ -122,11 +122,11 @@ PV_KERNEL(copy_strided, In<T> x, int64_t x_stride, InOut<T> y, int64_t y_stride,
 PV_KERNEL(transpose, In<T> x /*[B, R, C]*/, Out<T> y /*[B, C, R]*/, int64_t B, int64_t R, int64_t C)
 
 // reduce.cu
-PV_KERNEL(sum_rows, In<T> x, Out<T> y, int64_t rows, int64_t columns)                        // y[r] = sum_c x[r, c]
-PV_KERNEL(sum_columns, In<T> x, InOut<T> y, int64_t rows, int64_t columns, bool accumulate)  // y[c] (+)= sum_r x[r, c]
+PV_KERNEL(sum_rows, In<T> x, Out<T> y, int64_t rows, int64_t columns)                                                 // y[r] = sum_c x[r, c]
+PV_KERNEL(sum_columns, In<T> x, InOut<T> y, int64_t rows, int64_t columns, bool accumulate)                           // y[c] (+)= sum_r x[r, c]
 PV_KERNEL(sum_channels, In<T> x /*[B, C, L]*/, InOut<T> y /*[C]*/, int64_t B, int64_t C, int64_t L, bool accumulate)  // y[c] (+)= sum_b,l x[b, c, l]
-PV_KERNEL(sum, In<T> x, Out<T> y /*[1]*/, int64_t n, T factor)                               // factor * sum of all
-PV_KERNEL(sum_squares, In<T> x, Out<double> y /*[1]*/, int64_t n)                            // f64 sum of squares
+PV_KERNEL(sum, In<T> x, Out<T> y /*[1]*/, int64_t n, T factor)                                                        // factor * sum of all
+PV_KERNEL(sum_squares, In<T> x, Out<double> y /*[1]*/, int64_t n)                                                     // f64 sum of squares
 
 // matmul.cu: c [M, N] = epilogue(op(a) op(b)); op(a) is [M, K]: a [M, K], or a [K, M] transposed; likewise b
 PV_KERNEL(matmul, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> epilogue)
@@ -164,11 +164,11 @@ PV_KERNEL(batchnorm_grad, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics,
 
 // layernorm.cu: of rows; weight and bias [C] or null (1 and 0). statistics [3, R] as in batchnorm; C > 0
 PV_KERNEL(layernorm, In<T> x, In<T> weight, In<T> bias, int64_t R, int64_t C, T eps, Out<T> y, Out<T> statistics)
-PV_KERNEL(layernorm_grad, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t R, int64_t C, Out<T> grad_x, InOut<T> grad_weight,
-          InOut<T> grad_bias, bool add_weight, bool add_bias)  // as batchnorm_grad
+PV_KERNEL(layernorm_grad, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t R, int64_t C, Out<T> grad_x, InOut<T> grad_weight, InOut<T> grad_bias,
+          bool add_weight, bool add_bias)  // as batchnorm_grad
 
 // softmax.cu: of the rows of [R, C]
-PV_KERNEL(softmax, In<T> x, Out<T> y, int64_t R, int64_t C)                        // y may be x
+PV_KERNEL(softmax, In<T> x, Out<T> y, int64_t R, int64_t C)                          // y may be x
 PV_KERNEL(softmax_grad, In<T> y, In<T> grad_y, Out<T> grad_x, int64_t R, int64_t C)  // by the output; grad_x may be grad_y
 
 // dropout.cu: x or 0 by the stream `key`, over 1 - rate, rate in [0, 1). The gradient is dropout of grad_y by the same key.

@@ -73,96 +73,91 @@ double Triad::bandwidth(const Limits& limits) {
   return 28.0 * static_cast<double>(n_) / s.median;
 }
 
-double Ceilings::measure_copy() {
+void Ability::join(const Ability& other) {
+  bandwidth = std::max(bandwidth, other.bandwidth);
+  peak = std::max(peak, other.peak);
+  launch = std::min(launch, other.launch);
+}
+
+double Ceilings::measure_bandwidth(const Limits& limits) {
+  if (stream_.type() == DeviceType::cpu) {
+    if (!triad_) triad_ = std::make_unique<Triad>(cold_bytes(stream_) / static_cast<int64_t>(4 * sizeof(float)));
+    return triad_->bandwidth(limits);
+  }
   const size_t bytes = static_cast<size_t>(std::max(cold_bytes(stream_), int64_t{512} << 20));
   const Block from(stream_, bytes), to(stream_, bytes);
   const auto copy = [&] { stream_.backend().copy(stream_.device().index, to.p, from.p, bytes, CopyKind::device_to_device, stream_.handle()); };
-  return 2 * static_cast<double>(bytes) / time_calls(stream_, options_.limits, {copy, {}}).median;
+  return 2 * static_cast<double>(bytes) / time_calls(stream_, limits, {copy, {}}).median;
 }
 
-double Ceilings::measure_peak(DType dtype, MathMode mode) {
+// On cpu a product of some milliseconds, whose matrices fit the cache.
+double Ceilings::measure_peak(DType dtype, MathMode mode, const Limits& limits) {
   const MathMode before = std::exchange(stream_.math, mode);
-  const int64_t n = stream_.type() == DeviceType::cuda ? (dtype == DType::f32 ? 8192 : 4096) : 1024;
+  const int64_t n = stream_.type() == DeviceType::cpu ? 768 : dtype == DType::f32 ? 8192 : 4096;
   double best = 0;
   for (const Provider p : {Provider::ours, Provider::vendor}) {
     if (p == Provider::vendor && (stream_.type() != DeviceType::cuda || !why_no_vendor(ProviderOp::matmul).empty())) continue;
     stream_.provider = p;
-    best = std::max(best, dtype == DType::f32 ? product_rate<float>(stream_, options_.limits, n) : product_rate<double>(stream_, options_.limits, n));
+    best = std::max(best, dtype == DType::f32 ? product_rate<float>(stream_, limits, n) : product_rate<double>(stream_, limits, n));
   }
   stream_.math = before;
   return best;
 }
 
-double Ceilings::measure_blas(const Row& row) {
-  Row alone = row;
-  alone.contender = contender("blas", DeviceType::cpu);
-  const Measurement m = measure(stream_, alone, options_);
-  return m.failures.empty() ? row.flops() / m.time.median : 0;
+double Ceilings::measure_launch() {
+  if (stream_.type() != DeviceType::cuda) return 0;
+  const Block block(stream_, 256);
+  return time_calls(stream_, options_.limits, {[&] { k::fill<float>(stream_, block.as<float>(), 1, 0.0f); }, {}}).median;
+}
+
+double Ceilings::blas(const Row& row) {
+  // By type, M, N, K and transposes; the epilogue is not BLAS's.
+  const std::string shape = fmt::format("{} {}", type_name(row.dtype), fmt::join(row.sizes.begin(), row.sizes.begin() + 4, " "));
+  const auto now = std::chrono::steady_clock::now();
+  if (blas_.shape != shape || now - blas_.when > kFresh) {
+    Row alone = row;
+    alone.contender = contender("blas", DeviceType::cpu);
+    const Measurement m = measure(stream_, alone, options_);
+    blas_ = {shape, m.failures.empty() ? row.flops() / m.time.median : 0, now};
+  }
+  return blas_.rate;
 }
 
 double Ceilings::bandwidth() {
-  if (bandwidth_ > 0) return bandwidth_;
-  if (stream_.type() == DeviceType::cuda) return bandwidth_ = measure_copy();
-  triad_ = std::make_unique<Triad>(cold_bytes(stream_) / static_cast<int64_t>(4 * sizeof(float)));
-  return bandwidth_ = triad_->bandwidth(options_.limits);
+  if (bandwidth_ == 0) bandwidth_ = measure_bandwidth(options_.limits);
+  return bandwidth_;
 }
-
-double Ceilings::bandwidth_now() {
-  if (stream_.type() == DeviceType::simt || options_.hot) return 0;
-  bandwidth();
-  return triad_ ? triad_->bandwidth({options_.limits.seconds / 10, options_.limits.precision}) : bandwidth_;
+double Ceilings::peak(DType dtype, MathMode mode) {
+  double& rate = peaks_[fmt::format("{} {}", type_name(dtype), math_name(mode))];
+  if (rate == 0) rate = measure_peak(dtype, mode, options_.limits);
+  return rate;
 }
-
-double Ceilings::rate(const std::string& key, const std::function<double()>& measure, bool keep_better) {
-  const auto now = std::chrono::steady_clock::now();
-  Rate& r = rates_[key];
-  if (keep_better) r.value = std::max(r.value, measure());
-  else if (r.value == 0 || (stream_.type() == DeviceType::cpu && now - r.when > kFresh)) r.value = measure();
-  else return r.value;
-  r.when = now;
-  return r.value;
-}
-
-double Ceilings::peak(DType dtype, MathMode mode, bool keep_better) {
-  return rate(
-      fmt::format("{} {}", type_name(dtype), math_name(mode)), [&] { return measure_peak(dtype, mode); }, keep_better);
-}
-
-// By M, N, K and transposes; the epilogue is not BLAS's.
-double Ceilings::blas(const Row& row) {
-  const std::string shape = fmt::format("{} {}", type_name(row.dtype), fmt::join(row.sizes.begin(), row.sizes.begin() + 4, " "));
-  return rate(shape, [&] { return measure_blas(row); });
-}
-
 double Ceilings::launch() {
-  if (stream_.type() == DeviceType::cuda && launch_ == 0) {
-    const Block block(stream_, 256);
-    launch_ = time_calls(stream_, options_.limits, {[&] { k::fill<float>(stream_, block.as<float>(), 1, 0.0f); }, {}}).median;
-  }
+  if (launch_ == 0) launch_ = measure_launch();
   return launch_;
 }
 
-Floor Ceilings::floor(const Row& row, bool hot, double bandwidth) {
+Ability Ceilings::now(const Row& row, bool anew) {
+  if (stream_.type() == DeviceType::simt) return {};
+  const bool memory = !options_.hot, computes = row.flops() > 0;
+  if (stream_.type() == DeviceType::cuda && !anew) return {memory ? bandwidth() : 0, computes ? peak(row.dtype, row.op->math) : 0, launch()};
+  const Limits brief{options_.limits.seconds / 10, options_.limits.precision};
+  return {memory ? measure_bandwidth(brief) : 0, computes ? measure_peak(row.dtype, row.op->math, brief) : 0, measure_launch()};
+}
+
+Floor Ceilings::floor(const Row& row, bool hot, const Ability& ability) {
   Floor f;
   const auto at_least = [&](double seconds, const char* bound) {
     if (seconds > f.seconds) f.seconds = seconds, f.bound = bound;
   };
   if (stream_.type() == DeviceType::simt) return f;
-  if (!hot) at_least(row.bytes() / bandwidth, "memory");
-  if (row.flops() > 0) at_least(row.flops() / peak(row.dtype, row.op->math), "compute");
-  at_least(launch(), "launch");
+  const double beside = stream_.type() == DeviceType::cpu && is_product(*row.op) ? blas(row) : 0;
+  if (!hot) at_least(row.bytes() / ability.bandwidth, "memory");
+  if (row.flops() > 0) at_least(row.flops() / std::max(ability.peak, beside), "compute");
+  at_least(ability.launch, "launch");
   f.hard = f.seconds;
-  if (stream_.type() == DeviceType::cpu && is_product(*row.op)) at_least(row.flops() / blas(row), "blas");
+  if (beside > 0) f.seconds = row.flops() / beside, f.bound = "blas";
   return f;
-}
-
-void Ceilings::again(const Row& row) {
-  if (stream_.type() == DeviceType::cuda) {
-    bandwidth_ = std::max(bandwidth_, measure_copy());
-    const double before = std::exchange(launch_, 0);
-    launch_ = std::min(before, launch());
-  }
-  if (row.flops() > 0) peak(row.dtype, row.op->math, true);
 }
 
 }  // namespace panvae::bench

@@ -32,39 +32,42 @@ struct Floor {
   double hard = 0;             // without what BLAS happens to reach: less is impossible, not only better than others
 };
 
+// What the device can do at a moment.
+struct Ability {
+  double bandwidth = 0;  // bytes a second. cpu: the triad; cuda: a copy on the device
+  double peak = 0;       // operations a second of a square product. cpu: BLAS; cuda: the faster of ours and cuBLASLt
+  double launch = 0;     // seconds of a kernel that does almost nothing; 0 on cpu
+  // The better of each.
+  void join(const Ability& other);
+};
+
 class Ceilings {
  public:
   Ceilings(Stream& stream, const Options& options) : stream_(stream), options_(options) {}
-  // Each is measured when it is first asked for and kept: on cuda for good, on cpu the rates for some seconds, since cores
-  // and memory may be shared with others, and what they leave changes within minutes.
-  double bandwidth();  // bytes a second. cpu: the triad; cuda: a copy on the device
-  double peak(DType dtype, MathMode mode) {
-    return peak(dtype, mode, false);
-  }                 // operations a second of a large square product. cpu: BLAS; cuda: the faster of ours and cuBLASLt
-  double launch();  // seconds of a kernel that does almost nothing; cuda only, else 0
-
-  double bandwidth_now();                                   // the triad anew, briefly
-  Floor floor(const Row& row, bool hot, double bandwidth);  // a hot row has no memory to wait for
-  // Measures again what bounds `row` but for memory, in case the machine was busy, and keeps the better.
-  void again(const Row& row);
+  // As measured when first asked for.
+  double bandwidth();
+  double peak(DType dtype, MathMode mode);
+  double launch();
+  // What there is for a row now. On cuda that does not change, unless `anew`; on cpu it is measured, briefly: cores and
+  // memory may be shared with others, and what they leave changes within minutes.
+  Ability now(const Row& row, bool anew = false);
+  Floor floor(const Row& row, bool hot, const Ability& ability);  // a hot row has no memory to wait for
 
  private:
-  struct Rate {
-    double value = 0;
-    std::chrono::steady_clock::time_point when;
-  };
-  // The kept rate, or a new one where it is too old; `keep_better` measures in any case.
-  double rate(const std::string& key, const std::function<double()>& measure, bool keep_better = false);
-  double blas(const Row& row);  // operations a second of BLAS alone at a product's shape
-  double peak(DType dtype, MathMode mode, bool keep_better);
-  double measure_copy();
-  double measure_peak(DType dtype, MathMode mode);
-  double measure_blas(const Row& row);
+  double measure_bandwidth(const Limits& limits);
+  double measure_peak(DType dtype, MathMode mode, const Limits& limits);
+  double measure_launch();
+  double blas(const Row& row);  // operations a second of BLAS alone at a product's shape, no older than some seconds
   Stream& stream_;
   const Options& options_;
   std::unique_ptr<Triad> triad_;
   double bandwidth_ = 0, launch_ = 0;
-  std::map<std::string, Rate> rates_;
+  std::map<std::string, double> peaks_;
+  struct {
+    std::string shape;
+    double rate = 0;
+    std::chrono::steady_clock::time_point when;
+  } blas_;
 };
 
 }  // namespace panvae::bench

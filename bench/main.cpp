@@ -30,16 +30,16 @@ void run(benchmark::State& state, const Row& row, Session& session) {
   };
   try {
     Ceilings& ceilings = session.ceilings;
-    const double before = ceilings.bandwidth_now();
+    Ability ability = ceilings.now(row);
     const Measurement m = measure(session.stream, row, session.options);
     if (!m.failures.empty()) return fail("wrong result: " + m.failures[0]);
     if (m.declined) return skip("the library does not compute this");
-    const double bandwidth = std::max(before, ceilings.bandwidth_now());
-    const auto over = [&](const Floor& floor) { return floor.hard > kOverCeiling * m.time.high; };
-    Floor floor = ceilings.floor(row, m.hot, bandwidth);
+    ability.join(ceilings.now(row));
+    const auto over = [&](const Floor& floor) { return !m.noisy && floor.hard > kOverCeiling * m.time.high; };
+    Floor floor = ceilings.floor(row, m.hot, ability);
     if (over(floor)) {
-      ceilings.again(row);
-      floor = ceilings.floor(row, m.hot, std::max(bandwidth, ceilings.bandwidth_now()));
+      ability.join(ceilings.now(row, true));
+      floor = ceilings.floor(row, m.hot, ability);
     }
     session.failed |= over(floor);
     report_row(state, row, m, floor, over(floor));

@@ -34,8 +34,8 @@ void copy_strided(Stream&, In<T> x, int64_t x_stride, InOut<T> y, int64_t y_stri
       if (accumulate) {
 #pragma omp simd
         for (int64_t j = 0; j < n; ++j) to[j] += from[j];
-      } else if (streaming) {
-        store_copy(true, to, from, n);
+      } else if (n >= 64) {
+        store_copy(streaming, to, from, n);
       } else {
 #pragma omp simd
         for (int64_t j = 0; j < n; ++j) to[j] = from[j];

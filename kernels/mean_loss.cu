@@ -46,9 +46,9 @@ struct LogitEntropy {
 
 namespace cpu {
 
-// A function of its own: of pointers that a lambda holds the compiler makes gathers instead of vectors.
+// A call of its own: within the lambda, whose pointers a store might change, the compiler makes gathers instead of vectors.
 template <class T, class F>
-double stretch_loss(F f, const T* x, const T* target, T* grad_x, int64_t n) {
+__attribute__((noinline)) double stretch_loss(F f, const T* x, const T* target, T* grad_x, int64_t n) {
   double s = 0;
 #pragma omp simd reduction(+ : s)
   for (int64_t i = 0; i < n; ++i) {

@@ -45,7 +45,7 @@ class ScratchPlan {
 // sort_rows.cu: rows [count] in [0, limit) are sorted, stable; others are taken for `limit`, so they stand at the end.
 // `memory` has sort_rows_bytes(count) bytes; the result lies in it. I is int64_t.
 inline int64_t sort_rows_bytes(int64_t count) {
-  // entries twice, and counts: 256 for every 4096 entries on simt and cuda, 2048 for every 16384 on cpu
+  // entries twice, and counts: 256 for every 2048 entries on simt and cuda, 2048 for every 16384 on cpu
   return 2 * count * static_cast<int64_t>(sizeof(RowEntry)) + (count / 16384 + 2) * 2048 * static_cast<int64_t>(sizeof(int64_t));
 }
 namespace cpu {

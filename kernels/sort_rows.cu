@@ -94,7 +94,7 @@ const RowEntry* sort_rows(Stream&, In<I> rows, int64_t count, int64_t limit, voi
 namespace PV_EXEC {
 
 constexpr int kSortBlock = 512;
-constexpr int64_t kTile = 4096;
+constexpr int64_t kTile = 2048;
 constexpr int kDigitBits = 8, kDigits = 1 << kDigitBits;
 
 __device__ inline int digit_of(const RowEntry& e, int shift) {
@@ -211,25 +211,25 @@ __global__ void count_tiles_kernel(Entries from, int64_t count, int shift, int64
   }
 }
 
-// Each count becomes the sum of the counts of the tiles before; totals[d] their sum. A warp a digit.
+// Each count becomes the sum of the counts of the tiles before; totals[d] their sum. A warp takes digits in turn.
 __global__ void scan_tiles_kernel(int64_t* counts, int64_t* totals, int64_t tiles) {
-  const int lane = threadIdx.x % kWarp;
-  const int64_t digit = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp;
-  if (digit >= kDigits) return;  // whole warps, and there is no barrier below
-  int64_t before = 0;
-  for (int64_t round = 0; round < tiles; round += kWarp) {
-    const int64_t tile = round + lane;
-    int64_t* place = counts + digit * tiles + tile;
-    const int64_t n = tile < tiles ? *place : 0;
-    int64_t sum = n;
-    for (int offset = 1; offset < kWarp; offset *= 2) {
-      const int64_t other = __shfl_up_sync(kFullMask, sum, offset);
-      if (lane >= offset) sum += other;
+  const int lane = threadIdx.x % kWarp, warps = static_cast<int>(gridDim.x * blockDim.x) / kWarp;
+  for (int digit = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x) / kWarp; digit < kDigits; digit += warps) {
+    int64_t before = 0;
+    for (int64_t round = 0; round < tiles; round += kWarp) {
+      const int64_t tile = round + lane;
+      int64_t* place = counts + digit * tiles + tile;
+      const int64_t n = tile < tiles ? *place : 0;
+      int64_t sum = n;
+      for (int offset = 1; offset < kWarp; offset *= 2) {
+        const int64_t other = __shfl_up_sync(kFullMask, sum, offset);
+        if (lane >= offset) sum += other;
+      }
+      if (tile < tiles) *place = before + sum - n;
+      before += __shfl_sync(kFullMask, sum, kWarp - 1);
     }
-    if (tile < tiles) *place = before + sum - n;
-    before += __shfl_sync(kFullMask, sum, kWarp - 1);
+    if (lane == 0) totals[digit] = before;
   }
-  if (lane == 0) totals[digit] = before;
 }
 
 __global__ void scatter_tiles_kernel(Entries from, int64_t count, int shift, const int64_t* counts, const int64_t* totals, RowEntry* to) {
@@ -259,7 +259,7 @@ const RowEntry* sort_rows(Stream& stream, In<I> rows, int64_t count, int64_t lim
   for (int pass = 0; pass < passes; ++pass) {
     const int shift = pass * kDigitBits;
     launch(stream, grid_for(tiles, 1), kSortBlock, kCounts, count_tiles_kernel, from, count, shift, m.counts);
-    launch(stream, grid_for(kDigits, kSortBlock / kWarp), kSortBlock, 0, scan_tiles_kernel, m.counts, totals, tiles);
+    launch(stream, 8, kSortBlock, 0, scan_tiles_kernel, m.counts, totals, tiles);
     launch(stream, grid_for(tiles, 1), kSortBlock, kCounts, scatter_tiles_kernel, from, count, shift, static_cast<const int64_t*>(m.counts),
            static_cast<const int64_t*>(totals), to);
     from = {nullptr, to, limit};

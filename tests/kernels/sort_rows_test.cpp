@@ -39,7 +39,7 @@ std::vector<int64_t> draw(int64_t count, int64_t low, int64_t high, uint32_t op)
   return rows;
 }
 
-// Counts around a warp, a tile of 4096 and two; limits around one, two and three digits of 8 bits, and none at all; a tenth
+// Counts around a warp, a tile of 2048 and several; limits around one, two and three digits of 8 bits, and none at all; a tenth
 // of the rows lies outside.
 void check(const std::function<std::vector<Entry>(const std::vector<int64_t>&, int64_t)>& sort, const std::vector<int64_t>& counts) {
   for (int64_t count : counts)
@@ -67,7 +67,7 @@ TEST(sort_rows, is_a_stable_sort_on_simt_in_all_orders) {
   for (const simt::Options& o :
        {simt::Options{simt::Order::forward, 1, 1}, simt::Options{simt::Order::reverse, 1, 1}, simt::Options{simt::Order::random, 5, 2}}) {
     stream.simt = o;
-    check([&](const std::vector<int64_t>& rows, int64_t limit) { return sorted(simt::sort_rows<int64_t>, stream, rows, limit); }, {0, 1, 33, 4096, 4097, 9000});
+    check([&](const std::vector<int64_t>& rows, int64_t limit) { return sorted(simt::sort_rows<int64_t>, stream, rows, limit); }, {0, 1, 33, 2048, 2049, 9000});
   }
 }
 

@@ -139,10 +139,10 @@ double Ceilings::launch() {
 
 Ability Ceilings::now(const Row& row, bool anew) {
   if (stream_.type() == DeviceType::simt) return {};
-  const bool memory = !options_.hot, computes = row.flops() > 0;
-  if (stream_.type() == DeviceType::cuda && !anew) return {memory ? bandwidth() : 0, computes ? peak(row.dtype, row.op->math) : 0, launch()};
+  const bool computes = row.flops() > 0;
+  if (stream_.type() == DeviceType::cuda && !anew) return {bandwidth(), computes ? peak(row.dtype, row.op->math) : 0, launch()};
   const Limits brief{options_.limits.seconds / 10, options_.limits.precision};
-  return {memory ? measure_bandwidth(brief) : 0, computes ? measure_peak(row.dtype, row.op->math, brief) : 0, measure_launch()};
+  return {measure_bandwidth(brief), computes ? measure_peak(row.dtype, row.op->math, brief) : 0, measure_launch()};
 }
 
 Floor Ceilings::floor(const Row& row, bool hot, const Ability& ability) {
@@ -152,10 +152,12 @@ Floor Ceilings::floor(const Row& row, bool hot, const Ability& ability) {
   };
   if (stream_.type() == DeviceType::simt) return f;
   const double beside = stream_.type() == DeviceType::cpu && is_product(*row.op) ? blas(row) : 0;
-  if (!hot) at_least(row.bytes() / ability.bandwidth, "memory");
+  const double memory = row.bytes() / ability.bandwidth;
+  if (!hot) at_least(memory, "memory");
   if (row.flops() > 0) at_least(row.flops() / std::max(ability.peak, beside), "compute");
   at_least(ability.launch, "launch");
   f.hard = f.seconds;
+  if (hot) at_least(memory, "memory");
   if (beside > 0) f.seconds = row.flops() / beside, f.bound = "blas";
   return f;
 }

@@ -29,7 +29,7 @@ class Triad {
 struct Floor {
   double seconds = 0;
   const char* bound = "none";  // memory, compute, blas (the same product by BLAS), launch
-  double hard = 0;             // without what BLAS happens to reach: less is impossible, not only better than others
+  double hard = 0;             // without what BLAS happens to reach, and without memory where the data is in a cache: less is impossible
 };
 
 // What the device can do at a moment.
@@ -51,7 +51,7 @@ class Ceilings {
   // What there is for a row now. On cuda that does not change, unless `anew`; on cpu it is measured, briefly: cores and
   // memory may be shared with others, and what they leave changes within minutes.
   Ability now(const Row& row, bool anew = false);
-  Floor floor(const Row& row, bool hot, const Ability& ability);  // a hot row has no memory to wait for
+  Floor floor(const Row& row, bool hot, const Ability& ability);
 
  private:
   double measure_bandwidth(const Limits& limits);

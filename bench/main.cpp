@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
   Stream stream(device);
   Ceilings ceilings(stream, options);
   Session session{stream, options, ceilings, {}};
-  const std::map<std::string, std::string> context = describe(stream, ceilings, rows, options.hot);
+  const std::map<std::string, std::string> context = describe(stream, ceilings, rows);
   size_t width = 0;
   for (const auto& [key, value] : context) benchmark::AddCustomContext(key, value);
   for (const Row& r : rows) {

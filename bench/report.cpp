@@ -74,7 +74,7 @@ void report_row(benchmark::State& state, const Row& row, const Measurement& m, c
                              math_name(row.op->math), row.contender->name, floor.bound, m.noisy ? " noisy" : "", m.hot ? " hot" : "", over ? " over" : ""));
 }
 
-std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, const std::vector<Row>& rows, bool hot) {
+std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, const std::vector<Row>& rows) {
   std::map<std::string, std::string> context{{"panvae", fmt::format("{} (commit {})", PANVAE_VERSION, PANVAE_GIT_HASH)},
                                              {"device", to_string(stream.device())},
                                              {"threads", std::to_string(threads())},
@@ -87,7 +87,7 @@ std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, 
   if (stream.type() == DeviceType::cuda)
     for (const VendorLibrary& v : vendor_libraries()) context[v.name] = v.why_absent.empty() ? v.version : "absent: " + v.why_absent;
   if (stream.type() == DeviceType::simt) return context;
-  if (!hot) context["ceiling_bandwidth"] = fmt::format("{:.1f} GB/s", ceilings.bandwidth() / 1e9);
+  context["ceiling_bandwidth"] = fmt::format("{:.1f} GB/s", ceilings.bandwidth() / 1e9);
   for (const Row& r : rows)
     if (r.flops() > 0)
       context[fmt::format("ceiling_{}_{}", type_name(r.dtype), math_name(r.op->math))] =

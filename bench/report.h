@@ -16,7 +16,7 @@ inline constexpr double kOverCeiling = 1.05;
 void report_row(benchmark::State& state, const Row& row, const Measurement& m, const Floor& floor, bool over);
 
 // Device, threads, libraries, versions and ceilings, for the head of the table and the context of the JSON.
-std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, const std::vector<Row>& rows, bool hot);
+std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, const std::vector<Row>& rows);
 
 // The names of rows as they are, without the "/iterations:1/manual_time" that Google Benchmark appends.
 class JsonReporter : public benchmark::JSONReporter {

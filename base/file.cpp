@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "base/error.h"
@@ -44,6 +45,46 @@ void AtomicFile::commit() {
   if (!error && std::rename(temporary_.c_str(), path_.c_str()) != 0) error = errno;
   if (error) fail_write(path_, error);
   committed_ = true;
+}
+
+namespace fs = std::filesystem;
+
+AtomicFolder::AtomicFolder(std::string path, std::string marker) : path_(std::move(path)) {
+  while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
+  temporary_ = path_ + ".part" + std::to_string(::getpid());
+  std::error_code error;
+  const bool ours = fs::is_directory(path_, error) && (fs::exists(path_ + "/" + marker, error) || fs::is_empty(path_, error));
+  if (fs::exists(path_, error) && !ours)
+    fail_input(fmt::format("there is something else, without a file {}", marker), quoted(path_, 400), "name another folder, or take this one away");
+  if (fs::create_directory(temporary_, error); error) fail_write(path_, error.value());
+}
+
+AtomicFolder::~AtomicFolder() {
+  std::error_code ignored;
+  if (!committed_) fs::remove_all(temporary_, ignored);
+}
+
+std::string AtomicFolder::file(const std::string& name) const {
+  const fs::path out = fs::path(temporary_) / name;
+  std::error_code error;
+  if (fs::create_directories(out.parent_path(), error); error) fail_write(path_, error.value());
+  return out.string();
+}
+
+void AtomicFolder::commit() {
+  // The older folder steps aside first: a rename cannot replace one that holds files.
+  const std::string old = path_ + ".old" + std::to_string(::getpid());
+  std::error_code error;
+  const bool replaces = fs::exists(path_, error);
+  if (replaces) fs::rename(path_, old, error);
+  if (error) fail_write(path_, error.value());
+  if (fs::rename(temporary_, path_, error); error) {
+    const int why = error.value();
+    if (replaces) fs::rename(old, path_, error);
+    fail_write(path_, why);
+  }
+  committed_ = true;
+  if (replaces) fs::remove_all(old, error);
 }
 
 void write_file(const std::string& path, std::string_view content) {

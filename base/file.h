@@ -29,6 +29,25 @@ class AtomicFile {
   bool committed_ = false;
 };
 
+// A folder that appears whole or not at all: files are written into a folder beside it, which takes its name on commit(); a
+// destructor without commit() removes it. `marker` is the file by which a folder is known as one of ours: such a folder, and an
+// empty one, is replaced; anything else that stands at `path` is refused at once (ErrorCode::input).
+class AtomicFolder {
+ public:
+  AtomicFolder(std::string path, std::string marker);
+  ~AtomicFolder();
+  AtomicFolder(const AtomicFolder&) = delete;
+  AtomicFolder& operator=(const AtomicFolder&) = delete;
+
+  // Where to write the file of this name ("results.json", "points/pca.tsv"); folders on the way are made.
+  std::string file(const std::string& name) const;
+  void commit();
+
+ private:
+  std::string path_, temporary_;
+  bool committed_ = false;
+};
+
 void write_file(const std::string& path, std::string_view content);
 // The whole file as bytes; ErrorCode::input if it cannot be read.
 std::string read_file(const std::string& path);

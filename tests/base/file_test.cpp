@@ -99,5 +99,46 @@ TEST(file, reading_names_the_file) {
   EXPECT_EQ(error_of([&] { read_file(folder.path().string()); }).code(), ErrorCode::input) << "a folder is no file";
 }
 
+TEST(folder, appears_whole_on_commit) {
+  Folder folder;
+  AtomicFolder f(folder.file("out/"), "index");
+  write_file(f.file("index"), "1");
+  write_file(f.file("deep/er/x"), "2");
+  EXPECT_FALSE(std::filesystem::exists(folder.file("out")));
+  f.commit();
+  EXPECT_EQ(read_file(folder.file("out/deep/er/x")), "2");
+  EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(folder, nothing_is_left_behind_without_commit) {
+  Folder folder;
+  { write_file(AtomicFolder(folder.file("out"), "index").file("index"), "1"); }
+  EXPECT_EQ(folder.files(), 0u);
+}
+
+TEST(folder, replaces_one_of_ours_and_nothing_else) {
+  Folder folder;
+  std::filesystem::create_directory(folder.file("out"));
+  for (int round = 0; round < 2; ++round) {  // an empty one first
+    AtomicFolder f(folder.file("out"), "index");
+    write_file(f.file("index"), "1");
+    write_file(f.file(round == 0 ? "before" : "after"), "");
+    f.commit();
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder.file("out/before")));
+  EXPECT_TRUE(std::filesystem::exists(folder.file("out/after")));
+  EXPECT_EQ(folder.files(), 1u);
+  std::filesystem::remove(folder.file("out/index"));
+  write_file(folder.file("file"), "");
+  for (const char* name : {"out", "file"}) {
+    const Error e = error_of([&] { AtomicFolder f(folder.file(name), "index"); });
+    EXPECT_EQ(e.code(), ErrorCode::input);
+    EXPECT_CONTAINS(std::string(e.what()), "something else");
+  }
+  EXPECT_TRUE(std::filesystem::exists(folder.file("out/after")));
+  const Error e = error_of([&] { AtomicFolder f(folder.file("no/such/out"), "index"); });
+  EXPECT_EQ(e.code(), ErrorCode::machine);
+}
+
 }  // namespace
 }  // namespace panvae::test

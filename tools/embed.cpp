@@ -20,15 +20,9 @@ void embed(const std::shared_ptr<Options>& o, const Session& session) {
   std::unique_ptr<Context> context = make_context(session.globals);
   const Run run = load_run(*context, o->run);
   data::Dataset<float> in = read_for_run(run, o->in, o->dataset.read(), o->input);
-  MatrixSource source(*context, in.x.data(), in.samples(), in.features());
   const int64_t latent = run.config.latent;
-  const Posteriors q = posteriors(*context, *run.model, source);
   data::Dataset<float> out;
-  out.x = Eigen::Map<const data::RowMatrix<float>>(q.mean.data(), in.samples(), latent);
-  if (o->axes == "canonical") {
-    // In doubles, row by row: a sample's vector does not depend on who else is in the file.
-    for (int64_t r = 0; r < in.samples(); ++r) out.x.row(r) = ((out.x.row(r).cast<double>() - run.axes.center.transpose()) * run.axes.map).cast<float>();
-  }
+  out.x = embedding_of(*context, run, in, o->axes == "canonical");
   out.obs = std::move(in.obs);
   out.kind = "embedding";
   for (int64_t z = 0; z < latent; ++z) out.var.keys.push_back(fmt::format("z{}", z + 1));

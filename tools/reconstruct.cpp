@@ -24,11 +24,8 @@ void reconstruct(const std::shared_ptr<Options>& o, const Session& session) {
   std::unique_ptr<Context> context = make_context(session.globals);
   const Run run = load_run(*context, o->run);
   data::Dataset<float> in = read_for_run(run, o->in, o->dataset.read(), o->input);
-  MatrixSource source(*context, in.x.data(), in.samples(), in.features());
-  const std::vector<float> values = reconstructions(*context, *run.model, source);
   data::Dataset<float> out;
-  out.x = Eigen::Map<const data::RowMatrix<float>>(values.data(), in.samples(), in.features());
-  run.scale.invert(out.x);
+  out.x = reconstruction_of(*context, run, in);
   run.scale.invert(in.x);
   out.obs = std::move(in.obs);
   out.var = std::move(in.var);

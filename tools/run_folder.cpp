@@ -119,6 +119,23 @@ data::RowMatrix<double> as_matrix(const std::vector<float>& values, int64_t colu
 
 }  // namespace
 
+data::RowMatrix<float> embedding_of(Context& context, const Run& run, const data::Dataset<float>& in, bool canonical) {
+  MatrixSource source(context, in.x.data(), in.samples(), in.features());
+  const Posteriors q = posteriors(context, *run.model, source);
+  data::RowMatrix<float> z = Eigen::Map<const data::RowMatrix<float>>(q.mean.data(), in.samples(), run.config.latent);
+  if (canonical)
+    for (int64_t r = 0; r < z.rows(); ++r) z.row(r) = ((z.row(r).cast<double>() - run.axes.center.transpose()) * run.axes.map).cast<float>();
+  return z;
+}
+
+data::RowMatrix<float> reconstruction_of(Context& context, const Run& run, const data::Dataset<float>& in) {
+  MatrixSource source(context, in.x.data(), in.samples(), in.features());
+  const std::vector<float> values = reconstructions(context, *run.model, source);
+  data::RowMatrix<float> x = Eigen::Map<const data::RowMatrix<float>>(values.data(), in.samples(), in.features());
+  run.scale.invert(x);
+  return x;
+}
+
 eval::LatentAxes fit_axes(Context& context, RnaVae& model, const data::RowMatrix<float>& scaled, const std::vector<int64_t>& rows) {
   data::RowMatrix<float> training(static_cast<int64_t>(rows.size()), scaled.cols());
   for (size_t i = 0; i < rows.size(); ++i) training.row(static_cast<int64_t>(i)) = scaled.row(rows[i]);

@@ -1,4 +1,5 @@
-// RUN, the folder of a trained model: config.toml, model.safetensors, metrics.jsonl, checkpoint.safetensors, MODEL_CARD.md.
+// RUN, the folder of a trained model: config.toml, model.safetensors, metrics.jsonl, checkpoint.safetensors, MODEL_CARD.md,
+// training.json (what 'train' answered: times, memory, device).
 #pragma once
 #include <memory>
 #include <string>
@@ -41,6 +42,12 @@ RnaVaeShape shape_of(const RunConfig& config, int64_t features);
 // processed ("" decides by the file: what preprocess wrote is processed), features matched, scaled. Counts go through in
 // doubles. ErrorCode::input where the file does not fit the run.
 data::Dataset<float> read_for_run(const Run& run, const std::string& path, const data::ReadOptions& options, const std::string& input);
+
+// Posterior means of samples from read_for_run, [samples, latent]. Canonical axes are applied in doubles, row by row: a sample's
+// vector does not depend on who else is in the file.
+data::RowMatrix<float> embedding_of(Context& context, const Run& run, const data::Dataset<float>& in, bool canonical);
+// Samples from read_for_run through encoder and decoder, in the log2 units of the preprocessed data, [samples, features].
+data::RowMatrix<float> reconstruction_of(Context& context, const Run& run, const data::Dataset<float>& in);
 
 // Canonical axes of the trained model over these scaled training samples.
 eval::LatentAxes fit_axes(Context& context, RnaVae& model, const data::RowMatrix<float>& scaled, const std::vector<int64_t>& rows);

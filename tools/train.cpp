@@ -203,6 +203,7 @@ void train(const std::shared_ptr<Options>& o, const Session& session) {
                {"skipped_steps", r.skipped_steps},
                {"informative_axes", run.axes.kept},
                {"run", o->run}};
+  write_file(o->run + "/training.json", json.dump(2) + "\n");
   write_file(o->run + "/MODEL_CARD.md", model_card(run, r, json));
   TextTable t({"trained", ""});
   t.row({"epochs", fmt::format("{} (best {}; {})", r.epochs, r.best_epoch, r.stopped_because)});

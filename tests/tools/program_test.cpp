@@ -127,7 +127,7 @@ TEST_F(Program, train_reports_what_the_contract_names) {
   for (const char* key : {"epochs", "best_epoch", "stopped_because", "train_loss", "validation_loss", "samples_per_second", "seconds", "peak_memory_bytes",
                           "parameters", "device"})
     EXPECT_TRUE(j.contains(key)) << key;
-  for (const char* name : {"run/config.toml", "run/model.safetensors", "run/metrics.jsonl", "run/checkpoint.safetensors", "run/MODEL_CARD.md"})
+  for (const char* name : {"run/config.toml", "run/model.safetensors", "run/metrics.jsonl", "run/checkpoint.safetensors", "run/MODEL_CARD.md", "run/training.json"})
     EXPECT_TRUE(fs::exists(at(name))) << name;
   const std::string metrics = read_file(at("run/metrics.jsonl"));
   EXPECT_EQ(j["epochs"].get<int64_t>(), std::count(metrics.begin(), metrics.end(), '\n'));

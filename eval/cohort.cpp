@@ -12,7 +12,6 @@
 #include <numeric>
 #include <set>
 #include <thread>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -20,33 +19,13 @@
 #include "base/threads.h"
 #include "data/read.h"
 #include "eval/folds.h"
+#include "eval/labels.h"
+#include "eval/warnings.h"
 #include "eval/xgboost_library.h"
 
 namespace panvae::eval {
 
 namespace {
-
-// The merged name of each row's cohort, "" where missing.
-std::vector<std::string> cohort_names(const data::Table& obs, const data::Table* map) {
-  const data::Column& column = obs.at("cohort");
-  std::unordered_map<std::string, std::string> merged;
-  if (map) {
-    if (map->columns.empty()) fail_input("the table of merged cohorts has one column", "--cohort-map", "give two: cohort, merged name");
-    for (int64_t r = 0; r < map->rows(); ++r) merged[map->keys[static_cast<size_t>(r)]] = map->columns.front().text(r);
-  }
-  int64_t matched = 0;
-  std::vector<std::string> name(static_cast<size_t>(obs.rows()));
-  for (int64_t r = 0; r < obs.rows(); ++r) {
-    std::string& to = name[static_cast<size_t>(r)];
-    to = column.text(r);
-    if (const auto at = merged.find(to); at != merged.end()) to = at->second, ++matched;
-  }
-  if (map && matched == 0)
-    fail_input("no cohort of the samples stands in the table of merged cohorts",
-               fmt::format("--cohort-map, first row {}", panvae::quoted(map->keys.empty() ? "" : map->keys.front())),
-               "its first column must hold names of the cohort column");
-  return name;
-}
 
 // Folds of a column, which must be whole numbers from 0; every selected row needs one.
 std::vector<int32_t> folds_of_column(const data::Table& obs, const std::string& key, const std::vector<int64_t>& rows) {
@@ -127,19 +106,9 @@ std::vector<std::vector<int32_t>> run_folds(const data::RowMatrix<double>& x, st
 void add_warnings(CohortResult& r, const std::vector<std::string>& donor, const std::vector<std::vector<int64_t>>& class_folds, bool folds_given) {
   int64_t least = std::numeric_limits<int64_t>::max();
   for (const CohortFold& f : r.folds) least = std::min(least, f.train);
-  if (least < r.dimensions)
-    r.warnings.push_back(fmt::format(
-        "a fold trains on {} samples with {} dimensions: the accuracy says more about the number of samples than about the embedding", least, r.dimensions));
+  add_warning(r.warnings, warn_few_samples(least, r.dimensions, "a fold trains on", "accuracy"));
   if (folds_given) {
-    std::map<std::string, std::set<int32_t>> folds_of;
-    for (size_t i = 0; i < donor.size(); ++i) folds_of[donor[i]].insert(r.fold[i]);
-    int64_t shared = 0;
-    std::string example;
-    for (const auto& [name, folds] : folds_of)
-      if (folds.size() > 1 && shared++ == 0) example = name;
-    if (shared)
-      r.warnings.push_back(fmt::format("{} donors have samples in more than one fold ({} for one): a model tested on donors it has seen scores too high",
-                                       shared, panvae::quoted(example)));
+    add_warning(r.warnings, warn_shared_donors(donor, r.fold));
     for (int32_t k = 0, at = 0; at < static_cast<int32_t>(r.folds.size()); ++k) {
       if (r.folds[static_cast<size_t>(at)].fold == k) {
         ++at;
@@ -167,6 +136,7 @@ CohortResult evaluate_cohort(const data::Dataset<double>& e, const CohortOptions
   Selection selection = select_evaluated(e.obs, options.on);
   r.on = selection.name();
   r.dimensions = e.features();
+  r.control = options.control;
 
   std::vector<int64_t> labelled;
   for (int64_t row : selection.rows) name[static_cast<size_t>(row)].empty() ? void(++r.unlabelled) : labelled.push_back(row);
@@ -222,6 +192,12 @@ CohortResult evaluate_cohort(const data::Dataset<double>& e, const CohortOptions
 
   const bool given = !options.fold_key.empty();
   r.fold = given ? folds_of_column(e.obs, options.fold_key, r.row) : stratified_group_folds(donor, r.label, classes, options.folds, options.seed);
+  if (options.control == Control::permuted) {
+    // Folds stay those of the true labels: the row beside this one differs in the labels alone.
+    const std::vector<int32_t> label = r.label;
+    const std::vector<int64_t> from = permute_donors(donor, options.seed);
+    for (size_t i = 0; i < n; ++i) r.label[i] = label[static_cast<size_t>(from[i])];
+  }
   const std::set<int32_t> numbers(r.fold.begin(), r.fold.end());
   if (numbers.size() < 2)
     fail_input(fmt::format("all {} evaluated samples are in one fold", n), given ? fmt::format("column {}", panvae::quoted(options.fold_key)) : "donors",
@@ -240,6 +216,9 @@ CohortResult evaluate_cohort(const data::Dataset<double>& e, const CohortOptions
     tasks.push_back(std::move(task));
   }
   add_warnings(r, donor, class_folds, given);
+  std::vector<std::string> cohort;
+  for (int64_t row : r.row) cohort.push_back(name[static_cast<size_t>(row)]);
+  add_warning(r.warnings, warn_aliased(e.obs, r.row, cohort));
 
   data::RowMatrix<double> x(r.n, e.features());
   for (size_t i = 0; i < n; ++i) x.row(static_cast<int64_t>(i)) = e.x.row(r.row[i]);

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "data/dataset.h"
 #include "eval/classifier.h"
+#include "eval/controls.h"
 #include "eval/selection.h"
 
 namespace panvae::eval {
@@ -16,8 +17,9 @@ struct CohortOptions {
   int folds = 5;                            // of stratified_group_folds; cohorts with fewer donors than folds are dropped
   std::string fold_key;                     // a column of obs with the folds to use instead: 0, 1, 2, ...
   On on = On::automatic;                    // which samples
-  const data::Table* cohort_map = nullptr;  // key: cohort, first column: the name it is merged into
-  uint64_t seed = 0;                        // of the folds
+  const data::Table* cohort_map = nullptr;  // see cohort_names()
+  Control control = Control::none;          // permuted: labels are permuted among donors (permute_donors) after the folds are dealt
+  uint64_t seed = 0;                        // of the folds and of the permutation
   TreeOptions trees;                        // trees.threads is set from base/threads.h
 };
 
@@ -42,6 +44,7 @@ struct CohortResult {
   int64_t unlabelled = 0;                        // samples left out because their cohort is missing
   double majority_share = 0;                     // share of the largest cohort: what always guessing it scores
   std::string on;                                // "holdout" or "all"
+  Control control = Control::none;
   std::vector<std::string> warnings;
   double seconds = 0;
   // The samples of `confusion`, ordered by name: row of the dataset, class, predicted class, fold.
@@ -49,7 +52,7 @@ struct CohortResult {
   std::vector<int32_t> label, predicted, fold;
 };
 
-// Uses the columns cohort, and donor, split where present (ReadOptions::keys gives them other names). The result does not
+// Uses the columns cohort, and donor, split, dataset where present (ReadOptions::keys gives them other names). The result does not
 // depend on the order of the samples, nor on the number of threads below 2 * folds: each fold is then trained by one.
 // ErrorCode::input: no cohort column, fewer than two cohorts left, values that are not finite, a fold column with
 // missing or broken values or fewer than two folds. ErrorCode::machine: no XGBoost.

@@ -38,6 +38,7 @@ Json to_json(const CohortResult& r) {
   j["unlabelled"] = r.unlabelled;
   j["majority_share"] = r.majority_share;
   j["on"] = r.on;
+  j["control"] = r.control == Control::permuted ? "permuted" : "none";
   j["confusion"] = Json::array();
   for (Eigen::Index i = 0; i < r.confusion.rows(); ++i) {
     Json row = Json::array();
@@ -68,8 +69,9 @@ std::string to_text(const CohortResult& r) {
                  predicted ? fmt::format("{:.3f}", static_cast<double>(right) / static_cast<double>(predicted)) : "-",
                  other < 0 ? "-" : fmt::format("{} ({})", r.classes[static_cast<size_t>(other)], r.confusion(c, other))});
   }
-  std::string out = fmt::format("{} samples of {} donors ({}), {} cohorts, {} dimensions; the largest cohort holds {:.4f}\n\n", r.n, r.donors, r.on,
-                                r.classes.size(), r.dimensions, r.majority_share);
+  std::string out =
+      fmt::format("{} samples of {} donors ({}), {} cohorts, {} dimensions; the largest cohort holds {:.4f}\n{}\n", r.n, r.donors, r.on, r.classes.size(),
+                  r.dimensions, r.majority_share, r.control == Control::permuted ? "control: cohorts permuted among donors\n" : "");
   out += scores.str() + "\n" + cohorts.str();
   if (!r.dropped.empty()) {
     out += "\nleft out, too few donors: ";

@@ -105,6 +105,49 @@ TEST(Cohort, PermutedLabelsGiveChance) {
   EXPECT_NEAR(r.balanced_accuracy.mean, 0.25, 0.1);  // one over the number of classes
 }
 
+// The control of --control permuted: an embedding that tells cohorts perfectly is at or below the majority share.
+TEST(Cohort, PermutedControlIsAtMostTheMajorityShare) {
+  auto d = cohorts(4, 60, 8, 6);
+  std::vector<std::string> cohort, donor;
+  for (int i = 0; i < 240; ++i) {
+    cohort.push_back(fmt::format("C{}", (i / 2) % 6 < 3 ? 0 : (i / 2) % 6 - 2));  // shares 1/2, 1/6, 1/6, 1/6
+    donor.push_back(fmt::format("D{}", i / 2));
+  }
+  for (int i = 0; i < 240; ++i) d.x(i, 0) += 20.0 * (cohort[static_cast<size_t>(i)].back() - '0');
+  set_factor(d.obs, "cohort", cohort);
+  set_factor(d.obs, "donor", donor);
+  CohortOptions o;
+  o.trees.rounds = 30;
+  const CohortResult real = evaluate_cohort(d, o);
+  EXPECT_GT(real.accuracy.mean, 0.97);
+  o.control = Control::permuted;
+  double sum = 0;
+  for (o.seed = 0; o.seed < 5; ++o.seed) {
+    const CohortResult r = evaluate_cohort(d, o);
+    EXPECT_DOUBLE_EQ(r.majority_share, 0.5);
+    EXPECT_EQ(to_json(r)["control"], "permuted");
+    sum += r.accuracy.mean;
+    if (o.seed == 0) {
+      EXPECT_EQ(r.fold, real.fold) << "the folds are those of the true labels";
+      for (size_t i = 1; i < r.row.size(); ++i)
+        if (donor[static_cast<size_t>(r.row[i])] == donor[static_cast<size_t>(r.row[i - 1])]) {
+          EXPECT_EQ(r.label[i], r.label[i - 1]);
+        }
+    }
+  }
+  EXPECT_LT(sum / 5, 0.5 + 4 * std::sqrt(0.25 / 120 / 5));
+}
+
+TEST(Cohort, AliasWithDatasetsIsWarnedOf) {
+  auto d = cohorts(4, 10, 4, 4);
+  std::vector<std::string> dataset;
+  for (int i = 0; i < 40; ++i) dataset.push_back(i % 4 == 3 ? "RWD" : "TCGA");
+  set_factor(d.obs, "dataset", dataset);
+  const CohortResult r = evaluate_cohort(d, quick());
+  ASSERT_EQ(r.warnings.size(), 1u);
+  EXPECT_NE(r.warnings[0].find("aliased"), std::string::npos);
+}
+
 TEST(Cohort, SampleOrderAndThreadsDoNotMatter) {
   auto d = cohorts(4, 25, 6, 1.0);
   std::vector<std::string> donor;

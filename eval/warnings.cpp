@@ -1,0 +1,69 @@
+#include "eval/warnings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/error.h"
+
+namespace panvae::eval {
+
+void add_warning(std::vector<std::string>& warnings, std::string text) {
+  if (!text.empty()) warnings.push_back(std::move(text));
+}
+
+std::string warn_few_samples(int64_t samples, int64_t dimensions, const std::string& who, const std::string& what) {
+  if (samples >= dimensions) return {};
+  return fmt::format("{} {} samples with {} dimensions: the {} says more about the number of samples than about the embedding", who, samples, dimensions, what);
+}
+
+std::string warn_shared_donors(std::span<const std::string> donor, std::span<const int32_t> fold) {
+  std::map<std::string, std::set<int32_t>> folds_of;
+  for (size_t i = 0; i < donor.size(); ++i) folds_of[donor[i]].insert(fold[i]);
+  int64_t shared = 0;
+  std::string example;
+  for (const auto& [name, folds] : folds_of)
+    if (folds.size() > 1 && shared++ == 0) example = name;
+  if (shared == 0) return {};
+  return fmt::format("{} donors have samples in more than one fold ({} for one): a model tested on donors it has seen scores too high", shared,
+                     panvae::quoted(example));
+}
+
+std::string warn_aliased(const data::Table& obs, std::span<const int64_t> rows, std::span<const std::string> label) {
+  const data::Column* dataset = obs.find("dataset");
+  if (!dataset) return {};
+  // Parts grow by union: each cohort and each dataset begins as its own.
+  std::map<std::string, std::string> parent;
+  const auto root = [&](std::string name) {
+    while (parent.at(name) != name) name = parent.at(name);
+    return name;
+  };
+  std::set<std::string> datasets;
+  std::map<std::string, std::string> cohort_of_node;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (dataset->missing(rows[i]) || label[i].empty()) continue;
+    const std::string c = fmt::format("c{}", label[i]), d = fmt::format("d{}", dataset->text(rows[i]));
+    datasets.insert(d);
+    parent.emplace(c, c);
+    parent.emplace(d, d);
+    const std::string a = root(c), b = root(d);
+    if (a != b) parent[std::max(a, b)] = std::min(a, b);
+  }
+  std::map<std::string, std::vector<std::string>> cohorts_of;  // part -> cohorts
+  for (const auto& [name, up] : parent)
+    if (name.front() == 'c') cohorts_of[root(name)].push_back(name.substr(1));
+  if (cohorts_of.size() < 2) return {};
+  // The smallest part is the example: it is the one that stands apart.
+  const auto least = std::min_element(cohorts_of.begin(), cohorts_of.end(), [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
+  std::string names;
+  for (size_t i = 0; i < least->second.size() && i < 5; ++i) names += (i ? ", " : "") + panvae::quoted(least->second[i]);
+  if (least->second.size() > 5) names += fmt::format(" and {} more", least->second.size() - 5);
+  return fmt::format(
+      "cohorts are aliased with datasets: the {} datasets fall into {} parts that share no cohort ({} stand apart, for one), so telling these "
+      "cohorts apart may be telling their datasets apart",
+      datasets.size(), cohorts_of.size(), names);
+}
+
+}  // namespace panvae::eval

@@ -27,28 +27,6 @@ namespace panvae::eval {
 
 namespace {
 
-// Folds of a column, which must be whole numbers from 0; every selected row needs one.
-std::vector<int32_t> folds_of_column(const data::Table& obs, const std::string& key, const std::vector<int64_t>& rows) {
-  const data::Column& column = obs.at(key);
-  std::vector<int32_t> fold;
-  for (int64_t r : rows) {
-    const std::string where = fmt::format("column {}, sample {}", panvae::quoted(key), panvae::quoted(obs.keys[static_cast<size_t>(r)]));
-    if (column.missing(r)) fail_input("a sample without a fold", where, "give every evaluated sample a fold, or leave it out with --where");
-    // Folds kept as categories in h5ad are factors whose levels are numbers.
-    double value = std::numeric_limits<double>::quiet_NaN();
-    if (column.numeric) {
-      value = column.number[static_cast<size_t>(r)];
-    } else {
-      const std::string text = column.text(r);
-      if (!text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == std::string::npos) value = std::stod(text);
-    }
-    if (!(value >= 0 && value < 1e9 && value == std::floor(value)))
-      fail_input(fmt::format("{} is no fold", panvae::quoted(column.text(r))), where, "folds are whole numbers from 0");
-    fold.push_back(static_cast<int32_t>(value));
-  }
-  return fold;
-}
-
 struct Task {
   std::vector<int64_t> train, test;  // positions in the evaluated samples
 };

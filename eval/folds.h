@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "data/table.h"
+
 namespace panvae::eval {
 
 // Fold 0 to n_folds-1 of each sample; samples of one group (donor) always share a fold. As scikit-learn's
@@ -19,5 +21,9 @@ namespace panvae::eval {
 //   label [n]  class code, 0 to classes-1
 // ErrorCode::input where there are fewer groups than folds.
 std::vector<int32_t> stratified_group_folds(const std::vector<std::string>& group, std::span<const int32_t> label, int32_t classes, int n_folds, uint64_t seed);
+
+// Folds that a column of obs gives to these rows: whole numbers from 0. ErrorCode::input, naming the sample: a fold that is
+// missing or no such number.
+std::vector<int32_t> folds_of_column(const data::Table& obs, const std::string& key, const std::vector<int64_t>& rows);
 
 }  // namespace panvae::eval

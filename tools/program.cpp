@@ -53,6 +53,7 @@ int run_program(const std::vector<std::string>& arguments, bool print_results) {
   CLI::App* evaluate = app.add_subcommand("evaluate", "Judge an embedding");
   evaluate->require_subcommand(1);
   add_evaluate_cohort(*evaluate, session);
+  add_evaluate_survival(*evaluate, session);
   add_demo(app, session);
   try {
     // CLI11 takes a list of arguments from its end.

@@ -1,0 +1,250 @@
+#include "eval/cox.h"
+
+#include <Eigen/LU>
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "tests/eval/survival_helpers.h"  // first: it silences a false warning of GCC in Eigen
+
+namespace panvae::eval {
+namespace {
+
+using test::expect_relative;
+using test::Patients;
+using test::patients;
+using test::TiedPatients;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+void expect_fit(const CoxFit& fit, const TiedPatients& p, const std::string& key) {
+  const auto b = p.list(key + ".coefficient"), se = p.list(key + ".se");
+  ASSERT_EQ(b.size(), 3u);
+  for (size_t j = 0; j < 3; ++j) {
+    expect_relative(fit.coefficient[static_cast<Eigen::Index>(j)], b[j], 1e-8, key);
+    expect_relative(fit.standard_error[static_cast<Eigen::Index>(j)], se[j], 1e-8, key);
+  }
+  EXPECT_TRUE(fit.converged);
+  EXPECT_EQ(fit.rank(), 3);
+  EXPECT_TRUE(fit.diverging.empty());
+}
+
+// coxph of R, survival 3.5-3 (tests/reference/survival_rows.R).
+TEST(Cox, AgreesWithRUnderHeavyTies) {
+  const TiedPatients p;
+  const CoxFit efron = fit_cox(p.time, p.event, p.x);
+  expect_fit(efron, p, "efron");
+  expect_relative(efron.loglik, p.expected.at("efron.loglik"), 1e-12, "loglik");
+  expect_relative(efron.loglik_null, p.expected.at("efron.loglik_null"), 1e-12, "loglik of no effect");
+  CoxOptions o;
+  o.breslow = true;
+  const CoxFit breslow = fit_cox(p.time, p.event, p.x, {}, o);
+  expect_fit(breslow, p, "breslow");
+  expect_relative(breslow.loglik, p.expected.at("breslow.loglik"), 1e-12, "loglik");
+  const CoxFit strata = fit_cox(p.time, p.event, p.x, p.stratum);
+  expect_fit(strata, p, "strata");
+  expect_relative(strata.loglik, p.expected.at("strata.loglik"), 1e-12, "loglik");
+  CoxOptions ridge;
+  ridge.penalty = {10, 10, 10};
+  expect_fit(fit_cox(p.time, p.event, p.x, {}, ridge), p, "ridge");
+}
+
+TEST(Cox, BaselineHazardAgreesWithR) {
+  const TiedPatients p;
+  const CoxFit fit = fit_cox(p.time, p.event, p.x);
+  const BaselineHazard h = baseline_hazard(fit, p.time, p.event, p.x);
+  const auto time = p.list("hazard.time"), cumulative = p.list("hazard.cumulative");
+  ASSERT_GT(time.size(), 20u);
+  ASSERT_EQ(h.strata.size(), 1u);
+  for (size_t i = 0; i < time.size(); ++i) expect_relative(h.strata[0].at(time[i]), cumulative[i], 1e-8, fmt::format("day {}", time[i]));
+  EXPECT_EQ(h.strata[0].at(0.5), 0);
+}
+
+// The likelihood as it is defined, term by term, in O(n^2).
+double brute_force(const Patients& p, const std::vector<int32_t>& stratum, const Eigen::VectorXd& b, bool breslow) {
+  const Eigen::VectorXd eta = p.x * b;
+  double l = 0;
+  std::vector<bool> done(p.time.size(), false);
+  for (size_t i = 0; i < p.time.size(); ++i) {
+    if (!p.event[i] || done[i]) continue;
+    double at_risk = 0, dead = 0, m = 0;
+    for (size_t j = 0; j < p.time.size(); ++j) {
+      if (stratum[j] != stratum[i] || p.time[j] < p.time[i]) continue;
+      at_risk += std::exp(eta[static_cast<Eigen::Index>(j)]);
+      if (p.time[j] > p.time[i] || !p.event[j]) continue;
+      done[j] = true;
+      dead += std::exp(eta[static_cast<Eigen::Index>(j)]);
+      l += eta[static_cast<Eigen::Index>(j)];
+      m += 1;
+    }
+    for (double k = 0; k < m; k += 1) l -= std::log(at_risk - (breslow ? 0 : k / m) * dead);
+  }
+  return l;
+}
+
+TEST(Cox, LikelihoodScoreAndInformationByBruteForce) {
+  for (uint32_t seed = 0; seed < 6; ++seed) {
+    const Patients p = patients(seed == 0 ? 1 : 40 + 7 * seed, 3, seed == 5 ? 1000 : 4 + seed, seed);
+    const std::vector<int32_t> one(p.time.size(), 0);
+    Eigen::VectorXd b(3);
+    b << 0.4, -0.9, 1.3;
+    for (bool breslow : {false, true})
+      for (const auto& stratum : {one, p.stratum}) {
+        const auto l = [&](const Eigen::VectorXd& at) { return brute_force(p, stratum, at, breslow); };
+        Eigen::VectorXd gradient;
+        Eigen::MatrixXd information;
+        EXPECT_NEAR(cox_loglik(p.time, p.event, p.x, stratum, b, breslow, &gradient, &information), l(b), 1e-11 * std::max(1.0, std::abs(l(b))));
+        const double h = 1e-5, hh = 1e-4;
+        for (Eigen::Index j = 0; j < 3; ++j) {
+          const Eigen::VectorXd e = Eigen::VectorXd::Unit(3, j);
+          EXPECT_NEAR(gradient[j], (l(b + h * e) - l(b - h * e)) / (2 * h), 1e-7) << "seed " << seed;
+          for (Eigen::Index k = 0; k < 3; ++k) {
+            const Eigen::VectorXd f = Eigen::VectorXd::Unit(3, k);
+            const double second = (l(b + hh * (e + f)) - l(b + hh * (e - f)) - l(b - hh * (e - f)) + l(b - hh * (e + f))) / (4 * hh * hh);
+            EXPECT_NEAR(information(j, k), -second, 2e-5) << "seed " << seed;
+          }
+        }
+      }
+  }
+}
+
+// More patients than a block of the products, and more columns than a vector register.
+TEST(Cox, TheScoreIsZeroAtTheMaximum) {
+  const Patients p = patients(1500, 37, 300, 3);
+  CoxOptions o;
+  for (int j = 0; j < 37; ++j) o.penalty.push_back(j % 3);
+  const CoxFit fit = fit_cox(p.time, p.event, p.x, p.stratum, o);
+  Eigen::VectorXd gradient;
+  Eigen::MatrixXd information;
+  const double l = cox_loglik(p.time, p.event, p.x, p.stratum, fit.coefficient, false, &gradient, &information);
+  EXPECT_NEAR(l, fit.loglik, 1e-9 * std::abs(l));
+  for (Eigen::Index j = 0; j < 37; ++j) {
+    EXPECT_NEAR(gradient[j], o.penalty[static_cast<size_t>(j)] * fit.coefficient[j], 1e-7) << j;
+    information(j, j) += o.penalty[static_cast<size_t>(j)];
+  }
+  const Eigen::MatrixXd variance = information.inverse();
+  for (Eigen::Index j = 0; j < 37; ++j) expect_relative(fit.standard_error[j], std::sqrt(variance(j, j)), 1e-8, "standard error");
+  EXPECT_TRUE(fit.converged);
+}
+
+TEST(Cox, UnitsAndOriginOfAColumnDoNotMatter) {
+  const TiedPatients p;
+  const CoxFit before = fit_cox(p.time, p.event, p.x);
+  data::RowMatrix<double> x = p.x;
+  x.col(0) = (x.col(0).array() + 1e5) * 365.25;
+  const CoxFit after = fit_cox(p.time, p.event, x);
+  expect_relative(after.coefficient[0] * 365.25, before.coefficient[0], 1e-8, "age");
+  expect_relative(after.coefficient[1], before.coefficient[1], 1e-8, "marker");
+  expect_relative(after.standard_error[0] * 365.25, before.standard_error[0], 1e-8, "se");
+  const auto a = linear_predictor(before, p.x), b = linear_predictor(after, x);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-8);
+}
+
+TEST(Cox, OrderOfPatientsDoesNotMatter) {
+  const Patients p = patients(300, 4, 12, 8), q = p.reordered(test::shuffled(300, 1));
+  const CoxFit a = fit_cox(p.time, p.event, p.x, p.stratum), b = fit_cox(q.time, q.event, q.x, q.stratum);
+  EXPECT_NEAR(a.loglik, b.loglik, 1e-10 * std::abs(a.loglik));
+  for (Eigen::Index j = 0; j < 4; ++j) EXPECT_NEAR(a.coefficient[j], b.coefficient[j], 1e-9);
+}
+
+TEST(Cox, LeavesOutConstantAndDependentColumns) {
+  Patients p = patients(80, 5, 30, 4);
+  p.x.col(1).setConstant(0.1);
+  p.x.col(3) = 2 * p.x.col(0) - p.x.col(2) + Eigen::VectorXd::Constant(80, 7);
+  const CoxFit fit = fit_cox(p.time, p.event, p.x);
+  EXPECT_EQ(fit.constant, std::vector<int64_t>{1});
+  EXPECT_EQ(fit.aliased, std::vector<int64_t>{3});
+  EXPECT_EQ(fit.rank(), 3);
+  for (Eigen::Index j : {1, 3}) {
+    EXPECT_EQ(fit.coefficient[j], 0);
+    EXPECT_TRUE(std::isnan(fit.standard_error[j]));
+  }
+  data::RowMatrix<double> rest(80, 3);
+  rest << p.x.col(0), p.x.col(2), p.x.col(4);
+  const CoxFit without = fit_cox(p.time, p.event, rest);
+  EXPECT_NEAR(fit.loglik, without.loglik, 1e-10 * std::abs(fit.loglik));
+  EXPECT_NEAR(fit.coefficient[4], without.coefficient[2], 1e-8);
+  // The penalty decides between dependent columns: none has to go.
+  CoxOptions o;
+  o.penalty = {1, 1, 1, 1, 0};
+  const CoxFit ridge = fit_cox(p.time, p.event, p.x, {}, o);
+  EXPECT_TRUE(ridge.aliased.empty());
+  EXPECT_EQ(ridge.constant, std::vector<int64_t>{1});
+  EXPECT_TRUE(ridge.converged);
+}
+
+// What differs only between strata, or only among those lost before anyone died, cannot be told.
+TEST(Cox, LeavesOutWhatNoRiskSetShows) {
+  Patients p = patients(60, 2, 30, 6);
+  for (size_t i = 0; i < 60; ++i) p.x(static_cast<Eigen::Index>(i), 1) = p.stratum[i];
+  EXPECT_EQ(fit_cox(p.time, p.event, p.x, p.stratum).aliased, std::vector<int64_t>{1});
+  EXPECT_TRUE(fit_cox(p.time, p.event, p.x).aliased.empty());
+  p.x.col(1).setZero();
+  for (size_t i = 0; i < 10; ++i) p.time[i] = -1, p.event[i] = 0, p.x(static_cast<Eigen::Index>(i), 1) = static_cast<double>(i);
+  EXPECT_EQ(fit_cox(p.time, p.event, p.x).aliased, std::vector<int64_t>{1});
+}
+
+TEST(Cox, SeesMonotoneLikelihood) {
+  Patients p = patients(60, 3, 30, 9);
+  // A level that nobody who died has.
+  for (size_t i = 0; i < 60; ++i) p.x(static_cast<Eigen::Index>(i), 1) = !p.event[i] && p.time[i] > 5;
+  const CoxFit fit = fit_cox(p.time, p.event, p.x);
+  EXPECT_EQ(fit.diverging, std::vector<int64_t>{1});
+  EXPECT_LT(fit.coefficient[1], -5);
+  EXPECT_TRUE(fit.coefficient.allFinite());
+  CoxOptions o;
+  o.penalty = {0, 0.1, 0};
+  const CoxFit ridge = fit_cox(p.time, p.event, p.x, {}, o);
+  EXPECT_TRUE(ridge.diverging.empty());
+  EXPECT_TRUE(ridge.converged);
+}
+
+TEST(Cox, ExtremeColumnsStayFinite) {
+  Patients p = patients(50, 2, 40, 10);
+  p.x.col(0) *= 1e9;
+  p.x(3, 1) = 1e6;  // one outlier
+  const CoxFit fit = fit_cox(p.time, p.event, p.x);
+  EXPECT_TRUE(fit.coefficient.allFinite());
+  EXPECT_TRUE(std::isfinite(fit.loglik));
+  EXPECT_GE(fit.loglik, fit.loglik_null);
+}
+
+TEST(Cox, WithoutColumnsAndWithOnePatient) {
+  Patients p = patients(20, 0, 10, 2);
+  const CoxFit none = fit_cox(p.time, p.event, p.x);
+  EXPECT_EQ(none.loglik, none.loglik_null);
+  EXPECT_TRUE(none.converged);
+  const std::vector<double> time{3};
+  const std::vector<uint8_t> event{1};
+  const CoxFit one = fit_cox(time, event, data::RowMatrix<double>::Ones(1, 2));
+  EXPECT_EQ(one.constant.size(), 2u);
+  EXPECT_EQ(one.loglik, 0);
+  // Two patients: only the first death tells anything, and it tells it without end.
+  const std::vector<double> times{1, 2};
+  const std::vector<uint8_t> both{1, 1};
+  data::RowMatrix<double> x(2, 1);
+  x << 1, 0;
+  const CoxFit two = fit_cox(times, both, x);
+  EXPECT_EQ(two.diverging, std::vector<int64_t>{0});
+}
+
+TEST(Cox, RefusesWhatCannotBeFitted) {
+  Patients p = patients(20, 2, 10, 2);
+  auto x = p.x;
+  x(4, 1) = kNaN;
+  EXPECT_ERROR(ErrorCode::input, "row 5, column 2", fit_cox(p.time, p.event, x));
+  auto time = p.time;
+  time[2] = std::numeric_limits<double>::infinity();
+  EXPECT_ERROR(ErrorCode::input, "row 3", fit_cox(time, p.event, p.x));
+  const std::vector<uint8_t> nobody(20, 0);
+  EXPECT_ERROR(ErrorCode::input, "no patient has died", fit_cox(p.time, nobody, p.x));
+  EXPECT_ERROR(ErrorCode::usage, "cox:", fit_cox(p.time, p.event, p.x.topRows(19)));
+  CoxOptions o;
+  o.penalty = {1};
+  EXPECT_ERROR(ErrorCode::usage, "1 penalties", fit_cox(p.time, p.event, p.x, {}, o));
+  o.penalty = {1, -1};
+  EXPECT_ERROR(ErrorCode::usage, "penalty of -1", fit_cox(p.time, p.event, p.x, {}, o));
+}
+
+}  // namespace
+}  // namespace panvae::eval

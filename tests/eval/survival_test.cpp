@@ -1,0 +1,593 @@
+#include "eval/survival.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "base/interrupt.h"
+#include "eval/cox.h"
+#include "eval/survival_data.h"
+#include "tests/eval/survival_helpers.h"  // first: it silences a false warning of GCC in Eigen
+
+namespace panvae::eval {
+namespace {
+
+using test::expect_relative;
+using test::kStats;
+using test::set_factor;
+using test::set_number;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+data::Dataset<double> reference() {
+  data::ReadOptions read;
+  read.obs_table = kStats + "embedding_obs.tsv";
+  return data::read_dataset<double>(kStats + "embedding.tsv", read);
+}
+
+data::Dataset<double> reordered(const data::Dataset<double>& d, const std::vector<int64_t>& rows) {
+  data::Dataset<double> out = d;
+  out.obs = d.obs.select(rows);
+  out.x.resize(static_cast<Eigen::Index>(rows.size()), d.x.cols());
+  for (size_t i = 0; i < rows.size(); ++i) out.x.row(static_cast<int64_t>(i)) = d.x.row(rows[i]);
+  return out;
+}
+
+// n patients whose hazard follows the first dimension, by exp(effect * z0), of the largest variance.
+data::Dataset<double> study(int64_t n, int64_t dimensions, double effect, uint32_t op = 21) {
+  data::RowMatrix<double> x = test::gaussian(n, dimensions, op);
+  x.col(0) *= 3;
+  PhiloxSequence g(PhiloxKey{op, 99, 0});
+  std::vector<double> time, event, age;
+  std::vector<std::string> sex, cohort;
+  for (int64_t i = 0; i < n; ++i) {
+    const double death = -1000 * std::log(1 - g.uniform()) * std::exp(-effect * x(i, 0) / 3), lost = 3000 * g.uniform() + 1;
+    time.push_back(std::ceil(std::min(death, lost)));
+    event.push_back(death <= lost);
+    age.push_back(std::round(60 + 10 * g.normal()));
+    sex.push_back(g.below(2) ? "male" : "female");
+    cohort.push_back(g.below(2) ? "A" : "B");
+  }
+  data::Dataset<double> d = test::dataset(std::move(x));
+  set_number(d.obs, "os_time", time);
+  set_number(d.obs, "os_event", event);
+  set_number(d.obs, "age", age);
+  set_factor(d.obs, "sex", sex);
+  set_factor(d.obs, "cohort", cohort);
+  return d;
+}
+
+SurvivalOptions with(int64_t k, std::vector<std::string> covariates = {}) {
+  SurvivalOptions o;
+  o.top_k = k;
+  o.covariates = std::move(covariates);
+  return o;
+}
+
+bool warned(const SurvivalResult& r, const std::string& part) {
+  return std::any_of(r.warnings.begin(), r.warnings.end(), [&](const std::string& w) { return w.find(part) != std::string::npos; });
+}
+
+std::string all_warnings(const SurvivalResult& r) {
+  std::string out;
+  for (const std::string& w : r.warnings) out += w + "\n";
+  return out;
+}
+
+// coxph and concordance of R, fold by fold: PCs of the training folds, the first six, age, sex, no ridge.
+TEST(Survival, AgreesWithR) {
+  const auto d = reference();
+  SurvivalOptions o = with(6, {"age", "sex"});
+  o.ridge = 0;
+  o.fold_key = "fold";
+  o.tau.kind = Tau::Kind::none;
+  o.censoring_from_test = true;
+  const SurvivalResult r = evaluate_survival(d, o);
+  o.stratify = "cohort";
+  const SurvivalResult within = evaluate_survival(d, o);
+  const data::Table expected = data::read_table(kStats + "expected_survival_top6_age_sex_ridge0.tsv");
+  ASSERT_EQ(r.folds.size(), static_cast<size_t>(expected.rows()));
+  for (size_t f = 0; f < r.folds.size(); ++f) {
+    const auto at = [&](const char* column) { return expected.at(column).number[f]; };
+    expect_relative(r.folds[f].loglik, at("loglik"), 1e-8, "loglik");
+    expect_relative(r.folds[f].harrell, at("harrell"), 1e-8, "Harrell");
+    expect_relative(r.folds[f].uno, at("uno_test_censoring"), 1e-8, "Uno");
+    expect_relative(r.folds[f].within_cohort, at("harrell_by_cohort"), 1e-8, "within cohorts");
+    expect_relative(within.folds[f].harrell, at("harrell_by_cohort"), 1e-8, "stratified");
+    EXPECT_EQ(within.folds[f].loglik, r.folds[f].loglik) << "the model is the same";
+  }
+  EXPECT_EQ(r.n, 320);
+  EXPECT_EQ(r.events, 208);
+  EXPECT_EQ(r.top_k, 6);
+  EXPECT_EQ(r.setting, "embedding+clinical");
+}
+
+TEST(Survival, CoefficientsAgreeWithR) {
+  const auto d = reference();
+  const auto rows = test::all_rows(d.samples());
+  const Outcomes o = read_outcomes(d.obs, rows);
+  const Covariate age = read_covariate(d.obs, "age", rows), sex = read_covariate(d.obs, "sex", rows);
+  data::RowMatrix<double> x(d.samples(), 5);
+  x << age.x, sex.x, d.x.leftCols(3);
+  const CoxFit fit = fit_cox(o.time, o.event, x);
+  const data::Table expected = data::read_table(kStats + "expected_cox_age_sex_z1_z3.tsv");
+  ASSERT_EQ(expected.keys, (std::vector<std::string>{"age", sex.names[0], "z1", "z2", "z3"}));
+  for (Eigen::Index j = 0; j < 5; ++j) {
+    expect_relative(fit.coefficient[j], expected.at("coefficient").number[static_cast<size_t>(j)], 1e-8, "coefficient");
+    expect_relative(fit.standard_error[j], expected.at("se").number[static_cast<size_t>(j)], 1e-8, "se");
+  }
+}
+
+TEST(Survival, FindsTheEffectAndItsDirection) {
+  const auto d = study(400, 8, 1.2);
+  const SurvivalResult r = evaluate_survival(d, with(3));
+  EXPECT_GT(r.harrell.mean, 0.7);
+  EXPECT_GT(r.uno.mean, 0.7);
+  EXPECT_LT(r.brier.mean, r.brier_reference.mean);
+  EXPECT_LT(r.log_rank.p_value, 1e-6);
+  EXPECT_GT(r.median[0], r.median[2]) << "those at low risk live longer";
+  const SurvivalResult none = evaluate_survival(d, with(0, {"age", "sex"}));
+  EXPECT_NEAR(none.harrell.mean, 0.5, 0.08);
+  EXPECT_EQ(none.setting, "clinical");
+  EXPECT_EQ(none.top_k, 0);
+}
+
+// Outcomes that have nothing to do with the patients: C is 1/2 to within four standard errors (of the order of
+// sqrt(1 / (3 events)) each, Harrell's C without signal), whatever is fitted.
+TEST(Survival, PermutedOutcomesGiveOneHalf) {
+  const auto d = study(400, 8, 1.5);
+  SurvivalOptions o = with(5, {"age", "sex", "cohort"});
+  o.control = Control::permuted;
+  double sum = 0;
+  for (uint64_t seed = 0; seed < 5; ++seed) {
+    o.seed = seed;
+    const SurvivalResult r = evaluate_survival(d, o);
+    EXPECT_EQ(r.events, evaluate_survival(d, with(5)).events);
+    EXPECT_NEAR(r.harrell.mean, 0.5, 4 / std::sqrt(3.0 * static_cast<double>(r.events))) << seed;
+    sum += r.harrell.mean;
+  }
+  EXPECT_NEAR(sum / 5, 0.5, 4 / std::sqrt(15.0 * 250));
+  EXPECT_NE(to_text(evaluate_survival(d, o)).find("CONTROL"), std::string::npos);
+}
+
+TEST(Survival, ChoosesMoreComponentsWhereTheyHelp) {
+  // The effect sits in the eighth component.
+  data::Dataset<double> d = study(300, 40, 1.5);
+  d.x.col(0) /= 3;
+  for (Eigen::Index j = 1; j < 8; ++j) d.x.col(j) *= 4;
+  d.x.col(0) *= 2;
+  const SurvivalResult r = evaluate_survival(d, with(kAutoTopK));
+  EXPECT_TRUE(r.auto_top_k);
+  EXPECT_GE(r.top_k, 10);
+  EXPECT_LE(r.top_k, 20) << "40 dimensions have no 50 components";
+  EXPECT_GT(r.harrell.mean, 0.65);
+  EXPECT_EQ(to_json(r)["settings"]["top_k"], "auto");
+  EXPECT_EQ(evaluate_survival(study(60, 3, 1), with(kAutoTopK)).top_k, 3) << "as many as there are";
+}
+
+TEST(Survival, OrderAndThreadsDoNotMatter) {
+  auto d = study(200, 12, 0.8);
+  std::vector<std::string> donor;
+  for (int i = 0; i < 200; ++i) donor.push_back(fmt::format("D{}", i / 2));
+  set_factor(d.obs, "donor", donor);
+  auto age = d.obs.at("age").number;
+  age[3] = age[70] = kNaN;
+  set_number(d.obs, "age", age);
+  SurvivalOptions o = with(kAutoTopK, {"age", "sex"});
+  const test::Threads one(1);
+  const SurvivalResult a = evaluate_survival(d, o);
+  const SurvivalResult b = evaluate_survival(reordered(d, test::shuffled(200, 5)), o);
+  set_threads(3);
+  const SurvivalResult c = evaluate_survival(d, o);
+  EXPECT_EQ(to_json(a).dump(), to_json(b).dump());
+  EXPECT_EQ(to_json(a).dump(), to_json(c).dump());
+  EXPECT_EQ(a.risk, b.risk);
+  EXPECT_EQ(a.risk, c.risk);
+  std::map<std::string, std::set<int32_t>> folds;
+  for (size_t i = 0; i < a.row.size(); ++i) folds[donor[static_cast<size_t>(a.row[i])]].insert(a.fold[i]);
+  for (const auto& [name, f] : folds) EXPECT_EQ(f.size(), 1u) << name;
+  EXPECT_TRUE(warned(a, "200 samples are of 100 donors"));
+}
+
+// The model of a fold must not see the patients it is tested on: whatever stands in one test patient's row, the risks of the
+// others in that fold stay, and his own outcome changes nothing about his risk.
+TEST(Survival, TestPatientsDoNotReachTheModel) {
+  auto d = study(150, 6, 0.8);
+  std::vector<double> fold;
+  for (int i = 0; i < 150; ++i) fold.push_back(i % 3);
+  set_number(d.obs, "fold", fold);
+  SurvivalOptions o = with(kAutoTopK, {"age", "sex"});
+  o.fold_key = "fold";
+  const SurvivalResult a = evaluate_survival(d, o);
+  auto e = d;
+  for (int64_t i = 0; i < 150; i += 3) {
+    auto time = e.obs.at("os_time").number;
+    time[static_cast<size_t>(i)] = 5000 - time[static_cast<size_t>(i)];
+    set_number(e.obs, "os_time", time);
+  }
+  e.x.row(3) *= 7;
+  const SurvivalResult b = evaluate_survival(e, o);
+  for (size_t i = 0; i < 150; i += 3) EXPECT_EQ(a.risk[i] == b.risk[i], i != 3) << i;
+  EXPECT_NE(a.risk[1], b.risk[1]) << "but they train the others";
+}
+
+TEST(Survival, UsesTheHoldout) {
+  auto d = study(200, 5, 1);
+  std::vector<std::string> split;
+  for (int i = 0; i < 200; ++i) split.push_back(i % 4 ? "holdout" : "train");
+  set_factor(d.obs, "split", split);
+  EXPECT_EQ(evaluate_survival(d, with(3)).n, 150);
+  EXPECT_EQ(evaluate_survival(d, with(3)).on, "holdout");
+  SurvivalOptions o = with(3);
+  o.on = On::all;
+  EXPECT_EQ(evaluate_survival(d, o).n, 200);
+}
+
+TEST(Survival, JsonHasTheKeysOfTheContract) {
+  auto d = study(120, 6, 1);
+  auto time = d.obs.at("os_time").number;
+  time[5] = kNaN;
+  set_number(d.obs, "os_time", time);
+  const SurvivalResult r = evaluate_survival(d, with(2, {"age", "sex"}));
+  const Json j = to_json(r);
+  for (const char* key : {"harrell_mean", "harrell_sd", "uno_mean", "uno_sd", "top_k", "n", "events", "dropped", "folds", "warnings", "settings",
+                          "within_cohort_mean", "risk_groups", "log_rank", "setting", "control"})
+    EXPECT_TRUE(j.contains(key)) << key;
+  EXPECT_EQ(j["n"], 119);
+  EXPECT_EQ(j["dropped"], 1);
+  EXPECT_EQ(j["top_k"], 2);
+  EXPECT_TRUE(j["control"].is_null());
+  ASSERT_EQ(j["folds"].size(), 5u);
+  double sum = 0;
+  for (const Json& f : j["folds"]) {
+    for (const char* key : {"harrell", "uno", "coefficients", "standard_errors", "loglik", "tau"}) EXPECT_TRUE(f.contains(key)) << key;
+    std::vector<std::string> names;
+    for (const auto& [name, value] : f["coefficients"].items()) names.push_back(name);
+    EXPECT_EQ(names, (std::vector<std::string>{"age", "sex:male", "PC1", "PC2"}));
+    EXPECT_GT(f["tau"].get<double>(), 0);
+    EXPECT_LT(f["loglik_null"].get<double>(), f["loglik"].get<double>());
+    sum += f["uno"].get<double>();
+  }
+  EXPECT_DOUBLE_EQ(j["uno_mean"].get<double>(), sum / 5);
+  const std::string text = to_text(r);
+  for (const char* part : {"119 patients", "1 left out", "Uno's C", "Harrell's C", "sex:male", "log-rank test", "within cohorts"})
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+}
+
+TEST(Survival, RiskTableHasEveryPatientOnce) {
+  const auto d = study(90, 4, 1);
+  const SurvivalResult r = evaluate_survival(d, with(2));
+  const data::Table t = risk_table(r, d.obs);
+  EXPECT_EQ(t.key_name, "sample");
+  EXPECT_EQ(t.keys, d.obs.keys);
+  EXPECT_EQ(t.at("os_time").number, d.obs.at("os_time").number);
+  EXPECT_EQ(t.at("os_event").number, d.obs.at("os_event").number);
+  for (const char* name : {"risk", "fold", "group", "cohort"}) EXPECT_EQ(t.at(name).count_missing(), 0) << name;
+  std::map<std::string, int> groups;
+  for (int64_t i = 0; i < t.rows(); ++i) ++groups[t.at("group").text(i)];
+  EXPECT_EQ(groups.size(), 3u);
+  for (const auto& [name, n] : groups) EXPECT_NEAR(n, 30, 15) << name;
+}
+
+// Dummies of all levels but the first, a missing level last; a missing number takes the training mean, which is no news.
+TEST(Survival, Covariates) {
+  data::Table obs;
+  obs.keys = {"a", "b", "c", "d", "e"};
+  set_number(obs, "age", {50, kNaN, 70, 60, 40});
+  set_factor(obs, "grade", {"3", "1", "", "2", "1"});
+  const auto rows = test::all_rows(5);
+  const Covariate age = read_covariate(obs, "age", rows), grade = read_covariate(obs, "grade", rows);
+  EXPECT_EQ(age.names, std::vector<std::string>{"age"});
+  EXPECT_EQ(age.count_missing, 1);
+  EXPECT_EQ(age.missing, (std::vector<uint8_t>{0, 1, 0, 0, 0}));
+  EXPECT_EQ(grade.names, (std::vector<std::string>{"grade:2", "grade:3", "grade:missing"}));
+  data::RowMatrix<double> expected(5, 3);
+  expected << 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0;
+  EXPECT_EQ(grade.x, expected);
+
+  auto d = study(100, 3, 1);
+  auto ages = d.obs.at("age").number;
+  for (size_t i = 0; i < 100; i += 9) ages[i] = kNaN;
+  set_number(d.obs, "age", ages);
+  std::vector<double> fold;
+  for (int i = 0; i < 100; ++i) fold.push_back(i % 2);
+  set_number(d.obs, "fold", fold);
+  SurvivalOptions o = with(0, {"age"});
+  o.fold_key = "fold";
+  const SurvivalResult r = evaluate_survival(d, o);
+  EXPECT_EQ(r.covariate_missing, std::vector<int64_t>{12});
+  for (size_t i = 0; i < 100; i += 9) EXPECT_NEAR(r.risk[i], 0, 1e-12) << "the mean patient's";
+}
+
+TEST(Survival, StrataOfTheModelHaveTheirOwnBaseline) {
+  auto d = study(200, 4, 0.7);
+  auto time = d.obs.at("os_time").number;
+  for (size_t i = 0; i < 200; ++i)
+    if (d.obs.at("cohort").text(static_cast<int64_t>(i)) == "A") time[i] = std::ceil(time[i] / 5);
+  set_number(d.obs, "os_time", time);
+  SurvivalOptions o = with(0, {"cohort"});
+  o.cox_strata = "cohort";
+  const SurvivalResult r = evaluate_survival(d, o);
+  EXPECT_TRUE(warned(r, "'cohort:B': a combination")) << all_warnings(r);
+  EXPECT_TRUE(warned(r, "--stratify cohort"));
+  EXPECT_EQ(r.harrell.mean, 0.5) << "nothing is left to tell";
+  o = with(2);
+  o.cox_strata = o.stratify = "cohort";
+  const SurvivalResult within = evaluate_survival(d, o);
+  EXPECT_GT(within.harrell.mean, 0.6);
+  EXPECT_LT(within.brier.mean, within.brier_reference.mean);
+}
+
+TEST(Survival, WarnsOfFlippedEvents) {
+  const auto d = study(300, 3, 1);
+  auto flipped = d;
+  auto event = d.obs.at("os_event").number;
+  for (double& e : event) e = 1 - e;
+  set_number(flipped.obs, "os_event", event);
+  const auto said = [](const data::Dataset<double>& x) {
+    const auto w = warn_outcomes(read_outcomes(x.obs, test::all_rows(x.samples())));
+    return std::any_of(w.begin(), w.end(), [](const std::string& t) { return t.find("flipped") != std::string::npos; });
+  };
+  // Follow-up as in a study that ends one day: patients enter over 3000 days, hazards are low.
+  auto closed = d;
+  PhiloxSequence g(PhiloxKey{1, 2, 3});
+  std::vector<double> times, events;
+  for (int i = 0; i < 300; ++i) {
+    const double death = -4000 * std::log(1 - g.uniform()), end = 2000 + 1000 * g.uniform();
+    times.push_back(std::min(death, end)), events.push_back(death < end);
+  }
+  set_number(closed.obs, "os_time", times);
+  set_number(closed.obs, "os_event", events);
+  EXPECT_FALSE(said(closed));
+  for (double& e : events) e = 1 - e;
+  set_number(closed.obs, "os_event", events);
+  EXPECT_TRUE(said(closed));
+  EXPECT_FALSE(said(d));
+  set_number(flipped.obs, "os_event", std::vector<double>(300, 1));
+  EXPECT_TRUE(said(flipped)) << "everybody died";
+}
+
+TEST(Survival, WarnsOfTimesThatAreNoDays) {
+  auto d = study(100, 3, 1);
+  EXPECT_FALSE(warned(evaluate_survival(d, with(2)), "days are expected"));
+  auto time = d.obs.at("os_time").number;
+  for (double& t : time) t = t / 30.4;
+  set_number(d.obs, "os_time", time);
+  EXPECT_TRUE(warned(evaluate_survival(d, with(2)), "look like months"));
+  for (double& t : time) t = t / 12;
+  set_number(d.obs, "os_time", time);
+  EXPECT_TRUE(warned(evaluate_survival(d, with(2)), "look like years or months"));
+  time[4] = -3, time[5] = 0, time[6] = kNaN;
+  set_number(d.obs, "os_time", time);
+  const SurvivalResult r = evaluate_survival(d, with(2));
+  EXPECT_TRUE(warned(r, "1 samples have an os_time below zero"));
+  EXPECT_TRUE(warned(r, "1 samples have an os_time of zero"));
+  EXPECT_EQ(r.dropped, 2);
+  EXPECT_EQ(r.n, 98);
+}
+
+TEST(Survival, WarnsOfFewDeathsAndSharedDonors) {
+  auto d = study(100, 30, 1);
+  const SurvivalResult r = evaluate_survival(d, with(20));
+  EXPECT_TRUE(warned(r, "for 20 terms of the model")) << all_warnings(r);
+  EXPECT_FALSE(warned(r, "its C is mostly chance"));
+  std::vector<std::string> donor;
+  std::vector<double> fold;
+  for (int i = 0; i < 100; ++i) donor.push_back(fmt::format("D{}", i / 2)), fold.push_back(i % 2);
+  set_factor(d.obs, "donor", donor);
+  set_number(d.obs, "fold", fold);
+  SurvivalOptions o = with(2);
+  o.fold_key = "fold";
+  EXPECT_TRUE(warned(evaluate_survival(d, o), "50 donors have samples in more than one fold"));
+  set_factor(d.obs, "dataset", std::vector<std::string>(100, "one"));
+  EXPECT_FALSE(warned(evaluate_survival(d, o), "aliased"));
+  std::vector<std::string> dataset;
+  for (int i = 0; i < 100; ++i) dataset.push_back(d.obs.at("cohort").text(i) == "A" || i == 0 ? "one" : "two");
+  set_factor(d.obs, "dataset", dataset);
+  EXPECT_TRUE(warned(evaluate_survival(d, o), "aliased"));
+}
+
+TEST(Survival, WarnsOfMonotoneLikelihoodAndConstantColumns) {
+  auto d = study(120, 3, 1);
+  std::vector<std::string> status;
+  const auto& event = d.obs.at("os_event").number;
+  for (size_t i = 0; i < 120; ++i) status.push_back(event[i] == 0 && i % 4 == 0 ? "well" : "ill");
+  set_factor(d.obs, "status", status);
+  set_number(d.obs, "clinic", std::vector<double>(120, 2.5));
+  auto age = d.obs.at("age").number;
+  for (double& a : age) a *= 12;
+  set_number(d.obs, "months", age);
+  const SurvivalResult r = evaluate_survival(d, with(1, {"age", "status", "clinic", "months"}));
+  EXPECT_TRUE(warned(r, "'status:well': the coefficient grows without end in every fold")) << all_warnings(r);
+  EXPECT_TRUE(warned(r, "'clinic': one value among the training patients of every fold"));
+  EXPECT_TRUE(warned(r, "'months': a combination of the terms before it"));
+  EXPECT_EQ(to_json(r)["folds"][0]["left_out"]["clinic"], "constant");
+  EXPECT_TRUE(to_json(r)["folds"][0]["standard_errors"]["clinic"].is_null());
+}
+
+TEST(Survival, NoUsablePairIsSaid) {
+  auto d = study(40, 3, 1);
+  std::vector<double> fold, event;
+  for (int i = 0; i < 40; ++i) fold.push_back(i < 4 ? 2 : i % 2), event.push_back(i < 4 ? 0 : i % 3 == 0);
+  set_number(d.obs, "fold", fold);
+  set_number(d.obs, "os_event", event);
+  SurvivalOptions o = with(1);
+  o.fold_key = "fold";
+  const SurvivalResult r = evaluate_survival(d, o);
+  EXPECT_TRUE(std::isnan(r.folds[2].harrell));
+  EXPECT_TRUE(std::isfinite(r.harrell.mean));
+  EXPECT_TRUE(warned(r, "Uno's C of fold 2 is not defined")) << all_warnings(r);
+  EXPECT_TRUE(warned(r, "Harrell's C of fold 2 is not defined"));
+  EXPECT_TRUE(to_json(r)["folds"][2]["harrell"].is_null());
+}
+
+TEST(Survival, RefusesWhatCannotBeEvaluated) {
+  const auto good = study(60, 3, 1);
+  auto d = good;
+  d.obs.columns.clear();
+  EXPECT_ERROR(ErrorCode::input, "no column", evaluate_survival(d, with(1)));
+  d = good;
+  std::vector<std::string> event(60, "0");
+  event[7] = "dead";
+  set_factor(d.obs, "os_event", event);
+  EXPECT_ERROR(ErrorCode::input, "'dead' is no event (column 'os_event', sample 'S0007')", evaluate_survival(d, with(1)));
+  auto number = good.obs.at("os_event").number;
+  number[9] = 2;
+  set_number(d.obs, "os_event", number);
+  EXPECT_ERROR(ErrorCode::input, "'2' is no event (column 'os_event', sample 'S0009')", evaluate_survival(d, with(1)));
+  d = good;
+  event.assign(60, "False");
+  event[3] = event[4] = event[8] = event[40] = "True";
+  set_factor(d.obs, "os_event", event);
+  EXPECT_EQ(evaluate_survival(d, with(1)).events, 4);
+  event.assign(60, "10");
+  event[2] = "long";
+  set_factor(d.obs, "os_time", event);
+  EXPECT_ERROR(ErrorCode::input, "'long' is no survival time (column 'os_time', sample 'S0002')", evaluate_survival(d, with(1)));
+  d = good;
+  set_number(d.obs, "os_event", std::vector<double>(60, 0));
+  EXPECT_ERROR(ErrorCode::input, "0 of 60 patients died", evaluate_survival(d, with(1)));
+  number.assign(60, 0);
+  number[11] = 1;
+  set_number(d.obs, "os_event", number);
+  EXPECT_ERROR(ErrorCode::input, "1 of 60 patients died", evaluate_survival(d, with(1)));
+  set_number(d.obs, "os_event", std::vector<double>(60, kNaN));
+  EXPECT_ERROR(ErrorCode::input, "60 without a time or an event", evaluate_survival(d, with(1)));
+  number[12] = 1;
+  set_number(d.obs, "os_event", number);
+  std::vector<double> fold;
+  for (int i = 0; i < 60; ++i) fold.push_back(i == 11 || i == 12 ? 1 : i % 2);
+  set_number(d.obs, "fold", fold);
+  SurvivalOptions o = with(1);
+  o.fold_key = "fold";
+  EXPECT_EQ(evaluate_survival(d, o).events, 2);
+  fold[11] = 1, fold[12] = 1;
+  for (double& f : fold) f = f == 0 ? 0 : 1;
+  number.assign(60, 0);
+  number[11] = number[13] = 1;
+  fold[11] = fold[13] = 0;
+  set_number(d.obs, "fold", fold);
+  set_number(d.obs, "os_event", number);
+  EXPECT_ERROR(ErrorCode::input, "all 2 deaths are in fold 0", evaluate_survival(d, o));
+  d = good;
+  d.x(3, 1) = kNaN;
+  EXPECT_ERROR(ErrorCode::input, "sample 'S0003', feature 'z1'", evaluate_survival(d, with(1)));
+  EXPECT_EQ(evaluate_survival(d, with(0, {"age"})).n, 60) << "unused";
+}
+
+TEST(Survival, RefusesOptionsByName) {
+  const auto d = study(60, 3, 1);
+  EXPECT_ERROR(ErrorCode::usage, "--top-k 0", evaluate_survival(d, with(0)));
+  EXPECT_ERROR(ErrorCode::usage, "is the outcome", evaluate_survival(d, with(1, {"os_time"})));
+  EXPECT_ERROR(ErrorCode::usage, "given twice", evaluate_survival(d, with(1, {"age", "age"})));
+  EXPECT_ERROR(ErrorCode::input, "no column", evaluate_survival(d, with(1, {"aeg"})));
+  SurvivalOptions o = with(1);
+  o.folds = 1;
+  EXPECT_ERROR(ErrorCode::usage, "--folds", evaluate_survival(d, o));
+  o.folds = 61;
+  EXPECT_ERROR(ErrorCode::input, "60 donors cannot be dealt to 61 folds", evaluate_survival(d, o));
+  o = with(1);
+  o.ridge = -1;
+  EXPECT_ERROR(ErrorCode::usage, "--ridge", evaluate_survival(d, o));
+  o = with(1);
+  o.stratify = "cohrot";
+  EXPECT_ERROR(ErrorCode::input, "cohort", evaluate_survival(d, o));
+  o = with(1);
+  o.tau = {Tau::Kind::days, 0};
+  EXPECT_ERROR(ErrorCode::usage, "--tau", evaluate_survival(d, o));
+  auto names = d;
+  set_factor(names.obs, "id", names.obs.keys);
+  EXPECT_ERROR(ErrorCode::input, "60 levels among 60 samples", evaluate_survival(names, with(1, {"id"})));
+  set_number(names.obs, "empty", std::vector<double>(60, kNaN));
+  EXPECT_ERROR(ErrorCode::input, "'empty'", evaluate_survival(names, with(1, {"empty"})));
+  auto age = d.obs.at("age").number;
+  age[5] = std::numeric_limits<double>::infinity();
+  set_number(names.obs, "age", age);
+  EXPECT_ERROR(ErrorCode::input, "column 'age', sample 'S0005'", evaluate_survival(names, with(1, {"age"})));
+  EXPECT_EQ(parse_top_k("auto"), kAutoTopK);
+  EXPECT_EQ(parse_top_k("12"), 12);
+  for (const char* bad : {"", "-1", "1.5", "all", "99999999999"}) EXPECT_ERROR(ErrorCode::usage, "--top-k", parse_top_k(bad));
+  EXPECT_EQ(parse_tau("730.5").days, 730.5);
+  for (const char* bad : {"", "0", "-3", "inf", "nan", "soon"}) EXPECT_ERROR(ErrorCode::usage, "--tau", parse_tau(bad));
+}
+
+TEST(Survival, CtrlCStops) {
+  const auto d = study(60, 3, 1);
+  set_interrupted(true);
+  const Error e = test::error_of([&] { evaluate_survival(d, with(1)); });
+  set_interrupted(false);
+  EXPECT_EQ(e.code(), ErrorCode::interrupted);
+}
+
+// Whatever is fed in: an error that says something, or numbers of which every undefined one is named in a warning.
+TEST(Survival, Fuzz) {
+  int refused = 0, answered = 0;
+  for (uint32_t seed = 0; seed < 150; ++seed) {
+    PhiloxSequence g(PhiloxKey{seed, 500, 0});
+    const auto n = static_cast<int64_t>(2 + g.below(60)), dims = static_cast<int64_t>(1 + g.below(12));
+    data::RowMatrix<double> x = test::gaussian(n, dims, 600 + seed);
+    for (Eigen::Index j = 0; j < dims; ++j) {
+      if (g.below(6) == 0) x.col(j).setConstant(static_cast<double>(g.below(3)));
+      if (g.below(6) == 0) x.col(j) = x.col(0);
+      if (g.below(8) == 0) x.col(j) *= 1e8;
+    }
+    data::Dataset<double> d = test::dataset(x);
+    const uint64_t ticks = 1 + g.below(40);
+    const double share = g.below(4) == 0 ? 1 : g.uniform(), lacking = g.below(3) == 0 ? 0.3 * g.uniform() : 0;
+    std::vector<double> time, event, age;
+    std::vector<std::string> sex, cohort, donor;
+    for (int64_t i = 0; i < n; ++i) {
+      time.push_back(g.uniform() < lacking ? kNaN : static_cast<double>(g.below(ticks)) - (g.below(30) == 0));
+      event.push_back(g.uniform() < lacking ? kNaN : g.uniform() < share);
+      age.push_back(g.uniform() < lacking ? kNaN : static_cast<double>(g.below(1 + g.below(5))));
+      sex.push_back(g.uniform() < lacking ? "" : g.below(2) ? "m" : "f");
+      cohort.push_back(g.uniform() < lacking ? "" : fmt::format("C{}", g.below(1 + seed % 4)));
+      donor.push_back(fmt::format("D{}", g.below(2 * static_cast<uint64_t>(n))));
+    }
+    if (g.below(6) == 0) std::fill(event.begin(), event.end(), 0), event[static_cast<size_t>(g.below(static_cast<uint64_t>(n)))] = 1;
+    set_number(d.obs, "os_time", time);
+    set_number(d.obs, "os_event", event);
+    set_number(d.obs, "age", age);
+    set_factor(d.obs, "sex", sex);
+    set_factor(d.obs, "cohort", cohort);
+    set_factor(d.obs, "donor", donor);
+    SurvivalOptions o;
+    o.top_k = g.below(3) == 0 ? kAutoTopK : static_cast<int64_t>(g.below(8));
+    if (g.below(2)) o.covariates = {"age", "sex"};
+    o.ridge = g.below(2) ? 0 : 1;
+    o.folds = static_cast<int>(2 + g.below(4));
+    if (g.below(3) == 0) o.stratify = "cohort";
+    if (g.below(4) == 0) o.cox_strata = "cohort";
+    o.tau.kind = static_cast<Tau::Kind>(g.below(3));
+    o.tau.days = 5;
+    o.g_right = g.below(2);
+    o.tau_inclusive = g.below(2);
+    o.censoring_from_test = g.below(2);
+    o.control = g.below(4) == 0 ? Control::permuted : Control::none;
+    try {
+      const SurvivalResult r = evaluate_survival(d, o);
+      ++answered;
+      for (const SurvivalFold& f : r.folds) {
+        EXPECT_TRUE(std::isfinite(f.loglik)) << seed;
+        EXPECT_TRUE(!std::isnan(f.harrell) || warned(r, "Harrell's C of")) << seed;
+        EXPECT_TRUE(!std::isnan(f.uno) || warned(r, "Uno's C of")) << seed;
+        EXPECT_TRUE(!std::isnan(f.brier) || warned(r, "the Brier score of")) << seed;
+        for (double c : {f.harrell, f.uno, f.within_cohort}) EXPECT_TRUE(std::isnan(c) || (c >= 0 && c <= 1)) << seed;
+        for (const SurvivalTerm& t : f.terms) EXPECT_TRUE(std::isfinite(t.coefficient)) << seed << " " << t.name;
+      }
+      for (double risk : r.risk) EXPECT_TRUE(std::isfinite(risk)) << seed;
+      EXPECT_FALSE(to_text(r).empty());
+      EXPECT_FALSE(to_json(r).dump().empty());
+    } catch (const Error& e) {
+      ++refused;
+      EXPECT_TRUE(e.code() == ErrorCode::input || e.code() == ErrorCode::usage) << seed << ": " << e.what();
+      EXPECT_GT(e.message().size(), 10u) << seed;
+    }
+  }
+  EXPECT_GT(answered, 40);
+  EXPECT_GT(refused, 5);
+}
+
+}  // namespace
+}  // namespace panvae::eval

@@ -315,7 +315,7 @@ CoxFit fit_cox(std::span<const double> time, std::span<const uint8_t> event, con
     }
     b = next;
     newton();
-    if (settled > 0 || std::abs(after - before) <= options.tolerance * std::abs(before)) ++settled;
+    if (settled > 0 || std::abs(after - before) <= options.tolerance * std::max(1.0, std::abs(before))) ++settled;
     const double largest = step.cwiseAbs().maxCoeff();
     if (settled > 0 && (largest < kSmallStep || settled > 6)) {
       fit.converged = true;

@@ -5,8 +5,8 @@
 //   l(b) = sum over times of [ sum_D eta - sum_{k<m} log(S_R - k/m S_D) ],   S_A = sum of w over A,
 // a sum over strata where there are any. Breslow's has k = 0 throughout. The penalty is p(b) = sum_j penalty_j / 2 b_j^2, of the
 // columns as they are given: R's ridge(x, theta, scale = FALSE) is penalty = theta, scikit-survival's alpha the same.
-// l - p is maximised by Newton steps, halved until they do not make it worse, until |1 - l_new / l_old| < tolerance, and then
-// on until the steps are small, so that coefficients do not depend on the tolerance.
+// l - p is maximised by Newton steps, halved until they do not make it worse, until |1 - l_new / l_old| < tolerance (or l
+// changes by less than that where it is below 1), and then on until the steps are small, so that coefficients do not depend on the tolerance.
 //
 // With c_i the events' weights summed over the times at which i is at risk and M [events, d] the means of x over the risk
 // sets, the information is X^T diag(w c) X - M^T M: two products in place of a d x d update at each event. O(n d^2 + d^3) per

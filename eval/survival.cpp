@@ -307,8 +307,8 @@ void warn_terms(SurvivalResult& r) {
         r.warnings.push_back(fmt::format("{}: a combination of the terms before it among the training patients of {}, left out there", list, where));
       if (status == Status::diverging)
         r.warnings.push_back(
-            fmt::format("{}: the coefficient grows without end in {} (monotone likelihood: it tells deaths from survivors without fail); merge rare "
-                        "levels, or leave it out",
+            fmt::format("{}: no finite coefficient in {} (monotone likelihood: none of those with it died, say); the order of risks stands, "
+                        "but merge rare levels or leave it out before reading coefficients",
                         list, where));
     }
   std::vector<int32_t> open;

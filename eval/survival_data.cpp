@@ -126,7 +126,7 @@ Covariate read_covariate(const data::Table& obs, const std::string& name, const 
     // "missing" goes last, so that it is never the level the others are compared with.
     std::map<std::string, int64_t> level;
     for (int64_t r : rows) column.missing(r) ? void(++c.count_missing) : void(level[column.text(r)] = 0);
-    if (2 * level.size() > rows.size() && level.size() > 2)
+    if (2 * level.size() > rows.size() && level.size() > 20)
       fail_input(fmt::format("the factor has {} levels among {} samples", level.size(), rows.size()), fmt::format("--covariate {}", panvae::quoted(name)),
                  "a name or a number written as text is no covariate");
     int64_t next = 0;

@@ -37,7 +37,7 @@ struct Covariate {
   int64_t count_missing = 0;
 };
 // ErrorCode::input: no such column, an outcome as covariate, no value at all, infinite values (naming the sample), a factor
-// with more than half as many levels as there are samples.
+// of more than 20 levels that has more than half as many as there are samples.
 Covariate read_covariate(const data::Table& obs, const std::string& column, const std::vector<int64_t>& rows);
 
 // Codes from 0 of the levels of a column, in alphabetical order; a missing value is a level of its own.

@@ -1,6 +1,7 @@
 // What `evaluate survival` prints and writes.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -158,12 +159,15 @@ std::string to_text(const SurvivalResult& r) {
     }
   for (const std::string& name : names) {
     double b = 0, se = 0;
-    int fitted = 0;
-    for (const SurvivalTerm* t : by_name[name])
-      if (std::isfinite(t->standard_error)) b += t->coefficient, se += t->standard_error, ++fitted;
-    if (fitted > 0) b /= fitted, se /= fitted;
-    effects.row({name, fitted ? fmt::format("{:.3f}", std::exp(b)) : "-", fitted ? fmt::format("{:.4f}", b) : "-", fitted ? fmt::format("{:.4f}", se) : "-",
-                 std::to_string(fitted)});
+    int fitted = 0, diverging = 0;
+    for (const SurvivalTerm* t : by_name[name]) {
+      if (t->status == SurvivalTerm::Status::fitted) b += t->coefficient, se += t->standard_error, ++fitted;
+      diverging += t->status == SurvivalTerm::Status::diverging;
+    }
+    const auto cell = [&](int digits, double x) { return fitted ? fmt::format("{:.{}f}", x, digits) : std::string("-"); };
+    const int among = std::max(1, fitted);
+    effects.row({name, cell(3, std::exp(b / among)), cell(4, b / among), cell(4, se / among),
+                 diverging ? fmt::format("{}, {} without end", fitted, diverging) : std::to_string(fitted)});
   }
   if (!names.empty()) out += "\n" + effects.str();
 

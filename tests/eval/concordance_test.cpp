@@ -23,7 +23,7 @@ TEST(Concordance, AgreesWithRUnderHeavyTies) {
   EXPECT_EQ(harrell.concordant, p.expected.at("count.0"));
   EXPECT_EQ(harrell.discordant, p.expected.at("count.1"));
   EXPECT_EQ(harrell.tied, p.expected.at("count.2"));
-  EXPECT_EQ(static_cast<double>(harrell.tied_times), p.expected.at("count.3"));
+  EXPECT_EQ(static_cast<double>(harrell.tied_times), p.expected.at("count.3") + p.expected.at("count.4"));
   expect_relative(concordance(p.risk, p.time, p.event, p.stratum).c(), p.expected.at("harrell_strata"), 1e-12, "within strata");
   const CensoringDistribution g(p.time, p.event);
   ConcordanceOptions o;

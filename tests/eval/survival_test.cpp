@@ -399,7 +399,7 @@ TEST(Survival, WarnsOfMonotoneLikelihoodAndConstantColumns) {
   for (double& a : age) a *= 12;
   set_number(d.obs, "months", age);
   const SurvivalResult r = evaluate_survival(d, with(1, {"age", "status", "clinic", "months"}));
-  EXPECT_TRUE(warned(r, "'status:well': the coefficient grows without end in every fold")) << all_warnings(r);
+  EXPECT_TRUE(warned(r, "'status:well': no finite coefficient in every fold")) << all_warnings(r);
   EXPECT_TRUE(warned(r, "'clinic': one value among the training patients of every fold"));
   EXPECT_TRUE(warned(r, "'months': a combination of the terms before it"));
   EXPECT_EQ(to_json(r)["folds"][0]["left_out"]["clinic"], "constant");
@@ -454,21 +454,18 @@ TEST(Survival, RefusesWhatCannotBeEvaluated) {
   EXPECT_ERROR(ErrorCode::input, "1 of 60 patients died", evaluate_survival(d, with(1)));
   set_number(d.obs, "os_event", std::vector<double>(60, kNaN));
   EXPECT_ERROR(ErrorCode::input, "60 without a time or an event", evaluate_survival(d, with(1)));
-  number[12] = 1;
+  // Two deaths in two folds, then in one.
+  number.assign(60, 0);
+  number[10] = number[11] = 1;
   set_number(d.obs, "os_event", number);
   std::vector<double> fold;
-  for (int i = 0; i < 60; ++i) fold.push_back(i == 11 || i == 12 ? 1 : i % 2);
+  for (int i = 0; i < 60; ++i) fold.push_back(i % 2);
   set_number(d.obs, "fold", fold);
   SurvivalOptions o = with(1);
   o.fold_key = "fold";
   EXPECT_EQ(evaluate_survival(d, o).events, 2);
-  fold[11] = 1, fold[12] = 1;
-  for (double& f : fold) f = f == 0 ? 0 : 1;
-  number.assign(60, 0);
-  number[11] = number[13] = 1;
-  fold[11] = fold[13] = 0;
+  fold[11] = 0;
   set_number(d.obs, "fold", fold);
-  set_number(d.obs, "os_event", number);
   EXPECT_ERROR(ErrorCode::input, "all 2 deaths are in fold 0", evaluate_survival(d, o));
   d = good;
   d.x(3, 1) = kNaN;

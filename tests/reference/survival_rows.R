@@ -19,7 +19,7 @@ put <- function(key, value) {
   keys <<- c(keys, name); values <<- c(values, sprintf("%.15g", value))
 }
 y <- Surv(d$time, d$event)
-control <- coxph.control(eps = 1e-14, iter.max = 50)
+control <- coxph.control(eps = 1e-13, toler.chol = 1e-14, iter.max = 50)
 put_cox <- function(key, m) {
   put(paste0(key, ".coefficient"), unname(coef(m))); put(paste0(key, ".se"), sqrt(diag(m$var))); put(paste0(key, ".loglik"), m$loglik[2])
 }
@@ -30,8 +30,8 @@ put_cox("breslow", coxph(y ~ age + marker + treated, d, ties = "breslow", contro
 put_cox("strata", coxph(y ~ age + marker + treated + strata(site), d, control = control))
 ridge <- coxph(y ~ ridge(age, marker, treated, theta = 10, scale = FALSE), d, control = control)
 put("ridge.coefficient", unname(coef(ridge))); put("ridge.se", sqrt(diag(ridge$var)))
-h <- basehaz(efron, centered = TRUE)
-put("hazard.time", h$time); put("hazard.cumulative", h$hazard)
+h <- survfit(efron, newdata = data.frame(age = mean(d$age), marker = mean(d$marker), treated = mean(d$treated)))
+put("hazard.time", h$time); put("hazard.cumulative", h$cumhaz)
 
 c_of <- function(key, ...) put(key, concordance(..., data = d, reverse = TRUE)$concordance)
 c_of("harrell", y ~ risk)
@@ -39,7 +39,7 @@ c_of("harrell_strata", y ~ risk + strata(site))
 c_of("uno", y ~ risk, timewt = "n/G2")
 c_of("uno_ymax15", y ~ risk, timewt = "n/G2", ymax = 15)
 count <- concordance(y ~ risk, data = d, reverse = TRUE)$count
-put("count", unname(count[c("concordant", "discordant", "tied.x", "tied.y")]))
+put("count", unname(count[c("concordant", "discordant", "tied.x", "tied.y", "tied.xy")]))
 
 km <- survfit(y ~ 1)
 put("km.time", km$time); put("km.at_risk", km$n.risk); put("km.events", km$n.event); put("km.survival", km$surv)

@@ -17,24 +17,14 @@
 #include "base/philox.h"
 #include "data/read.h"
 #include "data/write.h"
+#include "tests/tools/helpers.h"
 
 namespace {
 
 using namespace panvae;
+using namespace panvae::test;
 namespace fs = std::filesystem;
 
-struct Outcome {
-  int code;
-  std::string out, err;
-};
-
-Outcome shell(const std::string& command, const std::string& folder) {
-  const std::string full = "cd '" + folder + "' && " + command + " >stdout.txt 2>stderr.txt";
-  const int status = std::system(full.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(folder + "/stdout.txt"), read_file(folder + "/stderr.txt")};
-}
-
-const std::string kProgram = PANVAE_PROGRAM;
 constexpr const char* kSmall = " --set model.hidden=32 --set model.latent=8 --set train.max_epochs=14 --set train.batch_size=16";
 
 // One simulated study, preprocessed and trained, for all tests of this program.
@@ -56,15 +46,6 @@ class Program : public ::testing::Test {
   static inline std::string folder;
 };
 
-// One line, "panvae: error: WHAT ...", and the exit code.
-void expect_error(const Outcome& o, int code, const std::string& fragment) {
-  EXPECT_EQ(o.code, code) << o.err;
-  const size_t begin = o.err.find("panvae: error: ");
-  ASSERT_NE(begin, std::string::npos) << o.err;
-  EXPECT_EQ(o.err.find('\n', begin), o.err.size() - 1) << o.err;
-  EXPECT_NE(o.err.find(fragment), std::string::npos) << o.err;
-}
-
 TEST_F(Program, version_names_commit_cuda_and_blas_quickly) {
   run("--version");
   const auto start = std::chrono::steady_clock::now();
@@ -77,7 +58,8 @@ TEST_F(Program, version_names_commit_cuda_and_blas_quickly) {
 }
 
 TEST_F(Program, every_command_has_help_with_an_example) {
-  for (const char* c : {"info", "simulate", "convert", "preprocess", "pca", "train rna", "embed", "reconstruct", "evaluate cohort", "demo"}) {
+  for (const char* c :
+       {"info", "simulate", "convert", "preprocess", "pca", "train rna", "embed", "reconstruct", "evaluate cohort", "evaluate survival", "demo"}) {
     const Outcome o = run(std::string(c) + " --help");
     EXPECT_EQ(o.code, 0) << c;
     EXPECT_NE(o.out.find("Example:"), std::string::npos) << c;
@@ -127,7 +109,8 @@ TEST_F(Program, train_reports_what_the_contract_names) {
   for (const char* key : {"epochs", "best_epoch", "stopped_because", "train_loss", "validation_loss", "samples_per_second", "seconds", "peak_memory_bytes",
                           "parameters", "device"})
     EXPECT_TRUE(j.contains(key)) << key;
-  for (const char* name : {"run/config.toml", "run/model.safetensors", "run/metrics.jsonl", "run/checkpoint.safetensors", "run/MODEL_CARD.md", "run/training.json"})
+  for (const char* name :
+       {"run/config.toml", "run/model.safetensors", "run/metrics.jsonl", "run/checkpoint.safetensors", "run/MODEL_CARD.md", "run/training.json"})
     EXPECT_TRUE(fs::exists(at(name))) << name;
   const std::string metrics = read_file(at("run/metrics.jsonl"));
   EXPECT_EQ(j["epochs"].get<int64_t>(), std::count(metrics.begin(), metrics.end(), '\n'));

@@ -25,6 +25,7 @@ struct Globals {
 class Session {
  public:
   Globals globals;
+  std::vector<std::string> arguments;  // the command line, without the program's name
   bool print_results = true;  // false within a command that runs others
   // Declares --json, --quiet, --verbose, --threads and, where asked for, --seed, --device, and --precision with --provider and
   // --tune.

@@ -42,6 +42,7 @@ int run_program(const std::vector<std::string>& arguments, bool print_results) {
   app.footer("'panvae COMMAND --help' explains a command. Exit codes: 0 done, 2 usage, 3 input, 4 machine, 130 interrupted.\n");
   Session session;
   session.print_results = print_results;
+  session.arguments = arguments;
   add_info(app, session);
   add_simulate(app, session);
   add_convert(app, session);

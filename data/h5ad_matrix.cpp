@@ -130,11 +130,8 @@ Table numbered(const std::string& prefix, int64_t n) {
 }  // namespace
 
 template <class T>
-RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner) {
-  const hdf5::File file(path);
-  RawMatrix<T> out;
-  out.path = inner == "X" ? path : path + ":" + inner;
-  const H5adMatrix matrix(file, inner);
+void read_h5ad_tables(const hdf5::File& file, const std::string& inner, const H5adMatrix& matrix, Dataset<T>& out) {
+  out.path = inner == "X" ? file.path() : file.path() + ":" + inner;
   out.obs = read_frame(file, "obs");
   const bool embedding = inner.rfind("obsm/", 0) == 0;
   if (embedding) out.var = numbered(inner.substr(5), matrix.columns());
@@ -150,6 +147,16 @@ RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner) {
   } else if (embedding) {
     out.kind = "embedding";
   }
+}
+template void read_h5ad_tables(const hdf5::File&, const std::string&, const H5adMatrix&, Dataset<float>&);
+template void read_h5ad_tables(const hdf5::File&, const std::string&, const H5adMatrix&, Dataset<double>&);
+
+template <class T>
+RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner) {
+  const hdf5::File file(path);
+  RawMatrix<T> out;
+  const H5adMatrix matrix(file, inner);
+  read_h5ad_tables(file, inner, matrix, out);
   matrix.whole(out.x);
   return out;
 }

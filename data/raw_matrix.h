@@ -3,6 +3,8 @@
 #include <string>
 
 #include "data/dataset.h"
+#include "data/h5ad.h"
+#include "data/read.h"
 
 namespace panvae::data {
 
@@ -21,6 +23,13 @@ template <class T>
 RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner);
 
 Table read_h5ad_obs(const std::string& path);
+// The tables, the frozen fit, kind and path that belong to a matrix of the file: `out` without its values.
+template <class T>
+void read_h5ad_tables(const hdf5::File& file, const std::string& inner, const H5adMatrix& matrix, Dataset<T>& out);
+
+// What read_dataset() does to the tables: names checked, --obs and --var joined, columns renamed by the keys, --where
+// applied. Returns the rows of the file that are left, which `obs` then holds.
+std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& path, const ReadOptions& options);
 
 // "FILE.h5ad:layers/counts" cut into the file and the matrix within ("X" where none is named).
 struct MatrixPath {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -113,6 +114,20 @@ void apply_keys(Table& obs, const std::map<std::string, std::string>& keys) {
   }
 }
 
+template <class T>
+void keep_rows(RowMatrix<T>& x, const std::vector<int64_t>& rows) {
+  // In place where rows ascend, so that a row moves up or stays.
+  if (std::is_sorted(rows.begin(), rows.end())) {
+    for (size_t i = 0; i < rows.size(); ++i)
+      if (static_cast<int64_t>(i) != rows[i]) x.row(static_cast<int64_t>(i)) = x.row(rows[i]);
+    x.conservativeResize(static_cast<int64_t>(rows.size()), Eigen::NoChange);
+    return;
+  }
+  RowMatrix<T> chosen(static_cast<int64_t>(rows.size()), x.cols());
+  for (size_t i = 0; i < rows.size(); ++i) chosen.row(static_cast<int64_t>(i)) = x.row(rows[i]);
+  x = std::move(chosen);
+}
+
 }  // namespace
 
 const std::vector<std::string>& canonical_columns() {
@@ -145,6 +160,25 @@ MatrixPath parse_matrix_path(const std::string& path) {
   fail_input("the ending of the name is not known", quoted(path, 400), "matrices are .h5ad, .tsv, .csv, .txt or .mtx (the last four also .gz)");
 }
 
+std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& path, const ReadOptions& options) {
+  if (obs.rows() == 0) fail_input("the matrix has no samples", quoted(path, 400), "is it the right file?");
+  if (var.rows() == 0) fail_input("the matrix has no features", quoted(path, 400), "is it the right file?");
+  check_names(obs.keys, "sample", path, options.make_unique);
+  check_names(var.keys, "feature", path, options.make_unique);
+  if (!options.obs_table.empty()) join_table(obs, read_table(options.obs_table), "sample", options.obs_table);
+  if (!options.var_table.empty()) join_table(var, read_table(options.var_table), "feature", options.var_table);
+  apply_keys(obs, options.keys);
+  if (options.where.empty()) {
+    std::vector<int64_t> all(obs.keys.size());
+    std::iota(all.begin(), all.end(), int64_t{0});
+    return all;
+  }
+  std::vector<int64_t> rows = rows_where(obs, options.where);
+  log::info("{} of {} samples selected", rows.size(), obs.rows());
+  obs = obs.select(rows);
+  return rows;
+}
+
 template <class T>
 Dataset<T> read_dataset(const std::string& path, const ReadOptions& options) {
   const MatrixPath at = parse_matrix_path(path);
@@ -153,18 +187,8 @@ Dataset<T> read_dataset(const std::string& path, const ReadOptions& options) {
   Dataset<T> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad<T>(at.file, at.inner)
                     : at.format == MatrixPath::Format::text ? read_text_matrix<T>(at.file, options.rows_are_features)
                                                             : read_mtx<T>(at.file);
-  if (data.samples() == 0) fail_input("the matrix has no samples", quoted(path, 400), "is it the right file?");
-  if (data.features() == 0) fail_input("the matrix has no features", quoted(path, 400), "is it the right file?");
-  check_names(data.obs.keys, "sample", path, options.make_unique);
-  check_names(data.var.keys, "feature", path, options.make_unique);
-  if (!options.obs_table.empty()) join_table(data.obs, read_table(options.obs_table), "sample", options.obs_table);
-  if (!options.var_table.empty()) join_table(data.var, read_table(options.var_table), "feature", options.var_table);
-  apply_keys(data.obs, options.keys);
-  if (!options.where.empty()) {
-    const std::vector<int64_t> rows = rows_where(data.obs, options.where);
-    log::info("{} of {} samples selected", rows.size(), data.samples());
-    select_samples(data, rows);
-  }
+  const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
+  if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
   check_values(data, options.missing);
   if (options.missing == Missing::mean) fill_missing_with_means(data, training_rows(data.obs));
   if (data.kind.empty()) data.kind = detect_kind(data.x);
@@ -224,16 +248,7 @@ std::vector<int64_t> rows_where(const Table& obs, const std::vector<std::string>
 template <class T>
 void select_samples(Dataset<T>& data, const std::vector<int64_t>& rows) {
   data.obs = data.obs.select(rows);
-  // In place: rows ascend, so a row moves up or stays.
-  if (std::is_sorted(rows.begin(), rows.end())) {
-    for (size_t i = 0; i < rows.size(); ++i)
-      if (static_cast<int64_t>(i) != rows[i]) data.x.row(static_cast<int64_t>(i)) = data.x.row(rows[i]);
-    data.x.conservativeResize(static_cast<int64_t>(rows.size()), Eigen::NoChange);
-    return;
-  }
-  RowMatrix<T> chosen(static_cast<int64_t>(rows.size()), data.features());
-  for (size_t i = 0; i < rows.size(); ++i) chosen.row(static_cast<int64_t>(i)) = data.x.row(rows[i]);
-  data.x = std::move(chosen);
+  keep_rows(data.x, rows);
 }
 template void select_samples(Dataset<float>&, const std::vector<int64_t>&);
 template void select_samples(Dataset<double>&, const std::vector<int64_t>&);

@@ -129,6 +129,24 @@ DifferenceTest moderated(std::vector<double> effect, const std::vector<double>& 
   return r;
 }
 
+// value_of(row)(feature) is what is added.
+template <class F>
+void add_rows(Moments& m, int64_t rows, F&& value_of) {
+  parallel_chunks(m.features(), kChunk, [&](int64_t begin, int64_t end) {
+    double *mean = m.mean.data(), *m2 = m.m2.data();
+    for (int64_t r = 0; r < rows; ++r) {
+      const auto value = value_of(r);
+      const double share = 1 / static_cast<double>(m.n + r + 1);
+      for (int64_t j = begin; j < end; ++j) {
+        const double x = value(j), off = x - mean[j];
+        mean[j] += off * share;
+        m2[j] += off * (x - mean[j]);
+      }
+    }
+  });
+  m.n += rows;
+}
+
 std::vector<double> differences(const Moments& a, const Moments& b) {
   std::vector<double> out(a.mean.size());
   for (size_t i = 0; i < out.size(); ++i) out[i] = b.mean[i] - a.mean[i];
@@ -139,19 +157,20 @@ std::vector<double> differences(const Moments& a, const Moments& b) {
 
 void Moments::add(const data::RowMatrix<double>& block) {
   PV_CHECK(block.cols() == features(), "moments: {} features, {} before", block.cols(), features());
-  parallel_chunks(features(), kChunk, [&](int64_t begin, int64_t end) {
-    for (Eigen::Index r = 0; r < block.rows(); ++r) {
-      const double* x = block.data() + r * block.cols();
-      const double share = 1 / static_cast<double>(n + r + 1);
-      for (int64_t j = begin; j < end; ++j) {
-        const auto i = static_cast<size_t>(j);
-        const double off = x[j] - mean[i];
-        mean[i] += off * share;
-        m2[i] += off * (x[j] - mean[i]);
-      }
-    }
-  });
-  n += block.rows();
+  add_rows(*this, block.rows(), [&](int64_t r) { return [x = block.data() + r * block.cols()](int64_t j) { return x[j]; }; });
+}
+
+void Moments::add_differences(const data::RowMatrix<double>& a, const data::RowMatrix<double>& b) {
+  PV_CHECK(a.rows() == b.rows() && a.cols() == features() && b.cols() == features(), "moments: differences of [{}, {}] and [{}, {}], {} features", a.rows(),
+           a.cols(), b.rows(), b.cols(), features());
+  add_rows(*this, a.rows(), [&](int64_t r) { return [x = a.data() + r * a.cols(), y = b.data() + r * b.cols()](int64_t j) { return y[j] - x[j]; }; });
+}
+
+void Moments::append(const Moments& more) {
+  PV_CHECK(features() == 0 || n == more.n, "moments: {} samples, {} before", more.n, n);
+  n = more.n;
+  mean.insert(mean.end(), more.mean.begin(), more.mean.end());
+  m2.insert(m2.end(), more.m2.begin(), more.m2.end());
 }
 
 double Moments::variance(int64_t feature) const {

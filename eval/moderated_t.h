@@ -33,8 +33,10 @@ struct Moments {
   std::vector<double> mean, m2;
 
   int64_t features() const { return static_cast<int64_t>(mean.size()); }
-  void add(const data::RowMatrix<double>& block);  // [samples, features]
-  double variance(int64_t feature) const;          // n - 1
+  void add(const data::RowMatrix<double>& block);                                            // [samples, features]
+  void add_differences(const data::RowMatrix<double>& a, const data::RowMatrix<double>& b);  // of b - a
+  void append(const Moments& more);                                                          // other features of the same samples
+  double variance(int64_t feature) const;                                                    // n - 1
 };
 
 struct DifferenceTest {

@@ -1,9 +1,11 @@
 #include "eval/spearman.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <utility>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -25,6 +27,37 @@ void check_shapes(const data::RowMatrix<double>& a, const data::RowMatrix<double
         if (!std::isfinite((*m)(i, j)))
           fail_input(fmt::format("the value is {}", (*m)(i, j)),
                      fmt::format("{} matrix, sample {}, feature {} (from 1)", m == &a ? "first" : "second", i + 1, j + 1), "ranks need finite values");
+}
+
+// A value as a whole number of the same order; -0 is 0.
+uint64_t sortable(double value) {
+  const auto bits = std::bit_cast<uint64_t>(value + 0.0);
+  return bits >> 63 ? ~bits : bits | uint64_t{1} << 63;
+}
+
+struct Entry {
+  uint64_t key;
+  uint32_t index;
+};
+
+// By eleven bits at a time, the lowest first. Digits that all keys share (the low ones of values that were float32) cost
+// nothing. Half a million genes or peaks take a tenth of the time of std::sort.
+void radix_sort(std::vector<Entry>& entries) {
+  constexpr int kBits = 11, kDigits = 6;
+  constexpr size_t kValues = size_t{1} << kBits;
+  std::vector<std::array<size_t, kValues>> count(kDigits);
+  for (auto& digit : count) digit.fill(0);
+  for (const Entry& e : entries)
+    for (int d = 0; d < kDigits; ++d) ++count[static_cast<size_t>(d)][e.key >> (d * kBits) & (kValues - 1)];
+  std::vector<Entry> sorted(entries.size());
+  for (int d = 0; d < kDigits; ++d) {
+    auto& place = count[static_cast<size_t>(d)];
+    if (std::find(place.begin(), place.end(), entries.size()) != place.end()) continue;
+    size_t next = 0;
+    for (size_t& c : place) next += std::exchange(c, next);
+    for (const Entry& e : entries) sorted[place[e.key >> (d * kBits) & (kValues - 1)]++] = e;
+    entries.swap(sorted);
+  }
 }
 
 // pair(i, a, b) fills the two vectors of item i.
@@ -58,15 +91,17 @@ Correlations correlate(int64_t items, int64_t length, F&& pair) {
 
 std::vector<double> average_ranks(std::span<const double> values) {
   const size_t n = values.size();
-  std::vector<size_t> order(n);
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(), [&](size_t i, size_t j) { return values[i] < values[j]; });
+  PV_CHECK(n < (size_t{1} << 32), "average_ranks: {} values", n);
+  std::vector<Entry> entries(n);
+  for (size_t i = 0; i < n; ++i) entries[i] = {sortable(values[i]), static_cast<uint32_t>(i)};
+  if (n < 2048) std::sort(entries.begin(), entries.end(), [](const Entry& x, const Entry& y) { return x.key < y.key; });
+  else radix_sort(entries);
   std::vector<double> rank(n);
   for (size_t first = 0; first < n;) {
     size_t last = first + 1;
-    while (last < n && values[order[last]] == values[order[first]]) ++last;
+    while (last < n && entries[last].key == entries[first].key) ++last;
     const double average = 0.5 * static_cast<double>(first + 1 + last);  // mean of first+1 .. last
-    for (size_t k = first; k < last; ++k) rank[order[k]] = average;
+    for (size_t k = first; k < last; ++k) rank[entries[k].index] = average;
     first = last;
   }
   return rank;
@@ -74,8 +109,11 @@ std::vector<double> average_ranks(std::span<const double> values) {
 
 double spearman(std::span<const double> a, std::span<const double> b) {
   PV_CHECK(a.size() == b.size(), "spearman: vectors of {} and {}", a.size(), b.size());
-  const size_t n = a.size();
-  const std::vector<double> x = average_ranks(a), y = average_ranks(b);
+  return spearman_of_ranks(average_ranks(a), average_ranks(b));
+}
+
+double spearman_of_ranks(std::span<const double> x, std::span<const double> y) {
+  const size_t n = x.size();
   const double mean = 0.5 * static_cast<double>(n + 1);  // whatever the ties
   double xx = 0, yy = 0, xy = 0;
   for (size_t i = 0; i < n; ++i) {

@@ -16,6 +16,9 @@ std::vector<double> average_ranks(std::span<const double> values);
 // ranks are exact in doubles up to n = 300,000, so equal orders give exactly 1.
 double spearman(std::span<const double> a, std::span<const double> b);
 
+// The same from the ranks of the two, as average_ranks() gives them.
+double spearman_of_ranks(std::span<const double> a, std::span<const double> b);
+
 struct Correlations {
   std::vector<double> value;  // one per row or column; NaN where undefined
   double mean = 0;            // of the defined ones; NaN if there is none

@@ -1,6 +1,7 @@
 // panvae evaluate cohort: how well the cohort of a sample is told from its embedding.
 #include "base/log.h"
 #include "eval/cohort.h"
+#include "eval/labels.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
 
@@ -10,20 +11,30 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string in, on = "auto", cohort_map;
+  std::string in, on = "auto", cohort_map, control = "none";
+  bool print_map = false;
   eval::CohortOptions cohort;
   const CLI::Option* fold_key = nullptr;
 };
 
 void run(Options& o, const Session& session) {
   session.begin();
+  if (o.print_map) {
+    Json json = Json::object();
+    const data::Table map = eval::default_cohort_map();
+    for (int64_t r = 0; r < map.rows(); ++r) json[map.keys[static_cast<size_t>(r)]] = map.columns.front().text(r);
+    session.emit(eval::default_cohort_map_text(), json);
+    return;
+  }
+  if (o.in.empty()) fail_usage("EMB is required", {}, "name the embedding to judge");
+  o.cohort.control = eval::parse_control(o.control);
   o.cohort.on = eval::parse_on(o.on);
   // Reading copies the named column to `fold`; without the option folds are drawn, whatever columns there are.
   if (o.fold_key->count() > 0) o.cohort.fold_key = "fold";
   o.cohort.seed = session.globals.seed;
   data::Table map;
   if (!o.cohort_map.empty()) {
-    map = data::read_table(o.cohort_map);
+    map = eval::read_cohort_map(o.cohort_map);
     o.cohort.cohort_map = &map;
   }
   const data::Dataset<double> embedding = data::read_dataset<double>(o.in, o.dataset.read());
@@ -43,12 +54,18 @@ void add_evaluate_cohort(CLI::App& evaluate, Session& session) {
                   "panvae simulate -o sim --donors 200 --genes 500 --cohorts 4 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && "
                   "panvae pca -o sim/pca.h5ad sim/rna_pp.h5ad && panvae evaluate cohort sim/pca.h5ad");
   auto o = std::make_shared<Options>();
-  cmd->add_option("EMB", o->in, "Embedding, samples in rows, with a column cohort (or --obs)")->required();
+  cmd->add_option("EMB", o->in, "Embedding, samples in rows, with a column cohort (or --obs)");
   cmd->add_option("--folds", o->cohort.folds, "Folds of the cross-validation; cohorts with fewer donors are left out and listed")->capture_default_str();
   cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")
       ->check(CLI::IsMember({"auto", "holdout", "all"}))
       ->capture_default_str();
-  cmd->add_option("--cohort-map", o->cohort_map, "Table of merged cohorts: cohort, name to use instead (COAD colorectal; READ colorectal)")->type_name("TABLE");
+  cmd->add_option("--cohort-map", o->cohort_map,
+                  "Table of merged cohorts: cohort, name to use instead (COAD colorectal; READ colorectal); or default: 33 TCGA codes to 21")
+      ->type_name("TABLE");
+  cmd->add_flag("--print-cohort-map", o->print_map, "Print the map that --cohort-map default means, and do nothing else");
+  cmd->add_option("--control", o->control, "permuted: judge with cohorts permuted among donors, which should reach the largest cohort's share at most")
+      ->check(CLI::IsMember({"none", "permuted"}))
+      ->capture_default_str();
   o->dataset.declare(*cmd);
   o->fold_key = cmd->get_option("--fold-key")->description("Column with the folds to use (0, 1, ...) instead of drawing them")->default_str("");
   session.common(*cmd, Session::seed);

@@ -1,5 +1,6 @@
 #include "eval/spearman.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -15,6 +16,28 @@ TEST(Spearman, RanksAverageTies) {
   EXPECT_EQ(average_ranks(std::vector<double>{10, 20, 10, 5, 10}), (std::vector<double>{3, 5, 3, 1, 3}));
   EXPECT_EQ(average_ranks(std::vector<double>{-0.0, 0.0, 1}), (std::vector<double>{1.5, 1.5, 3}));
   EXPECT_TRUE(average_ranks({}).empty());
+}
+
+// Long vectors are sorted another way: both give the definition, the number below and half of those equal.
+TEST(Spearman, RanksAreTheDefinitionForShortAndLongVectors) {
+  PhiloxSequence random(PhiloxKey{2, 1, 0});
+  for (size_t n : {0u, 1u, 2u, 33u, 2047u, 2048u, 5001u})
+    for (int kind = 0; kind < 4; ++kind) {
+      std::vector<double> v(n), sorted;
+      for (double& x : v) {
+        x = random.normal();
+        if (kind == 1) x = std::round(3 * x);  // ties, negative and zero of both signs
+        if (kind == 2) x = static_cast<double>(static_cast<float>(x)) * 1e30;
+        if (kind == 3) x = x > 0 ? std::exp(200 * x) : -std::exp(-200 * x);
+      }
+      sorted = v;
+      std::sort(sorted.begin(), sorted.end());
+      const std::vector<double> rank = average_ranks(v);
+      for (size_t i = 0; i < n; ++i) {
+        const auto [low, high] = std::equal_range(sorted.begin(), sorted.end(), v[i]);
+        ASSERT_EQ(rank[i], 0.5 * static_cast<double>((low - sorted.begin()) + 1 + (high - sorted.begin()))) << n << " " << kind;
+      }
+    }
 }
 
 // R: cor(c(1,2,3,4,5), c(5,6,7,8,7), method = "spearman") and scipy.stats.spearmanr give 0.8207826816681233.

@@ -1,0 +1,62 @@
+// panvae evaluate alignment: how near the subspace of the cohorts is to that of the embedding.
+#include "base/log.h"
+#include "eval/alignment.h"
+#include "eval/labels.h"
+#include "tools/commands.h"
+#include "tools/dataset_options.h"
+
+namespace panvae::tools {
+
+namespace {
+
+struct Options {
+  DatasetOptions dataset;
+  std::string in, on = "auto", cohort_map, control = "none";
+  eval::AlignmentOptions alignment;
+};
+
+void run(Options& o, const Session& session) {
+  session.begin();
+  o.alignment.on = eval::parse_on(o.on);
+  o.alignment.control = eval::parse_control(o.control);
+  o.alignment.seed = session.globals.seed;
+  data::Table map;
+  if (!o.cohort_map.empty()) {
+    map = eval::read_cohort_map(o.cohort_map);
+    o.alignment.cohort_map = &map;
+  }
+  const data::Dataset<double> embedding = data::read_dataset<double>(o.in, o.dataset.read());
+  const eval::AlignmentResult result = eval::evaluate_alignment(embedding, o.alignment);
+  for (const std::string& warning : result.warnings) log::warning("{}", warning);
+  if (result.unlabelled > 0) log::info("{} samples without a cohort are left out", result.unlabelled);
+  Json json = eval::to_json(result);
+  json["seconds"] = result.seconds;
+  session.emit(eval::to_text(result), json);
+}
+
+}  // namespace
+
+void add_evaluate_alignment(CLI::App& evaluate, Session& session) {
+  CLI::App* cmd =
+      add_command(evaluate, "alignment", "How near the cohorts' subspace is to that of the embedding's top components: Grassmann distance, 0 is best",
+                  "panvae simulate -o sim --donors 200 --genes 500 --cohorts 4 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && "
+                  "panvae pca -o sim/pca.h5ad sim/rna_pp.h5ad && panvae evaluate alignment sim/pca.h5ad --on all");
+  auto o = std::make_shared<Options>();
+  cmd->add_option("EMB", o->in, "Embedding, samples in rows, with a column cohort (or --obs)")->required();
+  cmd->add_option("--angles", o->alignment.angles, "The embedding is cut to its top principal components, so many; at most so many angles count")
+      ->capture_default_str();
+  cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")
+      ->check(CLI::IsMember({"auto", "holdout", "all"}))
+      ->capture_default_str();
+  cmd->add_option("--cohort-map", o->cohort_map, "Table of merged cohorts: cohort, name to use instead; or default: 33 TCGA codes to 21")->type_name("TABLE");
+  cmd->add_option("--permutations", o->alignment.permutations, "Permutations of the cohorts among donors that give the distance by chance")
+      ->capture_default_str();
+  cmd->add_option("--control", o->control, "permuted: judge with cohorts permuted among donors, which should be at chance")
+      ->check(CLI::IsMember({"none", "permuted"}))
+      ->capture_default_str();
+  o->dataset.declare(*cmd);
+  session.common(*cmd, Session::seed);
+  cmd->callback([o, &session] { run(*o, session); });
+}
+
+}  // namespace panvae::tools

@@ -30,7 +30,7 @@ struct SurvivalOptions {
   int64_t top_k = kAutoTopK;            // principal components in the model; 0: covariates only; automatic: see below
   std::vector<std::string> covariates;  // columns of obs: numbers as they are, factors as dummies of all levels but the first
   double ridge = 1;                     // theta of the penalty theta / 2 b^2 on each standardised component
-  int folds = 5;                        // drawn by donor, spread evenly by event and cohort
+  int folds = 5;                        // drawn by donor, with the deaths spread evenly
   std::string fold_key;                 // a column of obs with the folds to use instead: 0, 1, 2, ...
   On on = On::automatic;                // which samples
   uint64_t seed = 0;                    // of the folds and of the control

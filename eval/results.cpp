@@ -18,7 +18,7 @@ struct TableKind {
   const char* kind;
   std::vector<const char*> numbers, labels;
   std::vector<const char*> settings;  // those that are known; empty: the table has none
-  bool gaps;                          // numbers may be missing
+  bool gaps;                          // numbers may be missing or infinite
 };
 
 const std::vector<TableKind>& table_kinds() {
@@ -27,7 +27,7 @@ const std::vector<TableKind>& table_kinds() {
       {"points", {"pc1", "pc2"}, {"cohort"}, {}, false},
       {"risk",
        {"os_time", "os_event", "risk", "fold"},
-       {},
+       {"group"},
        {"clinical", "embedding", "embedding+clinical", "clinical+within", "embedding+within", "embedding+clinical+within"},
        false},
       {"de", {"log2fc", "t", "p", "fdr", "mean_observed", "mean_reconstructed"}, {}, {}, true},
@@ -58,7 +58,7 @@ std::string problem_of(const ResultsTable& t) {
     if (!c->numeric) return fmt::format("column {} must hold numbers", name);
     for (int64_t r = 0; r < c->size(); ++r) {
       const double x = c->number[static_cast<size_t>(r)];
-      if (std::isinf(x) || (std::isnan(x) && !kind->gaps))
+      if (!std::isfinite(x) && !kind->gaps)
         return fmt::format("column {} is {} for {}", name, std::isnan(x) ? "missing" : "infinite", quoted(t.table.keys[static_cast<size_t>(r)]));
     }
   }
@@ -113,6 +113,11 @@ void set(Json& j, const char* key, const std::optional<T>& value) {
   j[key] = value ? Json(*value) : Json();
 }
 
+// Keys of a score that are not those of its evaluator.
+bool is_typed(std::string_view key) {
+  return key == "model" || key == "setting" || key == "within_cohort" || key == "control";
+}
+
 Json json_of(const ResultsScore& s, bool survival) {
   Json j;
   j["model"] = s.model;
@@ -121,7 +126,8 @@ Json json_of(const ResultsScore& s, bool survival) {
     j["within_cohort"] = s.within_cohort;
   }
   j["control"] = s.control.empty() ? Json() : Json(s.control);
-  for (const auto& [key, value] : s.values.items()) j[key] = value;
+  for (const auto& [key, value] : s.values.items())
+    if (!is_typed(key)) j[key] = value;
   return j;
 }
 
@@ -259,8 +265,9 @@ std::vector<ResultsScore> read_scores(const Reader& top, const char* name) {
     s.setting = r.text_or("setting", "");
     s.within_cohort = r.flag_or("within_cohort", false);
     s.control = r.text_or("control", "");
-    s.values = r.json();
-    for (const char* typed : {"model", "setting", "within_cohort", "control"}) s.values.erase(typed);
+    s.values = Json::object();
+    for (const auto& [key, value] : r.json().items())
+      if (!is_typed(key)) s.values[key] = value;
     out.push_back(std::move(s));
   }
   return out;

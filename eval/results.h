@@ -44,14 +44,14 @@ struct ResultsScore {
   std::string setting;         // survival: "clinical", "embedding", "embedding+clinical"; empty elsewhere
   bool within_cohort = false;  // survival: pairs are compared within a cohort only
   std::string control;         // empty for the score itself; "permuted labels", "cohort mean", ... for what it should beat
-  Json values;                 // an object: the keys of CLI.md and more
+  Json values;                 // an object: the evaluator's keys; those typed here count where it has them too
 };
 
 // A table of many rows beside results.json: KIND/MODEL[.SETTING].tsv, first column the key.
 //   curves    epoch; train_loss, validation_loss (NA without validation samples), more
 //   points    sample; cohort, pc1, pc2 (the first two principal components of the embedding), donor and split where known
-//   risk      sample; os_time (days), os_event, risk (from the fold that did not train on the sample), fold, cohort where known.
-//             SETTING as in ResultsScore, "+within" after it where within_cohort
+//   risk      sample; os_time (days), os_event, risk (from the fold that did not train on the sample), fold, group (by risk: low,
+//             medium, high), cohort where known. SETTING as in ResultsScore, "+within" after it where within_cohort
 //   de        feature; log2fc, t, p, fdr, mean_observed, mean_reconstructed, symbol where known
 //   spearman  sample or feature, whichever SETTING says; spearman (observed against reconstructed)
 struct ResultsTable {

@@ -39,7 +39,7 @@ Results some() {
   r.models.push_back(m);
   r.cohort.push_back({"rna_vae", "", false, "", {{"accuracy_mean", 0.5}, {"folds", {0.25, 0.75}}}});
   r.cohort.push_back({"rna_vae", "", false, "permuted labels", {{"accuracy_mean", std::nan("")}}});
-  r.survival.push_back({"pca-512", "embedding+clinical", true, "", {{"harrell_mean", 0.7}}});
+  r.survival.push_back({"pca-512", "embedding+clinical", true, "", {{"harrell_mean", 0.7}, {"setting", "other"}, {"control", "permuted"}}});
   data::Table points = table("sample", {"a\tb", "NA", "\"q\""});
   test::set_factor(points, "cohort", {"x", "", "1"});
   test::set_number(points, "pc1", {1, 1e-300, -2.5});
@@ -47,6 +47,7 @@ Results some() {
   r.tables.push_back({"points", "rna_vae", "", points});
   data::Table risk = table("sample", {"a"});
   for (const char* name : {"os_time", "os_event", "risk", "fold"}) test::set_number(risk, name, {1});
+  test::set_factor(risk, "group", {"low"});
   r.tables.push_back({"risk", "pca-512", "embedding+clinical+within", risk});
   data::Table curves = table("epoch", {"1", "2"});
   test::set_number(curves, "train_loss", {2, 1});
@@ -78,6 +79,8 @@ TEST(Results, ReadsWhatItWrote) {
   EXPECT_TRUE(r.cohort[1].values["accuracy_mean"].is_null());
   EXPECT_EQ(r.survival.at(0).setting, "embedding+clinical");
   EXPECT_TRUE(r.survival[0].within_cohort);
+  EXPECT_EQ(r.survival[0].control, "");
+  EXPECT_EQ(r.survival[0].values, Json({{"harrell_mean", 0.7}}));
   EXPECT_TRUE(r.alignment.empty());
   const ResultsTable* points = r.find_table("points", "rna_vae");
   ASSERT_TRUE(points);

@@ -1,0 +1,287 @@
+// The summary in words and numbers, the four benchmarks of the paper's Figure 2, and what each should beat.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+
+#include "base/error.h"
+#include "eval/classifier.h"
+#include "eval/report/sections.h"
+
+namespace panvae::eval {
+
+namespace {
+
+// "0.851 ± 0.012 with RNA VAE, 512"
+std::string phrase(const Results& r, Benchmark b, const std::string& model) {
+  const Value v = value_of(r, b, model);
+  return fmt::format("{} with {}", with_error(v.mean, v.se, info_of(b, r).digits), r.find_model(model)->label);
+}
+
+// The best of those that `in` takes, empty if none has a score.
+template <class F>
+std::string best_of(const Results& r, Benchmark b, F&& in) {
+  std::string best;
+  for (const ResultsModel& m : r.models) {
+    const double v = value_of(r, b, m.id).mean;
+    if (!in(m) || !std::isfinite(v)) continue;
+    if (best.empty() || (info_of(b, r).higher_is_better ? v > value_of(r, b, best).mean : v < value_of(r, b, best).mean)) best = m.id;
+  }
+  return best;
+}
+
+// One sentence: the best model of a modality against the best of its PCA baselines, on the same folds where both have them.
+std::string sentence(const Results& r, Benchmark b, const std::string& modality) {
+  const BenchmarkInfo info = info_of(b, r);
+  const std::string model = best_of(r, b, [&](const ResultsModel& m) { return is_embedding(m) && !is_baseline(m) && m.modality == modality; });
+  const std::string baseline = best_of(r, b, [&](const ResultsModel& m) { return is_baseline(m) && m.modality == modality; });
+  if (model.empty() && baseline.empty()) return {};
+  std::string out = modality.empty() ? info.name : fmt::format("{}, {}", info.name, modality_words(modality));
+  out += fmt::format(" ({}, {} is better): ", info.axis, info.higher_is_better ? "higher" : "lower");
+  if (model.empty() || baseline.empty()) return out + phrase(r, b, model.empty() ? baseline : model) + ".";
+  out += fmt::format("{}, against {}", phrase(r, b, model), phrase(r, b, baseline));
+  const Value x = value_of(r, b, model), y = value_of(r, b, baseline);
+  if (x.folds.size() != y.folds.size() || x.folds.size() < 2) return out + ".";
+  std::vector<double> difference;
+  for (size_t i = 0; i < x.folds.size(); ++i) difference.push_back(x.folds[i] - y.folds[i]);
+  const Spread s = spread(difference);
+  out += fmt::format("; fold by fold the difference is {}", with_error(s.mean, s.se, info.digits));
+  return out + (std::abs(s.mean) < 2 * s.se ? ", which is less than two standard errors: no finding." : ".");
+}
+
+double nice_top(double x) {
+  const double scale = std::pow(10, std::floor(std::log10(x)));
+  for (double f : {1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0})
+    if (f * scale >= x) return f * scale;
+  return x;
+}
+
+std::vector<std::string> modalities(const Results& r) {
+  std::vector<std::string> out;
+  for (const ResultsModel& m : r.models)
+    if (is_embedding(m) && std::find(out.begin(), out.end(), m.modality) == out.end()) out.push_back(m.modality);
+  return out;
+}
+
+// What the score would be without any knowledge, NaN where it has no one value.
+double chance_of(const Results& r, Benchmark b) {
+  if (b == Benchmark::survival) return 0.5;
+  if (b == Benchmark::expression) return kUnknown;
+  double chance = kUnknown;
+  for (const ResultsScore& s : scores_of(r, b)) {
+    if (!s.control.empty()) continue;
+    const double x = number(s, b == Benchmark::cohort ? "majority_share" : "chance_distance");
+    // Models of other dimensions or samples have another chance: then there is no one line.
+    if (std::isfinite(chance) && std::isfinite(x) && std::abs(x - chance) > 1e-9) return kUnknown;
+    chance = x;
+  }
+  return chance;
+}
+
+void add_bars(Page& page, const Results& r, Benchmark b) {
+  const BenchmarkInfo info = info_of(b, r);
+  const std::vector<std::string> best = best_models(r, b);
+  PageTable t;
+  t.id = fmt::format("scores-{}", static_cast<int>(b));
+  t.columns = {{"model"}, {info.axis}, {"standard error"}, {"control"}, {"kind"}, {"shown"}};
+  std::vector<std::string> labels;
+  double top = 0, low = 1;
+  for (const ResultsModel& m : r.models) {
+    const Value v = value_of(r, b, m.id);
+    const ResultsScore* s = find_score(r, b, m.id);
+    if (!s && !std::isfinite(v.mean)) continue;
+    const double control = control_of(r, b, m.id);
+    const bool is_best = std::find(best.begin(), best.end(), m.id) != best.end();
+    const std::string text = std::isfinite(v.mean) ? with_error(v.mean, v.se, info.digits) : "not defined";
+    for (double x : {v.mean + (std::isfinite(v.se) ? v.se : 0), control})
+      if (std::isfinite(x)) top = std::max(top, x), low = std::min(low, x);
+    labels.push_back(m.label);
+    t.row({m.label, significant(v.mean, 6), significant(v.se, 4), significant(control, 6), is_best ? "best" : is_baseline(m) ? "baseline" : "model", text});
+  }
+  if (labels.empty()) return;
+  const double chance = chance_of(r, b);
+  double from = 0, to = 1;
+  if (b == Benchmark::survival) from = low < 0.5 ? std::floor(low * 20) / 20 : 0.5, to = std::min(1.0, std::ceil(top * 20) / 20);
+  else if (b != Benchmark::cohort) to = nice_top(std::max({top, std::isfinite(chance) ? chance * 1.02 : 0.0, 1e-9}) * 1.02);
+  const bool spread_out = b == Benchmark::expression && top > 30;
+  Figure f;
+  f.id = fmt::format("figure-{}", static_cast<int>(b));
+  f.title = fmt::format("{}: {}", info.name, info.higher_is_better ? "higher is better →" : "← lower is better");
+  f.chart = "bars";
+  f.table = t.id;
+  f.signals = {{"models", labels},
+               {"axis", info.axis + (spread_out ? ", square-root scale" : "")},
+               {"from", from},
+               {"to", to},
+               {"format", fmt::format(".{}f", info.digits)},
+               {"root", spread_out ? 0.5 : 1.0},
+               {"chance", significant(chance, 6)},
+               {"chance_label", b == Benchmark::cohort ? fmt::format("always guessing the largest cohort: {}", decimals(chance, info.digits))
+                                                       : fmt::format("by chance: {}", decimals(chance, info.digits))}};
+  std::string alternative = fmt::format("Bars of {} per model, {} is better.", info.axis, info.higher_is_better ? "higher" : "lower");
+  for (size_t i = 0; i < labels.size(); ++i) alternative += fmt::format(" {}: {}.", labels[i], t.columns[5].values[i].get<std::string>());
+  f.alternative = alternative;
+  std::string dashed = b == Benchmark::cohort ? "Dashed: always guessing the largest cohort. " : std::isfinite(chance) ? "Dashed: chance. " : "";
+  const bool controls = std::any_of(t.columns[3].values.begin(), t.columns[3].values.end(), [](const Json& v) { return !v.is_null(); });
+  if (controls) dashed += b == Benchmark::expression ? "Red diamonds: the cohort mean as a reconstruction. " : "Red diamonds: labels permuted. ";
+  switch (b) {
+    case Benchmark::cohort:
+      f.caption = dashed + "XGBoost, folds keep donors whole.";
+      break;
+    case Benchmark::alignment:
+      f.caption = dashed + "Principal angles between the embedding's and the cohorts' subspaces; no standard error.";
+      break;
+    case Benchmark::survival:
+      f.caption = dashed + "Cox regression on the embedding's top components alone; the axis starts at " + fmt::format("{:.2f}.", from);
+      break;
+    case Benchmark::expression:
+      f.caption = dashed + "Reconstructed against observed, one cohort. Few is good only where the reconstruction also follows each patient: see Spearman.";
+      break;
+  }
+  f.data = {
+      {"scores", t.id, {{"model", "model"}, {"mean", info.axis}, {"se", "standard error"}, {"control", "control"}, {"kind", "kind"}, {"text", "shown"}}, {}}};
+  page.add(std::move(t));
+  page.figure(f);
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (size_t i = 0; i < words.size(); ++i) out += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
+  return out;
+}
+
+// A row per model; columns without a single value are left out.
+void headline(Page& page, const Results& r) {
+  struct Column {
+    const char* name;
+    int digits;
+    int better;  // 1 higher, -1 lower, 0 neither
+    std::function<Value(const ResultsModel&)> value;
+  };
+  const auto score = [&](Benchmark b, const char* mean, const char* se = "") {
+    return [&r, b, mean, se](const ResultsModel& m) {
+      const ResultsScore* s = find_score(r, b, m.id, {}, is_embedding(m) ? "embedding" : "clinical");
+      return s ? Value{number(*s, mean), number(*s, se), {}} : Value();
+    };
+  };
+  const auto concordance = [&](const char* name) {
+    return [&r, name](const ResultsModel& m) {
+      const ResultsScore* s = find_score(r, Benchmark::survival, m.id, {}, is_embedding(m) ? "embedding" : "clinical");
+      return s ? c_statistic(*s, name) : Value();
+    };
+  };
+  const std::vector<Column> columns = {
+      {"accuracy", 3, 1, score(Benchmark::cohort, "accuracy_mean", "accuracy_se")},
+      {"balanced accuracy", 3, 1, score(Benchmark::cohort, "balanced_accuracy_mean", "balanced_accuracy_se")},
+      {"Grassmann distance", 3, -1, score(Benchmark::alignment, "distance")},
+      {"C (Uno)", 3, 1, concordance("uno")},
+      {"C (Harrell)", 3, 1, concordance("harrell")},
+      {"C within cohort", 3, 1, [&](const ResultsModel& m) { return within_cohort(r, m.id, is_embedding(m) ? "embedding" : "clinical"); }},
+      {"differential features", 0, -1, score(Benchmark::expression, "n_de")},
+      {"Spearman, samples", 3, 1, score(Benchmark::expression, "spearman_per_sample_mean")},
+      {"Spearman, features", 3, 1, score(Benchmark::expression, "spearman_per_feature_mean")},
+  };
+  PageTable t;
+  t.id = "headline";
+  t.columns = {{"model"}};
+  std::vector<size_t> muted;
+  for (size_t i = 0; i < r.models.size(); ++i) {
+    const ResultsModel& m = r.models[i];
+    t.columns[0].values.push_back(m.label);
+    if (is_baseline(m) || !is_embedding(m)) muted.push_back(i);
+  }
+  std::vector<std::pair<size_t, size_t>> strong;
+  for (const Column& c : columns) {
+    PageColumn out{c.name, Json::array(), -1};
+    bool some = false;
+    std::map<std::string, std::pair<double, size_t>> best;
+    for (size_t i = 0; i < r.models.size(); ++i) {
+      const ResultsModel& m = r.models[i];
+      const Value v = c.value(m);
+      const std::string text = with_error(v.mean, v.se, c.digits);
+      out.values.push_back(text == "–" ? Json() : Json(text));
+      some |= std::isfinite(v.mean);
+      if (!std::isfinite(v.mean) || !is_embedding(m)) continue;
+      const auto [at, fresh] = best.emplace(m.modality, std::pair(v.mean, i));
+      if (!fresh && (c.better > 0 ? v.mean > at->second.first : v.mean < at->second.first)) at->second = {v.mean, i};
+    }
+    if (!some) continue;
+    for (const auto& [modality, at] : best) strong.emplace_back(at.second, t.columns.size());
+    t.columns.push_back(std::move(out));
+  }
+  if (t.rows() == 0 || t.columns.size() < 2) return;
+  page.table(t, strong, muted);
+  page.note("Mean ± standard error over the folds. The best embedding of each modality stands out; it is picked by the numbers shown, so its lead is somewhat flattered. Baselines and clinical variables are grey.");
+}
+
+}  // namespace
+
+void add_summary(Page& page, const ReportContent& content) {
+  const Results& r = content.results;
+  page.section("summary", "Summary");
+  std::vector<std::string> sentences;
+  for (Benchmark b : kBenchmarks)
+    for (const std::string& modality : modalities(r))
+      if (std::string s = sentence(r, b, modality); !s.empty()) sentences.push_back(std::move(s));
+  if (!sentences.empty()) page.list(sentences);
+
+  headline(page, r);
+  if (!r.warnings.empty()) {
+    page.subtitle("Warnings");
+    page.warnings(r.warnings);
+  }
+  if (!content.missing.empty()) page.note("Not in these results, so not on this page: " + joined(content.missing) + ".");
+}
+
+void add_benchmarks(Page& page, ReportContent& content) {
+  const Results& r = content.results;
+  page.section("benchmarks", "Four benchmarks");
+  page.note(
+      "PCA baselines in grey, the best model of a modality in green; whiskers are standard errors over the folds, which are somewhat too small since folds "
+      "share training "
+      "samples. The layout is that of Figure 2 of Nagaraj et al.");
+  page.begin_figures(460);
+  for (Benchmark b : kBenchmarks) add_bars(page, r, b);
+  page.end_figures();
+}
+
+void add_controls(Page& page, ReportContent& content) {
+  const Results& r = content.results;
+  PageTable t;
+  t.id = "controls";
+  t.columns = {{"benchmark"}, {"model"}, {"control"}, {"score of the model", {}, 3}, {"score of the control", {}, 3}, {"by chance", {}, 3}};
+  for (Benchmark b : kBenchmarks) {
+    for (const ResultsScore& s : scores_of(r, b)) {
+      if (s.control.empty()) continue;
+      const ResultsScore* own = find_score(r, b, s.model, {}, b == Benchmark::survival ? s.setting : "embedding", s.within_cohort);
+      std::string name = info_of(b, r).name;
+      if (b == Benchmark::survival) name += fmt::format(", {}{}", s.setting, s.within_cohort ? ", within cohort" : "");
+      double chance = b == Benchmark::survival ? 0.5 : kUnknown;
+      if (own && b == Benchmark::cohort) chance = number(*own, "majority_share");
+      if (own && b == Benchmark::alignment) chance = number(*own, "chance_distance");
+      t.row({name, r.find_model(s.model)->label, s.control, own ? significant(value_of(r, b, *own).mean, 6) : Json(), significant(value_of(r, b, s).mean, 6),
+             significant(chance, 6)});
+    }
+    if (b != Benchmark::expression) continue;
+    for (const ResultsScore& s : r.expression) {
+      const bool shown = !s.control.empty() || find_score(r, b, s.model, "cohort mean") || std::isnan(control_of(r, b, s.model));
+      if (!shown)
+        t.row({info_of(b, r).name, r.find_model(s.model)->label, "cohort mean", significant(value_of(r, b, s).mean, 6),
+               significant(control_of(r, b, s.model), 6), Json()});
+    }
+  }
+  if (t.rows() == 0) {
+    content.missing.push_back("controls");
+    return;
+  }
+  page.section("controls", "Controls");
+  page.paragraph(
+      "Each benchmark is run once more where it should find nothing. With labels or outcomes permuted among the patients, accuracy falls to at most the share "
+      "of the largest cohort, "
+      "the C-statistic to 0.5 and the distance to its chance level. The mean of the cohort, given as the reconstruction of each patient, has few or no "
+      "differential features although "
+      "it knows nothing about a patient: that benchmark means something only beside the correlation.");
+  page.table(t);
+}
+
+}  // namespace panvae::eval

@@ -16,6 +16,7 @@ void add_evaluate_cohort(CLI::App& evaluate, Session& session);
 void add_evaluate_alignment(CLI::App& evaluate, Session& session);
 void add_evaluate_survival(CLI::App& evaluate, Session& session);
 void add_evaluate_expression(CLI::App& evaluate, Session& session);
+void add_evaluate_all(CLI::App& evaluate, Session& session);
 void add_report(CLI::App& root, Session& session);
 void add_demo(CLI::App& root, Session& session);
 

@@ -57,6 +57,7 @@ int run_program(const std::vector<std::string>& arguments, bool print_results) {
   add_evaluate_alignment(*evaluate, session);
   add_evaluate_survival(*evaluate, session);
   add_evaluate_expression(*evaluate, session);
+  add_evaluate_all(*evaluate, session);
   add_report(app, session);
   add_demo(app, session);
   try {

@@ -1,0 +1,279 @@
+#include "tools/judged_models.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+#include <sstream>
+#include <unordered_set>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/threads.h"
+#include "eval/classifier.h"
+#include "eval/pca.h"
+
+namespace panvae::tools {
+
+namespace {
+
+bool exists(const std::string& path) {
+  struct stat st {};
+  return ::stat(path.c_str(), &st) == 0;
+}
+
+std::string without_slashes(std::string folder) {
+  while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
+  return folder;
+}
+std::string last_part(const std::string& path) {
+  const std::string p = without_slashes(path);
+  const size_t slash = p.rfind('/');
+  return slash == std::string::npos ? p : p.substr(slash + 1);
+}
+std::string parent(const std::string& path) {
+  const std::string p = without_slashes(path);
+  const size_t slash = p.rfind('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : p.substr(0, slash);
+}
+
+// A name of letters, digits, _ and - that is not taken yet.
+std::string unique_id(const std::string& name, std::set<std::string>& taken) {
+  std::string id;
+  for (char c : name) id += std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' ? c : '_';
+  if (id.empty()) id = "model";
+  std::string candidate = id;
+  for (int i = 2; !taken.insert(candidate).second; ++i) candidate = fmt::format("{}_{}", id, i);
+  return candidate;
+}
+
+// The file of a run's samples.
+std::string file_of(const Run& run, const std::string& folder, const std::vector<std::string>& files, const std::vector<data::Table>& features) {
+  if (files.empty()) {
+    const std::string name = run.provenance.value("input", "");
+    for (const std::string& path : {parent(folder) + "/" + name, name})
+      if (!name.empty() && exists(path)) return path;
+    fail_input(fmt::format("the data of the run, {}, is neither beside its folder nor here", quoted(name, 200)), quoted(folder, 400),
+               "name it with --data FILE");
+  }
+  const std::unordered_set<std::string> wanted(run.features.begin(), run.features.end());
+  size_t best = 0;
+  int64_t most = -1;
+  for (size_t i = 0; i < files.size(); ++i) {
+    const int64_t shared = std::count_if(features[i].keys.begin(), features[i].keys.end(), [&](const std::string& k) { return wanted.count(k) > 0; });
+    if (shared > most) most = shared, best = i;
+  }
+  if (2 * most < static_cast<int64_t>(wanted.size()))
+    fail_input(fmt::format("no --data file has its features: {} of {} are in {}", most, wanted.size(), quoted(files[best], 200)), quoted(folder, 400),
+               "name the preprocessed matrix it was trained on with --data FILE");
+  return files[best];
+}
+
+data::Table curves_of(const std::string& folder) {
+  data::Table t;
+  t.key_name = "epoch";
+  const std::string path = folder + "/metrics.jsonl";
+  if (!exists(path)) return t;
+  std::vector<std::pair<std::string, std::vector<double>>> columns;
+  std::istringstream in(read_file(path));
+  for (std::string line; std::getline(in, line);) {
+    const Json j = Json::parse(line, nullptr, false);
+    if (!j.is_object() || !j.contains("epoch")) continue;  // an unfinished line
+    if (columns.empty())
+      for (const auto& [key, value] : j.items())
+        if (key != "epoch" && (value.is_number() || value.is_null())) columns.push_back({key, {}});
+    t.keys.push_back(j["epoch"].dump());
+    for (auto& [key, values] : columns)
+      values.push_back(j.contains(key) && j[key].is_number() ? j[key].get<double>() : std::numeric_limits<double>::quiet_NaN());
+  }
+  for (auto& [key, values] : columns) t.set(data::numeric_column(key, std::move(values)));
+  return t;
+}
+
+template <class T>
+std::optional<T> optional_number(const Json& j, const char* key) {
+  if (!j.is_object() || !j.contains(key) || !j[key].is_number()) return std::nullopt;
+  return j[key].get<T>();
+}
+
+data::Dataset<double> as_embedding(const data::RowMatrix<float>& x, const data::Table& obs, const std::string& axis) {
+  data::Dataset<double> d;
+  d.x = x.cast<double>();
+  d.obs = obs;
+  d.kind = "embedding";
+  for (int64_t i = 0; i < x.cols(); ++i) d.var.keys.push_back(fmt::format("{}{}", axis, i + 1));
+  return d;
+}
+
+// Rows of x as their own matrix.
+data::RowMatrix<float> rows_of(const data::RowMatrix<float>& x, const std::vector<int64_t>& rows) {
+  data::RowMatrix<float> y(static_cast<int64_t>(rows.size()), x.cols());
+  for (size_t i = 0; i < rows.size(); ++i) y.row(static_cast<int64_t>(i)) = x.row(rows[i]);
+  return y;
+}
+
+JudgedModel judged_run(Context& context, std::shared_ptr<Run> run, const std::string& folder, const std::string& path, const data::ReadOptions& read) {
+  JudgedModel m;
+  const bool linear = run->config.activation == "linear";
+  m.info.label = fmt::format("RNA {}, {}", linear ? "linear VAE" : "VAE", run->config.latent);
+  m.info.kind = linear ? "linear_vae" : "vae";
+  m.info.modality = "rna";
+  m.info.run = folder;
+  m.info.dimensions = run->config.latent;
+  m.info.parameters = run->state->parameter_count();
+  m.info.epochs = optional_number<int64_t>(run->provenance, "epochs");
+  m.info.best_epoch = optional_number<int64_t>(run->provenance, "best_epoch");
+  m.info.seed = optional_number<uint64_t>(run->provenance, "seed");
+  if (exists(folder + "/training.json")) {
+    const Json training = Json::parse(read_file(folder + "/training.json"), nullptr, false);
+    m.info.seconds = optional_number<double>(training, "seconds");
+    m.info.peak_memory_bytes = optional_number<int64_t>(training, "peak_memory_bytes");
+    if (training.is_object()) m.info.device = training.value("device", "");
+  }
+  m.curves = curves_of(folder);
+  const auto in = std::make_shared<data::Dataset<float>>(read_for_run(*run, path, read, ""));
+  m.embedding = as_embedding(embedding_of(context, *run, *in, true), in->obs, "z");
+  m.reconstruct = [&context, run, in](const std::vector<int64_t>& rows) {
+    data::Dataset<float> part;
+    part.x = rows_of(in->x, rows);
+    return reconstruction_of(context, *run, part);
+  };
+  return m;
+}
+
+// Of 8, 16, 32, ... components the number with which most validation samples are given their cohort; 0 where that cannot be
+// asked.
+int64_t best_on_validation(const data::RowMatrix<float>& scores, const data::Table& obs, uint64_t seed, std::vector<std::string>& warnings) {
+  const data::Column* cohort = obs.find("cohort");
+  std::vector<int64_t> train, validation;
+  if (cohort && obs.find("split")) {
+    for (int64_t r : data::rows_of_split(obs, "train"))
+      if (!cohort->missing(r)) train.push_back(r);
+    for (int64_t r : data::rows_of_split(obs, "validation"))
+      if (!cohort->missing(r)) validation.push_back(r);
+  }
+  if (train.empty() || validation.empty()) {
+    warnings.push_back("no PCA baseline with the number of components that is best on validation: that needs cohorts and validation samples");
+    return 0;
+  }
+  const data::Column factor = data::as_factor(*cohort);
+  std::vector<int32_t> label = factor.code;
+  eval::TreeOptions trees;
+  trees.threads = threads();
+  trees.seed = seed;
+  int64_t best = 0, best_right = -1;
+  std::vector<int64_t> tried;
+  for (int64_t k = 8; k < scores.cols(); k *= 2) tried.push_back(k);
+  tried.push_back(scores.cols());
+  for (int64_t k : tried) {
+    const data::RowMatrix<double> x = scores.leftCols(k).cast<double>();
+    const std::vector<int32_t> predicted = eval::train_and_predict(x, train, label, validation, static_cast<int32_t>(factor.levels.size()), trees);
+    int64_t right = 0;
+    for (size_t i = 0; i < validation.size(); ++i) right += predicted[i] == label[static_cast<size_t>(validation[i])];
+    log::info("PCA, {} components: {} of {} validation samples are given their cohort", k, right, validation.size());
+    if (right > best_right) best_right = right, best = k;
+  }
+  return best;
+}
+
+void add_baselines(JudgedData& d, const std::vector<int64_t>& latents, const PcaBaselines& baselines, uint64_t seed) {
+  std::set<int64_t> wanted(baselines.components.begin(), baselines.components.end());
+  if (baselines.latent) wanted.insert(latents.begin(), latents.end());
+  if (wanted.empty() && !baselines.best) return;
+  eval::PcaOptions options;
+  options.seed = seed;
+  for (int64_t k : wanted) options.components = std::max(options.components, k);
+  const auto model = std::make_shared<eval::PcaModel>(eval::fit_pca(d.matrix.x, data::training_rows(d.matrix.obs), options));
+  const data::RowMatrix<float> scores = eval::transform(*model, d.matrix.x).cast<float>();
+  std::map<int64_t, std::string> made;  // components: why, where that is to be said
+  for (int64_t k : wanted) made.emplace(std::min(k, model->count()), "");
+  if (baselines.best)
+    if (const int64_t k = best_on_validation(scores, d.matrix.obs, seed, d.warnings); k > 0) made[k] = " (best on validation)";
+  const data::Dataset<float>* matrix = &d.matrix;
+  for (const auto& [k, why] : made) {
+    JudgedModel m;
+    m.info.label = fmt::format("PCA, {}{}", k, why);
+    m.info.kind = "pca";
+    m.info.modality = d.info.modality;
+    m.info.dimensions = k;
+    m.info.seed = seed;
+    const Eigen::VectorXd ratio = model->explained_ratio();
+    for (int64_t i = 0; i < std::min<int64_t>(2, k); ++i) m.info.explained.push_back(ratio[i]);
+    m.embedding = as_embedding(scores.leftCols(k), d.matrix.obs, "PC");
+    m.reconstruct = [model, matrix, k = k](const std::vector<int64_t>& rows) {
+      data::RowMatrix<double> z = eval::transform(*model, rows_of(matrix->x, rows));
+      z.rightCols(z.cols() - k).setZero();
+      return eval::inverse_transform<float>(*model, z);
+    };
+    d.models.push_back(std::move(m));
+  }
+}
+
+}  // namespace
+
+PcaBaselines parse_pca_baselines(const std::string& text) {
+  PcaBaselines b;
+  if (text == "none") return b;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) {
+    int64_t k = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), k);
+    if (part == "latent") b.latent = true;
+    else if (part == "best") b.best = true;
+    else if (error == std::errc() && end == part.data() + part.size() && k > 0 && k <= 1000000) b.components.push_back(k);
+    else
+      fail_usage(fmt::format("{} is no PCA baseline", quoted(part)), "--pca", "give numbers of components, 'latent' or 'best', with commas between, or 'none'");
+  }
+  return b;
+}
+
+std::vector<JudgedData> load_judged(Context& context, const std::vector<std::string>& runs, const std::vector<std::string>& files,
+                                    const DatasetOptions& options, const PcaBaselines& baselines, uint64_t seed) {
+  const data::ReadOptions read = options.read();
+  std::vector<data::Table> features;
+  for (const std::string& f : files) features.push_back(data::read_dataset<float>(f, read).var);
+
+  std::vector<std::string> paths;  // of each data
+  std::vector<std::vector<std::pair<std::string, std::shared_ptr<Run>>>> of_path;
+  for (const std::string& folder : runs) {
+    auto run = std::make_shared<Run>(load_run(context, folder));
+    const std::string path = file_of(*run, folder, files, features);
+    const size_t i = static_cast<size_t>(std::find(paths.begin(), paths.end(), path) - paths.begin());
+    if (i == paths.size()) paths.push_back(path), of_path.emplace_back();
+    of_path[i].emplace_back(folder, run);
+  }
+  for (size_t i = 0; i < files.size(); ++i)
+    if (std::find(paths.begin(), paths.end(), files[i]) == paths.end()) log::warning("no run has the features of {}: it is not used", quoted(files[i], 200));
+
+  std::set<std::string> data_ids, model_ids, labels;
+  std::vector<JudgedData> all(paths.size());
+  for (size_t i = 0; i < paths.size(); ++i) {
+    JudgedData& d = all[i];
+    d.matrix = data::read_dataset<float>(paths[i], read);
+    if (d.matrix.kind == "counts")
+      fail_input("raw counts have no baseline", quoted(paths[i], 400), "give the preprocessed matrix: panvae preprocess --modality rna -o OUT " + paths[i]);
+    std::string stem = last_part(paths[i]);
+    d.info.label = stem;
+    if (const size_t dot = stem.find('.'); dot != std::string::npos && dot > 0) stem.resize(dot);
+    d.info.id = unique_id(stem, data_ids);
+    d.info.modality = "rna";
+    d.info.samples = d.matrix.samples();
+    d.info.features = d.matrix.features();
+    if (d.matrix.obs.find("split")) d.info.holdout = static_cast<int64_t>(data::rows_of_split(d.matrix.obs, "holdout").size());
+    if (const data::Column* c = d.matrix.obs.find("cohort")) d.info.cohorts = data::as_factor(*c).levels;
+    std::vector<int64_t> latents;
+    for (const auto& [folder, run] : of_path[i]) latents.push_back(run->config.latent);
+    add_baselines(d, latents, baselines, seed);
+    for (const auto& [folder, run] : of_path[i]) d.models.push_back(judged_run(context, run, folder, paths[i], read));
+    for (JudgedModel& m : d.models) {
+      m.info.data = d.info.id;
+      m.info.id = unique_id(m.info.run.empty() ? fmt::format("pca{}", *m.info.dimensions) : last_part(m.info.run), model_ids);
+      if (paths.size() > 1) m.info.label += fmt::format(", {}", d.info.id);
+      if (!labels.insert(m.info.label).second) labels.insert(m.info.label += fmt::format(" ({})", m.info.id));
+    }
+  }
+  return all;
+}
+
+}  // namespace panvae::tools

@@ -75,7 +75,7 @@ std::vector<RunConfig::Key> RunConfig::keys() {
       word("model.activation", activation, {"relu", "leaky_relu", "linear"}, "between the two layers of encoder and decoder"),
       word("model.scale", scale, {"z", "none"}, "features as z-scores of the training samples, clipped at 10, or as they are"),
       number("loss.huber_delta", loss.huber_delta, 1e-6, kMany, "Huber threshold, in units of the scaled features"),
-      {"loss.kl_weight", "weight of the KL divergence; auto: max(1, features / 4000)",
+      {"loss.kl_weight", "weight of the KL divergence; auto: features / 4000",
        [this](const std::string& t) -> Complaint {
          automatic_kl_weight = t == "auto";
          return automatic_kl_weight ? Complaint{} : parse_number(t, loss.kl_weight, 0, kMany);
@@ -141,7 +141,7 @@ void RunConfig::read_toml_text(const std::string& content, const std::string& pa
 }
 
 void RunConfig::resolve(int64_t features) {
-  if (automatic_kl_weight) loss.kl_weight = std::max(1.0, static_cast<double>(features) / 4000.0);
+  if (automatic_kl_weight) loss.kl_weight = static_cast<double>(features) / 4000.0;
   automatic_kl_weight = false;
 }
 

@@ -14,6 +14,7 @@
 #include "data/damage.h"
 #include "data/describe.h"
 #include "data/row_reader.h"
+#include "data/sample_source.h"
 #include "data/write.h"
 #include "support.h"
 
@@ -386,6 +387,21 @@ TEST_F(H5ad, RowsInRanges) {
   }
   const std::string csc = file([](Fixture& f) { f.sparse("X", "csc_matrix", false); });
   expect_names(error_of([&] { RowReader r(csc); }), {"CSC", "convert"});
+}
+
+// Samples of a matrix that stays on disk, in any order and more than once.
+TEST_F(H5ad, SamplesAreReadWhenAskedFor) {
+  const std::vector<int64_t> rows = {2, 0, 2, 1};
+  RowMatrix<double> wanted(4, 4);
+  for (int64_t i = 0; i < 4; ++i) wanted.row(i) = expected().row(rows[static_cast<size_t>(i)]);
+  for (const bool csr : {true, false}) {
+    const SampleSource source(file([&](Fixture& f) { f.sparse("X", csr ? "csr_matrix" : "csc_matrix", csr); }), {});
+    EXPECT_EQ(source.in_memory(), !csr) << "columns cannot be read sample by sample";
+    EXPECT_EQ(source.samples_of(rows), wanted);
+    EXPECT_EQ(source.samples_of(std::vector<int64_t>{}).rows(), 0);
+    EXPECT_EQ(source.obs().keys, (std::vector<std::string>{"s1", "s2", "s3"}));
+    EXPECT_EQ(source.var().keys.size(), 4u);
+  }
 }
 
 }  // namespace

@@ -58,8 +58,8 @@ TEST_F(Program, version_names_commit_cuda_and_blas_quickly) {
 }
 
 TEST_F(Program, every_command_has_help_with_an_example) {
-  for (const char* c :
-       {"info", "simulate", "convert", "preprocess", "pca", "train rna", "embed", "reconstruct", "evaluate cohort", "evaluate survival", "demo"}) {
+  for (const char* c : {"info", "simulate", "convert", "preprocess", "pca", "train rna", "embed", "reconstruct", "evaluate cohort", "evaluate alignment",
+                        "evaluate survival", "evaluate expression", "demo"}) {
     const Outcome o = run(std::string(c) + " --help");
     EXPECT_EQ(o.code, 0) << c;
     EXPECT_NE(o.out.find("Example:"), std::string::npos) << c;

@@ -1,0 +1,95 @@
+// SampleSource gives what read_dataset gives, sample by sample.
+#include "data/sample_source.h"
+
+#include <cmath>
+#include <limits>
+
+#include "data/write.h"
+#include "tests/data/support.h"
+
+namespace panvae::data {
+namespace {
+
+using test::error_of;
+using test::expect_names;
+using test::Files;
+
+class SampleSourceTest : public Files {
+ protected:
+  Dataset<double> numbers(int64_t n, int64_t g) {
+    RowMatrix<double> x(n, g);
+    for (int64_t i = 0; i < x.size(); ++i) x.data()[i] = std::sin(static_cast<double>(i * i));
+    Dataset<double> d = test::dataset(x);
+    std::vector<std::string> cells;
+    for (int64_t i = 0; i < n; ++i) cells.push_back(i % 3 ? "A" : "B");
+    d.obs.set(factor_from_text("tissue", cells));
+    d.frozen.settings["x"] = 1;
+    return d;
+  }
+};
+
+TEST_F(SampleSourceTest, GivesWhatReadDatasetGives) {
+  const Dataset<double> d = numbers(11, 7);
+  const std::string h5ad = path("x.h5ad"), text = path("x.tsv");
+  write_dataset(h5ad, d);
+  write_dataset(text, d);
+  const std::string obs = put("obs.tsv", [&] {
+    std::string table = "sample\tkind\n";
+    for (size_t i = 0; i < 11; ++i) table += d.obs.keys[10 - i] + "\t" + (i % 2 ? "odd" : "even") + "\n";
+    return table;
+  }());
+  ReadOptions options;
+  options.obs_table = obs;
+  options.where = {"kind=odd"};
+  options.keys = {{"cohort", "kind"}};
+  for (const std::string& file : {h5ad, text}) {
+    const Dataset<double> whole = read_dataset<double>(file, options);
+    const SampleSource source(file, options);
+    EXPECT_EQ(source.in_memory(), file == text);
+    EXPECT_EQ(source.obs().keys, whole.obs.keys);
+    EXPECT_EQ(source.samples(), 5);
+    EXPECT_EQ(source.features(), 7);
+    EXPECT_EQ(source.obs().at("cohort").text(1), "odd");
+    EXPECT_EQ(source.path(), file);
+    EXPECT_EQ(source.frozen().empty(), file == text);
+    std::vector<int64_t> rows = {4, 0, 3};
+    const RowMatrix<double> x = source.samples_of(rows);
+    for (int64_t i = 0; i < 3; ++i) EXPECT_EQ(x.row(i), whole.x.row(rows[static_cast<size_t>(i)]));
+    int64_t seen = 0;
+    source.for_samples(rows, [&](int64_t i, const double* values) {
+      EXPECT_EQ(values[6], whole.x(rows[static_cast<size_t>(i)], 6));
+      ++seen;
+    });
+    EXPECT_EQ(seen, 3);
+  }
+}
+
+TEST_F(SampleSourceTest, RefusesWhatReadDatasetRefuses) {
+  Dataset<double> d = numbers(5, 3);
+  const std::string file = path("x.h5ad");
+  d.x(2, 1) = std::numeric_limits<double>::quiet_NaN();
+  write_dataset(file, d);
+  const SampleSource source(file, {});
+  const std::vector<int64_t> all = {0, 1, 2, 3, 4}, good = {0, 1, 3, 4};
+  EXPECT_EQ(source.samples_of(good).rows(), 4);
+  expect_names(error_of([&] { source.samples_of(all); }), {d.obs.keys[2], d.var.keys[1], "NaN"});
+  ReadOptions fill;
+  fill.missing = Missing::mean;
+  const SampleSource filled(file, fill);
+  EXPECT_TRUE(filled.in_memory());
+  EXPECT_TRUE(filled.samples_of(all).allFinite());
+  d.x(2, 1) = std::numeric_limits<double>::infinity();
+  write_dataset(file, d);
+  expect_names(error_of([&] { SampleSource(file, {}).samples_of(all); }), {d.obs.keys[2], "infinite"});
+  d.x(2, 1) = 0;
+  d.obs.keys[3] = d.obs.keys[4];
+  write_dataset(file, d);
+  expect_names(error_of([&] { SampleSource(file, {}); }), {"stands twice"});
+  ReadOptions unique;
+  unique.make_unique = true;
+  EXPECT_EQ(SampleSource(file, unique).samples(), 5);
+  expect_names(error_of([&] { SampleSource(path("none.h5ad"), {}); }), {"none.h5ad"});
+}
+
+}  // namespace
+}  // namespace panvae::data

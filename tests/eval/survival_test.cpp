@@ -151,6 +151,22 @@ TEST(Survival, PermutedOutcomesGiveOneHalf) {
   EXPECT_NE(to_text(evaluate_survival(d, o)).find("CONTROL"), std::string::npos);
 }
 
+// Ten cohorts of thirty: by chance more of one cohort die. Folds that had this chance in training and test patients alike
+// would find it again (with deaths spread evenly by cohort the mean here is 0.522).
+TEST(Survival, ChanceDeathsOfACohortAreNotFoundAgain) {
+  auto d = study(300, 4, 0);
+  std::vector<std::string> cohort;
+  for (int i = 0; i < 300; ++i) cohort.push_back(fmt::format("C{}", i % 10));
+  set_factor(d.obs, "cohort", cohort);
+  SurvivalOptions o = with(0, {"cohort"});
+  o.control = Control::permuted;
+  std::vector<double> c;
+  for (o.seed = 0; o.seed < 40; ++o.seed) c.push_back(evaluate_survival(d, o).harrell.mean);
+  const Spread s = spread(c);
+  EXPECT_NEAR(s.mean, 0.5, 3 * s.se);
+  EXPECT_LT(s.se, 0.01);
+}
+
 TEST(Survival, ChoosesMoreComponentsWhereTheyHelp) {
   // The effect sits in the eighth component.
   data::Dataset<double> d = study(300, 40, 1.5);

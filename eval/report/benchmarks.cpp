@@ -211,7 +211,9 @@ void headline(Page& page, const Results& r) {
   }
   if (t.rows() == 0 || t.columns.size() < 2) return;
   page.table(t, strong, muted);
-  page.note("Mean ± standard error over the folds. The best embedding of each modality stands out; it is picked by the numbers shown, so its lead is somewhat flattered. Baselines and clinical variables are grey.");
+  page.note(
+      "Mean ± standard error over the folds. The best embedding of each modality stands out; it is picked by the numbers shown, so its lead is somewhat "
+      "flattered. Baselines and clinical variables are grey.");
 }
 
 }  // namespace
@@ -240,7 +242,7 @@ void add_benchmarks(Page& page, ReportContent& content) {
       "PCA baselines in grey, the best model of a modality in green; whiskers are standard errors over the folds, which are somewhat too small since folds "
       "share training "
       "samples. The layout is that of Figure 2 of Nagaraj et al.");
-  page.begin_figures(460);
+  page.begin_figures(440);
   for (Benchmark b : kBenchmarks) add_bars(page, r, b);
   page.end_figures();
 }
@@ -248,12 +250,12 @@ void add_benchmarks(Page& page, ReportContent& content) {
 void add_controls(Page& page, ReportContent& content) {
   const Results& r = content.results;
   PageTable t;
-  t.id = "controls";
+  t.id = "controls-table";
   t.columns = {{"benchmark"}, {"model"}, {"control"}, {"score of the model", {}, 3}, {"score of the control", {}, 3}, {"by chance", {}, 3}};
-  for (Benchmark b : kBenchmarks) {
+  for (Benchmark b : {Benchmark::cohort, Benchmark::alignment, Benchmark::survival}) {
     for (const ResultsScore& s : scores_of(r, b)) {
       if (s.control.empty()) continue;
-      const ResultsScore* own = find_score(r, b, s.model, {}, b == Benchmark::survival ? s.setting : "embedding", s.within_cohort);
+      const ResultsScore* own = find_score(r, b, s.model, {}, s.setting, s.within_cohort);
       std::string name = info_of(b, r).name;
       if (b == Benchmark::survival) name += fmt::format(", {}{}", s.setting, s.within_cohort ? ", within cohort" : "");
       double chance = b == Benchmark::survival ? 0.5 : kUnknown;
@@ -262,26 +264,44 @@ void add_controls(Page& page, ReportContent& content) {
       t.row({name, r.find_model(s.model)->label, s.control, own ? significant(value_of(r, b, *own).mean, 6) : Json(), significant(value_of(r, b, s).mean, 6),
              significant(chance, 6)});
     }
-    if (b != Benchmark::expression) continue;
-    for (const ResultsScore& s : r.expression) {
-      const bool shown = !s.control.empty() || find_score(r, b, s.model, "cohort mean") || std::isnan(control_of(r, b, s.model));
-      if (!shown)
-        t.row({info_of(b, r).name, r.find_model(s.model)->label, "cohort mean", significant(value_of(r, b, s).mean, 6),
-               significant(control_of(r, b, s.model), 6), Json()});
-    }
   }
-  if (t.rows() == 0) {
+  // A reconstruction beside the mean of the cohort, which the evaluator gives with it or as a score of its own.
+  PageTable mean;
+  mean.id = "cohort-mean-table";
+  mean.columns = {{"model"}, {"reconstruction"}, {"differential features"}, {"Spearman, samples", {}, 3}, {"Spearman, features", {}, 3}, {"R²", {}, 3}};
+  std::vector<size_t> muted;
+  for (const ResultsScore& s : r.expression) {
+    if (!s.control.empty()) continue;
+    const std::string& label = r.find_model(s.model)->label;
+    const auto row = [&](const ResultsScore& from, const char* what, const std::string& prefix) {
+      const auto value = [&](const char* key) { return significant(number(from, (prefix + key).c_str()), 6); };
+      mean.row({label, what, value("n_de"), value("spearman_per_sample_mean"), value("spearman_per_feature_mean"), value("r2")});
+    };
+    row(s, "the model's", "");
+    const ResultsScore* control = find_score(r, Benchmark::expression, s.model, "cohort mean");
+    if (!control && std::isnan(number(s, "cohort_mean_n_de"))) continue;
+    muted.push_back(mean.rows());
+    row(control ? *control : s, "mean of the cohort", control ? "" : "cohort_mean_");
+  }
+  if (t.rows() == 0 && muted.empty()) {
     content.missing.push_back("controls");
     return;
   }
   page.section("controls", "Controls");
-  page.paragraph(
-      "Each benchmark is run once more where it should find nothing. With labels or outcomes permuted among the patients, accuracy falls to at most the share "
-      "of the largest cohort, "
-      "the C-statistic to 0.5 and the distance to its chance level. The mean of the cohort, given as the reconstruction of each patient, has few or no "
-      "differential features although "
-      "it knows nothing about a patient: that benchmark means something only beside the correlation.");
-  page.table(t);
+  if (t.rows() > 0) {
+    page.paragraph(
+        "Each benchmark once more where it should find nothing. With labels or outcomes permuted among the patients accuracy falls to at most the share of the "
+        "largest cohort, the "
+        "C-statistic to 0.5, and the distance rises to its chance level.");
+    page.table(t);
+  }
+  if (!muted.empty()) {
+    page.paragraph(
+        "The mean of the cohort, given as the reconstruction of each of its patients, has few differential features or none, although it knows nothing of a "
+        "patient. That count means something "
+        "only where the features' correlations are above those of the mean.");
+    page.table(mean, {}, muted);
+  }
 }
 
 }  // namespace panvae::eval

@@ -81,7 +81,7 @@ void add_embeddings(Page& page, ReportContent& content) {
     }
     for (const std::string& name : cohorts) longest = std::max(longest, name.size()), names.row({name, count[name]});
     page.add(std::move(names));
-    page.begin_figures(2000);
+    page.begin_figures(0);
     Figure f;
     f.id = "cohorts-legend";
     f.alternative = fmt::format("Colours and shapes of the {} cohorts.", cohorts.size());

@@ -211,7 +211,9 @@ void Page::add(PageTable table) {
 }
 
 void Page::begin_figures(int width) {
-  body_ += fmt::format("<div class=\"figures\" style=\"--least:{}px\">\n", width);
+  // Broad ones stand alone on paper.
+  body_ +=
+      width > 0 ? fmt::format("<div class=\"figures{}\" style=\"--least:{}px\">\n", width >= 460 ? " broad" : "", width) : "<div class=\"figures whole\">\n";
 }
 
 void Page::end_figures() {

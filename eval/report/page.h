@@ -64,7 +64,8 @@ class Page {
   void table(const PageTable& table, std::span<const std::pair<size_t, size_t>> strong = {}, std::span<const size_t> muted = {});
   // A table that figures refer to.
   void add(PageTable table);
-  // Figures between begin_figures and end_figures stand side by side where there is room: each at least `width` pixels wide.
+  // Figures between begin_figures and end_figures stand side by side where there is room: each at least `width` pixels wide; 0: one
+  // above the other.
   void begin_figures(int width);
   void figure(const Figure& figure);
   void end_figures();

@@ -147,6 +147,9 @@
   const views = new Map();
   const themeName = () => root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 
+  // Marks of the picture that are not groups, axes and legends included.
+  const count = (scene) => scene.items.reduce((n, item) => n + (item.items ? item.items.reduce((m, inner) => m + count(inner), 0) : 1), 0);
+
   function draw(chart, theme, printing) {
     const place = document.querySelector(`[data-chart="${chart.id}"]`);
     const spec = structuredClone(chart.spec);
@@ -154,7 +157,8 @@
       const signal = spec.signals.find((s) => s.name === name);
       if (signal) signal.value = value;
     };
-    const available = Math.max(240, Math.floor(place.clientWidth));
+    // Paper is read from nearer than a screen: letters may be smaller.
+    const available = Math.max(240, Math.floor(place.clientWidth * (printing ? 1.3 : 1)));
     set("theme", themes[theme]);
     set("available", available);
     let marks = 0;
@@ -176,6 +180,7 @@
       });
     views.set(chart.id, {view, link: chart.link, available});
     place.dataset.state = "drawn";
+    place.dataset.items = count(view.scenegraph().root);
     place.dataset.renderer = view.renderer();
     place.dataset.theme = theme;
   }

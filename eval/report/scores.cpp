@@ -131,7 +131,7 @@ double control_of(const Results& r, Benchmark b, std::string_view model) {
   const ResultsScore* s = find_score(r, b, model);
   if (!s) return kUnknown;
   const double n = number(*s, "cohort_mean_n_de");
-  return has_baseline(r) ? n / number(*s, "baseline_n_de") : n;
+  return has_baseline(r) ? n / std::max(1.0, number(*s, "baseline_n_de")) : n;
 }
 
 std::vector<std::string> best_models(const Results& r, Benchmark b) {

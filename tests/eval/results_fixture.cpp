@@ -163,7 +163,11 @@ Results fake_results(const FakeStudy& study) {
                          {"ratio", n_de / 4},
                          {"spearman_per_sample_mean", 0.9 + 0.06 * m.skill},
                          {"spearman_per_feature_mean", 0.4 + 0.4 * m.skill},
-                         {"cohort_mean_n_de", 1}};
+                         {"r2", 0.3 + 0.3 * m.skill},
+                         {"cohort_mean_n_de", 1},
+                         {"cohort_mean_spearman_per_sample_mean", 0.9},
+                         {"cohort_mean_spearman_per_feature_mean", 0.21},
+                         {"cohort_mean_r2", 0.04}};
     r.expression.push_back(expression);
     if (study.controls) {
       ResultsScore control = r.cohort.back();

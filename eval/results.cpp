@@ -121,10 +121,8 @@ bool is_typed(std::string_view key) {
 Json json_of(const ResultsScore& s, bool survival) {
   Json j;
   j["model"] = s.model;
-  if (survival) {
-    j["setting"] = s.setting;
-    j["within_cohort"] = s.within_cohort;
-  }
+  if (survival || !s.setting.empty()) j["setting"] = s.setting;
+  if (survival) j["within_cohort"] = s.within_cohort;
   j["control"] = s.control.empty() ? Json() : Json(s.control);
   for (const auto& [key, value] : s.values.items())
     if (!is_typed(key)) j[key] = value;

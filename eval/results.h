@@ -41,7 +41,8 @@ struct ResultsModel {
 // One evaluation of a model: a bar of a figure, a row of a table.
 struct ResultsScore {
   std::string model;           // id of ResultsModel
-  std::string setting;         // survival: "clinical", "embedding", "embedding+clinical"; empty elsewhere
+  std::string setting;         // survival: "clinical", "embedding", "embedding+clinical"; alignment: "top 100" where the embedding
+                               // is cut to so many components, empty where all models are cut to equally many; empty elsewhere
   bool within_cohort = false;  // survival: pairs are compared within a cohort only
   std::string control;         // empty for the score itself; "permuted labels", "cohort mean", ... for what it should beat
   Json values;                 // an object: the evaluator's keys; those typed here count where it has them too

@@ -48,6 +48,7 @@ class Judge {
     results.data.push_back(d.info);
     for (const std::string& w : d.warnings) warn(d.info.label, w);
     bool controlled = false;  // whether one model of the data has a control
+    std::vector<const JudgedModel*> controlled_models;
     for (const JudgedModel& m : d.models) {
       const bool control = o_.controls == "all" || (o_.controls == "one" && !controlled && !m.info.run.empty());
       controlled |= control;
@@ -56,8 +57,7 @@ class Judge {
       if (m.curves.rows() > 0) results.tables.push_back({"curves", m.info.id, "", m.curves});
       if (obs.find("cohort")) {
         judge_cohort(m, eval::Control::none);
-        judge_alignment(m, eval::Control::none);
-        if (control) judge_cohort(m, eval::Control::permuted), judge_alignment(m, eval::Control::permuted);
+        if (control) judge_cohort(m, eval::Control::permuted), controlled_models.push_back(&m);
       }
       if (has_outcomes(obs)) {
         judge_survival(m, d, "embedding", control);
@@ -65,6 +65,7 @@ class Judge {
       }
       judge_expression(m, d);
     }
+    if (obs.find("cohort")) judge_alignments(d, controlled_models);
     if (!obs.find("cohort")) warn(d.info.label, "no column cohort: cohort accuracy and alignment are not judged");
     if (!has_outcomes(obs)) warn(d.info.label, "no columns os_time and os_event: survival is not judged");
     else if (!d.models.empty() && !covariates(obs).empty()) judge_clinical(d);
@@ -111,17 +112,38 @@ class Judge {
     add_score(results.cohort, {m.info.id, "", false, name(control), eval::to_json(r)}, r.seconds);
   }
 
-  void judge_alignment(const JudgedModel& m, eval::Control control) {
-    say(m, control == eval::Control::none ? "subspace alignment" : "subspace alignment with permuted labels");
+  eval::AlignmentResult align(const JudgedModel& m, int64_t angles, eval::Control control) const {
     eval::AlignmentOptions options;
-    options.angles = o_.angles;
+    options.angles = angles;
     options.on = on_;
     options.cohort_map = o_.cohort_map.empty() ? nullptr : &map_;
     options.seed = seed_;
     options.control = control;
-    const eval::AlignmentResult r = eval::evaluate_alignment(m.embedding, options);
-    if (control == eval::Control::none) warn_all(m.info.label, r.warnings);
-    add_score(results.alignment, {m.info.id, "", false, name(control), eval::to_json(r)}, r.seconds);
+    return eval::evaluate_alignment(m.embedding, options);
+  }
+  // A subspace of more dimensions is nearer to anything, so embeddings are compared at equal dimensions: those of the run with
+  // the fewest. As wide as --angles allows, which is the paper's score, each is judged as well.
+  void judge_alignments(const JudgedData& d, const std::vector<const JudgedModel*>& controlled) {
+    std::vector<eval::AlignmentResult> wide;
+    int64_t equal = o_.angles;
+    for (const JudgedModel& m : d.models) {
+      say(m, "subspace alignment");
+      wide.push_back(align(m, o_.angles, eval::Control::none));
+      warn_all(m.info.label, wide.back().warnings);
+      if (!m.info.run.empty()) equal = std::min(equal, wide.back().embedding_rank);
+    }
+    for (size_t i = 0; i < wide.size(); ++i) {
+      const JudgedModel& m = d.models[i];
+      const bool cut = wide[i].embedding_rank > equal;
+      const eval::AlignmentResult r = cut ? align(m, equal, eval::Control::none) : wide[i];
+      add_score(results.alignment, {m.info.id, "", false, "", eval::to_json(r)}, r.seconds);
+      add_score(results.alignment, {m.info.id, fmt::format("top {}", o_.angles), false, "", eval::to_json(wide[i])}, wide[i].seconds);
+    }
+    for (const JudgedModel* m : controlled) {
+      say(*m, "subspace alignment with permuted labels");
+      const eval::AlignmentResult r = align(*m, equal, eval::Control::permuted);
+      add_score(results.alignment, {m->info.id, "", false, name(eval::Control::permuted), eval::to_json(r)}, r.seconds);
+    }
   }
 
   void survive(const JudgedModel& m, const std::string& id, const std::string& setting, bool within, eval::Control control) {
@@ -285,7 +307,7 @@ std::string cell(const Json& values, const char* mean, const char* se = nullptr,
 }
 
 std::string summary(const eval::Results& r) {
-  TextTable t({"model", "cohort accuracy", "Grassmann", "C, embedding", "C, with clinical", "C within cohort", "DE features", "cohort mean's", "Spearman"});
+  TextTable t({"model", "cohort accuracy", "Grassmann (p)", "C, embedding", "C, with clinical", "C within cohort", "DE features", "cohort mean's", "Spearman"});
   const auto find = [](const std::vector<eval::ResultsScore>& scores, const std::string& model, const std::string& setting, bool within,
                        const std::string& control) {
     for (const eval::ResultsScore& s : scores)
@@ -293,18 +315,19 @@ std::string summary(const eval::Results& r) {
     return Json(Json::object());
   };
   const auto whole = [](const Json& j, const char* key) { return j.contains(key) && j[key].is_number() ? j[key].dump() : std::string("-"); };
+  const auto distance = [&](const Json& j) { return j.contains("embedding_rank") ? cell(j, "distance") + " (" + whole(j, "embedding_rank") + ")" : "-"; };
   for (const eval::ResultsModel& m : r.models) {
     const bool clinical = m.kind == "clinical";
     const std::string setting = clinical ? "clinical" : "embedding";
     const Json expression = find(r.expression, m.id, "", false, "");
     const std::string c = cell(find(r.survival, m.id, setting, false, ""), "uno_mean"),
                       within = cell(find(r.survival, m.id, setting, true, ""), "harrell_mean");
-    t.row({m.label, cell(find(r.cohort, m.id, "", false, ""), "accuracy_mean", "accuracy_se"), cell(find(r.alignment, m.id, "", false, ""), "distance"),
+    t.row({m.label, cell(find(r.cohort, m.id, "", false, ""), "accuracy_mean", "accuracy_se"), distance(find(r.alignment, m.id, "", false, "")),
            clinical ? "-" : c, clinical ? c : cell(find(r.survival, m.id, "embedding+clinical", false, ""), "uno_mean"), within, whole(expression, "n_de"),
            whole(expression, "cohort_mean_n_de"), cell(expression, "spearman_per_sample_mean")});
     const Json permuted = find(r.cohort, m.id, "", false, "permuted labels"), outcomes = find(r.survival, m.id, "embedding", false, "permuted labels");
     if (permuted.empty() && outcomes.empty()) continue;
-    t.row({"  labels permuted", cell(permuted, "accuracy_mean", "accuracy_se"), cell(find(r.alignment, m.id, "", false, "permuted labels"), "distance"),
+    t.row({"  labels permuted", cell(permuted, "accuracy_mean", "accuracy_se"), distance(find(r.alignment, m.id, "", false, "permuted labels")),
            cell(outcomes, "uno_mean"), "-", "-", "-", "-", "-"});
   }
   return t.str();

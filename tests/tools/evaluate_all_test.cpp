@@ -66,6 +66,7 @@ TEST_F(EvaluateAll, JudgesRunsAndBaselinesByEveryBenchmark) {
   for (const std::string& id : {std::string("vae"), std::string("linear"), std::string("pca12"), std::string("pca20")}) {
     EXPECT_GT(score(j, "cohort", id)["accuracy_mean"].get<double>(), 0.3) << id;
     EXPECT_GE(score(j, "alignment", id)["distance"].get<double>(), 0) << id;
+    EXPECT_EQ(score(j, "alignment", id)["embedding_rank"], score(j, "alignment", "pca12")["embedding_rank"]) << id << ": compared at equal dimensions";
     for (const char* setting : {"embedding", "embedding+clinical"})
       for (bool within : {false, true}) EXPECT_TRUE(score(j, "survival", id, setting, within).contains("harrell_mean")) << id;
     EXPECT_TRUE(score(j, "expression", id).contains("n_de")) << id;
@@ -98,7 +99,7 @@ TEST_F(EvaluateAll, SaysWhatTheSingleCommandsSay) {
     ASSERT_EQ(run(fmt::format(" evaluate cohort {} --seed 4 --json one.json", file)).code, 0);
     EXPECT_EQ(Json::parse(read_file(folder + "/one.json"))["folds"], score(j, "cohort", id)["folds"]) << id;
     ASSERT_EQ(run(fmt::format(" evaluate alignment {} --seed 4 --json one.json", file)).code, 0);
-    EXPECT_EQ(Json::parse(read_file(folder + "/one.json"))["distance"], score(j, "alignment", id)["distance"]) << id;
+    EXPECT_EQ(Json::parse(read_file(folder + "/one.json"))["distance"], score(j, "alignment", id, "top 100")["distance"]) << id;
     ASSERT_EQ(
         run(fmt::format(" evaluate survival {} --seed 4 --covariate age --covariate sex --covariate cohort --stratify cohort --json one.json", file)).code, 0);
     EXPECT_EQ(Json::parse(read_file(folder + "/one.json"))["harrell_mean"], score(j, "survival", id, "embedding+clinical", true)["harrell_mean"]) << id;

@@ -23,7 +23,7 @@ namespace {
 using Matrix = data::RowMatrix<double>;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// Where each feature of `observed` stands in `reconstructed`.
+// Where each feature of `observed` stands in `reconstructed`; empty where they stand alike.
 std::vector<int64_t> match_features(const data::SampleSource& observed, const data::SampleSource& reconstructed) {
   const auto refuse = [](const data::SampleSource& has, const data::SampleSource& lacks, const auto& row_of) {
     int64_t missing = 0;
@@ -35,6 +35,7 @@ std::vector<int64_t> match_features(const data::SampleSource& observed, const da
                  fmt::format("feature {} of {} is not in {}", panvae::quoted(first), panvae::quoted(has.path(), 400), panvae::quoted(lacks.path(), 400)),
                  "compare matrices of the same features: a reconstruction has those of the preprocessed matrix it is made from");
   };
+  if (observed.var().keys == reconstructed.var().keys) return {};
   const auto row_of = reconstructed.var().row_of();
   refuse(observed, reconstructed, row_of);
   if (reconstructed.features() > observed.features()) refuse(reconstructed, observed, observed.var().row_of());
@@ -43,21 +44,23 @@ std::vector<int64_t> match_features(const data::SampleSource& observed, const da
   return column;
 }
 
-void refuse_counts(const data::SampleSource& source, const Matrix& x) {
+void refuse_counts(const data::SampleSource& source, const Matrix& x, std::vector<std::string>& warnings) {
   const std::string kind = source.kind().empty() && data::detect_kind(x) == "counts" ? "counts" : source.kind();
   if (kind == "counts" || kind == "embedding")
     fail_input(kind == "counts" ? "the values look like counts, and fold changes need log2 values" : "an embedding has no expression values",
                panvae::quoted(source.path(), 400),
                kind == "counts" ? "compare the output of 'panvae preprocess' with that of 'panvae reconstruct'" : "name the reconstructed values");
+  if (kind == "z")
+    warnings.push_back(fmt::format("the values of {} are standardised: fold changes are in standard deviations, not log2", panvae::quoted(source.path(), 400)));
 }
 
-// Columns [first, first + count) of the samples, in the order of `rows`.
+// Features [first, first + count) of the samples, in the order of `rows`; feature j is column[j] of the source, j where
+// `column` is empty.
 Matrix load(const data::SampleSource& source, const std::vector<int64_t>& rows, const std::vector<int64_t>& column, int64_t first, int64_t count) {
   Matrix x(static_cast<int64_t>(rows.size()), count);
-  const bool as_they_lie = column.empty() || std::is_sorted(column.begin(), column.end());
   source.for_samples(rows, [&](int64_t i, const double* values) {
     double* to = x.data() + i * count;
-    if (as_they_lie) std::copy(values + first, values + first + count, to);
+    if (column.empty()) std::copy(values + first, values + first + count, to);
     else
       for (int64_t j = 0; j < count; ++j) to[j] = values[column[static_cast<size_t>(first + j)]];
   });
@@ -325,8 +328,8 @@ ExpressionResult evaluate_expression(const data::SampleSource& observed, const d
   r.donors = static_cast<int64_t>(distinct.size());
   {
     const std::vector<int64_t> few(rows.begin(), rows.begin() + std::min<int64_t>(n, 4)), their_few(theirs.begin(), theirs.begin() + std::min<int64_t>(n, 4));
-    refuse_counts(observed, observed.samples_of(few));
-    refuse_counts(reconstructed, reconstructed.samples_of(their_few));
+    refuse_counts(observed, observed.samples_of(few), r.warnings);
+    refuse_counts(reconstructed, reconstructed.samples_of(their_few), r.warnings);
   }
   const CohortMeans means = cohort_means(observed, rows, r);
   r.cohort_mean_from = means.from;

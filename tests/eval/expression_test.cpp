@@ -293,6 +293,9 @@ TEST(Expression, NamesWhatDoesNotFit) {
   q.observed.kind = "";
   EXPECT_ERROR(ErrorCode::input, "look like counts", evaluate(q));
   q = p;
+  q.reconstructed.kind = "z";
+  EXPECT_NE(to_json(evaluate(q))["warnings"].dump().find("standard deviations"), std::string::npos);
+  q = p;
   q.observed.obs.columns.clear();
   EXPECT_EQ(evaluate(q).cohorts, 1);
   o = {};

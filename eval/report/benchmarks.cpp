@@ -78,6 +78,11 @@ double chance_of(const Results& r, Benchmark b) {
   return chance;
 }
 
+// A model that was judged, with or without a score that is defined.
+bool has_bar(const Results& r, Benchmark b, const ResultsModel& m) {
+  return find_score(r, b, m.id, {}, is_embedding(m) ? "embedding" : "clinical") != nullptr;
+}
+
 void add_bars(Page& page, const Results& r, Benchmark b) {
   const BenchmarkInfo info = info_of(b, r);
   const std::vector<std::string> best = best_models(r, b);
@@ -88,8 +93,7 @@ void add_bars(Page& page, const Results& r, Benchmark b) {
   double top = 0, low = 1;
   for (const ResultsModel& m : r.models) {
     const Value v = value_of(r, b, m.id);
-    const ResultsScore* s = find_score(r, b, m.id);
-    if (!s && !std::isfinite(v.mean)) continue;
+    if (!has_bar(r, b, m)) continue;
     const double control = control_of(r, b, m.id);
     const bool is_best = std::find(best.begin(), best.end(), m.id) != best.end();
     const std::string text = std::isfinite(v.mean) ? with_error(v.mean, v.se, info.digits) : "not defined";
@@ -237,11 +241,16 @@ void add_summary(Page& page, const ReportContent& content) {
 
 void add_benchmarks(Page& page, ReportContent& content) {
   const Results& r = content.results;
+  const auto scored = [&](Benchmark b) { return std::any_of(r.models.begin(), r.models.end(), [&](const ResultsModel& m) { return has_bar(r, b, m); }); };
+  if (std::none_of(std::begin(kBenchmarks), std::end(kBenchmarks), scored)) {
+    content.missing.push_back("benchmarks");
+    return;
+  }
   page.section("benchmarks", "Four benchmarks");
   page.note(
       "PCA baselines in grey, the best model of a modality in green; whiskers are standard errors over the folds, which are somewhat too small since folds "
-      "share training "
-      "samples. The layout is that of Figure 2 of Nagaraj et al.");
+      "share training samples. The layout is "
+      "that of Figure 2 of Nagaraj et al.");
   page.begin_figures(440);
   for (Benchmark b : kBenchmarks) add_bars(page, r, b);
   page.end_figures();

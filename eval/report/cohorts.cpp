@@ -29,7 +29,7 @@ Matrix matrix_of(const ResultsScore& s) {
     if (!row.is_array() || row.size() != names->size()) broken();
     m.counts.emplace_back();
     for (const Json& count : row) {
-      if (!count.is_number_unsigned()) broken();
+      if (!count.is_number_integer() || count.get<int64_t>() < 0) broken();
       m.counts.back().push_back(count.get<int64_t>());
     }
   }

@@ -43,7 +43,8 @@ void add_provenance(Page& page, const ReportContent& content) {
     PageTable t;
     t.id = "data-table";
     t.columns = {{"data"}, {"modality"}, {"samples"}, {"features"}, {"hold-out"}, {"cohorts"}};
-    for (const ResultsData& d : r.data) t.row({d.label, or_null(modality_words(d.modality)), d.samples, d.features, d.holdout, d.cohorts.size()});
+    for (const ResultsData& d : r.data)
+      t.row({d.label, or_null(modality_words(d.modality)), grouped(d.samples), grouped(d.features), grouped(d.holdout), d.cohorts.size()});
     page.table(t);
   }
   if (!r.models.empty()) {
@@ -54,9 +55,9 @@ void add_provenance(Page& page, const ReportContent& content) {
     const auto count = [](const std::optional<int64_t>& x) { return x ? Json(*x) : Json(); };
     for (const ResultsModel& m : r.models) {
       const ResultsData* d = r.find_data(m.data);
-      t.row({m.label, kind_words(m.kind), d ? Json(d->label) : Json(), count(m.dimensions), count(m.parameters), count(m.epochs), count(m.best_epoch),
-             m.seconds ? Json(human_seconds(*m.seconds)) : Json(), m.peak_memory_bytes ? Json(human_bytes(*m.peak_memory_bytes)) : Json(), or_null(m.device),
-             m.seed ? Json(*m.seed) : Json(), or_null(m.run)});
+      t.row({m.label, kind_words(m.kind), d ? Json(d->label) : Json(), count(m.dimensions), m.parameters ? Json(grouped(*m.parameters)) : Json(),
+             count(m.epochs), count(m.best_epoch), m.seconds ? Json(human_seconds(*m.seconds)) : Json(),
+             m.peak_memory_bytes ? Json(human_bytes(*m.peak_memory_bytes)) : Json(), or_null(m.device), m.seed ? Json(*m.seed) : Json(), or_null(m.run)});
     }
     drop_empty(t);
     page.table(t);

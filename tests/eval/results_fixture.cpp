@@ -210,7 +210,7 @@ Results fake_results(const FakeStudy& study) {
     }
     for (size_t i = 0; i < n; ++i) per_sample.push_back(1 - 0.12 * (1.2 - m.skill) * std::exp(0.35 * draws.normal()));
     data::Table de = keyed("feature", features);
-    set_factor(de, "symbol", symbols);
+    de.set(data::factor_from_text("symbol", symbols));
     set_number(de, "log2fc", change), set_number(de, "t", t_value), set_number(de, "p", p), set_number(de, "fdr", fdr),
         set_number(de, "mean_observed", observed), set_number(de, "mean_reconstructed", reconstructed);
     r.tables.push_back({"de", m.id, "", std::move(de)});

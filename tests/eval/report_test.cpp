@@ -1,0 +1,384 @@
+#include "eval/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "base/file.h"
+#include "eval/kaplan_meier.h"
+#include "tests/base/helpers.h"
+#include "tests/eval/helpers.h"
+#include "tests/eval/results_fixture.h"
+
+namespace panvae::eval {
+namespace {
+
+using panvae::test::contains;
+using test::fake_results;
+using test::FakeStudy;
+
+std::string page_of(const Results& r, bool literature = false) {
+  ReportOptions options;
+  options.literature = literature;
+  return report_html({{"runs/results", r}}, options);
+}
+
+std::string between(const std::string& text, const std::string& open, const std::string& close) {
+  const size_t begin = text.find(open);
+  if (begin == std::string::npos) return {};
+  const size_t end = text.find(close, begin + open.size());
+  return end == std::string::npos ? "" : text.substr(begin + open.size(), end - begin - open.size());
+}
+
+// The parts between each `open` and the next `close`.
+std::vector<std::string> all_between(const std::string& text, const std::string& open, const std::string& close) {
+  std::vector<std::string> out;
+  for (size_t at = 0; (at = text.find(open, at)) != std::string::npos;) {
+    at += open.size();
+    const size_t end = text.find(close, at);
+    if (end == std::string::npos) break;
+    out.push_back(text.substr(at, end - at));
+  }
+  return out;
+}
+
+int64_t count(const std::string& text, const std::string& part) {
+  int64_t n = 0;
+  for (size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++n;
+  return n;
+}
+
+Json data_of(const std::string& page) {
+  return Json::parse(between(page, "<script type=\"application/json\" id=\"report\">", "</script>"));
+}
+
+// Cells of a column, however it is stored.
+std::vector<Json> column(const Json& data, const std::string& table, const std::string& name) {
+  for (const Json& c : data["tables"].at(table)) {
+    if (c["name"] != name) continue;
+    if (c.contains("values")) return c["values"].get<std::vector<Json>>();
+    std::vector<Json> out;
+    for (const Json& code : c["codes"]) out.push_back(code == -1 ? Json() : c["levels"][code.get<size_t>()]);
+    return out;
+  }
+  ADD_FAILURE() << table << " has no column " << name;
+  return {};
+}
+
+Json chart(const Json& data, const std::string& id) {
+  for (const Json& c : data["charts"])
+    if (c["id"] == id) return c;
+  ADD_FAILURE() << "no chart " << id;
+  return {};
+}
+
+Json signal(const Json& chart, const std::string& name) {
+  for (const Json& s : chart["spec"]["signals"])
+    if (s["name"] == name) return s["value"];
+  ADD_FAILURE() << "no signal " << name;
+  return {};
+}
+
+// What holds of every page: parts belong together, and nothing is loaded.
+void expect_sound(const std::string& page) {
+  const Json data = data_of(page);
+  std::set<std::string> charts;
+  for (const Json& c : data["charts"]) {
+    const std::string id = c["id"].get<std::string>();
+    EXPECT_TRUE(charts.insert(id).second) << id;
+    EXPECT_EQ(c["spec"]["$schema"], "https://vega.github.io/schema/vega/v5.json");
+    EXPECT_FALSE(c["spec"]["description"].get<std::string>().empty()) << id;
+    for (const Json& d : c["data"]) {
+      ASSERT_TRUE(data["tables"].contains(d["table"].get<std::string>())) << id;
+      std::set<std::string> fields;
+      for (const auto& [field, name] : d["fields"].items()) {
+        fields.insert(field);
+        EXPECT_FALSE(column(data, d["table"].get<std::string>(), name.get<std::string>()).empty()) << id << ' ' << name;
+      }
+      for (const Json& needed : d["needs"]) EXPECT_TRUE(fields.count(needed.get<std::string>())) << id;
+      EXPECT_TRUE(std::any_of(c["spec"]["data"].begin(), c["spec"]["data"].end(), [&](const Json& x) { return x["name"] == d["name"]; })) << id;
+    }
+  }
+  for (const auto& [name, columns] : data["tables"].items()) {
+    std::set<size_t> rows;
+    for (const Json& c : columns) rows.insert((c.contains("values") ? c["values"] : c["codes"]).size());
+    EXPECT_EQ(rows.size(), 1u) << name;
+  }
+  const std::vector<std::string> figures = all_between(page, "<figure ", "</figure>");
+  EXPECT_EQ(figures.size(), data["charts"].size());
+  for (const std::string& f : figures) {
+    EXPECT_TRUE(charts.count(between(f, "data-chart=\"", "\""))) << f;
+    EXPECT_FALSE(between(f, "aria-label=\"", "\"").empty()) << f;
+    EXPECT_TRUE(data["tables"].contains(between(f, "<details data-table=\"", "\""))) << f;
+    EXPECT_EQ(between(f, "<details data-table=\"", "\""), between(f, "data-copy=\"", "\""));
+  }
+  std::set<std::string> ids;
+  for (const std::string& id : all_between(page, " id=\"", "\"")) EXPECT_TRUE(ids.insert(id).second) << id << " stands twice";
+  for (const std::string& s : all_between(page, "<section ", "</section>")) {
+    const std::string id = between(s, "id=\"", "\"");
+    EXPECT_CONTAINS(page, "<a href=\"#" + id + "\">");
+    EXPECT_TRUE(id == "summary" || contains(s, "<table") || contains(s, "data-table")) << id;
+  }
+  EXPECT_EQ(count(page, "<script"), 3);
+  EXPECT_EQ(count(page, "</script"), 3);
+  const std::string text = page.substr(0, page.find("<script"));
+  for (const char* loaded : {"<link", "<img", "<script src", "@import", "url(", "<iframe"}) EXPECT_EQ(count(text, loaded), 0) << loaded;
+  EXPECT_EQ(page.rfind("<!doctype html>", 0), 0u);
+}
+
+TEST(Report, HoldsEverySection) {
+  FakeStudy study;
+  study.atac = true;
+  const std::string page = page_of(fake_results(study), true);
+  expect_sound(page);
+  for (const char* id : {"summary", "benchmarks", "survival", "embeddings", "confusion", "expression", "controls", "training", "literature", "provenance"})
+    EXPECT_CONTAINS(page, fmt::format("<section id=\"{}\">", id));
+  EXPECT_FALSE(contains(page, "Not in these results"));
+  for (const char* text : {"University of Washington Interactive Data Lab", "Redistribution and use in source and binary forms", "Mike Bostock",
+                           "Ariya Hidayat", "0123abc", "&#39;runs/rna linear&#39;", "30 min 34 s", "5.00 GiB", "161 hold-out samples are few", "42,000,000"})
+    EXPECT_CONTAINS(page, text);
+  const Json data = data_of(page);
+  std::map<std::string, int> kinds;
+  for (const Json& c : data["charts"]) ++kinds[c["id"].get<std::string>().substr(0, 8)];
+  EXPECT_EQ(kinds["figure-0"] + kinds["figure-1"] + kinds["figure-2"] + kinds["figure-3"], 4);
+  EXPECT_EQ(kinds["points-p"] + kinds["points-r"] + kinds["points-c"] + kinds["points-a"], 7);
+  EXPECT_EQ(kinds["volcano-"], 7);
+  EXPECT_EQ(kinds["training"], 4);  // a baseline has no curve
+  EXPECT_EQ(kinds["kaplan-m"], 10);
+}
+
+TEST(Report, BarsShowTheScoresBaselinesAndTheBest) {
+  const Results r = fake_results();
+  const Json data = data_of(page_of(r)), c = chart(data, "figure-0");
+  const std::vector<Json> label = column(data, "scores-0", "model"), kind = column(data, "scores-0", "kind"), accuracy = column(data, "scores-0", "accuracy"),
+                          se = column(data, "scores-0", "standard error"), control = column(data, "scores-0", "control");
+  ASSERT_EQ(label.size(), 5u);  // clinical variables have no accuracy
+  double best = 0;
+  for (const ResultsScore& s : r.cohort)
+    if (s.control.empty()) best = std::max(best, s.values["accuracy_mean"].get<double>());
+  size_t row = 0;
+  for (const ResultsModel& m : r.models) {
+    for (const ResultsScore& s : r.cohort) {
+      if (s.model != m.id) continue;
+      if (!s.control.empty()) {
+        EXPECT_NEAR(control[row - 1].get<double>(), s.values["accuracy_mean"].get<double>(), 1e-6);
+        continue;
+      }
+      EXPECT_EQ(label[row], m.label);
+      EXPECT_NEAR(accuracy[row].get<double>(), s.values["accuracy_mean"].get<double>(), 1e-6);
+      EXPECT_NEAR(se[row].get<double>(), s.values["accuracy_se"].get<double>(), 1e-5);
+      EXPECT_EQ(kind[row], s.values["accuracy_mean"] == best ? "best" : m.kind == "pca" ? "baseline" : "model");
+      ++row;
+    }
+  }
+  EXPECT_EQ(signal(c, "from"), 0);
+  EXPECT_NEAR(signal(c, "chance").get<double>(), r.cohort[0].values["majority_share"].get<double>(), 1e-5);
+  // Lower is better: the best has the smallest distance.
+  const std::vector<Json> distance = column(data, "scores-1", "Grassmann distance, L2 norm (radians)"), kinds = column(data, "scores-1", "kind");
+  const auto least = std::min_element(distance.begin(), distance.end(), [](const Json& a, const Json& b) { return a.get<double>() < b.get<double>(); });
+  EXPECT_EQ(kinds[static_cast<size_t>(least - distance.begin())], "best");
+  EXPECT_EQ(std::count(kinds.begin(), kinds.end(), Json("best")), 1);
+  // Clinical variables stand among the survival scores, but are never the best embedding.
+  const std::vector<Json> with_clinical = column(data, "scores-2", "model");
+  EXPECT_EQ(with_clinical.back(), "Clinical (age, sex, cohort)");
+  EXPECT_EQ(column(data, "scores-2", "kind").back(), "model");
+}
+
+TEST(Report, HarrellStandsInWhereUnoIsUnknown) {
+  Results r = fake_results();
+  EXPECT_CONTAINS(page_of(r), "C-statistic (Uno)");
+  r.survival[0].values["uno_mean"] = nullptr;
+  const std::string page = page_of(r);
+  EXPECT_FALSE(contains(page, "C-statistic (Uno)"));
+  const std::vector<Json> c = column(data_of(page), "scores-2", "C-statistic (Harrell)");
+  EXPECT_NEAR(c[0].get<double>(), r.survival[0].values["harrell_mean"].get<double>(), 1e-6);
+}
+
+TEST(Report, TheCountIsShownWhereThereIsNoBaseline) {
+  Results r = fake_results();
+  const std::vector<Json> ratio = column(data_of(page_of(r)), "scores-3", "number, relative to technical noise");
+  r.expression[0].values["ratio"] = nullptr;
+  const std::vector<Json> n = column(data_of(page_of(r)), "scores-3", "number of features");
+  EXPECT_EQ(n[0].get<double>(), r.expression[0].values["n_de"].get<double>());
+  EXPECT_EQ(ratio[1].get<double>(), r.expression[1].values["n_de"].get<double>() / 4);
+}
+
+// The words of the summary, from numbers that are easy to follow.
+TEST(Report, SummaryComparesFoldByFold) {
+  Results r = fake_results({.samples = 60, .tables = false});
+  for (ResultsScore& s : r.cohort)
+    s.values["accuracy_mean"] = s.model == "rna_vae" && s.control.empty() ? 0.9 : s.model == "pca_128" && s.control.empty() ? 0.8 : 0.1;
+  for (ResultsScore& s : r.cohort) {
+    s.values["accuracy_se"] = 0.01;
+    s.values["folds"] = s.model == "rna_vae" ? Json({0.9, 0.91, 0.89, 0.9, 0.9}) : Json({0.8, 0.81, 0.79, 0.8, 0.8});
+  }
+  EXPECT_CONTAINS(page_of(r),
+                  "0.900\u00a0±\u00a00.010 with RNA VAE, against 0.800\u00a0±\u00a00.010 with PCA, 128 components; fold by fold the difference is "
+                  "0.100\u00a0±\u00a00.000.");
+  for (ResultsScore& s : r.cohort)
+    if (s.model == "rna_vae") s.values["folds"] = {0.7, 0.95, 0.79, 0.85, 0.8};
+  EXPECT_CONTAINS(page_of(r), "less than two standard errors: no finding.");
+}
+
+TEST(Report, KaplanMeierCurvesAndLogRankAreThoseOfEval) {
+  const Results r = fake_results();
+  const ResultsTable* risk = r.find_table("risk", "rna_vae", "embedding");
+  ASSERT_TRUE(risk);
+  std::vector<uint8_t> event;
+  std::vector<int32_t> group;
+  const data::Table& t = risk->table;
+  std::vector<double> low_time;
+  std::vector<uint8_t> low_event;
+  for (int64_t i = 0; i < t.rows(); ++i) {
+    event.push_back(t.at("os_event").number[static_cast<size_t>(i)] != 0);
+    const std::string g = t.at("group").text(i);
+    group.push_back(g == "low" ? 0 : g == "medium" ? 1 : 2);
+    if (g == "low") low_time.push_back(t.at("os_time").number[static_cast<size_t>(i)]), low_event.push_back(event.back());
+  }
+  const LogRank test = log_rank(t.at("os_time").number, event, group, 3);
+  const std::string page = page_of(r);
+  EXPECT_CONTAINS(page, fmt::format("χ² = {:.1f} on 2 degrees of freedom", test.chi_square));
+  const Json data = data_of(page);
+  EXPECT_EQ(signal(chart(data, "kaplan-meier-rna_vae-embedding"), "test"), fmt::format("log-rank p = {:.1e}", test.p_value));
+  const KaplanMeier km = kaplan_meier(low_time, low_event);
+  const std::string table = "survival-curves-rna_vae-embedding";
+  const std::vector<Json> groups = column(data, table, "group"), years = column(data, table, "years"), survival = column(data, table, "survival");
+  int64_t checked = 0;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    if (groups[i] != "low" || i == 0) continue;
+    // Rounded to four digits, and within a pixel of the step.
+    const double days = years[i].get<double>() * 365.25;
+    EXPECT_NEAR(survival[i].get<double>(), km.at(days * (1 + 2e-4)), 0.02) << years[i];
+    ++checked;
+  }
+  EXPECT_GT(checked, 20);
+  EXPECT_EQ(survival[0], 1);
+  const std::vector<Json> at_risk = column(data, "at-risk-rna_vae-embedding", "at risk");
+  EXPECT_EQ(at_risk[0], low_time.size());
+}
+
+TEST(Report, VolcanoKeepsWhatDiffersAndThinsTheRest) {
+  const Results r = fake_results({.features = 6000});
+  const ResultsTable* de = r.find_table("de", "rna_vae");
+  int64_t different = 0;
+  for (size_t i = 0; i < de->table.keys.size(); ++i) different += de->table.at("fdr").number[i] < 0.05 && std::abs(de->table.at("log2fc").number[i]) > 1;
+  const std::string page = page_of(r);
+  const Json data = data_of(page);
+  const std::vector<Json> kind = column(data, "differential-rna_vae", "kind"), name = column(data, "differential-rna_vae", "feature");
+  EXPECT_EQ(std::count_if(kind.begin(), kind.end(), [](const Json& k) { return k != "-"; }), different);
+  EXPECT_GT(different, 10);
+  EXPECT_LT(kind.size(), 5000u);
+  EXPECT_GT(kind.size(), 500u);
+  EXPECT_EQ(name[0].get<std::string>().rfind("GENE", 0), 0u);  // symbols, not identifiers
+  EXPECT_CONTAINS(page, fmt::format("{} of 6,000 differ", different));
+}
+
+// Names are data: whatever they hold, they are text.
+TEST(Report, NamesAreHarmless) {
+  const std::vector<std::string> evil = {
+      "</script><script>document.title='broken'</script>", "<img src=x onerror=alert(1)>", "<!--", "a & \"b\" 'c'", "\xE2\x80\xA8{{data}}", "\xff\xfe"};
+  Results r = fake_results();
+  for (size_t i = 0; i < r.models.size(); ++i) r.models[i].label = evil[i % evil.size()] + std::to_string(i);
+  r.data[0].label = evil[0];
+  r.command = evil;
+  r.warnings = evil;
+  r.program = {{evil[0], evil[1]}};
+  for (ResultsScore& s : r.cohort) s.values["class_names"] = {evil[0], evil[1], evil[2], evil[3], evil[4]};
+  for (ResultsTable& t : r.tables) {
+    for (size_t i = 0; i < t.table.keys.size() && t.kind != "curves"; ++i) t.table.keys[i] = evil[i % evil.size()] + t.table.keys[i];
+    for (data::Column& c : t.table.columns)
+      for (std::string& level : c.levels)
+        if (c.name == "cohort" || c.name == "symbol") level = evil[0] + level;
+  }
+  const std::string page = report_html({{evil[1], r}}, {evil[0], evil[2], true});
+  expect_sound(page);
+  EXPECT_CONTAINS(page, "&lt;img src=x onerror=alert(1)&gt;");
+  EXPECT_EQ(count(page, "<title>&lt;/script&gt;"), 1);
+  const Json data = data_of(page);
+  EXPECT_EQ(column(data, "scores-0", "model")[0], evil[0] + "0");
+  EXPECT_EQ(column(data, "points", "sample")[4].get<std::string>().substr(3, 8), "{{data}}");
+}
+
+TEST(Report, EqualInputsGiveEqualBytes) {
+  const Results r = fake_results();
+  EXPECT_EQ(page_of(r, true), page_of(fake_results(), true));
+  test::Threads one(1);
+  EXPECT_EQ(page_of(r, true), page_of(fake_results(), true));
+}
+
+TEST(Report, SectionsWithoutResultsAreLeftOutAndNamed) {
+  const std::string empty = page_of({});
+  expect_sound(empty);
+  EXPECT_CONTAINS(empty,
+                  "Not in these results, so not on this page: benchmarks, survival, pictures of the embeddings, confusion matrices, expression, controls and "
+                  "training curves.");
+  EXPECT_EQ(all_between(empty, "<section ", ">").size(), 2u);
+  // Each list alone, and each kind of table alone.
+  const Results all = fake_results();
+  for (int part = 0; part < 9; ++part) {
+    Results r = all;
+    if (part != 0) r.cohort.clear();
+    if (part != 1) r.alignment.clear();
+    if (part != 2) r.survival.clear();
+    if (part != 3) r.expression.clear();
+    const char* kinds[] = {"curves", "points", "risk", "de", "spearman"};
+    std::erase_if(r.tables, [&](const ResultsTable& t) { return part < 4 || t.kind != kinds[part - 4]; });
+    SCOPED_TRACE(part);
+    expect_sound(page_of(r));
+  }
+}
+
+TEST(Report, SeveralFoldersStandSideBySide) {
+  Results other = fake_results();
+  other.seed = 7;
+  other.models[2].label = "Another VAE";
+  other.data[0].samples = 11;
+  const std::string page = report_html({{"a/first/", fake_results()}, {"b/second", other}, {"c/second", Results()}}, {});
+  expect_sound(page);
+  const Json data = data_of(page);
+  const std::vector<Json> label = column(data, "scores-0", "model");
+  EXPECT_EQ(label.size(), 10u);
+  EXPECT_EQ(label[0], "PCA, 512 components (first)");
+  EXPECT_EQ(label[2], "RNA VAE");  // a name that only one folder has stays as it is
+  EXPECT_EQ(label[5], "PCA, 512 components (second)");
+  EXPECT_EQ(label[7], "Another VAE");
+  EXPECT_CONTAINS(page, "first: survival: 3 samples");
+  const std::string runs = between(page, "<table id=\"runs-table\">", "</table>");
+  EXPECT_CONTAINS(runs, "<th scope=\"row\">first</th><td class=\"number\">0</td>");
+  EXPECT_CONTAINS(runs, "<th scope=\"row\">second</th><td class=\"number\">7</td>");
+  EXPECT_CONTAINS(runs, "<th scope=\"row\">second-2</th>");
+  EXPECT_EQ(count(between(page, "<table id=\"data-table\">", "</table>"), "<tr>"), 3);  // with its head
+}
+
+TEST(Report, AFewThousandSamplesStaySmall) {
+  const std::string page = page_of(fake_results({.samples = 5000, .features = 4000, .cohorts = 33}), true);
+  EXPECT_LT(page.size(), 3'000'000u);
+}
+
+TEST(Report, BadScoresAreErrorsThatNameTheModel) {
+  const auto refused = [](const char* part, auto&& change) {
+    Results r = fake_results();
+    change(r);
+    EXPECT_ERROR(ErrorCode::input, part, page_of(r));
+  };
+  refused("'accuracy_mean'", [](Results& r) { r.cohort[0].values["accuracy_mean"] = "high"; });
+  refused("'pca_512'", [](Results& r) { r.cohort[0].values["accuracy_mean"] = "high"; });
+  refused("square matrix", [](Results& r) { r.cohort[0].values["confusion"].erase(0); });
+  refused("square matrix", [](Results& r) { r.cohort[0].values["confusion"][0] = 3; });
+  refused("square matrix", [](Results& r) { r.cohort[0].values["confusion"][0][0] = -1; });
+  refused("square matrix", [](Results& r) { r.cohort[0].values["class_names"][0] = 1; });
+  refused("the epoch 'x'", [](Results& r) {
+    for (ResultsTable& t : r.tables)
+      if (t.kind == "curves") t.table.keys[0] = "x";
+  });
+  refused("risk group 'huge'", [](Results& r) {
+    for (ResultsTable& t : r.tables)
+      for (data::Column& c : t.table.columns)
+        if (c.name == "group") c.levels[0] = "huge";
+  });
+  EXPECT_ERROR(ErrorCode::usage, "no results", report_html({}, {}));
+}
+
+}  // namespace
+}  // namespace panvae::eval

@@ -38,8 +38,11 @@ void run(const Options& o, const Session& session) {
 }  // namespace
 
 void add_report(CLI::App& root, Session& session) {
-  CLI::App* cmd = add_command(root, "report", "Results of 'evaluate all' as one HTML page with charts and the tables behind them; opens without a network",
-                              "panvae report -o report.html results/");
+  CLI::App* cmd =
+      add_command(root, "report", "Results of 'evaluate all' as one HTML page with charts and the tables behind them; opens without a network",
+                  "panvae simulate -o sim --donors 300 --genes 500 --cohorts 4 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && "
+                  "panvae train rna -o sim/run sim/rna_pp.h5ad --set train.max_epochs=12 && panvae evaluate all sim/run -o sim/results && "
+                  "panvae report -o sim/report.html sim/results");
   auto o = std::make_shared<Options>();
   cmd->add_option("results", o->results, "Folders that 'evaluate all' wrote; models of several stand side by side")->required()->type_name("RESULTS");
   cmd->add_option("-o,--output", o->out, "The page to write")->type_name("FILE")->capture_default_str();

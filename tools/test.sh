@@ -5,7 +5,7 @@
 # asan.* and tsan.*); PANVAE_SANITIZER_TESTS=OFF in the environment leaves that out.
 set -eu
 cd "$(dirname "$0")/.."
-tools/install_packages.sh
+tools/install_packages.sh --tests
 cmake --preset release -DPANVAE_SANITIZER_TESTS="${PANVAE_SANITIZER_TESTS:-ON}"
 cmake --build --preset release
 # Tests run side by side, so each gets one thread unless told otherwise (those about threads ask for their number

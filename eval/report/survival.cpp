@@ -1,6 +1,7 @@
 // C-statistics of all settings, and Kaplan-Meier curves of patients grouped by predicted risk.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/error.h"
 #include "eval/kaplan_meier.h"
@@ -16,6 +17,11 @@ constexpr const char* kGroups[] = {"low", "medium", "high"};
 std::string setting_words(std::string_view setting) {
   if (setting == "embedding+clinical") return "embedding + clinical";
   return std::string(setting);
+}
+
+// Of a model whose C compares patients within a cohort.
+bool is_within(const ResultsTable& t) {
+  return t.setting.find("+within") != std::string::npos;
 }
 
 std::string p_words(double p) {
@@ -109,14 +115,16 @@ void add_curves(Page& page, const ResultsModel& m, const ResultsTable& table) {
                  "evaluate again");
     group[i] = static_cast<int32_t>(at - std::begin(kGroups));
   }
-  // Across cohorts, or with each cohort a stratum where only pairs within one count.
-  const bool within = table.setting.find("+within") != std::string::npos;
-  std::vector<int32_t> stratum;
-  if (const data::Column* cohort = t.find("cohort"); within && cohort) {
+  const bool within = is_within(table);
+  const LogRank test = log_rank(days, event, group, 3);
+  // The same with each cohort a stratum: does the risk tell patients of one cohort apart?
+  std::optional<LogRank> stratified;
+  if (const data::Column* cohort = t.find("cohort")) {
     const data::Column levels = data::as_factor(*cohort);
+    std::vector<int32_t> stratum;
     for (int32_t code : levels.code) stratum.push_back(code < 0 ? static_cast<int32_t>(levels.levels.size()) : code);
+    if (levels.levels.size() > 1) stratified = log_rank(days, event, group, 3, stratum);
   }
-  const LogRank test = log_rank(days, event, group, 3, stratum);
   const std::vector<double> ticks = year_ticks(days);
   PageTable curves, at_risk;
   const std::string key = fmt::format("{}-{}", m.id, table.setting);
@@ -157,8 +165,9 @@ void add_curves(Page& page, const ResultsModel& m, const ResultsTable& table) {
       is_embedding(m) ? fmt::format("{}: {}{}", m.label, setting_words(setting), within ? ", within cohort" : "") : m.label + (within ? ", within cohort" : "");
   f.chart = "kaplan_meier";
   f.signals = {{"groups", groups}, {"to", ticks.back()}, {"ticks", ticks}, {"test", fmt::format("log-rank p {}", p_words(test.p_value))}};
-  f.caption = fmt::format("Log-rank test{}: χ² = {} on {} degrees of freedom.", stratum.empty() ? "" : ", stratified by cohort", decimals(test.chi_square, 1),
-                          test.degrees);
+  f.caption = fmt::format("Log-rank test: χ² = {} on {} degrees of freedom", decimals(test.chi_square, 1), test.degrees);
+  if (stratified) f.caption += fmt::format("; stratified by cohort: χ² = {}, p {}", decimals(stratified->chi_square, 1), p_words(stratified->p_value));
+  f.caption += ".";
   f.alternative = fmt::format("Kaplan-Meier curves of {}. ", f.title);
   for (const std::string& w : words) f.alternative += w + ". ";
   f.alternative += f.caption;
@@ -202,9 +211,13 @@ void add_survival(Page& page, ReportContent& content) {
       "Below: patients still at risk. "
       "Curves end where about one in twenty patients is left.");
   page.begin_figures(320);
-  for (const ResultsModel& m : r.models)
-    for (const ResultsTable& t : r.tables)
-      if (t.kind == "risk" && t.model == m.id) add_curves(page, m, t);
+  for (const ResultsModel& m : r.models) {
+    for (const ResultsTable& t : r.tables) {
+      // A model for within cohorts is much the same: it is drawn where it stands alone.
+      if (t.kind != "risk" || t.model != m.id || (is_within(t) && r.find_table("risk", m.id, t.setting.substr(0, t.setting.find("+within"))))) continue;
+      add_curves(page, m, t);
+    }
+  }
   page.end_figures();
 }
 

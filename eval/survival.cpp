@@ -344,27 +344,6 @@ void warn_folds(SurvivalResult& r) {
   if (quiet->test_events < 10) r.warnings.push_back(fmt::format("fold {} is tested on {} deaths: its C is mostly chance", quiet->fold, quiet->test_events));
 }
 
-// Most samples of each cohort come from one dataset, and there are several.
-std::string warn_nearly_aliased(const data::Table& obs, const Rows& rows) {
-  const data::Column *cohort = obs.find("cohort"), *dataset = obs.find("dataset");
-  if (!cohort || !dataset) return {};
-  std::map<std::string, std::map<std::string, int64_t>> count;
-  std::set<std::string> datasets;
-  int64_t n = 0, main = 0;
-  for (int64_t r : rows)
-    if (!cohort->missing(r) && !dataset->missing(r)) ++count[cohort->text(r)][dataset->text(r)], datasets.insert(dataset->text(r)), ++n;
-  for (const auto& [name, of] : count) {
-    int64_t largest = 0;
-    for (const auto& [d, k] : of) largest = std::max(largest, k);
-    main += largest;
-  }
-  if (datasets.size() < 2 || count.size() < 2 || static_cast<double>(main) < 0.95 * static_cast<double>(n)) return {};
-  return fmt::format(
-      "cohorts are nearly aliased with datasets: {:.1f} % of the samples are in the dataset where most of their cohort is, so what tells {} datasets "
-      "apart may pass for survival; compare within cohorts (--stratify cohort)",
-      100 * static_cast<double>(main) / static_cast<double>(n), datasets.size());
-}
-
 void check_options(const SurvivalOptions& o, int64_t dimensions) {
   if (o.folds < 2) fail_usage(fmt::format("{} folds", o.folds), "--folds", "at least 2 are needed");
   if (!(o.ridge >= 0) || !std::isfinite(o.ridge)) fail_usage(fmt::format("a ridge of {}", o.ridge), "--ridge", "0 (none) or more");
@@ -501,13 +480,12 @@ SurvivalResult evaluate_survival(const data::Dataset<double>& e, const SurvivalO
     r.warnings.push_back(fmt::format("{} samples are of {} donors: samples of one donor have one outcome and count as so many patients", r.n, r.donors));
   warn_folds(r);
   warn_terms(r);
-  std::string aliased;
-  if (!study.cohort.empty()) {
+  if (!study.cohort.empty() && options.stratify != "cohort") {
     std::vector<std::string> cohort;
     for (int64_t row : study.row) cohort.push_back(e.obs.at("cohort").text(row));
-    aliased = warn_aliased(e.obs, study.row, cohort);
+    const std::string aliased = warn_aliased(e.obs, study.row, cohort);
+    add_warning(r.warnings, aliased.empty() ? warn_nearly_aliased(e.obs, study.row) : aliased);
   }
-  add_warning(r.warnings, aliased.empty() ? warn_nearly_aliased(e.obs, study.row) : aliased);
   if (!options.cox_strata.empty() && options.stratify != options.cox_strata)
     r.warnings.push_back(fmt::format("risks of different levels of {} have no common scale with --cox-strata: compare within them (--stratify {})",
                                      panvae::quoted(options.cox_strata), options.cox_strata));

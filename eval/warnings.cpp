@@ -66,4 +66,24 @@ std::string warn_aliased(const data::Table& obs, std::span<const int64_t> rows, 
       datasets.size(), cohorts_of.size(), names);
 }
 
+std::string warn_nearly_aliased(const data::Table& obs, std::span<const int64_t> rows) {
+  const data::Column *cohort = obs.find("cohort"), *dataset = obs.find("dataset");
+  if (!cohort || !dataset) return {};
+  std::map<std::string, std::map<std::string, int64_t>> count;
+  std::set<std::string> datasets;
+  int64_t n = 0, main = 0;
+  for (int64_t r : rows)
+    if (!cohort->missing(r) && !dataset->missing(r)) ++count[cohort->text(r)][dataset->text(r)], datasets.insert(dataset->text(r)), ++n;
+  for (const auto& [name, of] : count) {
+    int64_t largest = 0;
+    for (const auto& [d, k] : of) largest = std::max(largest, k);
+    main += largest;
+  }
+  if (datasets.size() < 2 || count.size() < 2 || static_cast<double>(main) < 0.95 * static_cast<double>(n)) return {};
+  return fmt::format(
+      "cohorts are nearly aliased with datasets: {:.1f} % of the samples are in the dataset where most of their cohort is, so a difference of {} "
+      "datasets may pass for one of cohorts: compare within cohorts",
+      100 * static_cast<double>(main) / static_cast<double>(n), datasets.size());
+}
+
 }  // namespace panvae::eval

@@ -26,4 +26,8 @@ std::string warn_shared_donors(std::span<const std::string> donor, std::span<con
 // "" too where the table has no column dataset or only one dataset occurs.
 std::string warn_aliased(const data::Table& obs, std::span<const int64_t> rows, std::span<const std::string> label);
 
+// At least 95 % of the samples are in the dataset where most of their cohort is, and there are several datasets and cohorts:
+// comparisons between cohorts are then mostly comparisons between datasets. "" too where a column is absent.
+std::string warn_nearly_aliased(const data::Table& obs, std::span<const int64_t> rows);
+
 }  // namespace panvae::eval

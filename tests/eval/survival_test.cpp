@@ -401,7 +401,9 @@ TEST(Survival, WarnsOfFewDeathsAndSharedDonors) {
   std::vector<std::string> dataset;
   for (int i = 0; i < 100; ++i) dataset.push_back(d.obs.at("cohort").text(i) == "A" || i == 0 ? "one" : "two");
   set_factor(d.obs, "dataset", dataset);
-  EXPECT_TRUE(warned(evaluate_survival(d, o), "aliased"));
+  EXPECT_TRUE(warned(evaluate_survival(d, o), "nearly aliased with datasets: 99.0 %")) << all_warnings(evaluate_survival(d, o));
+  o.stratify = "cohort";
+  EXPECT_FALSE(warned(evaluate_survival(d, o), "aliased"));
 }
 
 TEST(Survival, WarnsOfMonotoneLikelihoodAndConstantColumns) {

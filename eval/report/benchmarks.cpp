@@ -30,6 +30,13 @@ std::string best_of(const Results& r, Benchmark b, F&& in) {
   return best;
 }
 
+// What the score of this model would be without any knowledge, NaN where there is no such value.
+double chance_of(const Results& r, Benchmark b, std::string_view model) {
+  if (b == Benchmark::survival) return 0.5;
+  const ResultsScore* s = find_score(r, b, model);
+  return !s || b == Benchmark::expression ? kUnknown : number(*s, b == Benchmark::cohort ? "majority_share" : "chance_distance");
+}
+
 // One sentence: the best model of a modality against the best of its PCA baselines, on the same folds where both have them.
 std::string sentence(const Results& r, Benchmark b, const std::string& modality) {
   const BenchmarkInfo info = info_of(b, r);
@@ -41,6 +48,15 @@ std::string sentence(const Results& r, Benchmark b, const std::string& modality)
   if (model.empty() || baseline.empty()) return out + phrase(r, b, model.empty() ? baseline : model) + ".";
   out += fmt::format("{}, against {}", phrase(r, b, model), phrase(r, b, baseline));
   const Value x = value_of(r, b, model), y = value_of(r, b, baseline);
+  if (x.mean == y.mean) return out + ": no difference.";
+  if (b == Benchmark::alignment) {
+    const double by_chance = chance_of(r, b, model), baseline_by_chance = chance_of(r, b, baseline);
+    if (std::isfinite(by_chance) && std::isfinite(baseline_by_chance)) {
+      out += fmt::format("; by chance they would be {} and {}", decimals(by_chance, info.digits), decimals(baseline_by_chance, info.digits));
+      if (std::abs(by_chance - baseline_by_chance) > 1e-6)
+        out += ", since they have not the same number of components, so that the two cannot be compared as they stand";
+    }
+  }
   if (x.folds.size() != y.folds.size() || x.folds.size() < 2) return out + ".";
   std::vector<double> difference;
   for (size_t i = 0; i < x.folds.size(); ++i) difference.push_back(x.folds[i] - y.folds[i]);
@@ -63,21 +79,6 @@ std::vector<std::string> modalities(const Results& r) {
   return out;
 }
 
-// What the score would be without any knowledge, NaN where it has no one value.
-double chance_of(const Results& r, Benchmark b) {
-  if (b == Benchmark::survival) return 0.5;
-  if (b == Benchmark::expression) return kUnknown;
-  double chance = kUnknown;
-  for (const ResultsScore& s : scores_of(r, b)) {
-    if (!s.control.empty()) continue;
-    const double x = number(s, b == Benchmark::cohort ? "majority_share" : "chance_distance");
-    // Models of other dimensions or samples have another chance: then there is no one line.
-    if (std::isfinite(chance) && std::isfinite(x) && std::abs(x - chance) > 1e-9) return kUnknown;
-    chance = x;
-  }
-  return chance;
-}
-
 // A model that was judged, with or without a score that is defined.
 bool has_bar(const Results& r, Benchmark b, const ResultsModel& m) {
   return find_score(r, b, m.id, {}, is_embedding(m) ? "embedding" : "clinical") != nullptr;
@@ -88,25 +89,29 @@ void add_bars(Page& page, const Results& r, Benchmark b) {
   const std::vector<std::string> best = best_models(r, b);
   PageTable t;
   t.id = fmt::format("scores-{}", static_cast<int>(b));
-  t.columns = {{"model"}, {info.axis}, {"standard error"}, {"control"}, {"kind"}, {"shown"}};
+  t.columns = {{"model"}, {info.axis}, {"standard error"}, {"by chance"}, {"control"}, {"kind"}, {"shown"}};
   std::vector<std::string> labels;
   double top = 0, low = 1;
   for (const ResultsModel& m : r.models) {
     const Value v = value_of(r, b, m.id);
     if (!has_bar(r, b, m)) continue;
-    const double control = control_of(r, b, m.id);
+    const double control = control_of(r, b, m.id), chance = chance_of(r, b, m.id);
     const bool is_best = std::find(best.begin(), best.end(), m.id) != best.end();
     const std::string text = std::isfinite(v.mean) ? with_error(v.mean, v.se, info.digits) : "not defined";
-    for (double x : {v.mean + (std::isfinite(v.se) ? v.se : 0), control})
+    for (double x : {v.mean + (std::isfinite(v.se) ? v.se : 0), control, chance})
       if (std::isfinite(x)) top = std::max(top, x), low = std::min(low, x);
     labels.push_back(m.label);
-    t.row({m.label, significant(v.mean, 6), significant(v.se, 4), significant(control, 6), is_best ? "best" : is_baseline(m) ? "baseline" : "model", text});
+    t.row({m.label, significant(v.mean, 6), significant(v.se, 4), significant(chance, 6), significant(control, 6),
+           is_best           ? "best"
+           : is_baseline(m)  ? "baseline"
+           : is_embedding(m) ? "model"
+                             : "clinical",
+           text});
   }
   if (labels.empty()) return;
-  const double chance = chance_of(r, b);
   double from = 0, to = 1;
   if (b == Benchmark::survival) from = low < 0.5 ? std::floor(low * 20) / 20 : 0.5, to = std::min(1.0, std::ceil(top * 20) / 20);
-  else if (b != Benchmark::cohort) to = nice_top(std::max({top, std::isfinite(chance) ? chance * 1.02 : 0.0, 1e-9}) * 1.02);
+  else if (b != Benchmark::cohort) to = nice_top(std::max(top, 1e-9) * 1.02);
   const bool spread_out = b == Benchmark::expression && top > 30;
   Figure f;
   f.id = fmt::format("figure-{}", static_cast<int>(b));
@@ -118,22 +123,22 @@ void add_bars(Page& page, const Results& r, Benchmark b) {
                {"from", from},
                {"to", to},
                {"format", fmt::format(".{}f", info.digits)},
-               {"root", spread_out ? 0.5 : 1.0},
-               {"chance", significant(chance, 6)},
-               {"chance_label", b == Benchmark::cohort ? fmt::format("always guessing the largest cohort: {}", decimals(chance, info.digits))
-                                                       : fmt::format("by chance: {}", decimals(chance, info.digits))}};
+               {"root", spread_out ? 0.5 : 1.0}};
   std::string alternative = fmt::format("Bars of {} per model, {} is better.", info.axis, info.higher_is_better ? "higher" : "lower");
-  for (size_t i = 0; i < labels.size(); ++i) alternative += fmt::format(" {}: {}.", labels[i], t.columns[5].values[i].get<std::string>());
+  for (size_t i = 0; i < labels.size(); ++i) alternative += fmt::format(" {}: {}.", labels[i], t.columns[6].values[i].get<std::string>());
   f.alternative = alternative;
-  std::string dashed = b == Benchmark::cohort ? "Dashed: always guessing the largest cohort. " : std::isfinite(chance) ? "Dashed: chance. " : "";
-  const bool controls = std::any_of(t.columns[3].values.begin(), t.columns[3].values.end(), [](const Json& v) { return !v.is_null(); });
-  if (controls) dashed += b == Benchmark::expression ? "Red diamonds: the cohort mean as a reconstruction. " : "Red diamonds: labels permuted. ";
+  const auto some = [&](size_t column) {
+    return std::any_of(t.columns[column].values.begin(), t.columns[column].values.end(), [](const Json& v) { return !v.is_null(); });
+  };
+  std::string dashed;
+  if (some(3)) dashed = b == Benchmark::cohort ? "Dashed: always guessing the largest cohort. " : "Dashed: chance. ";
+  if (some(4)) dashed += b == Benchmark::expression ? "Red diamonds: the cohort mean as a reconstruction. " : "Red diamonds: labels permuted. ";
   switch (b) {
     case Benchmark::cohort:
       f.caption = dashed + "XGBoost, folds keep donors whole.";
       break;
     case Benchmark::alignment:
-      f.caption = dashed + "Principal angles between the embedding's and the cohorts' subspaces; no standard error.";
+      f.caption = dashed + "More components come nearer to any labels, as their lower chance says: compare embeddings of one size.";
       break;
     case Benchmark::survival:
       f.caption = dashed + "Cox regression on the embedding's top components alone; the axis starts at " + fmt::format("{:.2f}.", from);
@@ -142,8 +147,16 @@ void add_bars(Page& page, const Results& r, Benchmark b) {
       f.caption = dashed + "Reconstructed against observed, one cohort. Few is good only where the reconstruction also follows each patient: see Spearman.";
       break;
   }
-  f.data = {
-      {"scores", t.id, {{"model", "model"}, {"mean", info.axis}, {"se", "standard error"}, {"control", "control"}, {"kind", "kind"}, {"text", "shown"}}, {}}};
+  f.data = {{"scores",
+             t.id,
+             {{"model", "model"},
+              {"mean", info.axis},
+              {"se", "standard error"},
+              {"chance", "by chance"},
+              {"control", "control"},
+              {"kind", "kind"},
+              {"text", "shown"}},
+             {}}};
   page.add(std::move(t));
   page.figure(f);
 }
@@ -159,7 +172,7 @@ void headline(Page& page, const Results& r) {
   struct Column {
     const char* name;
     int digits;
-    int better;  // 1 higher, -1 lower, 0 neither
+    int better;  // 1 higher, -1 lower
     std::function<Value(const ResultsModel&)> value;
   };
   const auto score = [&](Benchmark b, const char* mean, const char* se = "") {
@@ -198,7 +211,7 @@ void headline(Page& page, const Results& r) {
   for (const Column& c : columns) {
     PageColumn out{c.name, Json::array(), -1};
     bool some = false;
-    std::map<std::string, std::pair<double, size_t>> best;
+    std::map<std::string, std::pair<double, std::vector<size_t>>> best;
     for (size_t i = 0; i < r.models.size(); ++i) {
       const ResultsModel& m = r.models[i];
       const Value v = c.value(m);
@@ -206,11 +219,13 @@ void headline(Page& page, const Results& r) {
       out.values.push_back(text == "–" ? Json() : Json(text));
       some |= std::isfinite(v.mean);
       if (!std::isfinite(v.mean) || !is_embedding(m)) continue;
-      const auto [at, fresh] = best.emplace(m.modality, std::pair(v.mean, i));
-      if (!fresh && (c.better > 0 ? v.mean > at->second.first : v.mean < at->second.first)) at->second = {v.mean, i};
+      auto& [value, rows] = best.emplace(m.modality, std::pair(v.mean, std::vector<size_t>())).first->second;
+      if (c.better > 0 ? v.mean > value : v.mean < value) value = v.mean, rows.clear();
+      if (v.mean == value) rows.push_back(i);
     }
     if (!some) continue;
-    for (const auto& [modality, at] : best) strong.emplace_back(at.second, t.columns.size());
+    for (const auto& [modality, of] : best)
+      for (size_t i : of.second) strong.emplace_back(i, t.columns.size());
     t.columns.push_back(std::move(out));
   }
   if (t.rows() == 0 || t.columns.size() < 2) return;

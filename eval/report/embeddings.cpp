@@ -13,6 +13,9 @@ std::string axis(const ResultsModel& m, size_t component) {
   if (component < m.explained.size()) out += fmt::format(" ({}% of the variance)", decimals(100 * m.explained[component], 1));
   return out;
 }
+bool same_picture(const ResultsModel& a, const data::Table& x, const ResultsModel& b, const data::Table& y) {
+  return a.kind == b.kind && a.data == b.data && x.keys == y.keys && x.at("pc1").number == y.at("pc1").number && x.at("pc2").number == y.at("pc2").number;
+}
 }  // namespace
 
 void add_embeddings(Page& page, ReportContent& content) {
@@ -24,7 +27,10 @@ void add_embeddings(Page& page, ReportContent& content) {
   std::vector<std::pair<const ResultsModel*, const data::Table*>> shown;
   for (const ResultsModel& m : r.models) {
     const ResultsTable* t = r.find_table("points", m.id);
-    if (!t) continue;
+    // Baselines of one matrix differ in how many components they keep, not in the first two.
+    if (!t ||
+        std::any_of(shown.begin(), shown.end(), [&](const auto& before) { return is_baseline(m) && same_picture(*before.first, *before.second, m, t->table); }))
+      continue;
     shown.emplace_back(&m, &t->table);
     for (int64_t i = 0; i < t->table.rows(); ++i) {
       const std::string& key = t->table.keys[static_cast<size_t>(i)];
@@ -97,7 +103,7 @@ void add_embeddings(Page& page, ReportContent& content) {
     const std::string x = model->label + " pc1", y = model->label + " pc2";
     Figure f;
     f.id = "points-" + model->id;
-    f.title = model->label;
+    f.title = is_baseline(*model) ? fmt::format("{} of the data", model->label) : model->label;
     f.alternative =
         fmt::format("{} samples of {} by their first two principal components, coloured by {} cohorts.", table->rows(), model->label, cohorts.size());
     f.chart = "points";

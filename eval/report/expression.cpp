@@ -120,7 +120,10 @@ bool add_distribution(Page& page, const Results& r, const char* setting) {
   }
   if (rows.empty()) return false;
   from = std::max(-1.0, std::floor(std::min(from, 0.95) * 20) / 20);
-  constexpr int kBins = 50;
+  // As many bars as values fill.
+  size_t fewest = rows[0].values.size();
+  for (const Row& row : rows) fewest = std::min(fewest, row.values.size());
+  const int n_bins = std::clamp(static_cast<int>(2 * std::sqrt(static_cast<double>(fewest))), 8, 50);
   PageTable bins, medians;
   bins.id = fmt::format("spearman-bins-{}", setting);
   bins.columns = {{"model"}, {"from"}, {"to"}, {"count"}, {"relative"}, {"kind"}};
@@ -131,13 +134,14 @@ bool add_distribution(Page& page, const Results& r, const char* setting) {
   bool below = false;
   for (const Row& row : rows) {
     below |= row.values.front() < from;
-    std::vector<int64_t> count(kBins, 0);
-    for (double x : row.values) ++count[static_cast<size_t>(std::clamp(static_cast<int>((x - from) / (1 - from) * kBins), 0, kBins - 1))];
+    std::vector<int64_t> count(static_cast<size_t>(n_bins), 0);
+    for (double x : row.values) ++count[static_cast<size_t>(std::clamp(static_cast<int>((x - from) / (1 - from) * n_bins), 0, n_bins - 1))];
     const int64_t most = *std::max_element(count.begin(), count.end());
-    for (int b = 0; b < kBins; ++b)
+    for (int b = 0; b < n_bins; ++b)
       if (count[static_cast<size_t>(b)] > 0)
-        bins.row({row.model->label, significant(from + (1 - from) * b / kBins), significant(from + (1 - from) * (b + 1) / kBins), count[static_cast<size_t>(b)],
-                  significant(static_cast<double>(count[static_cast<size_t>(b)]) / static_cast<double>(most)), is_baseline(*row.model) ? "baseline" : "model"});
+        bins.row({row.model->label, significant(from + (1 - from) * b / n_bins), significant(from + (1 - from) * (b + 1) / n_bins),
+                  count[static_cast<size_t>(b)], significant(static_cast<double>(count[static_cast<size_t>(b)]) / static_cast<double>(most)),
+                  is_baseline(*row.model) ? "baseline" : "model"});
     const auto at = [&](double share) { return significant(quantile(row.values, share), 5); };
     const double mean = std::accumulate(row.values.begin(), row.values.end(), 0.0) / static_cast<double>(row.values.size());
     medians.row({row.model->label, at(0.25), at(0.5), at(0.75), significant(mean, 5), row.values.size(), row.undefined});

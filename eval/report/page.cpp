@@ -171,9 +171,21 @@ void Page::list(std::span<const std::string> items) {
 }
 
 void Page::warnings(std::span<const std::string> items) {
-  body_ += "<ul class=\"warning\">\n";
-  for (const std::string& item : items) body_ += fmt::format("<li>{}</li>\n", escape_html(item));
-  body_ += "</ul>\n";
+  const auto add = [&](std::span<const std::string> part) {
+    body_ += "<ul class=\"warning\">\n";
+    for (const std::string& item : part) body_ += fmt::format("<li>{}</li>\n", escape_html(item));
+    body_ += "</ul>\n";
+  };
+  // Many would push the results off the page.
+  constexpr size_t kOpen = 4;
+  if (items.size() <= kOpen + 2) {
+    add(items);
+    return;
+  }
+  add(items.first(kOpen));
+  body_ += fmt::format("<details><summary>{} more</summary>\n", items.size() - kOpen);
+  add(items.subspan(kOpen));
+  body_ += "</details>\n";
 }
 
 void Page::table(const PageTable& t, std::span<const std::pair<size_t, size_t>> strong, std::span<const size_t> muted) {

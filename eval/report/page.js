@@ -235,6 +235,7 @@
   // Paper is white, wide as paper, and sharp.
   addEventListener("beforeprint", () => {
     root.dataset.printing = "yes";
+    for (const more of document.querySelectorAll("#summary details")) more.open = true;
     drawAll("light", true);
   });
   addEventListener("afterprint", () => {

@@ -12,7 +12,8 @@ Json or_null(const std::string& text) {
 
 // As a shell would take it back.
 std::string shell(const std::vector<std::string>& command) {
-  std::string out;
+  // Some programs name themselves first, ours does not.
+  std::string out = command.empty() || command[0].find("panvae") != std::string::npos ? "" : "panvae";
   for (const std::string& word : command) {
     if (!out.empty()) out += ' ';
     const bool plain = !word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%") == std::string::npos;

@@ -135,17 +135,23 @@ double control_of(const Results& r, Benchmark b, std::string_view model) {
 }
 
 std::vector<std::string> best_models(const Results& r, Benchmark b) {
-  std::map<std::string, std::pair<double, std::string>> best;
+  struct Best {
+    double value;
+    std::vector<std::string> models;  // equals
+  };
+  std::map<std::string, Best> best;
   const bool higher = info_of(b, r).higher_is_better;
   for (const ResultsModel& m : r.models) {
     if (!is_embedding(m)) continue;
     const double v = value_of(r, b, m.id).mean;
     if (!std::isfinite(v)) continue;
-    const auto [at, fresh] = best.emplace(m.modality, std::pair(v, m.id));
-    if (!fresh && (higher ? v > at->second.first : v < at->second.first)) at->second = {v, m.id};
+    const auto [at, fresh] = best.emplace(m.modality, Best{v, {}});
+    Best& so_far = at->second;
+    if (higher ? v > so_far.value : v < so_far.value) so_far = {v, {}};
+    if (v == so_far.value) so_far.models.push_back(m.id);
   }
   std::vector<std::string> out;
-  for (const auto& [modality, model] : best) out.push_back(model.second);
+  for (const auto& [modality, of] : best) out.insert(out.end(), of.models.begin(), of.models.end());
   return out;
 }
 

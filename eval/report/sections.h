@@ -61,7 +61,7 @@ Value within_cohort(const Results& r, std::string_view model, std::string_view s
 Value value_of(const Results& r, Benchmark b, std::string_view model);
 // What stands beside it to show that the benchmark can tell: permuted labels, or the cohort mean as a reconstruction.
 double control_of(const Results& r, Benchmark b, std::string_view model);
-// The best embeddings of a benchmark, one per modality; ids of models. Clinical variables alone are not in the running.
+// The best embeddings of a benchmark in each modality, several where they are equal; ids of models. Clinical variables alone are not in the running.
 std::vector<std::string> best_models(const Results& r, Benchmark b);
 
 bool is_baseline(const ResultsModel& m);   // PCA, grey

@@ -145,13 +145,15 @@ void add_curves(Page& page, const ResultsModel& m, const ResultsTable& table) {
     const double pixel = ticks.back() * kDaysPerYear / 600;
     double drawn = 0;
     curves.row({kGroups[g], 0, 1, 1, 1});
-    for (size_t i = 0; i < km.time.size(); ++i) {
+    const auto step = [&](double at_days, size_t at) {
+      curves.row({kGroups[g], significant(at_days / kDaysPerYear), significant(km.survival[at]), significant(km.lower[at]), significant(km.upper[at])});
+      drawn = at_days;
+    };
+    const double end = ticks.back() * kDaysPerYear;
+    for (size_t i = 0; i < km.time.size() && km.time[i] <= end; ++i) {
       const bool last = i + 1 == km.time.size();
-      if (!last && (km.events[i] == 0 || (km.time[i + 1] - drawn < pixel))) continue;
-      const double years = std::min(km.time[i] / kDaysPerYear, ticks.back());
-      curves.row({kGroups[g], significant(years), significant(km.survival[i]), significant(km.lower[i]), significant(km.upper[i])});
-      drawn = km.time[i];
-      if (years == ticks.back()) break;
+      if (last || (km.events[i] > 0 && km.time[i + 1] - drawn >= pixel)) step(km.time[i], i);
+      if (!last && km.time[i + 1] > end) step(end, i);
     }
     for (double tick : ticks) at_risk.row({kGroups[g], tick, std::count_if(time.begin(), time.end(), [&](double d) { return d >= tick * kDaysPerYear; })});
     const double median = km.median();

@@ -50,5 +50,9 @@ done
 # Means over the seeds.
 awk -F'\t' 'NR > 1 {k = $2 "\t" $3 "\t" $4 "\t" $5; n[k]++; h[k] += $6; h2[k] += $6 * $6; u[k] += $7; c[k] += $8}
   END {print "on\tembedding\tsetting\tpairs\tharrell\tsd over seeds\tuno\ttop_k"
-       for (k in n) printf "%s\t%.3f\t%.3f\t%.3f\t%.0f\n", k, h[k] / n[k], n[k] > 1 ? sqrt((h2[k] - h[k] * h[k] / n[k]) / (n[k] - 1) + 1e-12) : 0, u[k] / n[k], c[k] / n[k] | "sort"}' \
+       for (k in n) {
+         v = (h2[k] - h[k] * h[k] / n[k]) / (n[k] - 1 + (n[k] == 1))
+         printf("%s\t%.3f\t%.3f\t%.3f\t%.0f\n", k, h[k] / n[k], sqrt(v < 0 ? 0 : v), u[k] / n[k], c[k] / n[k]) | "sort"
+       }
+  }' \
   "$out/table.tsv" | tee "$out/means.tsv"

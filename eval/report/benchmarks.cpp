@@ -53,8 +53,7 @@ std::string sentence(const Results& r, Benchmark b, const std::string& modality)
     const double by_chance = chance_of(r, b, model), baseline_by_chance = chance_of(r, b, baseline);
     if (std::isfinite(by_chance) && std::isfinite(baseline_by_chance)) {
       out += fmt::format("; by chance they would be {} and {}", decimals(by_chance, info.digits), decimals(baseline_by_chance, info.digits));
-      if (std::abs(by_chance - baseline_by_chance) > 1e-6)
-        out += ", since they have not the same number of components, so that the two cannot be compared as they stand";
+      if (std::abs(by_chance - baseline_by_chance) > 1e-6) out += ", for want of an equal number of components: they cannot be compared as they stand";
     }
   }
   if (x.folds.size() != y.folds.size() || x.folds.size() < 2) return out + ".";

@@ -103,7 +103,8 @@ void add_embeddings(Page& page, ReportContent& content) {
     const std::string x = model->label + " pc1", y = model->label + " pc2";
     Figure f;
     f.id = "points-" + model->id;
-    f.title = is_baseline(*model) ? fmt::format("{} of the data", model->label) : model->label;
+    const ResultsData* of = r.find_data(model->data);
+    f.title = is_baseline(*model) ? "PCA of the data" + (of ? ": " + of->label : std::string()) : model->label;
     f.alternative =
         fmt::format("{} samples of {} by their first two principal components, coloured by {} cohorts.", table->rows(), model->label, cohorts.size());
     f.chart = "points";

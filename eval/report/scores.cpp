@@ -38,7 +38,7 @@ BenchmarkInfo info_of(Benchmark b, const Results& r) {
     case Benchmark::cohort:
       return {"Cohort classification", "accuracy", true, 3};
     case Benchmark::alignment:
-      return {"Alignment with the cohorts", "Grassmann distance, L2 norm (radians)", false, 3};
+      return {"Alignment with the cohorts", "Grassmann distance (L2, radians)", false, 3};
     case Benchmark::survival:
       return {"Overall survival", has_uno(r) ? "C-statistic (Uno)" : "C-statistic (Harrell)", true, 3};
     case Benchmark::expression:

@@ -175,7 +175,7 @@ TEST(Report, BarsShowTheScoresBaselinesAndTheBest) {
   EXPECT_EQ(signal(c, "from"), 0);
   EXPECT_NEAR(column(data, "scores-0", "by chance")[2].get<double>(), r.cohort[0].values["majority_share"].get<double>(), 1e-5);
   // Lower is better: the best has the smallest distance.
-  const std::vector<Json> distance = column(data, "scores-1", "Grassmann distance, L2 norm (radians)"), kinds = column(data, "scores-1", "kind");
+  const std::vector<Json> distance = column(data, "scores-1", "Grassmann distance (L2, radians)"), kinds = column(data, "scores-1", "kind");
   const auto least = std::min_element(distance.begin(), distance.end(), [](const Json& a, const Json& b) { return a.get<double>() < b.get<double>(); });
   EXPECT_EQ(kinds[static_cast<size_t>(least - distance.begin())], "best");
   EXPECT_EQ(std::count(kinds.begin(), kinds.end(), Json("best")), 1);

@@ -234,6 +234,28 @@ void headline(Page& page, const Results& r) {
       "flattered. Baselines and clinical variables are grey.");
 }
 
+// A subspace of more dimensions is nearer to any labels, so the number of components belongs to a distance.
+void add_alignments(Page& page, const Results& r) {
+  PageTable t;
+  t.id = "alignment-table";
+  t.columns = {{"model"}, {"embedding"}, {"components"}, {"angles"}, {"distance", {}, 3}, {"by chance", {}, 3}, {"share of chance", {}, 3}, {"z", {}, 1}};
+  std::vector<size_t> muted;
+  for (const ResultsModel& m : r.models) {
+    for (const ResultsScore& s : r.alignment) {
+      if (s.model != m.id || !s.control.empty()) continue;
+      const double distance = number(s, "distance"), chance = number(s, "chance_distance");
+      if (is_baseline(m)) muted.push_back(t.rows());
+      t.row({m.label, s.setting.empty() ? "as in the figure" : s.setting + " components", significant(number(s, "embedding_rank"), 6),
+             significant(number(s, "n_angles"), 6), significant(distance, 6), significant(chance, 6), significant(distance / chance, 6),
+             significant(number(s, "z"), 4)});
+    }
+  }
+  if (t.rows() == 0) return;
+  page.subtitle("Alignment, with the components it is judged on");
+  page.table(t, {}, muted);
+  page.note("z: distance less that of permuted labels, in their standard deviations. Compare rows of equal numbers of components.");
+}
+
 }  // namespace
 
 void add_summary(Page& page, const ReportContent& content) {
@@ -268,6 +290,7 @@ void add_benchmarks(Page& page, ReportContent& content) {
   page.begin_figures(440);
   for (Benchmark b : kBenchmarks) add_bars(page, r, b);
   page.end_figures();
+  add_alignments(page, r);
 }
 
 void add_controls(Page& page, ReportContent& content) {

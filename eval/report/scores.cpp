@@ -64,7 +64,8 @@ const std::vector<ResultsScore>& scores_of(const Results& r, Benchmark b) {
 
 const ResultsScore* find_score(const Results& r, Benchmark b, std::string_view model, std::string_view control, std::string_view setting, bool within_cohort) {
   for (const ResultsScore& s : scores_of(r, b))
-    if (s.model == model && s.control == control && (b != Benchmark::survival || (s.setting == setting && s.within_cohort == within_cohort))) return &s;
+    if (s.model == model && s.control == control && (b == Benchmark::survival ? s.setting == setting && s.within_cohort == within_cohort : s.setting.empty()))
+      return &s;
   return nullptr;
 }
 

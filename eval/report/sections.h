@@ -47,6 +47,7 @@ struct Value {
 };
 
 const std::vector<ResultsScore>& scores_of(const Results& r, Benchmark b);
+// `setting` and `within_cohort` are those of survival; elsewhere the score without a setting is meant.
 const ResultsScore* find_score(const Results& r, Benchmark b, std::string_view model, std::string_view control = {}, std::string_view setting = "embedding",
                                bool within_cohort = false);
 // A number of a score, NaN where missing or null. ErrorCode::input where it is something else.

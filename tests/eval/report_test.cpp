@@ -174,6 +174,10 @@ TEST(Report, BarsShowTheScoresBaselinesAndTheBest) {
   }
   EXPECT_EQ(signal(c, "from"), 0);
   EXPECT_NEAR(column(data, "scores-0", "by chance")[2].get<double>(), r.cohort[0].values["majority_share"].get<double>(), 1e-5);
+  // The picture has the distances at equal numbers of components; the others stand in the table beneath it.
+  const std::string table = between(page_of(r), "<table id=\"alignment-table\">", "</table>");
+  EXPECT_EQ(count(table, "as in the figure"), 5);
+  EXPECT_EQ(count(table, "top 100 components</td><td class=\"number\">100"), 5);
   // Lower is better: the best has the smallest distance.
   const std::vector<Json> distance = column(data, "scores-1", "Grassmann distance (L2, radians)"), kinds = column(data, "scores-1", "kind");
   const auto least = std::min_element(distance.begin(), distance.end(), [](const Json& a, const Json& b) { return a.get<double>() < b.get<double>(); });

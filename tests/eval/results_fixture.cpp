@@ -150,9 +150,16 @@ Results fake_results(const FakeStudy& study) {
     r.models.push_back(out);
     r.cohort.push_back(cohort_score(m, names, cohort, draws));
     ResultsScore alignment{m.id, "", false, "", Json::object()};
-    alignment.values = {
-        {"distance", 2.9 - 1.2 * m.skill}, {"chance_distance", 4.2}, {"max_distance", std::sqrt(static_cast<double>(names.size() - 1)) * 1.5708}};
+    alignment.values = {{"distance", 2.9 - 1.2 * m.skill},
+                        {"chance_distance", 4.2},
+                        {"embedding_rank", 32},
+                        {"n_angles", names.size() - 1},
+                        {"z", -60},
+                        {"max_distance", std::sqrt(static_cast<double>(names.size() - 1)) * 1.5708}};
     r.alignment.push_back(alignment);
+    ResultsScore wide = alignment;
+    wide.setting = "top 100", wide.values["embedding_rank"] = 100, wide.values["distance"] = 1.1 - m.skill;
+    r.alignment.push_back(wide);
     r.survival.push_back(survival_score(m.id, "embedding", false, 0.66 + 0.08 * m.skill, draws));
     r.survival.back().values["n"] = n, r.survival.back().values["events"] = std::count(died.begin(), died.end(), 1.0);
     r.survival.push_back(survival_score(m.id, "embedding+clinical", false, 0.68 + 0.08 * m.skill, draws));

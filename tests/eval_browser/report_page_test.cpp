@@ -216,7 +216,7 @@ TEST(ReportPage, AnswersItsReader) {
   EXPECT_EQ(facts["headline"].get<std::string>().substr(0, 15), "model\taccuracy\t");
   EXPECT_CONTAINS(facts["headline"].get<std::string>(), "\nRNA VAE\t0.");
   EXPECT_CONTAINS(facts["headline"].get<std::string>(), " ± ");
-  EXPECT_EQ(facts["scores"].get<std::string>().substr(0, 39), "model\taccuracy\tstandard error\tcontrol\tk");
+  EXPECT_EQ(facts["scores"].get<std::string>().substr(0, 39), "model\taccuracy\tstandard error\tby chance");
   EXPECT_EQ(facts["pointsTable"][1].get<std::string>().rfind(name + "\t", 0), 0u);
   EXPECT_EQ(facts["file"], "figure-0.svg");
   EXPECT_EQ(facts["svg"].get<std::string>().rfind("<svg", 0), 0u);

@@ -37,24 +37,23 @@ double chance_of(const Results& r, Benchmark b, std::string_view model) {
   return !s || b == Benchmark::expression ? kUnknown : number(*s, b == Benchmark::cohort ? "majority_share" : "chance_distance");
 }
 
-// One sentence: the best model of a modality against the best of its PCA baselines, on the same folds where both have them.
-std::string sentence(const Results& r, Benchmark b, const std::string& modality) {
+// One sentence: the best model of a group against the best of its PCA baselines, on the same folds.
+std::string sentence(const Results& r, Benchmark b, const std::string& group) {
   const BenchmarkInfo info = info_of(b, r);
-  const std::string model = best_of(r, b, [&](const ResultsModel& m) { return is_embedding(m) && !is_baseline(m) && m.modality == modality; });
-  const std::string baseline = best_of(r, b, [&](const ResultsModel& m) { return is_baseline(m) && m.modality == modality; });
+  const std::string model = best_of(r, b, [&](const ResultsModel& m) { return is_embedding(m) && !is_baseline(m) && group_of(m) == group; });
+  const std::string baseline = best_of(r, b, [&](const ResultsModel& m) { return is_baseline(m) && group_of(m) == group; });
   if (model.empty() && baseline.empty()) return {};
-  std::string out = modality.empty() ? info.name : fmt::format("{}, {}", info.name, modality_words(modality));
+  std::string out = info.name;
+  if (const std::string words = group_words(r, group); !words.empty()) out += ", " + words;
   out += fmt::format(" ({}, {} is better): ", info.axis, info.higher_is_better ? "higher" : "lower");
   if (model.empty() || baseline.empty()) return out + phrase(r, b, model.empty() ? baseline : model) + ".";
   out += fmt::format("{}, against {}", phrase(r, b, model), phrase(r, b, baseline));
   const Value x = value_of(r, b, model), y = value_of(r, b, baseline);
   if (x.mean == y.mean) return out + ": no difference.";
   if (b == Benchmark::alignment) {
-    const double by_chance = chance_of(r, b, model), baseline_by_chance = chance_of(r, b, baseline);
-    if (std::isfinite(by_chance) && std::isfinite(baseline_by_chance)) {
-      out += fmt::format("; by chance they would be {} and {}", decimals(by_chance, info.digits), decimals(baseline_by_chance, info.digits));
-      if (std::abs(by_chance - baseline_by_chance) > 1e-6) out += ", for want of an equal number of components: they cannot be compared as they stand";
-    }
+    const double components = number(*find_score(r, b, model), "embedding_rank"), baseline_components = number(*find_score(r, b, baseline), "embedding_rank");
+    if (std::isfinite(components) && std::isfinite(baseline_components) && components != baseline_components)
+      out += fmt::format("; they have {:.0f} and {:.0f} components, so that the two cannot be compared as they stand", components, baseline_components);
   }
   if (x.folds.size() != y.folds.size() || x.folds.size() < 2) return out + ".";
   std::vector<double> difference;
@@ -71,10 +70,10 @@ double nice_top(double x) {
   return x;
 }
 
-std::vector<std::string> modalities(const Results& r) {
+std::vector<std::string> groups(const Results& r) {
   std::vector<std::string> out;
   for (const ResultsModel& m : r.models)
-    if (is_embedding(m) && std::find(out.begin(), out.end(), m.modality) == out.end()) out.push_back(m.modality);
+    if (is_embedding(m) && std::find(out.begin(), out.end(), group_of(m)) == out.end()) out.push_back(group_of(m));
   return out;
 }
 
@@ -218,19 +217,19 @@ void headline(Page& page, const Results& r) {
       out.values.push_back(text == "–" ? Json() : Json(text));
       some |= std::isfinite(v.mean);
       if (!std::isfinite(v.mean) || !is_embedding(m)) continue;
-      auto& [value, rows] = best.emplace(m.modality, std::pair(v.mean, std::vector<size_t>())).first->second;
+      auto& [value, rows] = best.emplace(group_of(m), std::pair(v.mean, std::vector<size_t>())).first->second;
       if (c.better > 0 ? v.mean > value : v.mean < value) value = v.mean, rows.clear();
       if (v.mean == value) rows.push_back(i);
     }
     if (!some) continue;
-    for (const auto& [modality, of] : best)
+    for (const auto& [group, of] : best)
       for (size_t i : of.second) strong.emplace_back(i, t.columns.size());
     t.columns.push_back(std::move(out));
   }
   if (t.rows() == 0 || t.columns.size() < 2) return;
   page.table(t, strong, muted);
   page.note(
-      "Mean ± standard error over the folds. The best embedding of each modality stands out; it is picked by the numbers shown, so its lead is somewhat "
+      "Mean ± standard error over the folds. The best embedding of each data set stands out; it is picked by the numbers shown, so its lead is somewhat "
       "flattered. Baselines and clinical variables are grey.");
 }
 
@@ -263,8 +262,8 @@ void add_summary(Page& page, const ReportContent& content) {
   page.section("summary", "Summary");
   std::vector<std::string> sentences;
   for (Benchmark b : kBenchmarks)
-    for (const std::string& modality : modalities(r))
-      if (std::string s = sentence(r, b, modality); !s.empty()) sentences.push_back(std::move(s));
+    for (const std::string& group : groups(r))
+      if (std::string s = sentence(r, b, group); !s.empty()) sentences.push_back(std::move(s));
   if (!sentences.empty()) page.list(sentences);
 
   headline(page, r);
@@ -284,7 +283,7 @@ void add_benchmarks(Page& page, ReportContent& content) {
   }
   page.section("benchmarks", "Four benchmarks");
   page.note(
-      "PCA baselines in grey, the best model of a modality in green; whiskers are standard errors over the folds, which are somewhat too small since folds "
+      "PCA baselines in grey, the best model of each data set in green; whiskers are standard errors over the folds, which are somewhat too small since folds "
       "share training samples. The layout is "
       "that of Figure 2 of Nagaraj et al.");
   page.begin_figures(440);

@@ -11,15 +11,33 @@ namespace panvae::eval {
 
 namespace {
 
-// The last part of the folder's name, made unique by a number.
-std::string name_of(const std::string& folder, std::set<std::string>& taken) {
-  std::filesystem::path path(folder);
-  if (!path.has_filename()) path = path.parent_path();
-  std::string name = path.filename().string();
-  if (name.empty() || name == "." || name == "..") name = "results";
-  std::string unique = name;
-  for (int n = 2; !taken.insert(unique).second; ++n) unique = fmt::format("{}-{}", name, n);
-  return unique;
+// The folders' names: their last parts, as many as tell them apart; a folder given twice is numbered.
+std::vector<std::string> names_of(const std::vector<ReportInput>& inputs) {
+  std::vector<std::vector<std::string>> parts;
+  for (const ReportInput& input : inputs) {
+    parts.emplace_back();
+    for (const auto& part : std::filesystem::path(input.folder).lexically_normal())
+      if (const std::string name = part.string(); !name.empty() && name != "." && name != ".." && name != "/") parts.back().push_back(name);
+    if (parts.back().empty()) parts.back().push_back("results");
+  }
+  std::vector<std::string> names;
+  for (const std::vector<std::string>& mine : parts) {
+    const auto tail = [](const std::vector<std::string>& path, size_t n) {
+      return std::vector<std::string>(path.end() - static_cast<std::ptrdiff_t>(std::min(n, path.size())), path.end());
+    };
+    size_t n = 1;
+    const auto clashes = [&] { return std::count_if(parts.begin(), parts.end(), [&](const auto& other) { return tail(other, n) == tail(mine, n); }) > 1; };
+    while (n < mine.size() && clashes()) ++n;
+    std::string name;
+    for (const std::string& part : tail(mine, n)) {
+      if (!name.empty()) name += '/';
+      name += part;
+    }
+    std::string unique = name;
+    for (int k = 2; std::find(names.begin(), names.end(), unique) != names.end(); ++k) unique = fmt::format("{}-{}", name, k);
+    names.push_back(unique);
+  }
+  return names;
 }
 
 bool same(const ResultsData& a, const ResultsData& b) {
@@ -32,28 +50,32 @@ bool same(const ResultsData& a, const ResultsData& b) {
 ReportContent merge(const std::vector<ReportInput>& inputs) {
   ReportContent out;
   Results& all = out.results;
-  std::set<std::string> names;
+  const std::vector<std::string> names = names_of(inputs);
   std::map<std::string, int> ids, labels;
   for (const ReportInput& input : inputs) {
     const Results& r = input.results;
-    out.runs.push_back({name_of(input.folder, names), r.program, r.command, r.seed, r.folds, r.seconds, r.peak_memory_bytes});
+    out.runs.push_back({names[out.runs.size()], r.program, r.command, r.seed, r.folds, r.seconds, r.peak_memory_bytes});
     for (const ResultsModel& m : r.models) ++ids[m.id], ++labels[m.label];
   }
   std::set<std::string> used;
+  std::vector<size_t> from;  // the input of each data set
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Results& r = inputs[i].results;
     const std::string& name = out.runs[i].name;
     std::map<std::string, std::string> data_id, model_id;
     for (ResultsData d : r.data) {
-      const auto equal = std::find_if(all.data.begin(), all.data.end(), [&](const ResultsData& x) { return same(x, d); });
-      if (equal == all.data.end()) {
-        const std::string before = d.id;
-        while (all.find_data(d.id)) d.id += "-" + std::to_string(i + 1);
-        data_id[before] = d.id;
-        all.data.push_back(std::move(d));
-      } else {
-        data_id[d.id] = equal->id;
+      // Equal data judged with equal folds: what is judged on them can be compared.
+      size_t equal = 0;
+      while (equal < all.data.size() && !(same(all.data[equal], d) && out.runs[from[equal]].seed == r.seed && out.runs[from[equal]].folds == r.folds)) ++equal;
+      if (equal < all.data.size()) {
+        data_id[d.id] = all.data[equal].id;
+        continue;
       }
+      const std::string before = d.id;
+      while (all.find_data(d.id)) d.id += fmt::format("-{}", i + 1);
+      data_id[before] = d.id;
+      all.data.push_back(std::move(d));
+      from.push_back(i);
     }
     for (ResultsModel m : r.models) {
       const std::string before = m.id;
@@ -65,8 +87,8 @@ ReportContent merge(const std::vector<ReportInput>& inputs) {
       model_id[before] = m.id;
       all.models.push_back(std::move(m));
     }
-    const auto append = [&](std::vector<ResultsScore>& to, const std::vector<ResultsScore>& from) {
-      for (ResultsScore s : from) s.model = model_id.at(s.model), to.push_back(std::move(s));
+    const auto append = [&](std::vector<ResultsScore>& to, const std::vector<ResultsScore>& scores) {
+      for (ResultsScore s : scores) s.model = model_id.at(s.model), to.push_back(std::move(s));
     };
     append(all.cohort, r.cohort);
     append(all.alignment, r.alignment);
@@ -75,6 +97,10 @@ ReportContent merge(const std::vector<ReportInput>& inputs) {
     for (ResultsTable t : r.tables) t.model = model_id.at(t.model), all.tables.push_back(std::move(t));
     for (const std::string& w : r.warnings) all.warnings.push_back(inputs.size() > 1 ? fmt::format("{}: {}", name, w) : w);
   }
+  std::map<std::string, int> data_labels;
+  for (const ResultsData& d : all.data) ++data_labels[d.label];
+  for (size_t i = 0; i < all.data.size(); ++i)
+    if (data_labels[all.data[i].label] > 1) all.data[i].label += fmt::format(" ({})", out.runs[from[i]].name);
   return out;
 }
 

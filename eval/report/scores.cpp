@@ -146,14 +146,26 @@ std::vector<std::string> best_models(const Results& r, Benchmark b) {
     if (!is_embedding(m)) continue;
     const double v = value_of(r, b, m.id).mean;
     if (!std::isfinite(v)) continue;
-    const auto [at, fresh] = best.emplace(m.modality, Best{v, {}});
+    const auto [at, fresh] = best.emplace(group_of(m), Best{v, {}});
     Best& so_far = at->second;
     if (higher ? v > so_far.value : v < so_far.value) so_far = {v, {}};
     if (v == so_far.value) so_far.models.push_back(m.id);
   }
   std::vector<std::string> out;
-  for (const auto& [modality, of] : best) out.insert(out.end(), of.models.begin(), of.models.end());
+  for (const auto& [group, of] : best) out.insert(out.end(), of.models.begin(), of.models.end());
   return out;
+}
+
+std::string group_of(const ResultsModel& m) {
+  return m.data.empty() ? "modality " + m.modality : m.data;
+}
+
+std::string group_words(const Results& r, const std::string& group) {
+  const ResultsData* d = r.find_data(group);
+  if (!d) return modality_words(group.substr(std::string_view("modality ").size()));
+  const bool one = std::count_if(r.data.begin(), r.data.end(), [&](const ResultsData& x) { return x.modality == d->modality; }) == 1;
+  if (one) return modality_words(d->modality);
+  return d->modality.empty() ? d->label : fmt::format("{}, {}", modality_words(d->modality), d->label);
 }
 
 bool is_baseline(const ResultsModel& m) {

@@ -62,7 +62,11 @@ Value within_cohort(const Results& r, std::string_view model, std::string_view s
 Value value_of(const Results& r, Benchmark b, std::string_view model);
 // What stands beside it to show that the benchmark can tell: permuted labels, or the cohort mean as a reconstruction.
 double control_of(const Results& r, Benchmark b, std::string_view model);
-// The best embeddings of a benchmark in each modality, several where they are equal; ids of models. Clinical variables alone are not in the running.
+// Models that can be compared: those judged on the same data with the same folds. The key, and the words for people: "RNA", and the
+// data where there are several of one modality.
+std::string group_of(const ResultsModel& m);
+std::string group_words(const Results& r, const std::string& group);
+// The best embeddings of a benchmark in each group, several where they are equal; ids of models. Clinical variables alone are not in the running.
 std::vector<std::string> best_models(const Results& r, Benchmark b);
 
 bool is_baseline(const ResultsModel& m);   // PCA, grey

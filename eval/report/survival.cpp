@@ -15,7 +15,7 @@ constexpr double kDaysPerYear = 365.25;
 constexpr const char* kGroups[] = {"low", "medium", "high"};
 
 std::string setting_words(std::string_view setting) {
-  if (setting == "embedding+clinical") return "embedding + clinical";
+  if (setting == "embedding+clinical") return "both";
   return std::string(setting);
 }
 
@@ -163,8 +163,8 @@ void add_curves(Page& page, const ResultsModel& m, const ResultsTable& table) {
   Figure f;
   f.id = "kaplan-meier-" + key;
   std::string setting = table.setting.substr(0, table.setting.find("+within"));
-  f.title =
-      is_embedding(m) ? fmt::format("{}: {}{}", m.label, setting_words(setting), within ? ", within cohort" : "") : m.label + (within ? ", within cohort" : "");
+  f.title = is_embedding(m) ? fmt::format("{}{}{}", m.label, setting == "embedding" ? "" : " + clinical", within ? ", within cohort" : "")
+                            : m.label + (within ? ", within cohort" : "");
   f.chart = "kaplan_meier";
   f.signals = {{"groups", groups}, {"to", ticks.back()}, {"ticks", ticks}, {"test", fmt::format("log-rank p {}", p_words(test.p_value))}};
   f.caption = fmt::format("Log-rank test: χ² = {} on {} degrees of freedom", decimals(test.chi_square, 1), test.degrees);
@@ -190,15 +190,21 @@ void add_survival(Page& page, ReportContent& content) {
     return;
   }
   page.section("survival", "Overall survival");
+  std::vector<std::string> groups;
+  std::string counts;
   for (const ResultsScore& s : r.survival) {
-    if (!s.control.empty() || std::isnan(number(s, "n"))) continue;
-    page.paragraph(
-        fmt::format("{} patients, {} deaths. Cox regression with Efron's treatment of ties on the top principal components of the embedding (ridge), "
-                    "on age, sex and the like, or on "
-                    "both; each patient's risk comes from the fold that has not trained on the patient.",
-                    grouped(static_cast<int64_t>(number(s, "n"))), grouped(static_cast<int64_t>(number(s, "events")))));
-    break;
+    const std::string group = group_of(*r.find_model(s.model));
+    if (!s.control.empty() || std::isnan(number(s, "n")) || std::find(groups.begin(), groups.end(), group) != groups.end()) continue;
+    groups.push_back(group);
+    const ResultsData* d = r.find_data(group);
+    counts += fmt::format("{}{}{} patients, {} deaths", counts.empty() ? "" : "; ", d && r.data.size() > 1 ? d->label + ": " : std::string(),
+                          grouped(static_cast<int64_t>(number(s, "n"))), grouped(static_cast<int64_t>(number(s, "events"))));
   }
+  page.paragraph(
+      fmt::format("{}{}Cox regression with Efron's treatment of ties on the top principal components of the embedding (ridge), on age, sex and the like, or on "
+                  "both; each patient's "
+                  "risk comes from the fold that has not trained on the patient.",
+                  counts, counts.empty() ? "" : ". "));
   page.begin_figures(460);
   add_dots(page, r, false);
   add_dots(page, r, true);

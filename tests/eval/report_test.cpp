@@ -345,14 +345,26 @@ TEST(Report, SeveralFoldersStandSideBySide) {
   EXPECT_EQ(label.size(), 10u);
   EXPECT_EQ(label[0], "PCA, 512 components (first)");
   EXPECT_EQ(label[2], "RNA VAE");  // a name that only one folder has stays as it is
-  EXPECT_EQ(label[5], "PCA, 512 components (second)");
+  EXPECT_EQ(label[5], "PCA, 512 components (b/second)");
   EXPECT_EQ(label[7], "Another VAE");
   EXPECT_CONTAINS(page, "first: survival: 3 samples");
   const std::string runs = between(page, "<table id=\"runs-table\">", "</table>");
   EXPECT_CONTAINS(runs, "<th scope=\"row\">first</th><td class=\"number\">0</td>");
-  EXPECT_CONTAINS(runs, "<th scope=\"row\">second</th><td class=\"number\">7</td>");
-  EXPECT_CONTAINS(runs, "<th scope=\"row\">second-2</th>");
+  EXPECT_CONTAINS(runs, "<th scope=\"row\">b/second</th><td class=\"number\">7</td>");
+  EXPECT_CONTAINS(runs, "<th scope=\"row\">c/second</th>");
   EXPECT_EQ(count(between(page, "<table id=\"data-table\">", "</table>"), "<tr>"), 3);  // with its head
+  // Models are compared, and the best is picked, within one data set and one set of folds only.
+  const std::vector<Json> kind = column(data, "scores-0", "kind");
+  EXPECT_EQ(std::count(kind.begin(), kind.begin() + 5, Json("best")), 1);
+  EXPECT_EQ(std::count(kind.begin() + 5, kind.end(), Json("best")), 1);
+  EXPECT_CONTAINS(page, "Cohort classification, RNA, rna_pp.h5ad (first) (accuracy");
+  EXPECT_CONTAINS(page, "Cohort classification, RNA, rna_pp.h5ad (b/second) (accuracy");
+  // Another seed means other folds, whatever the data; the same seed is one contest.
+  Results seed = fake_results();
+  seed.seed = 1;
+  EXPECT_EQ(count(report_html({{"x", fake_results()}, {"y", seed}}), "<li>Cohort classification"), 2);
+  EXPECT_EQ(count(report_html({{"x", fake_results()}, {"y", fake_results()}}), "<li>Cohort classification"), 1);
+  EXPECT_CONTAINS(report_html({{"x/results/", fake_results()}, {"x/results", Results()}}), "<th scope=\"row\">x/results-2</th>");
 }
 
 TEST(Report, AFewThousandSamplesStaySmall) {

@@ -20,6 +20,10 @@ std::vector<std::string> names_of(const std::vector<ReportInput>& inputs) {
       if (const std::string name = part.string(); !name.empty() && name != "." && name != ".." && name != "/") parts.back().push_back(name);
     if (parts.back().empty()) parts.back().push_back("results");
   }
+  // What all end in ("results") tells nothing apart.
+  const auto ends_alike = [&] { return std::all_of(parts.begin(), parts.end(), [&](const auto& p) { return p.size() > 1 && p.back() == parts[0].back(); }); };
+  while (parts.size() > 1 && ends_alike())
+    for (std::vector<std::string>& p : parts) p.pop_back();
   std::vector<std::string> names;
   for (const std::vector<std::string>& mine : parts) {
     const auto tail = [](const std::vector<std::string>& path, size_t n) {

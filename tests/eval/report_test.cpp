@@ -364,7 +364,7 @@ TEST(Report, SeveralFoldersStandSideBySide) {
   seed.seed = 1;
   EXPECT_EQ(count(report_html({{"x", fake_results()}, {"y", seed}}), "<li>Cohort classification"), 2);
   EXPECT_EQ(count(report_html({{"x", fake_results()}, {"y", fake_results()}}), "<li>Cohort classification"), 1);
-  EXPECT_CONTAINS(report_html({{"x/results/", fake_results()}, {"x/results", Results()}}), "<th scope=\"row\">x/results-2</th>");
+  EXPECT_CONTAINS(report_html({{"x/results/", fake_results()}, {"x/results", Results()}}), "<th scope=\"row\">x-2</th>");
 }
 
 TEST(Report, AFewThousandSamplesStaySmall) {

@@ -349,5 +349,59 @@ TEST(Cohort, CtrlCStops) {
   EXPECT_EQ(e.code(), ErrorCode::interrupted);
 }
 
+// Whatever is fed in: an error that says something, or scores that are numbers.
+TEST(Cohort, FuzzNeverGivesASilentNaN) {
+  int refused = 0, answered = 0;
+  for (uint32_t seed = 0; seed < 120; ++seed) {
+    PhiloxSequence g(PhiloxKey{seed, 700, 0});
+    const auto n = static_cast<int64_t>(1 + g.below(50)), dims = static_cast<int64_t>(1 + g.below(6));
+    data::Dataset<double> d = test::dataset(test::gaussian(n, dims, 800 + seed));
+    for (Eigen::Index j = 0; j < dims; ++j) {
+      if (g.below(5) == 0) d.x.col(j).setConstant(static_cast<double>(g.below(3)));
+      if (g.below(5) == 0) d.x.col(j) = d.x.col(0);
+      if (g.below(8) == 0) d.x.col(j) *= 1e30;
+      if (g.below(6) == 0)
+        for (Eigen::Index i = 0; i < n; ++i) d.x(i, j) = std::round(d.x(i, j));
+    }
+    if (g.below(12) == 0) d.x(static_cast<Eigen::Index>(g.below(static_cast<uint64_t>(n))), 0) = std::numeric_limits<double>::quiet_NaN();
+    const uint64_t classes = 1 + g.below(5), donors = 1 + g.below(2 * static_cast<uint64_t>(n));
+    const double lacking = g.below(3) == 0 ? 0.4 * g.uniform() : 0;
+    std::vector<std::string> cohort, donor, split;
+    std::vector<double> fold;
+    for (int64_t i = 0; i < n; ++i) {
+      cohort.push_back(g.uniform() < lacking ? "" : fmt::format("C{}", g.below(classes)));
+      donor.push_back(fmt::format("D{}", g.below(donors)));
+      split.push_back(g.below(3) == 0 ? "holdout" : "train");
+      fold.push_back(static_cast<double>(g.below(3)));
+    }
+    set_factor(d.obs, "cohort", cohort);
+    if (g.below(4) > 0) set_factor(d.obs, "donor", donor);
+    if (g.below(4) == 0) set_factor(d.obs, "split", split);
+    set_number(d.obs, "fold", fold);
+    CohortOptions o = quick();
+    o.trees.rounds = 2;
+    o.folds = static_cast<int>(1 + g.below(5));
+    if (g.below(4) == 0) o.fold_key = "fold";
+    o.control = g.below(4) == 0 ? Control::permuted : Control::none;
+    o.seed = seed;
+    try {
+      const CohortResult r = evaluate_cohort(d, o);
+      ++answered;
+      for (const CohortFold& f : r.folds)
+        for (double score : {f.accuracy, f.balanced_accuracy, f.macro_f1}) EXPECT_TRUE(score >= 0 && score <= 1) << seed << " fold " << f.fold;
+      EXPECT_EQ(r.confusion.sum(), r.n) << seed;
+      EXPECT_TRUE(r.accuracy.mean >= 0 && r.accuracy.mean <= 1 && std::isfinite(r.accuracy.sd)) << seed;
+      EXPECT_FALSE(to_text(r).empty());
+      EXPECT_EQ(to_json(r).dump().find("nan"), std::string::npos) << seed;
+    } catch (const Error& e) {
+      ++refused;
+      EXPECT_TRUE(e.code() == ErrorCode::input || e.code() == ErrorCode::usage) << seed << ": " << e.what();
+      EXPECT_GT(std::string(e.what()).size(), 20u) << seed << ": " << e.what();
+    }
+  }
+  EXPECT_GT(answered, 20);
+  EXPECT_GT(refused, 5);
+}
+
 }  // namespace
 }  // namespace panvae::eval

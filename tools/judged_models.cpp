@@ -1,7 +1,5 @@
 #include "tools/judged_models.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <charconv>
 #include <set>
@@ -11,17 +9,13 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "data/sample_source.h"
 #include "eval/classifier.h"
 #include "eval/pca.h"
 
 namespace panvae::tools {
 
 namespace {
-
-bool exists(const std::string& path) {
-  struct stat st {};
-  return ::stat(path.c_str(), &st) == 0;
-}
 
 std::string without_slashes(std::string folder) {
   while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
@@ -232,7 +226,7 @@ std::vector<JudgedData> load_judged(Context& context, const std::vector<std::str
                                     const DatasetOptions& options, const PcaBaselines& baselines, uint64_t seed) {
   const data::ReadOptions read = options.read();
   std::vector<data::Table> features;
-  for (const std::string& f : files) features.push_back(data::read_dataset<float>(f, read).var);
+  for (const std::string& f : files) features.push_back(data::SampleSource(f, read).var());
 
   std::vector<std::string> paths;  // of each data
   std::vector<std::vector<std::pair<std::string, std::shared_ptr<Run>>>> of_path;

@@ -61,6 +61,11 @@ void FeatureScale::invert(data::RowMatrix<float>& x) const {
   });
 }
 
+bool exists(const std::string& path) {
+  struct stat st {};
+  return ::stat(path.c_str(), &st) == 0;
+}
+
 RnaVaeShape shape_of(const RunConfig& config, int64_t features) {
   const Fusable activation = config.activation == "relu"         ? Fusable{Activation::relu, 0}
                              : config.activation == "leaky_relu" ? Fusable{Activation::leaky_relu, 0.01}
@@ -173,8 +178,7 @@ void write_model(const std::string& path, const Run& run) {
 
 Run load_run(Context& context, const std::string& folder) {
   const std::string path = folder + "/model.safetensors";
-  struct stat st {};
-  if (::stat(path.c_str(), &st) != 0)
+  if (!exists(path))
     fail_input("no trained model", quoted(folder, 400), "give the folder that 'panvae train' wrote; an interrupted run is finished with --resume");
   const SafetensorsReader file(path);
   auto text = [&](const char* key) {

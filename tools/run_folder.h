@@ -36,6 +36,9 @@ struct Run {
   std::unique_ptr<ModuleState> state;
 };
 
+// Whether a file or folder of that name is there.
+bool exists(const std::string& path);
+
 RnaVaeShape shape_of(const RunConfig& config, int64_t features);
 
 // What embed and reconstruct do with a file: read with `options`, preprocessed by the run's frozen steps unless `input` says it is

@@ -26,11 +26,6 @@ struct Options {
   bool resume = false, overwrite = false;
 };
 
-bool exists(const std::string& path) {
-  struct stat st {};
-  return ::stat(path.c_str(), &st) == 0;
-}
-
 void make_folder(const std::string& path) {
   if (::mkdir(path.c_str(), 0777) != 0 && errno != EEXIST)
     fail_machine(fmt::format("cannot make the folder: {}", std::strerror(errno)), quoted(path, 400), "check the path and its permissions");

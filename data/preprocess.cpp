@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "data/peaks.h"
 #include "data/read.h"
 #include "data/variance_filter.h"
 
@@ -136,6 +137,7 @@ PreprocessReport Preprocessor::fit(Dataset<T>& data, const PreprocessOptions& op
   if (!(options.prior_count > 0) || !std::isfinite(options.prior_count)) fail_usage("the prior count must be above 0", "--prior-count", "2 is edgeR's");
   if (options.input_is_log && options.tmm) fail_usage("TMM factors need counts", "--tmm", "leave it out with --input log");
   if (options.input_is_log && data.kind == "counts") log::warning("the values look like counts, but are taken as logs (--input log)");
+  if (options.modality == "atac") sort_peaks(data);
   if (!options.input_is_log) drop_empty(data, report);
   const std::vector<int64_t> rows = options.fit_on_all ? all_rows(data.samples()) : training_rows(data.obs);
   if (rows.size() < 2)
@@ -226,6 +228,7 @@ void Preprocessor::fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows,
   }
   if (!dropped.empty()) select_features(data, kept);
   frozen_.features = data.var.keys;
+  if (options.modality == "atac") store_peaks(frozen_, peaks_of(data.var, data.path));
   const int64_t g = data.features();
 
   if (options.quantile) {
@@ -299,6 +302,14 @@ double Preprocessor::checked_coverage(const std::vector<int64_t>& columns, const
   return coverage;
 }
 
+Table Preprocessor::feature_table(const std::string& key_name) const {
+  Table var;
+  var.key_name = key_name;
+  var.keys = frozen_.features;
+  if (const Peaks peaks = stored_peaks(frozen_); peaks.size() > 0) set_peak_columns(var, peaks);
+  return var;
+}
+
 template <class T>
 PreprocessReport Preprocessor::apply(Dataset<T>& data, UnknownBatch unknown) const {
   PreprocessReport report;
@@ -363,10 +374,7 @@ PreprocessReport Preprocessor::apply(Dataset<T>& data, UnknownBatch unknown) con
     }
   });
   data.x = std::move(out);
-  Table var;
-  var.key_name = data.var.key_name;
-  var.keys = frozen_.features;
-  data.var = std::move(var);
+  data.var = feature_table(data.var.key_name);
   data.frozen = frozen_;
   data.kind = "log";
   return report;
@@ -386,10 +394,7 @@ PreprocessReport Preprocessor::align(Dataset<T>& data) const {
       for (int64_t c = 0; c < out.cols(); ++c)
         out(r, c) = columns[static_cast<size_t>(c)] < 0 ? static_cast<T>(means[static_cast<size_t>(c)]) : data.x(r, columns[static_cast<size_t>(c)]);
     data.x = std::move(out);
-    Table var;
-    var.key_name = data.var.key_name;
-    var.keys = frozen_.features;
-    data.var = std::move(var);
+    data.var = feature_table(data.var.key_name);
   }
   fill_rows(data.x, feature_mean());
   data.kind = "log";

@@ -23,8 +23,8 @@ struct VarianceFilter {
 };
 
 struct PreprocessOptions {
-  std::string modality = "rna";
-  bool input_is_log = false;  // steps 1 to 3 are left out
+  std::string modality = "rna";  // "atac": features are peaks, sorted along the genome
+  bool input_is_log = false;     // steps 1 to 3 are left out
   double prior_count = 2;
   bool tmm = false;
   VarianceFilter variance;
@@ -84,6 +84,7 @@ class Preprocessor {
   // Where each feature of `names` stands among the data's columns, -1 where it does not.
   template <class T>
   static std::vector<int64_t> match(const Dataset<T>& data, const std::vector<std::string>& names);
+  Table feature_table(const std::string& key_name) const;  // the features, with their positions where they are peaks
   double checked_coverage(const std::vector<int64_t>& columns, const std::string& path, const std::string& example) const;
   void unpack();  // members below from frozen_
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "data/peaks.h"
 #include "data/split.h"
 #include "data/write.h"
 #include "tools/commands.h"
@@ -15,7 +16,7 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string in, out, modality, like, input = "counts", variance = "nzv:0.01", unknown_batch = "error", fit_on = "train", split = "donor";
+  std::string in, out, modality, like, variables, input = "counts", variance = "nzv:0.01", unknown_batch = "error", fit_on = "train", split = "donor";
   std::vector<std::string> preserve;
   bool no_quantile = false, no_batch = false;
   data::PreprocessOptions fit;
@@ -66,6 +67,7 @@ void run(const std::shared_ptr<Options>& o, const Session& session) {
   session.begin();
   data::check_writable_name(o->out);
   data::ReadOptions read = o->dataset.read();
+  read.var_table = o->variables;
   const bool unknown_zero = o->unknown_batch == "zero";
   data::Preprocessor preprocessor;
   if (!o->like.empty()) {
@@ -105,6 +107,7 @@ void run(const std::shared_ptr<Options>& o, const Session& session) {
     for (const std::string& name : o->preserve)
       if (name != "none") o->fit.preserve.push_back(name);
     warn_about_batches(*o, data.obs);
+    if (o->modality == "atac") data::sort_peaks(data);
     if (!is_log) data::Preprocessor::drop_empty(data, report);
     data::assign_split(data.obs, o->draw);
     const data::PreprocessReport fitted = preprocessor.fit(data, o->fit);
@@ -125,8 +128,12 @@ void add_preprocess(CLI::App& root, Session& session) {
   auto o = std::make_shared<Options>();
   cmd->add_option("IN", o->in, "Raw counts: .h5ad, .tsv, .csv or .mtx, samples in rows")->required();
   cmd->add_option("-o,--output", o->out, "Output: .h5ad (with the fit in uns/panvae), .tsv or .csv")->required()->type_name("OUT");
-  cmd->add_option("--modality", o->modality, "What was measured (required without --like)")->check(CLI::IsMember({"rna"}));
+  cmd->add_option("--modality", o->modality, "What was measured (required without --like)")->check(CLI::IsMember({"rna", "atac"}));
   cmd->add_option("--like", o->like, "Apply the fit of a RUN folder or a preprocessed .h5ad, instead of fitting")->type_name("RUN_OR_H5AD");
+  cmd->add_option("--var", o->variables,
+                  "Table of features (first column the feature's name) whose columns are joined: chrom, start, end of peaks, for instance")
+      ->type_name("TABLE")
+      ->group("Input");
   o->dataset.declare(*cmd);
   auto fitting = [&](CLI::Option* option, const char* group) {
     o->fitting.push_back(option->group(group));

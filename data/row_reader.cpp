@@ -60,6 +60,7 @@ RowReader::RowReader(const std::string& path) : impl_(std::make_unique<Impl>()) 
       impl_->file->fail(at.inner, "its shape and the tables of the file differ");
   } else if (at.format == MatrixPath::Format::text) {
     impl_->text = std::make_unique<TextMatrixReader>(at.file);
+    impl_->text->expect_samples_in_rows();
     impl_->features = impl_->text->columns();
   } else {
     fail_input("an .mtx matrix cannot be read sample by sample", quoted(path, 400), "convert it with 'panvae convert' first");

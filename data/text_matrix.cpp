@@ -1,6 +1,7 @@
 #include "data/text_matrix.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -40,15 +41,55 @@ TextMatrixReader::TextMatrixReader(const std::string& path) : reader_(path, sepa
   has_first_ = reader_.next(line);
   if (!has_first_) fail_input("the table has no rows", quoted(path, 400), "its first row names the columns, then a row of numbers follows per name");
   first_.assign(line);
+  find_annotations();
   // A corner cell stands over the row names, except in tables of R's write.table.
-  if (count_fields(first_, reader_.separator()) != columns_.size() + 1) {
+  if (leading_ > 1) {
+    corner_ = name_at_ < leading_ ? columns_[name_at_] : "peak";
+    columns_.erase(columns_.begin(), columns_.begin() + static_cast<std::ptrdiff_t>(leading_));
+  } else if (count_fields(first_, reader_.separator()) != columns_.size() + 1) {
     corner_ = columns_.front();
     columns_.erase(columns_.begin());
   }
   if (columns_.empty()) fail_input("only one column", fmt::format("{}, line 1", quoted(path, 400)), "is the separator right? .csv means commas, .tsv tabs");
   for (size_t c = 0; c < columns_.size(); ++c)
     if (columns_[c].empty())
-      fail_input(fmt::format("column {} has no name", c + 2), fmt::format("{}, line 1", quoted(path, 400)), "name every column in the first row");
+      fail_input(fmt::format("column {} has no name", c + 1 + leading_), fmt::format("{}, line 1", quoted(path, 400)), "name every column in the first row");
+}
+
+void TextMatrixReader::find_annotations() {
+  auto is = [&](size_t column, std::initializer_list<std::string_view> names) {
+    if (column >= columns_.size()) return false;
+    std::string text = columns_[column];
+    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return std::find(names.begin(), names.end(), text) != names.end();
+  };
+  size_t first = 0;
+  for (; first < 2; ++first)
+    if (is(first, {"chrom", "#chrom", "chr", "#chr", "chromosome", "seqnames", "seqname"}) && is(first + 1, {"start", "chromstart"}) &&
+        is(first + 2, {"end", "stop", "chromend"}))
+      break;
+  if (first == 2) return;
+  annotations_ = {"chrom", "start", "end"};
+  annotation_at_ = {first, first + 1, first + 2};
+  leading_ = first + 3;
+  size_t name_at = first == 1 ? 0 : std::string::npos;
+  for (; leading_ < columns_.size(); ++leading_) {
+    if (name_at == std::string::npos && is(leading_, {"name", "peak", "peak_id", "peakid", "id", "interval", "interval_id"})) {
+      name_at = leading_;
+    } else if (is(leading_, {"name", "score", "strand", "width", "length", "annotation", "type", "gc", "percentgc", "percentat"})) {
+      annotations_.push_back(columns_[leading_]);
+      annotation_at_.push_back(leading_);
+    } else {
+      break;
+    }
+  }
+  name_at_ = std::min(name_at, leading_);
+  cells_.resize(annotations_.size());
+}
+
+void TextMatrixReader::expect_samples_in_rows() const {
+  if (!annotations_.empty())
+    fail_input("the table begins with chrom, start and end: its rows are peaks", fmt::format("{}, line 1", quoted(reader_.path(), 400)), "say --rows features");
 }
 
 void TextMatrixReader::fail_cell(std::string_view cell, size_t column, const std::string& row) const {
@@ -61,7 +102,7 @@ void TextMatrixReader::fail_cell(std::string_view cell, size_t column, const std
 void TextMatrixReader::fail_ragged(std::string_view line, size_t found) const {
   FieldSplitter fields(line, reader_.separator());
   std::string_view name;
-  fields.next(name);
+  for (size_t i = 0; i <= std::min(name_at_, leading_ - 1); ++i) fields.next(name);
   fail_input(fmt::format("{} values where the first row names {} columns", found, columns_.size()), fmt::format("{}, row {}", reader_.where(), quoted(name)),
              found == 0 ? "is the separator right? .csv means commas, .tsv tabs" : "every row needs one value per column");
 }
@@ -71,10 +112,15 @@ void TextMatrixReader::parse_row(std::string_view line, std::string& name, T* va
   const char separator = reader_.separator();
   FieldSplitter fields(line, separator);
   std::string_view field;
-  fields.next(field);
-  name.assign(field);
-  if (name.empty()) fail_input("a row without a name", reader_.where() + ", column 1", "the first column holds the names");
   const size_t n = columns_.size();
+  size_t annotation = 0;
+  for (size_t i = 0; i < leading_; ++i) {
+    if (!fields.next(field)) fail_ragged(line, 0);
+    if (i == name_at_) name.assign(field);
+    else if (annotation < cells_.size() && annotation_at_[annotation] == i) cells_[annotation++].assign(field);
+  }
+  if (name_at_ == leading_) name = fmt::format("{}:{}-{}", cells_[0], cells_[1], cells_[2]);
+  if (name.empty()) fail_input("a row without a name", fmt::format("{}, column {}", reader_.where(), name_at_ + 1), "the first column holds the names");
   auto general = [&](std::string_view cell, size_t c) {
     double x = std::numeric_limits<double>::quiet_NaN();
     if (!is_missing_text(cell) && !parse_number(cell, x)) fail_cell(cell, c, name);
@@ -86,11 +132,11 @@ void TextMatrixReader::parse_row(std::string_view line, std::string& name, T* va
       if (c < n) values[c] = general(field, c);
     }
     if (fields.malformed()) fail_input("text after a closing quote", reader_.where(), "double a quote that is part of the text");
-  } else if (line.size() > name.size()) {
-    const char* p = line.data() + name.size() + 1;
+  } else if (field.data() + field.size() < line.data() + line.size()) {
+    const char* p = field.data() + field.size() + 1;
     const char* end = line.data() + line.size();
     for (;; ++c) {
-      if (c == n) fail_ragged(line, count_fields(line, separator) - 1);
+      if (c == n) fail_ragged(line, count_fields(line, separator) - leading_);
       double x;
       if (parse_short_integer(p, end, separator, x)) {
         values[c] = static_cast<T>(x);
@@ -132,7 +178,9 @@ bool TextMatrixReader::next(std::string& name, double* values) {
 template <class T>
 RawMatrix<T> read_text_matrix(const std::string& path, bool rows_are_features) {
   TextMatrixReader reader(path);
+  if (!rows_are_features) reader.expect_samples_in_rows();
   const auto columns = static_cast<int64_t>(reader.columns().size());
+  std::vector<std::vector<std::string>> annotations(reader.annotations().size());
   // Rows are gathered in blocks, since their number is not known, and freed one by one as the matrix is filled.
   const int64_t block_rows = std::max<int64_t>(1, (int64_t{1} << 20) / columns);
   std::vector<std::unique_ptr<T[]>> blocks;
@@ -145,6 +193,7 @@ RawMatrix<T> read_text_matrix(const std::string& path, bool rows_are_features) {
     }
     if (!reader.next_as(name, blocks.back().get() + in_block * columns)) break;
     rows.push_back(name);
+    for (size_t a = 0; a < annotations.size(); ++a) annotations[a].push_back(reader.annotation_cells()[a]);
   }
   const auto n = static_cast<int64_t>(rows.size());
   RawMatrix<T> out;
@@ -164,6 +213,8 @@ RawMatrix<T> read_text_matrix(const std::string& path, bool rows_are_features) {
   of_rows.keys = std::move(rows);
   of_columns.keys = reader.columns();
   if (!reader.corner().empty()) of_rows.key_name = reader.corner();
+  for (size_t a = 0; a < annotations.size(); ++a)
+    of_rows.columns.push_back(a == 0 ? factor_from_text("chrom", annotations[a]) : column_from_text(reader.annotations()[a], annotations[a]));
   return out;
 }
 template RawMatrix<float> read_text_matrix(const std::string&, bool);

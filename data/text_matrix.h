@@ -9,6 +9,10 @@ namespace panvae::data {
 
 // First row: names of the columns, with or without a cell over the row names. Then per row a name and one number per
 // column; missing cells (NA and the like) become NaN. ErrorCode::input: empty, ragged, a cell that is no number.
+//
+// Tables of peaks may begin with chrom, start, end (as BED, bedtools, featureCounts and the TCGA-ATAC counts of the GDC do,
+// under their names for these), a name before or after them, and columns such as score, strand or width: these are read as
+// text, and the name of a row without one is chrom:start-end.
 class TextMatrixReader {
  public:
   explicit TextMatrixReader(const std::string& path);
@@ -16,6 +20,12 @@ class TextMatrixReader {
   // Names of the columns; known after the constructor.
   const std::vector<std::string>& columns() const { return columns_; }
   const std::string& corner() const { return corner_; }
+  // Names of the leading columns of a table of peaks, the name of the row left out: chrom, start, end, ...; else empty.
+  const std::vector<std::string>& annotations() const { return annotations_; }
+  // Their cells in the row that next() read last.
+  const std::vector<std::string>& annotation_cells() const { return cells_; }
+  // ErrorCode::input for a table of peaks, whose rows are features.
+  void expect_samples_in_rows() const;
   // The next row into `values` [columns]; false at the end.
   bool next(std::string& name, double* values);
   // The same for a float or double matrix: numbers beyond the range of T are infinite.
@@ -26,13 +36,17 @@ class TextMatrixReader {
  private:
   template <class T>
   void parse_row(std::string_view line, std::string& name, T* values);
+  void find_annotations();
   [[noreturn]] void fail_cell(std::string_view cell, size_t column, const std::string& row) const;
   [[noreturn]] void fail_ragged(std::string_view line, size_t found) const;
 
   LineReader reader_;
   std::vector<std::string> columns_;
   std::string corner_;
-  std::string first_;  // the first row of numbers, read ahead to understand the head
+  std::vector<std::string> annotations_, cells_;
+  std::vector<size_t> annotation_at_;  // fields of a row that hold them
+  size_t leading_ = 1, name_at_ = 0;   // fields before the numbers, and which of them names the row (leading_: none does)
+  std::string first_;                  // the first row of numbers, read ahead to understand the head
   bool has_first_ = false;
 };
 

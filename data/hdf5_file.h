@@ -135,6 +135,12 @@ class Writer {
   void create(const std::string& path, const std::vector<int64_t>& shape);
   template <class T>
   void rows(const std::string& path, int64_t begin, int64_t count, const T* values);
+  // One dimension that grows by append(), compressed in chunks of growing_chunk elements. T: float, int32_t.
+  static constexpr size_t growing_chunk = size_t{1} << 17;
+  template <class T>
+  void create_growing(const std::string& path);
+  template <class T>
+  void append(const std::string& path, int64_t count, const T* values);
   void close();
 
  private:

@@ -165,6 +165,40 @@ void Writer::rows(const std::string& path, int64_t begin, int64_t count, const T
 template void Writer::rows(const std::string&, int64_t, int64_t, const float*);
 template void Writer::rows(const std::string&, int64_t, int64_t, const double*);
 
+template <class T>
+void Writer::create_growing(const std::string& path) {
+  const hsize_t none = 0, unlimited = H5S_UNLIMITED, chunk = growing_chunk;
+  Handle space(H5Screate_simple(1, &none, &unlimited), H5Sclose), properties = dataset_properties();
+  H5Pset_chunk(properties.get(), 1, &chunk);
+  H5Pset_shuffle(properties.get());
+  H5Pset_deflate(properties.get(), 1);
+  Handle d(H5Dcreate2(file_.get(), path.c_str(), native<T>(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose);
+  check(d.get());
+}
+template void Writer::create_growing<float>(const std::string&);
+template void Writer::create_growing<int32_t>(const std::string&);
+
+template <class T>
+void Writer::append(const std::string& path, int64_t count, const T* values) {
+  if (count == 0) return;
+  throw_if_interrupted();
+  Handle d(H5Dopen2(file_.get(), path.c_str(), H5P_DEFAULT), H5Dclose);
+  check(d.get());
+  hsize_t begin = 0;
+  {
+    Handle space(H5Dget_space(d.get()), H5Sclose);
+    H5Sget_simple_extent_dims(space.get(), &begin, nullptr);
+  }
+  const auto n = static_cast<hsize_t>(count);
+  const hsize_t end = begin + n;
+  check(H5Dset_extent(d.get(), &end));
+  Handle space(H5Dget_space(d.get()), H5Sclose), memory(H5Screate_simple(1, &n, nullptr), H5Sclose);
+  check(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, &begin, nullptr, &n, nullptr));
+  check(H5Dwrite(d.get(), native<T>(), memory.get(), space.get(), H5P_DEFAULT, values));
+}
+template void Writer::append(const std::string&, int64_t, const float*);
+template void Writer::append(const std::string&, int64_t, const int32_t*);
+
 void Writer::close() {
   check(H5Fflush(file_.get(), H5F_SCOPE_GLOBAL));
   const hid_t id = file_.release();

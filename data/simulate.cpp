@@ -4,23 +4,21 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/threads.h"
 #include "data/random.h"
 #include "data/read.h"
+#include "data/simulate_parts.h"
 #include "data/write.h"
 
 namespace panvae::data {
 
+using namespace simulated;
+
 namespace {
-
-// Streams of random numbers, apart from those of the donors.
-enum Stream : uint32_t { genes = 32, weights, batches, sample_design, donor_noise, sample_counts, decoys };
-
-constexpr double donor_noise_sd = 0.25, replicate_noise_sd = 0.05, batch_sd = 0.12, dataset_sd = 0.25;
-constexpr int64_t datasets = 2;
 
 struct Gene {
   double base, dispersion, age, sex;
@@ -37,15 +35,20 @@ void check(const SimulateOptions& o) {
   at_least(o.programs, 4, "--programs");
   at_least(o.batches, 1, "--batches");
   at_least(o.replicates, 1, "--replicates");
-  if (o.donors > 10'000'000 || o.genes > 1'000'000 || o.programs > 1000 || o.cohorts > 1000 || o.subtypes > 100 || o.replicates > 100 || o.batches > 1000)
+  if (o.peaks != 0) at_least(o.peaks, 50, "--peaks");
+  if (o.donors > 10'000'000 || o.peaks > 5'000'000 || o.genes > 1'000'000 || o.programs > 1000 || o.cohorts > 1000 || o.subtypes > 100 || o.replicates > 100 ||
+      o.batches > 1000)
     fail_usage("a study of that size cannot be simulated", "panvae simulate", "choose smaller numbers");
   auto within = [](double value, double low, double high, const char* option) {
     if (!(value >= low && value <= high)) fail_usage(fmt::format("{} is out of range", value), option, fmt::format("between {} and {}", low, high));
   };
   within(o.replicated_fraction, 0, 1, "--replicated-fraction");
+  within(o.rna_fraction, 0, 1, "--rna-fraction");
+  within(o.atac_fraction, 0, 1, "--atac-fraction");
   within(o.cohort_effect, 0, 10, "--cohort-effect");
   within(o.batch_effect, 0, 10, "--batch-effect");
   within(o.library_size, 0, 1e9, "--library-size");
+  within(o.atac_library_size, 0, 1e9, "--atac-library-size");
   within(o.event_rate, 0.01, 0.99, "--event-rate");
 }
 
@@ -56,16 +59,16 @@ Table gene_table(int64_t count, uint64_t seed) {
   const auto width = static_cast<int>(std::to_string(count).size());
   std::vector<std::string> chrom, strand;
   std::vector<double> tss, start, end;
-  // Along 22 chromosomes of 100 Mb in natural order, so that neighbours in the file are neighbours on the genome.
+  // In BED order, so that neighbours in the file are neighbours on the genome.
   std::vector<std::pair<int64_t, int64_t>> at;
-  for (int64_t g = 0; g < count; ++g) at.emplace_back(g * 22 / count, 100'000 + static_cast<int64_t>(draw.below(99'700'000)));
+  for (int64_t g = 0; g < count; ++g) at.push_back(place_uniformly(draw, autosomes_and_x));
   std::sort(at.begin(), at.end());
   for (int64_t g = 0; g < count; ++g) {
     const auto length = static_cast<int64_t>(2000 + draw.below(98'000));
     const bool plus = draw.uniform() < 0.5;
     const int64_t from = at[static_cast<size_t>(g)].second, to = from + length;
     t.keys.push_back(fmt::format("SIM{:0{}}", g + 1, width));
-    chrom.push_back(fmt::format("chr{}", at[static_cast<size_t>(g)].first + 1));
+    chrom.push_back(genome[static_cast<size_t>(at[static_cast<size_t>(g)].first)].name);
     strand.push_back(plus ? "+" : "-");
     tss.push_back(static_cast<double>(plus ? from : to));
     start.push_back(static_cast<double>(from));
@@ -96,6 +99,44 @@ std::string program_name(int64_t p, int64_t programs) {
 
 }  // namespace
 
+std::pair<int64_t, int64_t> simulated::place_uniformly(PhiloxSequence& random, int64_t chromosomes) {
+  int64_t total = 0;
+  for (int64_t c = 0; c < chromosomes; ++c) total += genome[static_cast<size_t>(c)].length - 2 * telomere;
+  auto at = static_cast<int64_t>(random.below(static_cast<uint64_t>(total)));
+  int64_t c = 0;
+  for (; at >= genome[static_cast<size_t>(c)].length - 2 * telomere; ++c) at -= genome[static_cast<size_t>(c)].length - 2 * telomere;
+  return {c, telomere + at};
+}
+
+std::vector<double> simulated::modality_keys(const SimulatedDonors& donors, uint64_t seed) {
+  PhiloxSequence random({seed, atac_donors, 0});
+  std::vector<std::vector<std::pair<double, size_t>>> of_cohort(donors.obs.at("cohort").levels.size());
+  for (size_t i = 0; i < donors.cohort.size(); ++i) of_cohort[static_cast<size_t>(donors.cohort[i])].emplace_back(random.uniform(), i);
+  std::vector<double> keys(donors.cohort.size());
+  for (auto& members : of_cohort) {
+    std::sort(members.begin(), members.end());
+    for (size_t r = 0; r < members.size(); ++r) keys[members[r].second] = (static_cast<double>(r) + 0.5) / static_cast<double>(members.size());
+  }
+  return keys;
+}
+
+std::vector<int64_t> simulated::chosen_donors(const std::vector<double>& keys, int64_t count, bool largest) {
+  std::vector<int64_t> order(keys.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return keys[static_cast<size_t>(a)] < keys[static_cast<size_t>(b)]; });
+  if (largest) std::reverse(order.begin(), order.end());
+  order.resize(static_cast<size_t>(count));
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+Eigen::VectorXd simulated::gene_effects(const RowMatrix<double>& weight, const double* activity, uint64_t seed, int64_t donor) {
+  PhiloxSequence random({seed, donor_noise, static_cast<uint32_t>(donor)});
+  Eigen::VectorXd effect = weight * Eigen::Map<const Eigen::VectorXd>(activity, weight.cols());
+  for (double& e : effect) e += donor_noise_sd * random.normal();
+  return effect;
+}
+
 SimulatedStudy simulate_study(const SimulateOptions& o) {
   check(o);
   SimulatedStudy study;
@@ -112,7 +153,7 @@ SimulatedStudy simulate_study(const SimulateOptions& o) {
     g.age = draw.uniform() < 0.05 ? 0.01 * draw.normal() : 0;
     g.sex = draw.uniform() < 0.01 ? 1.5 * draw.normal() : 0;
   }
-  const RowMatrix<double> weight = program_weights(o, columns);
+  const RowMatrix<double>& weight = study.weight = program_weights(o, columns);
 
   // Effects of batches (nested in datasets) and datasets on log means [levels, genes].
   RowMatrix<double> batch(o.batches, g_count), dataset(datasets, g_count);
@@ -133,7 +174,11 @@ SimulatedStudy simulate_study(const SimulateOptions& o) {
   };
   std::vector<Sample> samples;
   const double library = o.library_size > 0 ? o.library_size : 1000.0 * static_cast<double>(g_count);
-  for (int64_t i = 0; i < o.donors; ++i) {
+  // Donors without RNA are among those with ATAC.
+  const std::vector<double> keys = modality_keys(donors, o.seed);
+  const int64_t with_atac = o.peaks > 0 ? std::llround(o.atac_fraction * static_cast<double>(o.donors)) : 0;
+  const int64_t with_rna = std::max<int64_t>({std::llround(o.rna_fraction * static_cast<double>(o.donors)), o.donors - with_atac, int64_t{1}});
+  for (int64_t i : chosen_donors(keys, with_rna, true)) {
     PhiloxSequence random({o.seed, sample_design, static_cast<uint32_t>(i)});
     const int64_t count = random.uniform() < o.replicated_fraction ? o.replicates : 1;
     for (int64_t r = 0; r < count; ++r) {
@@ -152,14 +197,13 @@ SimulatedStudy simulate_study(const SimulateOptions& o) {
     for (int64_t j = begin; j < end; ++j) {
       const Sample& s = samples[static_cast<size_t>(j)];
       const auto i = static_cast<size_t>(s.donor);
-      log_mean.noalias() = weight * donors.activity.row(s.donor).transpose();
-      PhiloxSequence shared({o.seed, donor_noise, static_cast<uint32_t>(s.donor)}), own({o.seed, sample_counts, static_cast<uint32_t>(j)});
+      log_mean = gene_effects(weight, donors.activity.row(s.donor).data(), o.seed, s.donor);
+      PhiloxSequence own({o.seed, sample_counts, static_cast<uint32_t>(j)});
       const double years = age.missing(s.donor) ? 0 : age.number[i] - 60;
       double total = 0;
       for (int64_t g = 0; g < g_count; ++g) {
         const Gene& f = gene[static_cast<size_t>(g)];
-        log_mean[g] += f.base + f.age * years + f.sex * sex.code[i] + donor_noise_sd * shared.normal() + batch(s.batch, g) + dataset(s.batch % datasets, g) +
-                       replicate_noise_sd * own.normal();
+        log_mean[g] += f.base + f.age * years + f.sex * sex.code[i] + batch(s.batch, g) + dataset(s.batch % datasets, g) + replicate_noise_sd * own.normal();
         total += log_mean[g] = std::exp(log_mean[g]);
       }
       for (int64_t g = 0; g < g_count; ++g)
@@ -228,6 +272,16 @@ SimulatedStudy simulate_study(const SimulateOptions& o) {
                       {"dataset_share_of_genes", 0.3},           {"dispersion_median", 0.04},
                       {"units", "natural log of the mean count"}};
   truth.update(donors.truth);
+  truth["options"]["peaks"] = o.peaks;
+  truth["options"]["rna_fraction"] = o.rna_fraction;
+  truth["options"]["atac_fraction"] = o.atac_fraction;
+  truth["donors_with_rna"] = with_rna;
+  truth["donors_with_atac"] = with_atac;
+  truth["donors_with_both"] = with_rna + with_atac - o.donors;
+  if (with_atac > 0) {
+    study.atac = std::make_shared<const SimulatedAtac>(o, study);
+    truth["atac"] = study.atac->truth();
+  }
   return study;
 }
 
@@ -236,6 +290,10 @@ void write_study(const std::string& folder, const SimulatedStudy& study) {
   std::filesystem::create_directories(folder, error);
   if (error) fail_machine(fmt::format("cannot make the folder: {}", error.message()), quoted(folder, 400), "check its name and permissions");
   write_dataset(folder + "/rna.h5ad", study.rna);
+  if (study.atac) {
+    study.atac->write(folder + "/atac.h5ad");
+    write_table(folder + "/peaks.tsv", study.atac->peaks());
+  }
   write_table(folder + "/genes.tsv", study.genes);
   std::string sets;
   for (const auto& [name, members] : study.gene_sets) {

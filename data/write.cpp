@@ -29,19 +29,18 @@ void write_text(const std::string& path, const Dataset<T>& data) {
   out.commit();
 }
 
-template <class T>
-void write_h5ad(const std::string& path, const Dataset<T>& data) {
+}  // namespace
+
+void write_h5ad(const std::string& path, const Table& obs, const Table& var, const Frozen& frozen, const std::string& kind,
+                const std::function<void(hdf5::Writer&)>& matrix) {
   AtomicFile file(path);
   hdf5::Writer writer(file.temporary_path(), path);
   writer.attribute("", "encoding-type", std::string("anndata"));
   writer.attribute("", "encoding-version", std::string("0.1.0"));
-  // Counts are mostly small numbers and compress well; logs do not, and reading them should cost nothing.
-  writer.numbers("X", {data.samples(), data.features()}, data.x.data(), data.kind == "counts");
-  writer.attribute("X", "encoding-type", std::string("array"));
-  writer.attribute("X", "encoding-version", std::string("0.2.0"));
-  write_frame(writer, "obs", data.obs);
-  write_frame(writer, "var", data.var);
-  write_frozen(writer, data.frozen, data.kind);
+  matrix(writer);
+  write_frame(writer, "obs", obs);
+  write_frame(writer, "var", var);
+  write_frozen(writer, frozen, kind);
   for (const char* name : {"layers", "obsm", "obsp", "varm", "varp"}) {
     writer.group(name);
     writer.attribute(name, "encoding-type", std::string("dict"));
@@ -50,8 +49,6 @@ void write_h5ad(const std::string& path, const Dataset<T>& data) {
   writer.close();
   file.commit();
 }
-
-}  // namespace
 
 void check_writable_name(const std::string& path) {
   std::string_view name = path;
@@ -66,8 +63,13 @@ void write_dataset(const std::string& path, const Dataset<T>& data) {
   check_writable_name(path);
   PV_CHECK(data.obs.rows() == data.samples() && data.var.rows() == data.features(), "write_dataset: matrix {} x {} with tables of {} and {} rows",
            data.samples(), data.features(), data.obs.rows(), data.var.rows());
-  if (ends_with(path, ".h5ad")) write_h5ad(path, data);
-  else write_text(path, data);
+  if (!ends_with(path, ".h5ad")) return write_text(path, data);
+  write_h5ad(path, data.obs, data.var, data.frozen, data.kind, [&](hdf5::Writer& writer) {
+    // Counts are mostly small numbers and compress well; logs do not, and reading them should cost nothing.
+    writer.numbers("X", {data.samples(), data.features()}, data.x.data(), data.kind == "counts");
+    writer.attribute("X", "encoding-type", std::string("array"));
+    writer.attribute("X", "encoding-version", std::string("0.2.0"));
+  });
 }
 template void write_dataset(const std::string&, const Dataset<float>&);
 template void write_dataset(const std::string&, const Dataset<double>&);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "data/large_dataset.h"
 
 namespace panvae::data {
 
@@ -152,8 +153,8 @@ Eigen::MatrixXd BatchEffects::encode(const Table& obs, UnknownBatch unknown, int
   return out;
 }
 
-template <class T>
-void BatchEffects::fit(const RowMatrix<T>& x, const Table& obs, const std::vector<int64_t>& rows, const std::vector<std::string>& preserve) {
+template <class Matrix>
+void BatchEffects::fit(const Matrix& x, const Table& obs, const std::vector<int64_t>& rows, const std::vector<std::string>& preserve) {
   const auto n = static_cast<int64_t>(rows.size()), g = static_cast<int64_t>(x.cols());
   const Eigen::MatrixXd design = preserved_design(obs, rows, preserve);
   int64_t missing = 0;
@@ -192,7 +193,7 @@ void BatchEffects::fit(const RowMatrix<T>& x, const Table& obs, const std::vecto
       wanted.row(static_cast<int64_t>(target.size())) = solve.row(k);
       target.push_back(source[static_cast<size_t>(k)] - d);
     }
-  parallel_chunks(g, 64, [&](int64_t begin, int64_t end) {
+  over_columns(x, 64, [&](int64_t begin, int64_t end) {
     Eigen::MatrixXd block(n, end - begin);
     for (int64_t i = 0; i < n; ++i)
       for (int64_t c = begin; c < end; ++c) block(i, c - begin) = static_cast<double>(x(rows[static_cast<size_t>(i)], c));
@@ -226,6 +227,7 @@ void BatchEffects::fit(const RowMatrix<T>& x, const Table& obs, const std::vecto
 }
 template void BatchEffects::fit(const RowMatrix<float>&, const Table&, const std::vector<int64_t>&, const std::vector<std::string>&);
 template void BatchEffects::fit(const RowMatrix<double>&, const Table&, const std::vector<int64_t>&, const std::vector<std::string>&);
+template void BatchEffects::fit(const LargeMatrix<float>&, const Table&, const std::vector<int64_t>&, const std::vector<std::string>&);
 
 void BatchEffects::subtract(const Eigen::MatrixXd& encoded, int64_t sample, double* values) const {
   Eigen::Map<Eigen::RowVectorXd> row(values, coefficients_.cols());

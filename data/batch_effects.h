@@ -39,8 +39,8 @@ class BatchEffects {
   // Least squares of x [samples, features] on the preserved columns of obs and ours, training rows only. Columns that
   // depend on those before them (tolerance 1e-7 of their norm) are dropped: the preserved design wins. NaN in x counts
   // as the feature's mean.
-  template <class T>
-  void fit(const RowMatrix<T>& x, const Table& obs, const std::vector<int64_t>& rows, const std::vector<std::string>& preserve);
+  template <class Matrix>
+  void fit(const Matrix& x, const Table& obs, const std::vector<int64_t>& rows, const std::vector<std::string>& preserve);
 
   // [samples, columns]. Counts missing values in `missing`. ErrorCode::input for a level that training never saw,
   // unless UnknownBatch::zero (the sample then keeps the mean over levels), and for an absent column likewise.

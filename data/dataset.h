@@ -26,9 +26,10 @@ struct Frozen {
   bool empty() const { return settings.empty() && arrays.empty(); }
 };
 
-template <class T>
+// Matrix: RowMatrix in memory, LargeMatrix (data/large_dataset.h) on disk.
+template <class T, class Matrix = RowMatrix<T>>
 struct Dataset {
-  RowMatrix<T> x;    // [samples, features]
+  Matrix x;          // [samples, features]
   Table obs, var;    // keys: sample and feature names, unique
   Frozen frozen;     // uns/panvae, empty if the file has none
   std::string kind;  // counts, log, z, embedding, or "" if unknown

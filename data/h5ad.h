@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "data/dataset.h"
 #include "data/hdf5_file.h"
+#include "data/large_dataset.h"
 
 namespace panvae::data {
 
@@ -35,6 +35,7 @@ class H5adMatrix {
   void read_rows(int64_t begin, int64_t count, T* out) const;
   template <class T>
   void whole(RowMatrix<T>& out) const;
+  void whole(LargeMatrix<float>& out) const;  // of its shape and zero
 
  private:
   enum class Layout { dense, csr, csc };

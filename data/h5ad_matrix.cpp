@@ -119,6 +119,25 @@ void H5adMatrix::whole(RowMatrix<T>& out) const {
 template void H5adMatrix::whole(RowMatrix<float>&) const;
 template void H5adMatrix::whole(RowMatrix<double>&) const;
 
+void H5adMatrix::whole(LargeMatrix<float>& out) const {
+  PV_ASSERT(out.rows() == rows_ && out.cols() == columns_);
+  if (layout_ != Layout::csc) {
+    const int64_t step = std::max<int64_t>(1, 4 * piece / std::max<int64_t>(1, columns_));
+    for (int64_t r = 0; r < rows_; r += step) {
+      const int64_t count = std::min(step, rows_ - r);
+      read_rows(r, count, out.data() + r * columns_);
+      out.release(r, r + count);
+    }
+    return;
+  }
+  // Column by column; a page of each sample is at hand until its columns are done.
+  const int64_t step = std::max<int64_t>(1, 16 * piece / std::max<int64_t>(1, rows_));
+  for (int64_t c = 0; c < columns_; c += step) {
+    for_entries<float>(c, std::min(c + step, columns_), [&](int64_t column, int64_t row, float v) { out(row, column) += v; });
+    out.release(0, rows_);
+  }
+}
+
 namespace {
 
 Table numbered(const std::string& prefix, int64_t n) {
@@ -129,8 +148,8 @@ Table numbered(const std::string& prefix, int64_t n) {
 
 }  // namespace
 
-template <class T>
-void read_h5ad_tables(const hdf5::File& file, const std::string& inner, const H5adMatrix& matrix, Dataset<T>& out) {
+template <class T, class Matrix>
+void read_h5ad_tables(const hdf5::File& file, const std::string& inner, const H5adMatrix& matrix, Dataset<T, Matrix>& out) {
   out.path = inner == "X" ? file.path() : file.path() + ":" + inner;
   out.obs = read_frame(file, "obs");
   const bool embedding = inner.rfind("obsm/", 0) == 0;
@@ -162,6 +181,16 @@ RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner) {
 }
 template RawMatrix<float> read_h5ad(const std::string&, const std::string&);
 template RawMatrix<double> read_h5ad(const std::string&, const std::string&);
+
+LargeDataset<float> read_h5ad_large(const std::string& path, const std::string& inner, const std::string& folder) {
+  const hdf5::File file(path);
+  LargeDataset<float> out;
+  const H5adMatrix matrix(file, inner);
+  read_h5ad_tables(file, inner, matrix, out);
+  out.x = LargeMatrix<float>(matrix.rows(), matrix.columns(), folder);
+  matrix.whole(out.x);
+  return out;
+}
 
 Table read_h5ad_obs(const std::string& path) {
   return read_frame(hdf5::File(path), "obs");

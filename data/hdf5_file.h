@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/float_types.h"
+
 namespace panvae::data::hdf5 {
 
 // The library's type for a number of ours.
@@ -33,6 +35,9 @@ template <>
 inline hid_t native<int64_t>() {
   return H5T_NATIVE_INT64;
 }
+
+template <>
+hid_t native<f16>();
 
 // An identifier of the library, closed by its kind's function.
 class Handle {
@@ -112,7 +117,7 @@ class NumberSource {
   std::string name_;
   Handle dataset_;
   std::vector<int64_t> shape_;
-  bool boolean_ = false;
+  bool boolean_ = false, half_ = false;
 };
 
 // A new file. Writing functions throw ErrorCode::machine naming the file.
@@ -130,7 +135,7 @@ class Writer {
   // T: float, double, int8_t, int32_t, int64_t. `compressed`: gzip with shuffle, in chunks of rows.
   template <class T>
   void numbers(const std::string& path, const std::vector<int64_t>& shape, const T* values, bool compressed = false);
-  // Part of a dataset made by create(): rows [begin, begin + count).
+  // Part of a dataset made by create(): rows [begin, begin + count). T: float, double, f16.
   template <class T>
   void create(const std::string& path, const std::vector<int64_t>& shape);
   template <class T>

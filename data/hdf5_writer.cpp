@@ -145,6 +145,7 @@ void Writer::create(const std::string& path, const std::vector<int64_t>& shape) 
 }
 template void Writer::create<float>(const std::string&, const std::vector<int64_t>&);
 template void Writer::create<double>(const std::string&, const std::vector<int64_t>&);
+template void Writer::create<f16>(const std::string&, const std::vector<int64_t>&);
 
 template <class T>
 void Writer::rows(const std::string& path, int64_t begin, int64_t count, const T* values) {
@@ -164,6 +165,7 @@ void Writer::rows(const std::string& path, int64_t begin, int64_t count, const T
 }
 template void Writer::rows(const std::string&, int64_t, int64_t, const float*);
 template void Writer::rows(const std::string&, int64_t, int64_t, const double*);
+template void Writer::rows(const std::string&, int64_t, int64_t, const f16*);
 
 template <class T>
 void Writer::create_growing(const std::string& path) {

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/threads.h"
+#include "data/large_dataset.h"
 #include "data/quantile.h"
 
 namespace panvae::data {
@@ -47,8 +48,8 @@ double Tmm::raw_factor(const double* counts, double library) const {
   return weights > 0 && std::isfinite(sum / weights) ? std::exp2(sum / weights) : 1;
 }
 
-template <class T>
-Tmm fit_tmm(const RowMatrix<T>& x, const std::vector<double>& library, const std::vector<int64_t>& rows) {
+template <class Matrix>
+Tmm fit_tmm(const Matrix& x, const std::vector<double>& library, const std::vector<int64_t>& rows) {
   const int64_t g = x.cols(), n = static_cast<int64_t>(rows.size());
   std::vector<double> upper(static_cast<size_t>(n));
   parallel_chunks(n, 4, [&](int64_t begin, int64_t end) {
@@ -56,6 +57,7 @@ Tmm fit_tmm(const RowMatrix<T>& x, const std::vector<double>& library, const std
     for (int64_t i = begin; i < end; ++i) {
       const int64_t r = rows[static_cast<size_t>(i)];
       std::copy(x.data() + r * g, x.data() + (r + 1) * g, sorted.begin());
+      release_rows(x, r, r + 1);
       std::sort(sorted.begin(), sorted.end());
       // Quantile of type 7 (R's default).
       const double at = 0.75 * static_cast<double>(g - 1);
@@ -87,6 +89,7 @@ Tmm fit_tmm(const RowMatrix<T>& x, const std::vector<double>& library, const std
     for (int64_t i = begin; i < end; ++i) {
       const int64_t r = rows[static_cast<size_t>(i)];
       std::copy(x.data() + r * g, x.data() + (r + 1) * g, counts.begin());
+      release_rows(x, r, r + 1);
       logs[static_cast<size_t>(i)] = std::log(tmm.raw_factor(counts.data(), library[static_cast<size_t>(r)]));
     }
   });
@@ -95,5 +98,6 @@ Tmm fit_tmm(const RowMatrix<T>& x, const std::vector<double>& library, const std
 }
 template Tmm fit_tmm(const RowMatrix<float>&, const std::vector<double>&, const std::vector<int64_t>&);
 template Tmm fit_tmm(const RowMatrix<double>&, const std::vector<double>&, const std::vector<int64_t>&);
+template Tmm fit_tmm(const LargeMatrix<float>&, const std::vector<double>&, const std::vector<int64_t>&);
 
 }  // namespace panvae::data

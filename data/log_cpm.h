@@ -29,7 +29,7 @@ struct Tmm {
 
 // Chooses the reference among `rows` (upper quartile of counts per library nearest to the mean of all) and scales the
 // factors of `rows` to a geometric mean of 1. x: counts [samples, features]; library [samples].
-template <class T>
-Tmm fit_tmm(const RowMatrix<T>& x, const std::vector<double>& library, const std::vector<int64_t>& rows);
+template <class Matrix>
+Tmm fit_tmm(const Matrix& x, const std::vector<double>& library, const std::vector<int64_t>& rows);
 
 }  // namespace panvae::data

@@ -64,25 +64,39 @@ bool only_spaces(const char* p, const char* end) {
 
 }  // namespace
 
-template <class T>
-RawMatrix<T> read_mtx(const std::string& path) {
-  LineReader reader(path, '\t');
+namespace {
+
+struct Head {
+  bool pattern = false;
+  int64_t rows = 0, columns = 0, entries = 0;
+};
+
+// The first lines, to the sizes.
+Head read_head(LineReader& reader) {
   std::string_view line;
   if (!reader.next(line) || line.substr(0, 14) != "%%MatrixMarket")
     fail_input("not a Matrix Market file", reader.where(), "its first line should begin with %%MatrixMarket");
   const std::string head(line);
-  const bool pattern = head.find(" pattern ") != std::string::npos;
+  Head out;
+  out.pattern = head.find(" pattern ") != std::string::npos;
   if (head.find(" coordinate ") == std::string::npos || head.find(" general") == std::string::npos || head.find(" complex ") != std::string::npos)
     fail_input(fmt::format("{} is not supported", quoted(head)), reader.where(), "expected: matrix coordinate integer|real|pattern general");
   bool more = true;
   while ((more = reader.next(line)) && line[0] == '%') {
   }
-  int64_t rows = 0, columns = 0, entries = 0;
   const char* p = line.data();
   const char* end = p + line.size();
-  if (!more || !token(p, end, rows) || !token(p, end, columns) || !token(p, end, entries) || !only_spaces(p, end) || rows < 0 || columns < 0 || entries < 0)
+  if (!more || !token(p, end, out.rows) || !token(p, end, out.columns) || !token(p, end, out.entries) || !only_spaces(p, end) || out.rows < 0 ||
+      out.columns < 0 || out.entries < 0)
     fail_input("the line of sizes is broken", reader.where(), "expected: rows columns entries");
+  return out;
+}
 
+// make(rows, columns): zeros of type Matrix.
+template <class T, class Matrix, class Make>
+Dataset<T, Matrix> read(const std::string& path, Make&& make) {
+  LineReader reader(path, '\t');
+  const auto [pattern, rows, columns, entries] = read_head(reader);
   const std::string barcodes_path = beside(path, {"barcodes"}), features_path = beside(path, {"features", "genes", "peaks"});
   std::vector<std::vector<std::string>> barcodes = read_columns(barcodes_path), features = read_columns(features_path);
   const auto n_samples = static_cast<int64_t>(barcodes[0].size()), n_features = static_cast<int64_t>(features[0].size());
@@ -90,15 +104,16 @@ RawMatrix<T> read_mtx(const std::string& path) {
   if (!by_feature && !(rows == n_samples && columns == n_features))
     fail_input(fmt::format("the matrix is {} x {}, but there are {} features and {} barcodes", rows, columns, n_features, n_samples),
                fmt::format("{}, {}, {}", quoted(path, 400), quoted(features_path, 400), quoted(barcodes_path, 400)), "do the three files belong together?");
-  RawMatrix<T> out;
+  Dataset<T, Matrix> out;
   out.path = path;
-  out.x.setZero(n_samples, n_features);
+  out.x = make(n_samples, n_features);
   int64_t seen = 0;
+  std::string_view line;
   for (; reader.next(line); ++seen) {
     int64_t i = 0, j = 0;
     double value = 1;
-    p = line.data();
-    end = p + line.size();
+    const char* p = line.data();
+    const char* end = p + line.size();
     if (!token(p, end, i) || !token(p, end, j) || (!pattern && !token(p, end, value)) || !only_spaces(p, end))
       fail_input(fmt::format("{} is no entry", quoted(line)), reader.where(), pattern ? "expected: row column" : "expected: row column number");
     if (i < 1 || i > rows || j < 1 || j > columns)
@@ -114,7 +129,24 @@ RawMatrix<T> read_mtx(const std::string& path) {
   if (features.size() > 2) out.var.columns.push_back(factor_from_text("feature_type", features[2]));
   return out;
 }
+
+}  // namespace
+
+template <class T>
+RawMatrix<T> read_mtx(const std::string& path) {
+  return read<T, RowMatrix<T>>(path, [](int64_t rows, int64_t columns) { return RowMatrix<T>::Zero(rows, columns); });
+}
 template RawMatrix<float> read_mtx(const std::string&);
 template RawMatrix<double> read_mtx(const std::string&);
+
+LargeDataset<float> read_mtx_large(const std::string& path, const std::string& folder) {
+  return read<float, LargeMatrix<float>>(path, [&](int64_t rows, int64_t columns) { return LargeMatrix<float>(rows, columns, folder); });
+}
+
+double mtx_cells(const std::string& path) {
+  LineReader reader(path, '\t');
+  const Head head = read_head(reader);
+  return static_cast<double>(head.rows) * static_cast<double>(head.columns);
+}
 
 }  // namespace panvae::data

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "data/large_dataset.h"
 #include "data/read.h"
 
 namespace panvae::data {
@@ -202,8 +203,8 @@ void set_peak_columns(Table& var, const Peaks& peaks) {
   var.set(numeric_column("end", std::vector<double>(peaks.end.begin(), peaks.end.end())));
 }
 
-template <class T>
-int64_t sort_peaks(Dataset<T>& data) {
+template <class T, class Matrix>
+int64_t sort_peaks(Dataset<T, Matrix>& data) {
   const Peaks peaks = peaks_of(data.var, data.path);
   std::vector<int64_t> contigs(peaks.chromosomes.size(), 0);
   for (int32_t c : peaks.chromosome) ++contigs[static_cast<size_t>(c)];
@@ -228,6 +229,7 @@ int64_t sort_peaks(Dataset<T>& data) {
 }
 template int64_t sort_peaks(Dataset<float>&);
 template int64_t sort_peaks(Dataset<double>&);
+template int64_t sort_peaks(LargeDataset<float>&);
 
 void store_peaks(Frozen& frozen, const Peaks& peaks) {
   const int64_t n = peaks.size();

@@ -38,8 +38,8 @@ std::vector<int64_t> bed_order(const Peaks& peaks);
 void set_peak_columns(Table& var, const Peaks& peaks);
 
 // Features of `data` into BED order, their positions into var's columns. Returns how many stood elsewhere before.
-template <class T>
-int64_t sort_peaks(Dataset<T>& data);
+template <class T, class Matrix>
+int64_t sort_peaks(Dataset<T, Matrix>& data);
 
 // Peaks within Frozen (arrays peak_chromosome, peak_start, peak_end; setting chromosomes), so that a model knows where its
 // features lie. `frozen.features` are the peaks in the same order. Empty where it has none.

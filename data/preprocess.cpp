@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "data/large_dataset.h"
 #include "data/peaks.h"
 #include "data/read.h"
 #include "data/variance_filter.h"
@@ -24,12 +25,12 @@ std::vector<int64_t> all_rows(int64_t n) {
   return rows;
 }
 
-template <class T>
-void check_counts(const Dataset<T>& data) {
+template <class T, class Matrix>
+void check_counts(const Dataset<T, Matrix>& data) {
   const int64_t n = data.samples(), g = data.features();
   const std::string kind = data.kind.empty() ? detect_kind(data.x) : data.kind;
   std::vector<int64_t> first(static_cast<size_t>(n), -1);
-  parallel_chunks(n, 16, [&](int64_t begin, int64_t end) {
+  over_rows(data.x, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
       for (int64_t c = 0; c < g && first[static_cast<size_t>(r)] < 0; ++c)
         if (!(data.x(r, c) >= 0)) first[static_cast<size_t>(r)] = c;
@@ -48,10 +49,10 @@ void check_counts(const Dataset<T>& data) {
 }
 
 // Sum of each row over `columns` (-1: absent) in their order, NaN left out.
-template <class T>
-std::vector<double> row_sums(const RowMatrix<T>& x, const std::vector<int64_t>& columns) {
+template <class Matrix>
+std::vector<double> row_sums(const Matrix& x, const std::vector<int64_t>& columns) {
   std::vector<double> sums(static_cast<size_t>(x.rows()), 0);
-  parallel_chunks(x.rows(), 16, [&](int64_t begin, int64_t end) {
+  over_rows(x, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       double s = 0;
       for (int64_t c : columns)
@@ -63,10 +64,10 @@ std::vector<double> row_sums(const RowMatrix<T>& x, const std::vector<int64_t>& 
 }
 
 // Mean of each column over `rows`, NaN left out; NaN where nothing is left.
-template <class T, class Weight>
-std::vector<double> column_means(const RowMatrix<T>& x, const std::vector<int64_t>& rows, Weight&& weight) {
+template <class Matrix, class Weight>
+std::vector<double> column_means(const Matrix& x, const std::vector<int64_t>& rows, Weight&& weight) {
   std::vector<double> means(static_cast<size_t>(x.cols()), 0);
-  parallel_chunks(x.cols(), 512, [&](int64_t begin, int64_t end) {
+  over_columns(x, 512, [&](int64_t begin, int64_t end) {
     std::vector<int64_t> count(static_cast<size_t>(end - begin), 0);
     for (int64_t r : rows) {
       const double w = weight(r);
@@ -85,12 +86,12 @@ std::vector<double> column_means(const RowMatrix<T>& x, const std::vector<int64_
   return means;
 }
 
-template <class T>
-void fill_rows(RowMatrix<T>& x, const std::vector<double>& means) {
-  parallel_chunks(x.rows(), 16, [&](int64_t begin, int64_t end) {
+template <class Matrix>
+void fill_rows(Matrix& x, const std::vector<double>& means) {
+  over_rows(x, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
       for (int64_t c = 0; c < x.cols(); ++c)
-        if (std::isnan(x(r, c))) x(r, c) = static_cast<T>(means[static_cast<size_t>(c)]);
+        if (std::isnan(x(r, c))) x(r, c) = static_cast<typename Matrix::Scalar>(means[static_cast<size_t>(c)]);
   });
 }
 
@@ -100,12 +101,12 @@ NamedArray vector_array(std::vector<double> values) {
 
 }  // namespace
 
-template <class T>
-void Preprocessor::drop_empty(Dataset<T>& data, PreprocessReport& report) {
+template <class T, class Matrix>
+void Preprocessor::drop_empty(Dataset<T, Matrix>& data, PreprocessReport& report) {
   check_counts(data);
   const int64_t n = data.samples(), g = data.features();
   std::vector<uint8_t> seen(static_cast<size_t>(g), 0);
-  parallel_chunks(g, 1024, [&](int64_t begin, int64_t end) {
+  over_columns(data.x, 1024, [&](int64_t begin, int64_t end) {
     for (int64_t r = 0; r < n; ++r)
       for (int64_t c = begin; c < end; ++c) seen[static_cast<size_t>(c)] |= data.x(r, c) > 0;
   });
@@ -130,9 +131,10 @@ void Preprocessor::drop_empty(Dataset<T>& data, PreprocessReport& report) {
 }
 template void Preprocessor::drop_empty(Dataset<float>&, PreprocessReport&);
 template void Preprocessor::drop_empty(Dataset<double>&, PreprocessReport&);
+template void Preprocessor::drop_empty(LargeDataset<float>&, PreprocessReport&);
 
-template <class T>
-PreprocessReport Preprocessor::fit(Dataset<T>& data, const PreprocessOptions& options) {
+template <class T, class Matrix>
+PreprocessReport Preprocessor::fit(Dataset<T, Matrix>& data, const PreprocessOptions& options) {
   PreprocessReport report;
   if (!(options.prior_count > 0) || !std::isfinite(options.prior_count)) fail_usage("the prior count must be above 0", "--prior-count", "2 is edgeR's");
   if (options.input_is_log && options.tmm) fail_usage("TMM factors need counts", "--tmm", "leave it out with --input log");
@@ -151,9 +153,10 @@ PreprocessReport Preprocessor::fit(Dataset<T>& data, const PreprocessOptions& op
 }
 template PreprocessReport Preprocessor::fit(Dataset<float>&, const PreprocessOptions&);
 template PreprocessReport Preprocessor::fit(Dataset<double>&, const PreprocessOptions&);
+template PreprocessReport Preprocessor::fit(LargeDataset<float>&, const PreprocessOptions&);
 
-template <class T>
-void Preprocessor::fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows, const PreprocessOptions& options, PreprocessReport& report) {
+template <class T, class Matrix>
+void Preprocessor::fit_steps(Dataset<T, Matrix>& data, const std::vector<int64_t>& rows, const PreprocessOptions& options, PreprocessReport& report) {
   const int64_t n = data.samples(), all = data.features();
   const bool counts = !options.input_is_log;
   *this = Preprocessor();
@@ -177,7 +180,7 @@ void Preprocessor::fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows,
       tmm_on_ = true;
       tmm_ = fit_tmm(data.x, library, rows);
       report.tmm_factors.resize(static_cast<size_t>(n));
-      parallel_chunks(n, 4, [&](int64_t begin, int64_t end) {
+      over_rows(data.x, 4, [&](int64_t begin, int64_t end) {
         std::vector<double> row(static_cast<size_t>(all));
         for (int64_t r = begin; r < end; ++r) {
           std::copy(data.x.data() + r * all, data.x.data() + (r + 1) * all, row.begin());
@@ -203,6 +206,7 @@ void Preprocessor::fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows,
     const T* row = data.x.data() + r * g;
     if (counts) log_cpm_.row(row, g, library[static_cast<size_t>(r)], out);
     else std::copy(row, row + g, out);
+    release_rows(data.x, r, r + 1);
   };
   const std::vector<bool> keep = variable_features(data.x, rows, options.variance, log_row);
   std::vector<int64_t> kept, dropped;
@@ -235,7 +239,7 @@ void Preprocessor::fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows,
     reference_ = QuantileReference::fit(static_cast<int64_t>(rows.size()), g, [&](int64_t i, double* out) { log_row(rows[static_cast<size_t>(i)], out); });
     frozen_.arrays["quantile_reference"] = vector_array(reference_.quantiles());
   }
-  parallel_chunks(n, 4, [&](int64_t begin, int64_t end) {
+  over_rows(data.x, 4, [&](int64_t begin, int64_t end) {
     std::vector<double> values(static_cast<size_t>(g));
     for (int64_t r = begin; r < end; ++r) {
       log_row(r, values.data());
@@ -255,7 +259,7 @@ void Preprocessor::fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows,
       int64_t missing = 0;
       const Eigen::MatrixXd encoded = effects_.encode(data.obs, options.unknown_batch, missing);
       if (missing > 0) log::info("{} missing values of batch or covariate columns: means, or a level of their own", missing);
-      parallel_chunks(n, 16, [&](int64_t begin, int64_t end) {
+      over_rows(data.x, 16, [&](int64_t begin, int64_t end) {
         std::vector<double> values(static_cast<size_t>(g));
         for (int64_t r = begin; r < end; ++r) {
           std::copy(data.x.data() + r * g, data.x.data() + (r + 1) * g, values.begin());
@@ -278,9 +282,8 @@ void Preprocessor::fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows,
   frozen_.arrays["feature_mean"] = vector_array(std::move(means));
 }
 
-template <class T>
-std::vector<int64_t> Preprocessor::match(const Dataset<T>& data, const std::vector<std::string>& names) {
-  const auto column_of = data.var.row_of();
+std::vector<int64_t> Preprocessor::match(const Table& var, const std::vector<std::string>& names) {
+  const auto column_of = var.row_of();
   std::vector<int64_t> columns;
   columns.reserve(names.size());
   for (const std::string& name : names) {
@@ -310,19 +313,19 @@ Table Preprocessor::feature_table(const std::string& key_name) const {
   return var;
 }
 
-template <class T>
-PreprocessReport Preprocessor::apply(Dataset<T>& data, UnknownBatch unknown) const {
+template <class T, class Matrix>
+PreprocessReport Preprocessor::apply(Dataset<T, Matrix>& data, UnknownBatch unknown) const {
   PreprocessReport report;
   const auto g = static_cast<int64_t>(frozen_.features.size());
   PV_CHECK(g > 0, "preprocess: not fitted");
   const bool counts = !input_is_log();
   if (counts) check_counts(data);
-  const std::vector<int64_t> columns = match(data, frozen_.features);
+  const std::vector<int64_t> columns = match(data.var, frozen_.features);
   report.coverage = checked_coverage(columns, data.path, data.var.keys.front());
   std::vector<int64_t> measured = columns;  // kept, then others: the features of library sizes
   std::vector<double> library(static_cast<size_t>(data.samples()), 0);
   if (counts) {
-    const std::vector<int64_t> others = match(data, frozen_.settings.at("other_features").get<std::vector<std::string>>());
+    const std::vector<int64_t> others = match(data.var, frozen_.settings.at("other_features").get<std::vector<std::string>>());
     measured.insert(measured.end(), others.begin(), others.end());
     library = row_sums(data.x, measured);
     std::vector<int64_t> rows;
@@ -353,11 +356,12 @@ PreprocessReport Preprocessor::apply(Dataset<T>& data, UnknownBatch unknown) con
   std::vector<int64_t> absent;
   for (int64_t c = 0; c < g; ++c)
     if (columns[static_cast<size_t>(c)] < 0) absent.push_back(c);
-  RowMatrix<T> out(data.samples(), g);
-  parallel_chunks(data.samples(), 4, [&](int64_t begin, int64_t end) {
+  Matrix out = matrix_like(data.x, data.samples(), g);
+  over_rows(out, 4, [&](int64_t begin, int64_t end) {
     std::vector<double> row(measured.size()), values(static_cast<size_t>(g));
     for (int64_t r = begin; r < end; ++r) {
       for (size_t i = 0; i < measured.size(); ++i) row[i] = measured[i] < 0 ? nan : static_cast<double>(data.x(r, measured[i]));
+      release_rows(data.x, r, r + 1);
       if (counts) {
         const double l = library[static_cast<size_t>(r)];
         log_cpm_.row(row.data(), g, tmm_on_ ? l * tmm_.factor(row.data(), l) : l, values.data());
@@ -381,11 +385,12 @@ PreprocessReport Preprocessor::apply(Dataset<T>& data, UnknownBatch unknown) con
 }
 template PreprocessReport Preprocessor::apply(Dataset<float>&, UnknownBatch) const;
 template PreprocessReport Preprocessor::apply(Dataset<double>&, UnknownBatch) const;
+template PreprocessReport Preprocessor::apply(LargeDataset<float>&, UnknownBatch) const;
 
 template <class T>
 PreprocessReport Preprocessor::align(Dataset<T>& data) const {
   PreprocessReport report;
-  const std::vector<int64_t> columns = match(data, frozen_.features);
+  const std::vector<int64_t> columns = match(data.var, frozen_.features);
   report.coverage = checked_coverage(columns, data.path, data.var.keys.front());
   if (data.var.keys != frozen_.features) {
     const std::vector<double>& means = feature_mean();

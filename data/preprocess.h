@@ -54,22 +54,23 @@ class Preprocessor {
 
   // Step 1, on its own because a split should be drawn among the samples that stay: drops features that are zero
   // everywhere and samples without counts. ErrorCode::input for negative counts or data that are no counts.
-  template <class T>
-  static void drop_empty(Dataset<T>& data, PreprocessReport& report);
+  template <class T, class Matrix>
+  static void drop_empty(Dataset<T, Matrix>& data, PreprocessReport& report);
 
   // Fits on the training rows and transforms `data` in place (NaN in logs: filled at the end with feature means, see
-  // Missing::keep). Sets data.kind and data.frozen. Needs memory for about twice the matrix.
-  template <class T>
-  PreprocessReport fit(Dataset<T>& data, const PreprocessOptions& options);
+  // Missing::keep). Sets data.kind and data.frozen. Needs memory for about twice the matrix, with LargeDataset for a few
+  // samples and a strip of features; the result is the same to the bit.
+  template <class T, class Matrix>
+  PreprocessReport fit(Dataset<T, Matrix>& data, const PreprocessOptions& options);
 
   // Transforms samples never seen by the frozen steps; the result has exactly features(), in that order. Features are
   // matched by name; missing ones take their training mean. ErrorCode::input below half of them.
-  template <class T>
-  PreprocessReport apply(Dataset<T>& data) const {
+  template <class T, class Matrix>
+  PreprocessReport apply(Dataset<T, Matrix>& data) const {
     return apply(data, unknown_batch());
   }
-  template <class T>
-  PreprocessReport apply(Dataset<T>& data, UnknownBatch unknown) const;
+  template <class T, class Matrix>
+  PreprocessReport apply(Dataset<T, Matrix>& data, UnknownBatch unknown) const;
 
   // For data that is preprocessed already ("processed"): features matched by name, missing ones filled with means.
   template <class T>
@@ -79,11 +80,10 @@ class Preprocessor {
   UnknownBatch unknown_batch() const;
 
  private:
-  template <class T>
-  void fit_steps(Dataset<T>& data, const std::vector<int64_t>& rows, const PreprocessOptions& options, PreprocessReport& report);
+  template <class T, class Matrix>
+  void fit_steps(Dataset<T, Matrix>& data, const std::vector<int64_t>& rows, const PreprocessOptions& options, PreprocessReport& report);
   // Where each feature of `names` stands among the data's columns, -1 where it does not.
-  template <class T>
-  static std::vector<int64_t> match(const Dataset<T>& data, const std::vector<std::string>& names);
+  static std::vector<int64_t> match(const Table& var, const std::vector<std::string>& names);
   Table feature_table(const std::string& key_name) const;  // the features, with their positions where they are peaks
   double checked_coverage(const std::vector<int64_t>& columns, const std::string& path, const std::string& example) const;
   void unpack();  // members below from frozen_

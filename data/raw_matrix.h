@@ -4,6 +4,7 @@
 
 #include "data/dataset.h"
 #include "data/h5ad.h"
+#include "data/large_dataset.h"
 #include "data/read.h"
 
 namespace panvae::data {
@@ -22,10 +23,18 @@ RawMatrix<T> read_mtx(const std::string& path);
 template <class T>
 RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner);
 
+// The same onto disk, in a temporary file in `folder`.
+LargeDataset<float> read_text_matrix_large(const std::string& path, bool rows_are_features, const std::string& folder);
+LargeDataset<float> read_mtx_large(const std::string& path, const std::string& folder);
+LargeDataset<float> read_h5ad_large(const std::string& path, const std::string& inner, const std::string& folder);
+// Cells of a text matrix (the file is read to its end) and of an .mtx (its head is read).
+double text_cells(const std::string& path);
+double mtx_cells(const std::string& path);
+
 Table read_h5ad_obs(const std::string& path);
 // The tables, the frozen fit, kind and path that belong to a matrix of the file: `out` without its values.
-template <class T>
-void read_h5ad_tables(const hdf5::File& file, const std::string& inner, const H5adMatrix& matrix, Dataset<T>& out);
+template <class T, class Matrix>
+void read_h5ad_tables(const hdf5::File& file, const std::string& inner, const H5adMatrix& matrix, Dataset<T, Matrix>& out);
 
 // What read_dataset() does to the tables: names checked, --obs and --var joined, columns renamed by the keys, --where
 // applied. Returns the rows of the file that are left, which `obs` then holds.

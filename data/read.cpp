@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "data/large_dataset.h"
 #include "data/raw_matrix.h"
 
 namespace panvae::data {
@@ -64,11 +65,11 @@ enum class Bad { nan, infinite };
 
 // Where the first value is that must not be there, and how many there are. A sum is NaN or infinite if one of its
 // terms is (or, harmlessly, if it overflows), so one pass without branches finds suspicious rows.
-template <class T>
-void check_values(const Dataset<T>& data, Missing missing) {
+template <class T, class Matrix>
+void check_values(const Dataset<T, Matrix>& data, Missing missing) {
   const int64_t n = data.samples(), g = data.features();
   std::vector<int64_t> nans(static_cast<size_t>(n), 0), infinities(static_cast<size_t>(n), 0);
-  parallel_chunks(n, 16, [&](int64_t begin, int64_t end) {
+  over_rows(data.x, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const T* row = data.x.data() + r * g;
       double sum = 0;
@@ -126,6 +127,60 @@ void keep_rows(RowMatrix<T>& x, const std::vector<int64_t>& rows) {
   RowMatrix<T> chosen(static_cast<int64_t>(rows.size()), x.cols());
   for (size_t i = 0; i < rows.size(); ++i) chosen.row(static_cast<int64_t>(i)) = x.row(rows[i]);
   x = std::move(chosen);
+}
+
+template <class T>
+void keep_rows(LargeMatrix<T>& x, const std::vector<int64_t>& rows) {
+  const int64_t g = x.cols();
+  auto move_to = [&](LargeMatrix<T>& to) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const auto at = static_cast<int64_t>(i);
+      if (&to != &x || at != rows[i]) std::copy(x.data() + rows[i] * g, x.data() + (rows[i] + 1) * g, to.data() + at * g);
+      x.release(rows[i], rows[i] + 1);
+      to.release(at, at + 1);
+    }
+  };
+  if (std::is_sorted(rows.begin(), rows.end())) {
+    move_to(x);
+    x.reshape(static_cast<int64_t>(rows.size()), g);
+    return;
+  }
+  LargeMatrix<T> chosen(static_cast<int64_t>(rows.size()), g, x.folder());
+  move_to(chosen);
+  x = std::move(chosen);
+}
+
+template <class T>
+void keep_columns(RowMatrix<T>& x, const std::vector<int64_t>& columns) {
+  const int64_t n = x.rows(), old = x.cols(), g = static_cast<int64_t>(columns.size());
+  if (std::is_sorted(columns.begin(), columns.end())) {
+    // Row by row towards the front of the same memory; the reallocation at the end shrinks it.
+    T* base = x.data();
+    for (int64_t r = 0; r < n; ++r)
+      for (int64_t c = 0; c < g; ++c) base[r * g + c] = base[r * old + columns[static_cast<size_t>(c)]];
+    x.conservativeResize((n * g + old - 1) / std::max<int64_t>(old, 1), Eigen::NoChange);
+    RowMatrix<T> chosen = Eigen::Map<RowMatrix<T>>(x.data(), n, g);
+    x = std::move(chosen);
+    return;
+  }
+  RowMatrix<T> chosen(n, g);
+  for (int64_t r = 0; r < n; ++r)
+    for (int64_t c = 0; c < g; ++c) chosen(r, c) = x(r, columns[static_cast<size_t>(c)]);
+  x = std::move(chosen);
+}
+
+template <class T>
+void keep_columns(LargeMatrix<T>& x, const std::vector<int64_t>& columns) {
+  const int64_t n = x.rows(), old = x.cols(), g = static_cast<int64_t>(columns.size());
+  PV_CHECK(g <= old, "select_features: {} of {} features of a matrix on disk", g, old);
+  std::vector<T> row(static_cast<size_t>(g));
+  for (int64_t r = 0; r < n; ++r) {  // a row never ends beyond where it ended before
+    const T* from = x.data() + r * old;
+    for (int64_t c = 0; c < g; ++c) row[static_cast<size_t>(c)] = from[columns[static_cast<size_t>(c)]];
+    std::copy(row.begin(), row.end(), x.data() + r * g);
+    x.release(r * g / old, r + 1);  // where it went and where it was, in rows of the old width
+  }
+  x.reshape(n, g);
 }
 
 }  // namespace
@@ -197,6 +252,36 @@ Dataset<T> read_dataset(const std::string& path, const ReadOptions& options) {
 template Dataset<float> read_dataset(const std::string&, const ReadOptions&);
 template Dataset<double> read_dataset(const std::string&, const ReadOptions&);
 
+LargeDataset<float> read_large_dataset(const std::string& path, const ReadOptions& options, const std::string& folder) {
+  const MatrixPath at = parse_matrix_path(path);
+  PV_CHECK(options.missing != Missing::mean, "read_large_dataset: missing values are kept or refused");
+  if (options.rows_are_features && at.format != MatrixPath::Format::text)
+    fail_usage("--rows features is for text tables", quoted(path, 400), "h5ad files hold samples in rows, 10x files are recognised");
+  LargeDataset<float> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad_large(at.file, at.inner, folder)
+                             : at.format == MatrixPath::Format::text ? read_text_matrix_large(at.file, options.rows_are_features, folder)
+                                                                     : read_mtx_large(at.file, folder);
+  const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
+  if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
+  check_values(data, options.missing);
+  if (data.kind.empty()) data.kind = detect_kind(data.x);
+  return data;
+}
+
+double matrix_bytes(const std::string& path, double limit) {
+  const MatrixPath at = parse_matrix_path(path);
+  if (at.format == MatrixPath::Format::h5ad) {
+    const hdf5::File file(at.file);
+    const H5adMatrix matrix(file, at.inner);
+    return static_cast<double>(matrix.rows()) * static_cast<double>(matrix.columns()) * sizeof(float);
+  }
+  if (at.format == MatrixPath::Format::mtx) return mtx_cells(at.file) * sizeof(float);
+  // A cell takes two bytes at least, and gzip makes counts ten times smaller, seldom more.
+  struct stat info {};
+  if (::stat(at.file.c_str(), &info) != 0) return 0;  // reading it says what is wrong
+  const double most = static_cast<double>(info.st_size) * (ends_with(at.file, ".gz") ? 20 : 1) / 2 * sizeof(float);
+  return most <= limit ? most : text_cells(at.file) * sizeof(float);
+}
+
 Table read_obs(const std::string& path) {
   if (const size_t at = path.rfind(".h5ad:"); at != std::string::npos) return read_h5ad_obs(path.substr(0, at + 5));
   return ends_with(path, ".h5ad") ? read_h5ad_obs(path) : read_table(path);
@@ -245,34 +330,22 @@ std::vector<int64_t> rows_where(const Table& obs, const std::vector<std::string>
   return rows;
 }
 
-template <class T>
-void select_samples(Dataset<T>& data, const std::vector<int64_t>& rows) {
+template <class T, class Matrix>
+void select_samples(Dataset<T, Matrix>& data, const std::vector<int64_t>& rows) {
   data.obs = data.obs.select(rows);
   keep_rows(data.x, rows);
 }
 template void select_samples(Dataset<float>&, const std::vector<int64_t>&);
 template void select_samples(Dataset<double>&, const std::vector<int64_t>&);
+template void select_samples(LargeDataset<float>&, const std::vector<int64_t>&);
 
-template <class T>
-void select_features(Dataset<T>& data, const std::vector<int64_t>& columns) {
+template <class T, class Matrix>
+void select_features(Dataset<T, Matrix>& data, const std::vector<int64_t>& columns) {
   data.var = data.var.select(columns);
-  const int64_t n = data.samples(), old = data.features(), g = static_cast<int64_t>(columns.size());
-  if (std::is_sorted(columns.begin(), columns.end())) {
-    // Row by row towards the front of the same memory; the reallocation at the end shrinks it.
-    T* base = data.x.data();
-    for (int64_t r = 0; r < n; ++r)
-      for (int64_t c = 0; c < g; ++c) base[r * g + c] = base[r * old + columns[static_cast<size_t>(c)]];
-    data.x.conservativeResize((n * g + old - 1) / std::max<int64_t>(old, 1), Eigen::NoChange);
-    RowMatrix<T> chosen = Eigen::Map<RowMatrix<T>>(data.x.data(), n, g);
-    data.x = std::move(chosen);
-    return;
-  }
-  RowMatrix<T> chosen(n, g);
-  for (int64_t r = 0; r < n; ++r)
-    for (int64_t c = 0; c < g; ++c) chosen(r, c) = data.x(r, columns[static_cast<size_t>(c)]);
-  data.x = std::move(chosen);
+  keep_columns(data.x, columns);
 }
 template void select_features(Dataset<float>&, const std::vector<int64_t>&);
 template void select_features(Dataset<double>&, const std::vector<int64_t>&);
+template void select_features(LargeDataset<float>&, const std::vector<int64_t>&);
 
 }  // namespace panvae::data

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "data/dataset.h"
+#include "data/large_dataset.h"
 
 namespace panvae::data {
 
@@ -34,6 +34,13 @@ Dataset<T> read_dataset(const std::string& path, const ReadOptions& options = {}
 extern template Dataset<float> read_dataset(const std::string&, const ReadOptions&);
 extern template Dataset<double> read_dataset(const std::string&, const ReadOptions&);
 
+// The same for a matrix that does not fit in memory: into a temporary file in `folder` (data/large_dataset.h). Missing values
+// are kept or refused.
+LargeDataset<float> read_large_dataset(const std::string& path, const ReadOptions& options, const std::string& folder);
+// Bytes of the file's matrix as float. For a text table that could be above `limit` the whole file is read to know; where it
+// cannot, an upper bound is given.
+double matrix_bytes(const std::string& path, double limit);
+
 // Only the tables of a file (h5ad, or a text table): rows, no matrix. For --split-from and joins.
 Table read_obs(const std::string& path);
 // A TSV or CSV (.gz too), first column the key. ErrorCode::input: empty, ragged, duplicate keys, duplicate columns.
@@ -56,15 +63,17 @@ std::vector<int64_t> rows_of_split(const Table& obs, const std::string& side);
 // fractional), else "". NaN is ignored.
 template <class T>
 std::string detect_kind(const RowMatrix<T>& x);
+template <class T>
+std::string detect_kind(const LargeMatrix<T>& x);
 
 // Replaces NaN by the mean of the feature over `rows`. ErrorCode::input for a feature with no value there.
 template <class T>
 void fill_missing_with_means(Dataset<T>& data, const std::vector<int64_t>& rows);
 
 // Keeps these rows or columns of the matrix and its tables.
-template <class T>
-void select_samples(Dataset<T>& data, const std::vector<int64_t>& rows);
-template <class T>
-void select_features(Dataset<T>& data, const std::vector<int64_t>& columns);
+template <class T, class Matrix>
+void select_samples(Dataset<T, Matrix>& data, const std::vector<int64_t>& rows);
+template <class T, class Matrix>
+void select_features(Dataset<T, Matrix>& data, const std::vector<int64_t>& columns);
 
 }  // namespace panvae::data

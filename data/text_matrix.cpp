@@ -175,6 +175,21 @@ bool TextMatrixReader::next(std::string& name, double* values) {
   return next_as(name, values);
 }
 
+namespace {
+// Names of samples and features, and the leading columns of a table of peaks.
+template <class D>
+void name_axes(D& out, const TextMatrixReader& reader, std::vector<std::string> rows, const std::vector<std::vector<std::string>>& annotations,
+               bool rows_are_features) {
+  Table& of_rows = rows_are_features ? out.var : out.obs;
+  Table& of_columns = rows_are_features ? out.obs : out.var;
+  of_rows.keys = std::move(rows);
+  of_columns.keys = reader.columns();
+  if (!reader.corner().empty()) of_rows.key_name = reader.corner();
+  for (size_t a = 0; a < annotations.size(); ++a)
+    of_rows.columns.push_back(a == 0 ? factor_from_text("chrom", annotations[a]) : column_from_text(reader.annotations()[a], annotations[a]));
+}
+}  // namespace
+
 template <class T>
 RawMatrix<T> read_text_matrix(const std::string& path, bool rows_are_features) {
   TextMatrixReader reader(path);
@@ -208,16 +223,57 @@ RawMatrix<T> read_text_matrix(const std::string& path, bool rows_are_features) {
     else out.x.middleRows(first, count) = block;
     blocks[b].reset();
   }
-  Table& of_rows = rows_are_features ? out.var : out.obs;
-  Table& of_columns = rows_are_features ? out.obs : out.var;
-  of_rows.keys = std::move(rows);
-  of_columns.keys = reader.columns();
-  if (!reader.corner().empty()) of_rows.key_name = reader.corner();
-  for (size_t a = 0; a < annotations.size(); ++a)
-    of_rows.columns.push_back(a == 0 ? factor_from_text("chrom", annotations[a]) : column_from_text(reader.annotations()[a], annotations[a]));
+  name_axes(out, reader, std::move(rows), annotations, rows_are_features);
   return out;
 }
 template RawMatrix<float> read_text_matrix(const std::string&, bool);
 template RawMatrix<double> read_text_matrix(const std::string&, bool);
+
+namespace {
+int64_t count_rows(const std::string& path) {
+  LineReader reader(path, separator_of(path));
+  int64_t rows = -1;  // the first line names the columns
+  for (std::string_view line; reader.next(line);) ++rows;
+  return rows;
+}
+}  // namespace
+
+double text_cells(const std::string& path) {
+  const TextMatrixReader reader(path);
+  return static_cast<double>(reader.columns().size()) * static_cast<double>(count_rows(path));
+}
+
+LargeDataset<float> read_text_matrix_large(const std::string& path, bool rows_are_features, const std::string& folder) {
+  TextMatrixReader reader(path);
+  if (!rows_are_features) reader.expect_samples_in_rows();
+  const auto columns = static_cast<int64_t>(reader.columns().size()), rows = count_rows(path);
+  LargeDataset<float> out;
+  out.path = path;
+  out.x = rows_are_features ? LargeMatrix<float>(columns, rows, folder) : LargeMatrix<float>(rows, columns, folder);
+  std::vector<std::vector<std::string>> annotations(reader.annotations().size());
+  // Features in rows are turned over a block at a time, so that each sample receives runs of values.
+  const int64_t block_rows = rows_are_features ? std::clamp<int64_t>((int64_t{1} << 24) / columns, 1, 4096) : 1;
+  RowMatrix<float> block(block_rows, columns);
+  std::vector<std::string> names;
+  std::string name;
+  for (int64_t first = 0; first < rows; first += block_rows) {
+    const int64_t count = std::min(block_rows, rows - first);
+    for (int64_t r = 0; r < count; ++r) {
+      if (!reader.next_as(name, block.row(r).data())) fail_input("the table became shorter while it was read", quoted(path, 400), "try again");
+      names.push_back(name);
+      for (size_t a = 0; a < annotations.size(); ++a) annotations[a].push_back(reader.annotation_cells()[a]);
+    }
+    if (rows_are_features) {
+      for (int64_t s = 0; s < columns; ++s)
+        for (int64_t r = 0; r < count; ++r) out.x(s, first + r) = block(r, s);
+      out.x.release(0, columns);
+    } else {
+      std::copy(block.data(), block.data() + columns, out.x.data() + first * columns);
+      out.x.release(first, first + 1);
+    }
+  }
+  name_axes(out, reader, std::move(names), annotations, rows_are_features);
+  return out;
+}
 
 }  // namespace panvae::data

@@ -5,12 +5,16 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "data/large_dataset.h"
 #include "data/read.h"
 
 namespace panvae::data {
 
-template <class T>
-std::string detect_kind(const RowMatrix<T>& x) {
+namespace {
+
+template <class Matrix>
+std::string kind_of(const Matrix& x) {
+  using T = typename Matrix::Scalar;
   const int64_t n = x.rows(), g = x.cols();
   if (n == 0 || g == 0) return {};
   struct RowFacts {
@@ -18,7 +22,7 @@ std::string detect_kind(const RowMatrix<T>& x) {
     double largest = 0;
   };
   std::vector<RowFacts> facts(static_cast<size_t>(n));
-  parallel_chunks(n, 16, [&](int64_t begin, int64_t end) {
+  over_rows(x, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       RowFacts f;
       const T* row = x.data() + r * g;
@@ -60,8 +64,19 @@ std::string detect_kind(const RowMatrix<T>& x) {
   }
   return "log";
 }
+}  // namespace
+
+template <class T>
+std::string detect_kind(const RowMatrix<T>& x) {
+  return kind_of(x);
+}
+template <class T>
+std::string detect_kind(const LargeMatrix<T>& x) {
+  return kind_of(x);
+}
 template std::string detect_kind(const RowMatrix<float>&);
 template std::string detect_kind(const RowMatrix<double>&);
+template std::string detect_kind(const LargeMatrix<float>&);
 
 template <class T>
 void fill_missing_with_means(Dataset<T>& data, const std::vector<int64_t>& rows) {

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/threads.h"
+#include "data/large_dataset.h"
 
 namespace panvae::data {
 
@@ -48,8 +49,9 @@ namespace {
 
 // Share of the rows that differ from the most frequent value, exact where it is below 1/2, else at least 1/2: a value
 // of the majority is found by voting (Boyer & Moore) in one pass, without sorting a column.
-template <class T>
-void deviating_share(const RowMatrix<T>& x, const std::vector<int64_t>& rows, int64_t begin, int64_t end, double* share) {
+template <class Matrix>
+void deviating_share(const Matrix& x, const std::vector<int64_t>& rows, int64_t begin, int64_t end, double* share) {
+  using T = typename Matrix::Scalar;
   const auto w = static_cast<size_t>(end - begin);
   std::vector<T> candidate(w, T(0));
   std::vector<int64_t> votes(w, 0);
@@ -66,9 +68,9 @@ void deviating_share(const RowMatrix<T>& x, const std::vector<int64_t>& rows, in
 }
 
 // Beyond 1/2 there may be no majority: count by sorting.
-template <class T>
-double deviating_share_by_sorting(const RowMatrix<T>& x, const std::vector<int64_t>& rows, int64_t column) {
-  std::vector<T> values;
+template <class Matrix>
+double deviating_share_by_sorting(const Matrix& x, const std::vector<int64_t>& rows, int64_t column) {
+  std::vector<typename Matrix::Scalar> values;
   for (int64_t r : rows)
     if (!std::isnan(x(r, column))) values.push_back(x(r, column));
   std::sort(values.begin(), values.end());
@@ -83,8 +85,8 @@ double deviating_share_by_sorting(const RowMatrix<T>& x, const std::vector<int64
 
 }  // namespace
 
-template <class T>
-std::vector<bool> variable_features(const RowMatrix<T>& x, const std::vector<int64_t>& rows, const VarianceFilter& filter,
+template <class Matrix>
+std::vector<bool> variable_features(const Matrix& x, const std::vector<int64_t>& rows, const VarianceFilter& filter,
                                     const std::function<void(int64_t, double*)>& log_row) {
   using Kind = VarianceFilter::Kind;
   const int64_t g = x.cols();
@@ -92,7 +94,7 @@ std::vector<bool> variable_features(const RowMatrix<T>& x, const std::vector<int
   if (filter.kind == Kind::none) return keep;
   std::vector<double> score(static_cast<size_t>(g), 0);
   if (filter.kind == Kind::nzv) {
-    parallel_chunks(g, 256, [&](int64_t begin, int64_t end) {
+    over_columns(x, 256, [&](int64_t begin, int64_t end) {
       deviating_share(x, rows, begin, end, score.data() + begin);
       if (filter.value > 0.5)
         for (int64_t c = begin; c < end; ++c) score[static_cast<size_t>(c)] = deviating_share_by_sorting(x, rows, c);
@@ -105,6 +107,7 @@ std::vector<bool> variable_features(const RowMatrix<T>& x, const std::vector<int
   for (int64_t r : rows) {
     if (filter.kind == Kind::quantile) log_row(r, values.data());
     else std::copy(x.data() + r * g, x.data() + (r + 1) * g, values.begin());
+    release_rows(x, r, r + 1);
     parallel_chunks(g, 8192, [&](int64_t begin, int64_t end) {
       for (auto c = static_cast<size_t>(begin); c < static_cast<size_t>(end); ++c) {
         if (std::isnan(values[c])) continue;
@@ -129,6 +132,8 @@ std::vector<bool> variable_features(const RowMatrix<T>& x, const std::vector<int
 template std::vector<bool> variable_features(const RowMatrix<float>&, const std::vector<int64_t>&, const VarianceFilter&,
                                              const std::function<void(int64_t, double*)>&);
 template std::vector<bool> variable_features(const RowMatrix<double>&, const std::vector<int64_t>&, const VarianceFilter&,
+                                             const std::function<void(int64_t, double*)>&);
+template std::vector<bool> variable_features(const LargeMatrix<float>&, const std::vector<int64_t>&, const VarianceFilter&,
                                              const std::function<void(int64_t, double*)>&);
 
 }  // namespace panvae::data

@@ -1,6 +1,7 @@
 #include "data/write.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -15,8 +16,8 @@ bool ends_with(std::string_view s, std::string_view tail) {
   return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail;
 }
 
-template <class T>
-void write_text(const std::string& path, const Dataset<T>& data) {
+template <class T, class Matrix>
+void write_text(const std::string& path, const Dataset<T, Matrix>& data) {
   TextWriter out(path);
   out.field(data.obs.key_name);
   for (const std::string& name : data.var.keys) out.field(name);
@@ -25,8 +26,37 @@ void write_text(const std::string& path, const Dataset<T>& data) {
     out.field(data.obs.keys[static_cast<size_t>(r)]);
     for (int64_t c = 0; c < data.features(); ++c) out.number(data.x(r, c));
     out.end_row();
+    release_rows(data.x, r, r + 1);
   }
   out.commit();
+}
+
+// X a few samples at a time, uncompressed.
+template <class T, class Matrix>
+void write_rows(hdf5::Writer& writer, const Dataset<T, Matrix>& data, Storage storage) {
+  const int64_t n = data.samples(), g = data.features(), step = std::max<int64_t>(1, (int64_t{1} << 23) / std::max<int64_t>(1, g));
+  if (storage == Storage::same) writer.create<T>("X", {n, g});
+  else writer.create<f16>("X", {n, g});
+  std::vector<f16> halves;
+  for (int64_t r = 0; r < n; r += step) {
+    const int64_t count = std::min(step, n - r);
+    const T* values = data.x.data() + r * g;
+    if (storage == Storage::same) {
+      writer.rows("X", r, count, values);
+    } else {
+      halves.resize(static_cast<size_t>(count * g));
+      for (int64_t i = 0; i < count * g; ++i) {
+        halves[static_cast<size_t>(i)] = to_f16(static_cast<float>(values[i]));
+        if (!(std::abs(values[i]) < T(65520)) && std::isfinite(values[i]))
+          fail_input(
+              fmt::format("{} is too large for float16", values[i]),
+              fmt::format("sample {}, feature {}", quoted(data.obs.keys[static_cast<size_t>(r + i / g)]), quoted(data.var.keys[static_cast<size_t>(i % g)])),
+              "store float32");
+      }
+      writer.rows("X", r, count, halves.data());
+    }
+    release_rows(data.x, r, r + count);
+  }
 }
 
 }  // namespace
@@ -50,28 +80,31 @@ void write_h5ad(const std::string& path, const Table& obs, const Table& var, con
   file.commit();
 }
 
-void check_writable_name(const std::string& path) {
+void check_writable_name(const std::string& path, Storage storage) {
   std::string_view name = path;
   if (ends_with(name, ".h5ad")) return;
+  if (storage == Storage::float16) fail_usage("float16 is for .h5ad files", quoted(path, 400), "text holds the digits of float32");
   if (ends_with(name, ".gz")) name.remove_suffix(3);
   if (!ends_with(name, ".tsv") && !ends_with(name, ".csv"))
     fail_usage("the ending of the output's name is not known", quoted(path, 400), "matrices are written as .h5ad, .tsv or .csv (the last two also .gz)");
 }
 
-template <class T>
-void write_dataset(const std::string& path, const Dataset<T>& data) {
-  check_writable_name(path);
+template <class T, class Matrix>
+void write_dataset(const std::string& path, const Dataset<T, Matrix>& data, Storage storage) {
+  check_writable_name(path, storage);
   PV_CHECK(data.obs.rows() == data.samples() && data.var.rows() == data.features(), "write_dataset: matrix {} x {} with tables of {} and {} rows",
            data.samples(), data.features(), data.obs.rows(), data.var.rows());
   if (!ends_with(path, ".h5ad")) return write_text(path, data);
   write_h5ad(path, data.obs, data.var, data.frozen, data.kind, [&](hdf5::Writer& writer) {
     // Counts are mostly small numbers and compress well; logs do not, and reading them should cost nothing.
-    writer.numbers("X", {data.samples(), data.features()}, data.x.data(), data.kind == "counts");
+    if (data.kind == "counts" && storage == Storage::same) writer.numbers("X", {data.samples(), data.features()}, data.x.data(), true);
+    else write_rows(writer, data, storage);
     writer.attribute("X", "encoding-type", std::string("array"));
     writer.attribute("X", "encoding-version", std::string("0.2.0"));
   });
 }
-template void write_dataset(const std::string&, const Dataset<float>&);
-template void write_dataset(const std::string&, const Dataset<double>&);
+template void write_dataset(const std::string&, const Dataset<float>&, Storage);
+template void write_dataset(const std::string&, const Dataset<double>&, Storage);
+template void write_dataset(const std::string&, const LargeDataset<float>&, Storage);
 
 }  // namespace panvae::data

@@ -2,18 +2,23 @@
 #pragma once
 #include <string>
 
-#include "data/dataset.h"
+#include "data/large_dataset.h"
 
 namespace panvae::data {
 
+// How numbers of an h5ad are stored: as the matrix has them, or in half the bytes of a float (11 significant bits).
+enum class Storage { same, float16 };
+
 // By the ending of `path`: .h5ad, or .tsv/.csv (.gz too; the tables go beside a text matrix only if asked: it holds the
-// matrix alone). X is stored as T; text has the shortest digits that read back the same T. Whole or not at all.
-template <class T>
-void write_dataset(const std::string& path, const Dataset<T>& data);
-extern template void write_dataset(const std::string&, const Dataset<float>&);
-extern template void write_dataset(const std::string&, const Dataset<double>&);
+// matrix alone). X is stored as T unless `storage` says otherwise; text has the shortest digits that read back the same T.
+// Whole or not at all. ErrorCode::input for a number too large for float16.
+template <class T, class Matrix>
+void write_dataset(const std::string& path, const Dataset<T, Matrix>& data, Storage storage = Storage::same);
+extern template void write_dataset(const std::string&, const Dataset<float>&, Storage);
+extern template void write_dataset(const std::string&, const Dataset<double>&, Storage);
+extern template void write_dataset(const std::string&, const LargeDataset<float>&, Storage);
 
 // ErrorCode::usage if `path` has an ending we do not write: called before the work, not after it.
-void check_writable_name(const std::string& path);
+void check_writable_name(const std::string& path, Storage storage = Storage::same);
 
 }  // namespace panvae::data

@@ -2,8 +2,14 @@
 #include "data/preprocess.h"
 
 #include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
 
+#include "base/error.h"
 #include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "data/peaks.h"
 #include "data/split.h"
 #include "data/write.h"
@@ -16,7 +22,8 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string in, out, modality, like, variables, input = "counts", variance = "nzv:0.01", unknown_batch = "error", fit_on = "train", split = "donor";
+  std::string in, out, modality, like, variables, input = "counts", variance = "nzv:0.01", unknown_batch = "error", fit_on = "train", split = "donor",
+                                                  type = "float32", memory = "auto";
   std::vector<std::string> preserve;
   bool no_quantile = false, no_batch = false;
   data::PreprocessOptions fit;
@@ -24,7 +31,8 @@ struct Options {
   std::vector<const CLI::Option*> fitting;  // options that --like makes meaningless
 };
 
-Json result_json(const data::Dataset<float>& data, const data::PreprocessReport& report) {
+template <class Data>
+Json result_json(const Data& data, const data::PreprocessReport& report) {
   Json json;
   json["samples"] = data.samples();
   json["features"] = data.features();
@@ -63,12 +71,65 @@ void warn_about_batches(const Options& o, const data::Table& obs) {
   if (!names.empty()) log::info("no batch named, none removed; columns that look like batches: {} (name them with --batch-key)", names);
 }
 
+// "auto", or a number with or without a unit: 6GiB, 6G, 500M, 6000000000.
+double allowed_memory(const std::string& text) {
+  if (text == "auto") {
+    const auto available = static_cast<double>(available_bytes());
+    return available > 0 ? 0.8 * available : INFINITY;
+  }
+  const size_t at = text.find_first_not_of("0123456789.");
+  double value = 0;
+  const bool number = at != 0 && data::parse_number(text.substr(0, at), value) && std::isfinite(value);
+  static const std::map<std::string, double> units = {{"", 1},       {"B", 1},         {"K", 1 << 10},   {"M", 1 << 20},   {"G", 1 << 30},
+                                                      {"T", 0x1p40}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 0x1p40},
+                                                      {"KB", 1e3},   {"MB", 1e6},      {"GB", 1e9},      {"TB", 1e12}};
+  const auto unit = units.find(at == std::string::npos ? "" : text.substr(at));
+  if (!number || unit == units.end()) fail_usage(fmt::format("{} is no amount of memory", quoted(text)), "--memory", "say auto, or a size such as 6GiB");
+  return value * unit->second;
+}
+
+// Everything after reading, in memory or on disk.
+template <class Data>
+void finish(Data data, data::Preprocessor& preprocessor, Options& o, data::Storage storage, const Session& session) {
+  const bool unknown_zero = o.unknown_batch == "zero", is_log = o.like.empty() ? o.input == "log" : preprocessor.input_is_log();
+  log::info("{}: {} samples x {} features", o.in, data.samples(), data.features());
+
+  data::PreprocessReport report;
+  if (!o.like.empty()) {
+    report = unknown_zero ? preprocessor.apply(data, data::UnknownBatch::zero) : preprocessor.apply(data);
+    if (!o.draw.from.empty()) data::assign_split(data.obs, o.draw);
+  } else {
+    o.fit.modality = o.modality;
+    o.fit.input_is_log = is_log;
+    o.fit.variance = data::VarianceFilter::parse(o.variance);
+    o.fit.quantile = !o.no_quantile;
+    o.fit.batch = !o.no_batch;
+    o.fit.unknown_batch = unknown_zero ? data::UnknownBatch::zero : data::UnknownBatch::error;
+    o.fit.fit_on_all = o.fit_on == "all";
+    o.draw.by_sample = o.split == "sample";
+    o.draw.seed = session.globals.seed;
+    if (o.preserve.empty() && data.obs.find("cohort")) o.fit.preserve = {"cohort"};
+    for (const std::string& name : o.preserve)
+      if (name != "none") o.fit.preserve.push_back(name);
+    warn_about_batches(o, data.obs);
+    if (o.modality == "atac") data::sort_peaks(data);
+    if (!is_log) data::Preprocessor::drop_empty(data, report);
+    data::assign_split(data.obs, o.draw);
+    const data::PreprocessReport fitted = preprocessor.fit(data, o.fit);
+    report.dropped_features_variance = fitted.dropped_features_variance;
+    report.aliased = fitted.aliased;
+  }
+  data::write_dataset(o.out, data, storage);
+  const Json json = result_json(data, report);
+  session.emit(result_text(json, o.out), json);
+}
+
 void run(const std::shared_ptr<Options>& o, const Session& session) {
   session.begin();
-  data::check_writable_name(o->out);
+  const data::Storage storage = o->type == "float16" ? data::Storage::float16 : data::Storage::same;
+  data::check_writable_name(o->out, storage);
   data::ReadOptions read = o->dataset.read();
   read.var_table = o->variables;
-  const bool unknown_zero = o->unknown_batch == "zero";
   data::Preprocessor preprocessor;
   if (!o->like.empty()) {
     for (const CLI::Option* option : o->fitting)
@@ -86,37 +147,16 @@ void run(const std::shared_ptr<Options>& o, const Session& session) {
     if (!is_log) fail_usage("missing counts cannot be filled", "--missing mean", "it is for logs (--input log)");
     read.missing = data::Missing::keep;  // the preprocessing leaves them out of ranks and fills them at the end
   }
-  data::Dataset<float> data = data::read_dataset<float>(o->in, read);
-  log::info("{}: {} samples x {} features", o->in, data.samples(), data.features());
-
-  data::PreprocessReport report;
-  if (!o->like.empty()) {
-    report = unknown_zero ? preprocessor.apply(data, data::UnknownBatch::zero) : preprocessor.apply(data);
-    if (!o->draw.from.empty()) data::assign_split(data.obs, o->draw);
-  } else {
-    o->fit.modality = o->modality;
-    o->fit.input_is_log = is_log;
-    o->fit.variance = data::VarianceFilter::parse(o->variance);
-    o->fit.quantile = !o->no_quantile;
-    o->fit.batch = !o->no_batch;
-    o->fit.unknown_batch = unknown_zero ? data::UnknownBatch::zero : data::UnknownBatch::error;
-    o->fit.fit_on_all = o->fit_on == "all";
-    o->draw.by_sample = o->split == "sample";
-    o->draw.seed = session.globals.seed;
-    if (o->preserve.empty() && data.obs.find("cohort")) o->fit.preserve = {"cohort"};
-    for (const std::string& name : o->preserve)
-      if (name != "none") o->fit.preserve.push_back(name);
-    warn_about_batches(*o, data.obs);
-    if (o->modality == "atac") data::sort_peaks(data);
-    if (!is_log) data::Preprocessor::drop_empty(data, report);
-    data::assign_split(data.obs, o->draw);
-    const data::PreprocessReport fitted = preprocessor.fit(data, o->fit);
-    report.dropped_features_variance = fitted.dropped_features_variance;
-    report.aliased = fitted.aliased;
+  // In memory where twice the matrix fits (a selection of features copies it); else on disk beside the output.
+  const double allowed = allowed_memory(o->memory), needed = 2.2 * data::matrix_bytes(o->in, allowed / 2.2) + (64 << 20);
+  if (needed <= allowed) {
+    finish(data::read_dataset<float>(o->in, read), preprocessor, *o, storage, session);
+    return;
   }
-  data::write_dataset(o->out, data);
-  const Json json = result_json(data, report);
-  session.emit(result_text(json, o->out), json);
+  const std::string folder = std::filesystem::path(o->out).parent_path().string();
+  log::info("{}: {} needed in memory, {} allowed: the matrix goes through a temporary file in {}", o->in, human_bytes(static_cast<int64_t>(needed)),
+            human_bytes(static_cast<int64_t>(allowed)), quoted(folder.empty() ? "." : folder, 400));
+  finish(data::read_large_dataset(o->in, read, folder), preprocessor, *o, storage, session);
 }
 
 }  // namespace
@@ -130,6 +170,15 @@ void add_preprocess(CLI::App& root, Session& session) {
   cmd->add_option("-o,--output", o->out, "Output: .h5ad (with the fit in uns/panvae), .tsv or .csv")->required()->type_name("OUT");
   cmd->add_option("--modality", o->modality, "What was measured (required without --like)")->check(CLI::IsMember({"rna", "atac"}));
   cmd->add_option("--like", o->like, "Apply the fit of a RUN folder or a preprocessed .h5ad, instead of fitting")->type_name("RUN_OR_H5AD");
+  cmd->add_option("--type", o->type, "Type of the numbers written; float16 halves the file and keeps three digits (.h5ad only)")
+      ->check(CLI::IsMember({"float32", "float16"}))
+      ->capture_default_str();
+  cmd->add_option(
+         "--memory", o->memory,
+         "Memory that may be used, such as 6GiB (auto: 80 % of what is free); a matrix that needs more goes through a temporary file beside the output, "
+         "with the same result")
+      ->type_name("SIZE")
+      ->capture_default_str();
   cmd->add_option("--var", o->variables,
                   "Table of features (first column the feature's name) whose columns are joined: chrom, start, end of peaks, for instance")
       ->type_name("TABLE")

@@ -1,0 +1,113 @@
+// simulate and preprocess on ATAC, as their users run them.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "data/peaks.h"
+#include "data/read.h"
+#include "data/write.h"
+#include "tests/tools/helpers.h"
+
+namespace {
+
+using namespace panvae;
+using namespace panvae::test;
+namespace fs = std::filesystem;
+
+class AtacData : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    char name[] = "/tmp/panvae_test_XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    folder = name;
+    const Outcome o = run("simulate -o sim --donors 60 --genes 100 --cohorts 3 --peaks 900 --atac-fraction 0.6 --replicates 2 --json sim.json");
+    ASSERT_EQ(o.code, 0) << o.err;
+    const Outcome p = run("preprocess -o pp.h5ad sim/atac.h5ad --modality atac --batch-key batch --unknown-batch zero --json pp.json");
+    ASSERT_EQ(p.code, 0) << p.err;
+  }
+  static void TearDownTestSuite() { fs::remove_all(folder); }
+  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
+  static std::string at(const std::string& name) { return folder + "/" + name; }
+  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
+  static inline std::string folder;
+};
+
+TEST_F(AtacData, simulate_reports_both_modalities) {
+  const Json j = json("sim.json");
+  EXPECT_EQ(j["atac_samples"], 72);
+  EXPECT_EQ(j["peaks"], 900);
+  EXPECT_EQ(j["donors_with_both"], 36);
+  for (const char* file : {"rna.h5ad", "atac.h5ad", "genes.tsv", "peaks.tsv", "sets.gmt", "latents.tsv", "truth.json"})
+    EXPECT_TRUE(fs::exists(at(std::string("sim/") + file))) << file;
+  ASSERT_EQ(run("simulate -o again --donors 60 --genes 100 --cohorts 3 --peaks 900 --atac-fraction 0.6 --replicates 2 --threads 1").code, 0);
+  EXPECT_TRUE(read_file(at("sim/atac.h5ad")) == read_file(at("again/atac.h5ad")));
+  EXPECT_EQ(read_file(at("sim/truth.json")), read_file(at("again/truth.json")));
+  ASSERT_EQ(run("simulate -o rna_alone --donors 60 --genes 100 --cohorts 3 --peaks 0").code, 0);
+  EXPECT_FALSE(fs::exists(at("rna_alone/atac.h5ad")));
+  expect_error(run("simulate -o bad --peaks 7"), 2, "--peaks");
+  expect_error(run("simulate -o bad --atac-fraction 2"), 2, "--atac-fraction");
+}
+
+TEST_F(AtacData, replicates_of_a_donor_stay_together) {
+  const auto x = data::read_dataset<float>(at("pp.h5ad"));
+  EXPECT_EQ(json("pp.json")["samples"], x.samples());
+  for (int64_t r = 0; r < x.samples(); r += 2) {
+    EXPECT_EQ(x.obs.at("donor").text(r), x.obs.at("donor").text(r + 1));
+    EXPECT_EQ(x.obs.at("split").text(r), x.obs.at("split").text(r + 1));
+  }
+  EXPECT_EQ(x.kind, "log");
+  EXPECT_EQ(x.frozen.settings["modality"], "atac");
+  const data::Peaks peaks = data::peaks_of(x.var, "pp.h5ad");
+  const auto order = data::bed_order(peaks);
+  for (size_t p = 0; p < order.size(); ++p) ASSERT_EQ(order[p], static_cast<int64_t>(p));
+}
+
+TEST_F(AtacData, little_memory_gives_the_same_bytes) {
+  const Outcome o = run("preprocess -o small.h5ad sim/atac.h5ad --modality atac --batch-key batch --unknown-batch zero --memory 1K --json small.json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("temporary file"), std::string::npos) << o.err;
+  EXPECT_TRUE(read_file(at("pp.h5ad")) == read_file(at("small.h5ad")));
+  EXPECT_EQ(json("pp.json"), json("small.json"));
+  ASSERT_EQ(run("preprocess -o new.h5ad sim/atac.h5ad --like pp.h5ad").code, 0);
+  ASSERT_EQ(run("preprocess -o new_small.h5ad sim/atac.h5ad --like pp.h5ad --memory 1KiB").code, 0);
+  EXPECT_TRUE(read_file(at("new.h5ad")) == read_file(at("new_small.h5ad")));
+  for (const fs::directory_entry& e : fs::directory_iterator(folder)) EXPECT_EQ(e.path().filename().string().find(".panvae"), std::string::npos) << e.path();
+  for (const char* bad : {"much", "GiB", "-3G", "6GiBs", ""})
+    expect_error(run(std::string("preprocess -o b.h5ad sim/atac.h5ad --modality atac --memory='") + bad + "'"), 2, "--memory");
+}
+
+TEST_F(AtacData, float16_halves_the_file) {
+  ASSERT_EQ(run("preprocess -o half.h5ad sim/atac.h5ad --modality atac --batch-key batch --unknown-batch zero --type float16").code, 0);
+  const auto whole = data::read_dataset<float>(at("pp.h5ad")), half = data::read_dataset<float>(at("half.h5ad"));
+  EXPECT_LT(((whole.x - half.x).array() / whole.x.array().abs().max(1)).abs().maxCoeff(), 0.0005);
+  const auto saved = static_cast<int64_t>(fs::file_size(at("pp.h5ad"))) - static_cast<int64_t>(fs::file_size(at("half.h5ad")));
+  EXPECT_NEAR(static_cast<double>(saved), 2.0 * static_cast<double>(whole.x.size()), 4096);
+  expect_error(run("preprocess -o half.tsv sim/atac.h5ad --modality atac --type float16"), 2, "float16");
+}
+
+TEST_F(AtacData, a_published_table_with_peaks_out_of_order) {
+  write_file(at("counts.tsv"),
+             "seqnames\tstart\tend\tname\tscore\tA\tB\tC\nchr10\t5\t9\tp1\t1\t4\t0\t7\nchr2\t5\t9\tp2\t1\t3\t5\t1\nscaffold7\t1\t4\tp3\t1\t2\t8\t9\nchrX\t1\t4"
+             "\tp4\t1\t6\t2\t1\n");
+  const Outcome o = run("preprocess -o t.h5ad counts.tsv --rows features --modality atac --validation 0 --holdout 0");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("'scaffold7'"), std::string::npos) << o.err;
+  const auto t = data::read_dataset<float>(at("t.h5ad"));
+  EXPECT_EQ(t.var.keys, (std::vector<std::string>{"p2", "p1", "p4", "p3"}));
+  write_file(at("names.tsv"), "s\tx1\tx2\nA\t1\t2\nB\t2\t1\nC\t5\t2\n");
+  expect_error(run("preprocess -o n.h5ad names.tsv --modality atac"), 3, "'x1'");
+  write_file(at("var.tsv"), "peak\tchrom\tstart\tend\nx1\tchr2\t1\t5\nx2\tchr1\t1\t5\n");
+  ASSERT_EQ(run("preprocess -o n.h5ad names.tsv --modality atac --var var.tsv --validation 0 --holdout 0").code, 0);
+  EXPECT_EQ(data::read_dataset<float>(at("n.h5ad")).var.keys, (std::vector<std::string>{"x2", "x1"}));
+  write_file(at("backwards.tsv"), "s\tchr1:9-5\tchr1:1-2\nA\t1\t2\nB\t2\t1\n");
+  expect_error(run("preprocess -o n.h5ad backwards.tsv --modality atac"), 3, "'chr1:9-5'");
+  write_file(at("negative.tsv"), "s\tchr1:3-5\tchr1:1-2\nA\t1\t-2\nB\t2\t1\n");
+  expect_error(run("preprocess -o n.h5ad negative.tsv --modality atac"), 3, "'chr1:1-2'");
+  write_file(at("fraction.tsv"), "s\tchr1:3-5\tchr1:1-2\nA\t1.5\t2\nB\t2\t1\n");
+  expect_error(run("preprocess -o n.h5ad fraction.tsv --modality atac"), 3, "look like logs");
+  expect_error(run("preprocess -o n.h5ad sim/rna.h5ad --like pp.h5ad"), 3, "features of the model");
+}
+
+}  // namespace

@@ -4,7 +4,7 @@
 
 #include "engine/context.h"
 #include "engine/layers.h"
-#include "engine/ops/vae.h"
+#include "models/vae.h"
 
 namespace panvae {
 
@@ -15,25 +15,19 @@ struct RnaVaeShape {
   Fusable activation{Activation::relu, 0};  // between the two layers of encoder and decoder; none: the linear variant
 };
 
-struct Posterior {
-  Tensor mean;    // [B, latent], the embedding
-  Tensor logvar;  // [B, latent]
-};
-
-class RnaVae : public Module {
+class RnaVae : public Vae {
  public:
   explicit RnaVae(RnaVaeShape shape);
   const RnaVaeShape& shape() const { return shape_; }
 
-  Posterior encode(const Tensor& x);  // x [B, genes]
-  Tensor decode(const Tensor& z);     // z [B, latent] -> [B, genes]
+  int64_t features() const override { return shape_.genes; }
+  int64_t latent() const override { return shape_.latent; }
+  Posterior encode(const Tensor& x) override;  // x [B, genes]
+  Tensor decode(const Tensor& z) override;     // z [B, latent] -> [B, genes]
   // The metric that the decoder pulls back to the latent space, averaged over samples: G = J J^T, [latent, latent], with
   // J [latent, genes] the Jacobian of the decoder at the mean activation of its hidden units over the latents z [B, latent].
   // |(z - z') G^(1/2)| is the distance of reconstructions to first order.
   Tensor decoder_metric(const Tensor& z);
-
-  // The reconstruction from the posterior mean.
-  Tensor forward(const Tensor& x) override { return decode(encode(x).mean); }
 
  private:
   class Encoder : public Module {

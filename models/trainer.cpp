@@ -6,7 +6,6 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
-#include <type_traits>
 #include <utility>
 
 #include "base/interrupt.h"
@@ -42,65 +41,85 @@ Json EpochMetrics::json() const {
   return j;
 }
 
-VaeTrainer::VaeTrainer(Context& context, RnaVae& model, ModuleState& state, BatchSource& source, std::vector<int64_t> train_rows,
-                       std::vector<int64_t> validation_rows, LossOptions loss, TrainOptions options)
-    : context_(context),
-      model_(model),
-      state_(state),
-      source_(source),
-      train_rows_(std::move(train_rows)),
-      validation_rows_(std::move(validation_rows)),
-      loss_(loss),
-      options_(options),
-      adam_(state, AdamOptions{.weight_decay = options.weight_decay}) {
-  PV_CHECK(!train_rows_.empty(), "train: no training samples");
+VaeTrainer::VaeTrainer(Context& context, TrainingTask& task, ModuleState& state, LossOptions loss, TrainOptions options)
+    : context_(context), task_(task), state_(state), loss_(loss), options_(options), adam_(state, AdamOptions{.weight_decay = options.weight_decay}) {
   PV_CHECK(options.batch_size > 0 && options.max_epochs > 0, "train: batch size {}, {} epochs", options.batch_size, options.max_epochs);
-  PV_CHECK(source.features() == model.shape().genes, "train: {} features for a model of {}", source.features(), model.shape().genes);
+  PV_CHECK(task.train_items(1) >= task.smallest_batch(), "train: {} training items, and batch normalisation needs {}", task.train_items(1),
+           task.smallest_batch());
   adam_.learning_rate = options.learning_rate;
   adam_.max_norm = options.clip_norm;
   context_.generator = {options.seed, 0, 0};
+  const Tensor& buffers = state.flat_buffers();
+  if (buffers.count() > 0) buffers_before_ = Tensor::empty(context, buffers.shape(), buffers.dtype(), "running statistics");
 }
+
+VaeTrainer::VaeTrainer(Context& context, std::unique_ptr<TrainingTask> task, ModuleState& state, LossOptions loss, TrainOptions options)
+    : VaeTrainer(context, *task, state, loss, options) {
+  own_task_ = std::move(task);
+}
+
+VaeTrainer::VaeTrainer(Context& context, Vae& model, ModuleState& state, BatchSource& source, std::vector<int64_t> train_rows,
+                       std::vector<int64_t> validation_rows, LossOptions loss, TrainOptions options)
+    : VaeTrainer(context, std::make_unique<RowTask>(model, source, std::move(train_rows), std::move(validation_rows)), state, loss, options) {}
 
 double VaeTrainer::kl_weight_of(int64_t epoch) const {
   if (epoch >= loss_.kl_warmup_epochs) return loss_.kl_weight;
   return loss_.kl_weight * static_cast<double>(epoch) / static_cast<double>(loss_.kl_warmup_epochs);
 }
 
+// Batches of equal size but for one item: a last batch of a few would weigh them more than the others.
+int64_t VaeTrainer::batches_of(int64_t epoch) const {
+  const int64_t n = task_.train_items(epoch);
+  return std::min((n + options_.batch_size - 1) / options_.batch_size, std::max<int64_t>(1, n / task_.smallest_batch()));
+}
+
+int64_t VaeTrainer::steps_of_all_epochs() const {
+  int64_t steps = 0;
+  for (int64_t e = 1; e <= options_.max_epochs; ++e) steps += batches_of(e);
+  return steps;
+}
+
 std::vector<int64_t> VaeTrainer::shuffled(int64_t epoch) const {
-  std::vector<int64_t> order = train_rows_;
+  std::vector<int64_t> order(static_cast<size_t>(task_.train_items(epoch)));
+  std::iota(order.begin(), order.end(), int64_t{0});
   PhiloxSequence draw({options_.seed, static_cast<uint32_t>(epoch), kShuffleStep});
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[draw.below(i)]);
   return order;
 }
 
-VaeTrainer::Sums VaeTrainer::train_step(const std::vector<int64_t>& rows, double kl_weight) {
-  const int64_t n = static_cast<int64_t>(rows.size());
+VaeTrainer::Sums VaeTrainer::train_step(const ItemBatch& batch, double kl_weight) {
   std::vector<float> parts;
   {
     Step step(context_);
-    Tensor x = Tensor::empty(context_, {n, source_.features()}, DType::f32, "batch");
-    source_.fill(rows, x);
     Tape tape(context_);
-    const Posterior q = model_.encode(x);
-    const Tensor z = ops::reparameterize(q.mean, q.logvar, context_.generator.next());
-    const ops::VaeLoss loss = ops::huber_kl(model_.decode(z), x, q.mean, q.logvar, loss_.huber_delta, kl_weight);
+    const ops::VaeLoss loss = task_.loss(context_, batch, loss_.huber_delta, kl_weight).loss;
     adam_.zero_grad();
     tape.backward(loss.loss);
     parts = loss.parts.host<float>();
   }
-  const double b = static_cast<double>(n);
+  const double b = static_cast<double>(batch.items.size());
   return {parts[0] * b, parts[1] * b, parts[2] * b, b};
 }
 
-void VaeTrainer::explain_bad_loss(const std::vector<int64_t>& rows, double kl_weight, const Generator& generator) {
+void VaeTrainer::explain_bad_loss(const ItemBatch& batch, double kl_weight, const Generator& generator) {
   // The weights are those of this step still: the same step again, with every tensor looked at.
   context_.generator = generator;
+  auto restore_buffers = [this] {
+    Tensor buffers = state_.flat_buffers();
+    if (buffers_before_.defined()) buffers.assign(buffers_before_);
+  };
   struct Guard {  // off again even though train_step is meant to throw
     Context& context;
     const bool before = std::exchange(context.nan_guard, true);
     ~Guard() { context.nan_guard = before; }
   } guard{context_};
-  train_step(rows, kl_weight);
+  try {
+    train_step(batch, kl_weight);
+  } catch (...) {
+    restore_buffers();
+    throw;
+  }
+  restore_buffers();
   throw Error(ErrorCode::input, "the training loss is not finite, though every tensor of the step is: it overflowed in the sum", "",
               "look for extreme values in the input", "huber_kl");
 }
@@ -109,13 +128,17 @@ void VaeTrainer::train_epoch() {
   const int64_t epoch = static_cast<int64_t>(at_.epoch) + 1;
   const double kl_weight = kl_weight_of(epoch);
   const std::vector<int64_t> order = shuffled(epoch);
-  const int64_t n = static_cast<int64_t>(order.size()), batches = (n + options_.batch_size - 1) / options_.batch_size;
-  for (int64_t b = static_cast<int64_t>(at_.batch); b < batches; ++b) {
-    // Batches of equal size but for one sample: a last batch of a few samples would weigh them more than the others.
-    const std::vector<int64_t> rows(order.begin() + b * n / batches, order.begin() + (b + 1) * n / batches);
+  const int64_t n = static_cast<int64_t>(order.size()), batches = batches_of(epoch), first = static_cast<int64_t>(at_.batch);
+  auto batch_at = [&](int64_t b) { return ItemBatch{epoch, {order.begin() + b * n / batches, order.begin() + (b + 1) * n / batches}}; };
+  ItemBatch next;
+  if (first < batches) task_.prefetch(next = batch_at(first));
+  for (int64_t b = first; b < batches; ++b) {
+    const ItemBatch batch = std::exchange(next, {});
+    if (b + 1 < batches) task_.prefetch(next = batch_at(b + 1));
     const Generator before = context_.generator;
-    const Sums s = train_step(rows, kl_weight);
-    if (!std::isfinite(s.loss)) explain_bad_loss(rows, kl_weight, before);
+    if (buffers_before_.defined()) buffers_before_.assign(state_.flat_buffers());
+    const Sums s = train_step(batch, kl_weight);
+    if (!std::isfinite(s.loss)) explain_bad_loss(batch, kl_weight, before);
     adam_.step();
     context_.generator.next_step();
     at_.sums.loss += s.loss;
@@ -125,7 +148,7 @@ void VaeTrainer::train_epoch() {
     at_.batch = static_cast<double>(b + 1);
     at_.steps += 1;
     at_.generator_step = context_.generator.step;
-    samples_seen_ += static_cast<int64_t>(rows.size());
+    items_seen_ += static_cast<int64_t>(batch.items.size());
     if (progress_) progress_->advance(1, fmt::format("epoch {}, loss {:.1f}", epoch, at_.sums.loss / at_.sums.samples));
     if (interrupted()) {
       write_checkpoint();
@@ -138,20 +161,28 @@ void VaeTrainer::train_epoch() {
 
 void VaeTrainer::validate(EpochMetrics& m) {
   m.validation_loss = m.validation_huber = m.validation_kl = std::numeric_limits<double>::quiet_NaN();
-  if (validation_rows_.empty()) return;
-  const int64_t n = static_cast<int64_t>(validation_rows_.size()), latent = model_.shape().latent;
+  const int64_t n = task_.validation_items(), latent = task_.latent();
+  if (n == 0) return;
+  const Evaluation evaluation(task_.module());
   double huber = 0, kl = 0;
   std::vector<double> sum(static_cast<size_t>(latent)), squares(static_cast<size_t>(latent));
+  auto batch_at = [&](int64_t first) {
+    ItemBatch batch{0, std::vector<int64_t>(static_cast<size_t>(std::max<int64_t>(0, std::min(n - first, options_.batch_size))))};
+    std::iota(batch.items.begin(), batch.items.end(), first);
+    return batch;
+  };
+  ItemBatch next = batch_at(0);
+  task_.prefetch(next);
   for (int64_t first = 0; first < n; first += options_.batch_size) {
-    const std::vector<int64_t> rows(validation_rows_.begin() + first, validation_rows_.begin() + std::min(n, first + options_.batch_size));
+    const ItemBatch batch = std::exchange(next, batch_at(first + options_.batch_size));
+    if (!next.items.empty()) task_.prefetch(next);
+    const double items = static_cast<double>(batch.items.size());
     Step step(context_);
-    Tensor x = Tensor::empty(context_, {static_cast<int64_t>(rows.size()), source_.features()}, DType::f32, "batch");
-    source_.fill(rows, x);
-    const Posterior q = model_.encode(x);
-    const auto parts = ops::huber_kl(model_.decode(q.mean), x, q.mean, q.logvar, loss_.huber_delta, loss_.kl_weight).parts.host<float>();
-    huber += static_cast<double>(parts[1]) * static_cast<double>(rows.size());
-    kl += static_cast<double>(parts[2]) * static_cast<double>(rows.size());
-    const std::vector<float> mean = q.mean.host<float>();
+    const ItemLoss out = task_.loss(context_, batch, loss_.huber_delta, loss_.kl_weight);
+    const auto parts = out.loss.parts.host<float>();
+    huber += static_cast<double>(parts[1]) * items;
+    kl += static_cast<double>(parts[2]) * items;
+    const std::vector<float> mean = out.posterior.mean.host<float>();
     for (size_t i = 0; i < mean.size(); ++i) {
       const size_t j = i % static_cast<size_t>(latent);
       sum[j] += mean[i];
@@ -165,16 +196,33 @@ void VaeTrainer::validate(EpochMetrics& m) {
   for (size_t j = 0; j < sum.size(); ++j) m.active_units += (squares[j] - sum[j] * sum[j] / count) / std::max(1.0, count - 1) > kActiveVariance;
 }
 
+void VaeTrainer::keep_best() {
+  auto keep = [this](Tensor& copy, const Tensor& now) {
+    if (!copy.defined()) copy = Tensor::empty(context_, now.shape(), now.dtype(), "best weights");
+    copy.assign(now);
+  };
+  keep(best_, state_.flat_parameters());
+  if (buffers_before_.defined()) keep(best_buffers_, state_.flat_buffers());
+}
+
+void VaeTrainer::restore_best() {
+  Tensor weights = state_.flat_parameters(), buffers = state_.flat_buffers();
+  if (best_.defined()) weights.assign(best_);
+  if (best_buffers_.defined()) buffers.assign(best_buffers_);
+}
+
 TrainResult VaeTrainer::run() {
   const double start = last_checkpoint_ = seconds_now();
-  const int64_t n = static_cast<int64_t>(train_rows_.size()), batches = (n + options_.batch_size - 1) / options_.batch_size;
-  Progress progress("train", options_.max_epochs * batches, "step");
+  const bool validates = task_.validation_items() > 0;
+  Progress progress("train", steps_of_all_epochs(), "step");
   progress.advance(static_cast<int64_t>(at_.steps));
   progress_ = &progress;
-  samples_seen_ = 0;
-  Tensor weights = state_.flat_parameters();
+  items_seen_ = 0;
+  const double loading_before = task_.seconds_loading;
+  task_.module().set_training(true);
   std::string why = fmt::format("max_epochs {} reached", options_.max_epochs);
   while (at_.finished == 0 && at_.epoch < static_cast<double>(options_.max_epochs)) {
+    const double epoch_start = seconds_now(), loading_start = task_.seconds_loading;
     train_epoch();
     EpochMetrics m;
     m.epoch = static_cast<int64_t>(at_.epoch) + 1;
@@ -183,18 +231,17 @@ TrainResult VaeTrainer::run() {
     m.train_huber = at_.sums.huber / at_.sums.samples;
     m.train_kl = at_.sums.kl / at_.sums.samples;
     validate(m);
+    m.seconds = seconds_now() - epoch_start;
+    m.loading_seconds = task_.seconds_loading - loading_start;
     // Weights that have not met the full KL weight are no candidates: their latents are not what the model asks for.
     const bool counts = m.epoch >= std::min(loss_.kl_warmup_epochs, options_.max_epochs);
-    m.best = counts && (validation_rows_.empty() || at_.best_epoch == 0 || m.validation_loss < at_.best_validation);
+    m.best = counts && (!validates || at_.best_epoch == 0 || m.validation_loss < at_.best_validation);
     if (m.best) {
       at_.best_epoch = static_cast<double>(m.epoch);
       at_.best_validation = m.validation_loss;
       at_.best_train = m.train_loss;
       at_.waited = 0;
-      if (!validation_rows_.empty()) {
-        if (!best_.defined()) best_ = Tensor::empty(context_, weights.shape(), weights.dtype(), "best weights");
-        best_.assign(weights);
-      }
+      if (validates) keep_best();
     } else if (counts && m.epoch > options_.min_epochs) {
       at_.waited += 1;
     }
@@ -204,13 +251,14 @@ TrainResult VaeTrainer::run() {
     at_.last_train = m.train_loss;
     at_.last_validation = m.validation_loss;
     if (on_epoch) on_epoch(m);
-    if (!validation_rows_.empty() && at_.waited >= static_cast<double>(std::max<int64_t>(1, options_.patience))) at_.finished = 1;
+    if (validates && at_.waited >= static_cast<double>(std::max<int64_t>(1, options_.patience))) at_.finished = 1;
   }
   if (at_.finished == 1) why = fmt::format("no better validation loss in {} epochs", std::max<int64_t>(1, options_.patience));
   else at_.finished = 2;  // a run that is resumed after its end says the same again
   progress_ = nullptr;
   if (!checkpoint_path.empty()) write_checkpoint();
-  if (best_.defined()) weights.assign(best_);
+  restore_best();
+  task_.module().set_training(false);
   TrainResult r;
   r.epochs = static_cast<int64_t>(at_.epoch);
   r.best_epoch = static_cast<int64_t>(at_.best_epoch);
@@ -220,7 +268,8 @@ TrainResult VaeTrainer::run() {
   r.train_loss = at_.best_train;
   r.validation_loss = at_.best_validation;
   r.seconds = seconds_now() - start;
-  r.samples_per_second = static_cast<double>(samples_seen_) / std::max(1e-9, r.seconds);
+  r.samples_per_second = static_cast<double>(items_seen_) / std::max(1e-9, r.seconds);
+  r.loading_seconds = task_.seconds_loading - loading_before;
   if (r.skipped_steps > 0) log::warning("{} steps were skipped because their gradient was not finite", r.skipped_steps);
   return r;
 }
@@ -233,6 +282,7 @@ void VaeTrainer::write_checkpoint() {
   w.add("adam.second_moment", adam_.second_moment());
   w.add("adam.slots", adam_.slots());
   if (best_.defined()) w.add("best", best_);
+  if (best_buffers_.defined()) w.add("best_buffers", best_buffers_);
   static_assert(sizeof(Position) % sizeof(double) == 0);
   w.file.add("position", "F64", {static_cast<int64_t>(sizeof(Position) / sizeof(double))}, &at_);
   w.file.metadata("kind", "panvae checkpoint");
@@ -255,57 +305,15 @@ int64_t VaeTrainer::resume() {
     best_ = Tensor::empty(context_, state_.flat_parameters().shape(), DType::f32, "best weights");
     read_tensor(file, "best", best_);
   }
+  if (file.contains("best_buffers")) {
+    best_buffers_ = Tensor::empty(context_, state_.flat_buffers().shape(), DType::f32, "best weights");
+    read_tensor(file, "best_buffers", best_buffers_);
+  }
   const std::vector<double> position = file.doubles("position");
   PV_CHECK(position.size() * sizeof(double) == sizeof(Position), "resume: the checkpoint is of another version of panvae");
   std::memcpy(static_cast<void*>(&at_), position.data(), sizeof(Position));
   context_.generator = {options_.seed, static_cast<uint32_t>(at_.generator_step), 0};
   return static_cast<int64_t>(at_.epoch);
-}
-
-namespace {
-
-// Calls use(x, n) with batches of all samples in order; x lives in a step's arena and its first n rows are samples. All
-// batches have one shape (the last is filled up with zeros), so that BLAS treats every row alike: what comes out for a
-// sample does not depend on how many others are in the file.
-template <class F>
-void each_batch(Context& context, BatchSource& source, int64_t batch_size, F&& use) {
-  std::vector<int64_t> rows;
-  for (int64_t first = 0; first < source.samples(); first += batch_size) {
-    throw_if_interrupted();
-    rows.resize(static_cast<size_t>(std::min(batch_size, source.samples() - first)));
-    std::iota(rows.begin(), rows.end(), first);
-    Step step(context);
-    const int64_t n = static_cast<int64_t>(rows.size());
-    Tensor x = Tensor::zeros(context, {batch_size, source.features()}, DType::f32, "batch");
-    Tensor samples = x.part(0, {n, source.features()});
-    source.fill(rows, samples);
-    use(x, n);
-  }
-}
-
-void append(std::vector<float>& to, const Tensor& t, int64_t rows) {
-  const std::vector<float> values = t.part(0, {rows, t.size(1)}).host<float>();
-  to.insert(to.end(), values.begin(), values.end());
-}
-
-}  // namespace
-
-Posteriors posteriors(Context& context, RnaVae& model, BatchSource& source, bool with_logvar, int64_t batch_size) {
-  Posteriors out;
-  out.mean.reserve(static_cast<size_t>(source.samples() * model.shape().latent));
-  each_batch(context, source, batch_size, [&](const Tensor& x, int64_t n) {
-    const Posterior q = model.encode(x);
-    append(out.mean, q.mean, n);
-    if (with_logvar) append(out.logvar, q.logvar, n);
-  });
-  return out;
-}
-
-std::vector<float> reconstructions(Context& context, RnaVae& model, BatchSource& source, int64_t batch_size) {
-  std::vector<float> out;
-  out.reserve(static_cast<size_t>(source.samples() * source.features()));
-  each_batch(context, source, batch_size, [&](const Tensor& x, int64_t n) { append(out, model.forward(x), n); });
-  return out;
 }
 
 }  // namespace panvae

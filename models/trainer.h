@@ -1,5 +1,5 @@
 // How a variational autoencoder is trained: shuffled mini-batches, KL warm-up, early stopping that restores the best
-// weights, checkpoints that continue to the same bits.
+// weights, checkpoints that continue to the same bits. What is trained, and on what, is a TrainingTask's business.
 #pragma once
 #include <functional>
 #include <memory>
@@ -7,17 +7,12 @@
 #include <vector>
 
 #include "base/json.h"
-#include "engine/batch_source.h"
 #include "engine/optimizer.h"
+#include "models/inference.h"
 #include "models/rna_vae.h"
+#include "models/training_task.h"
 
 namespace panvae {
-
-struct LossOptions {
-  double huber_delta = 1.0;
-  double kl_weight = 1.0;
-  int64_t kl_warmup_epochs = 10;  // the weight rises linearly from 1 / warm-up in the first epoch to kl_weight
-};
 
 struct TrainOptions {
   int64_t batch_size = 128;
@@ -31,28 +26,32 @@ struct TrainOptions {
   uint64_t seed = 0;
 };
 
-// Losses are means over samples of sums over features (huber) and latents (kl); loss = huber + kl_weight * kl with the
+// Losses are means over items of sums over features (huber) and latents (kl); loss = huber + kl_weight * kl with the
 // weight of the epoch. Validation takes the posterior mean for z (no noise) and the full weight, so that epochs compare.
 struct EpochMetrics {
   int64_t epoch = 0;  // from 1
   double kl_weight = 0, train_loss = 0, train_huber = 0, train_kl = 0;
-  double validation_loss = 0, validation_huber = 0, validation_kl = 0;  // NaN without validation samples
-  int64_t active_units = 0;                                             // latents whose posterior mean varies by more than 0.01 over the validation samples
+  double validation_loss = 0, validation_huber = 0, validation_kl = 0;  // NaN without validation items
+  int64_t active_units = 0;                                             // latents whose posterior mean varies by more than 0.01 over the validation items
   bool best = false;
-  Json json() const;  // the line of metrics.jsonl
+  double seconds = 0, loading_seconds = 0;  // of this call: of the epoch with its validation, and of waiting for data therein
+  Json json() const;                        // the line of metrics.jsonl; without times
 };
 
 struct TrainResult {
   int64_t epochs = 0, best_epoch = 0, steps = 0, skipped_steps = 0;
   std::string stopped_because;
   double train_loss = 0, validation_loss = 0;  // of the best epoch
-  double seconds = 0, samples_per_second = 0;  // of this call, not of runs it continued
+  double seconds = 0, samples_per_second = 0;  // of this call, not of runs it continued; items a second where they are no samples
+  double loading_seconds = 0;                  // of seconds: waiting for data
 };
 
 class VaeTrainer {
  public:
-  // `train_rows` and `validation_rows` are rows of `source`. The state must be the model's; weights start as they are.
-  VaeTrainer(Context& context, RnaVae& model, ModuleState& state, BatchSource& source, std::vector<int64_t> train_rows, std::vector<int64_t> validation_rows,
+  // The state must be that of the task's module; weights start as they are.
+  VaeTrainer(Context& context, TrainingTask& task, ModuleState& state, LossOptions loss, TrainOptions options);
+  // A RowTask: `train_rows` and `validation_rows` are rows of `source`.
+  VaeTrainer(Context& context, Vae& model, ModuleState& state, BatchSource& source, std::vector<int64_t> train_rows, std::vector<int64_t> validation_rows,
              LossOptions loss, TrainOptions options);
 
   // Called after every epoch, before its checkpoint could be written.
@@ -62,8 +61,9 @@ class VaeTrainer {
   // A text that a checkpoint must have been written with, compared by resume(): the configuration and the data's identity.
   std::string fingerprint;
 
-  // Trains to the end and leaves the best weights in the state. On Ctrl-C writes the checkpoint and throws
-  // Error{interrupted}. A loss that is not finite throws an Error naming the op and the tensor it came from.
+  // Trains to the end and leaves the best weights (and running statistics) in the state and the module in evaluation mode.
+  // On Ctrl-C writes the checkpoint and throws Error{interrupted}. A loss that is not finite throws an Error naming the op
+  // and the tensor it came from.
   TrainResult run();
   // Continues from checkpoint_path: run() then gives the same bits as if it had never stopped. Returns the number of
   // whole epochs that are done.
@@ -75,21 +75,25 @@ class VaeTrainer {
     double loss = 0, huber = 0, kl = 0, samples = 0;
   };
   double kl_weight_of(int64_t epoch) const;
+  int64_t batches_of(int64_t epoch) const;
+  int64_t steps_of_all_epochs() const;
   void train_epoch();
-  Sums train_step(const std::vector<int64_t>& rows, double kl_weight);
-  [[noreturn]] void explain_bad_loss(const std::vector<int64_t>& rows, double kl_weight, const Generator& generator);
+  Sums train_step(const ItemBatch& batch, double kl_weight);
+  [[noreturn]] void explain_bad_loss(const ItemBatch& batch, double kl_weight, const Generator& generator);
   void validate(EpochMetrics& m);
   std::vector<int64_t> shuffled(int64_t epoch) const;
+  void keep_best();
+  void restore_best();
 
   Context& context_;
-  RnaVae& model_;
+  std::unique_ptr<TrainingTask> own_task_;
+  TrainingTask& task_;
   ModuleState& state_;
-  BatchSource& source_;
-  std::vector<int64_t> train_rows_, validation_rows_;
   LossOptions loss_;
   TrainOptions options_;
   Adam adam_;
-  Tensor best_;  // flat copy of the best weights, once there are any
+  Tensor best_, best_buffers_;  // flat copies of the best weights and running statistics, once there are any
+  Tensor buffers_before_;       // running statistics before the step, where the module has some
 
   // What a checkpoint holds beside tensors.
   struct Position {
@@ -98,16 +102,10 @@ class VaeTrainer {
     double best_epoch = 0, best_validation = 0, best_train = 0, waited = 0, generator_step = 0, steps = 0, last_train = 0, last_validation = 0, finished = 0;
   } at_;
   double last_checkpoint_ = 0;
-  int64_t samples_seen_ = 0;
+  int64_t items_seen_ = 0;
   class Progress* progress_ = nullptr;
-};
 
-// Posterior means, and where asked for log-variances, of all samples of `source` in batches: row-major [samples, latent].
-struct Posteriors {
-  std::vector<float> mean, logvar;
+  VaeTrainer(Context& context, std::unique_ptr<TrainingTask> task, ModuleState& state, LossOptions loss, TrainOptions options);
 };
-Posteriors posteriors(Context& context, RnaVae& model, BatchSource& source, bool with_logvar = false, int64_t batch_size = 64);
-// Reconstructions from the posterior mean, row-major [samples, genes], in the units of the source.
-std::vector<float> reconstructions(Context& context, RnaVae& model, BatchSource& source, int64_t batch_size = 64);
 
 }  // namespace panvae

@@ -1,0 +1,59 @@
+#include "models/inference.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/interrupt.h"
+#include "engine/context.h"
+
+namespace panvae {
+
+namespace {
+
+// Calls use(x, n) with batches of all samples in order; x lives in a step's arena and its first n rows are samples. All
+// batches have one shape (the last is filled up with zeros), so that BLAS treats every row alike: what comes out for a
+// sample does not depend on how many others are in the file.
+template <class F>
+void each_batch(Context& context, BatchSource& source, int64_t batch_size, F&& use) {
+  std::vector<int64_t> rows;
+  for (int64_t first = 0; first < source.samples(); first += batch_size) {
+    throw_if_interrupted();
+    rows.resize(static_cast<size_t>(std::min(batch_size, source.samples() - first)));
+    std::iota(rows.begin(), rows.end(), first);
+    Step step(context);
+    const int64_t n = static_cast<int64_t>(rows.size());
+    Tensor x = Tensor::zeros(context, {batch_size, source.features()}, DType::f32, "batch");
+    Tensor samples = x.part(0, {n, source.features()});
+    source.fill(rows, samples);
+    use(x, n);
+  }
+}
+
+void append(std::vector<float>& to, const Tensor& t, int64_t rows) {
+  const std::vector<float> values = t.part(0, {rows, t.size(1)}).host<float>();
+  to.insert(to.end(), values.begin(), values.end());
+}
+
+}  // namespace
+
+Posteriors posteriors(Context& context, Vae& model, BatchSource& source, bool with_logvar, int64_t batch_size) {
+  Posteriors out;
+  const Evaluation evaluation(model);
+  out.mean.reserve(static_cast<size_t>(source.samples() * model.latent()));
+  each_batch(context, source, batch_size, [&](const Tensor& x, int64_t n) {
+    const Posterior q = model.encode(x);
+    append(out.mean, q.mean, n);
+    if (with_logvar) append(out.logvar, q.logvar, n);
+  });
+  return out;
+}
+
+std::vector<float> reconstructions(Context& context, Vae& model, BatchSource& source, int64_t batch_size) {
+  std::vector<float> out;
+  const Evaluation evaluation(model);
+  out.reserve(static_cast<size_t>(source.samples() * source.features()));
+  each_batch(context, source, batch_size, [&](const Tensor& x, int64_t n) { append(out, model.forward(x), n); });
+  return out;
+}
+
+}  // namespace panvae

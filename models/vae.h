@@ -1,0 +1,38 @@
+// What every variational autoencoder here is: an encoder that gives a posterior, and a decoder.
+#pragma once
+#include "engine/module.h"
+
+namespace panvae {
+
+struct Posterior {
+  Tensor mean;    // [B, latent], the embedding
+  Tensor logvar;  // [B, latent]
+};
+
+class Vae : public Module {
+ public:
+  virtual int64_t features() const = 0;
+  virtual int64_t latent() const = 0;
+  virtual Posterior encode(const Tensor& x) = 0;  // x [B, features]
+  virtual Tensor decode(const Tensor& z) = 0;     // z [B, latent] -> [B, features]
+  // The fewest rows that a training batch may have: batch normalisation needs two.
+  virtual int64_t smallest_batch() const { return 1; }
+
+  // The reconstruction from the posterior mean.
+  Tensor forward(const Tensor& x) override { return decode(encode(x).mean); }
+};
+
+// Evaluation mode of a module (batch normalisation by running statistics) for as long as this lives.
+class Evaluation {
+ public:
+  explicit Evaluation(Module& module) : module_(module), before_(module.training()) { module.set_training(false); }
+  ~Evaluation() { module_.set_training(before_); }
+  Evaluation(const Evaluation&) = delete;
+  Evaluation& operator=(const Evaluation&) = delete;
+
+ private:
+  Module& module_;
+  bool before_;
+};
+
+}  // namespace panvae

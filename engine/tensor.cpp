@@ -28,6 +28,8 @@ int64_t item_bytes(DType t) {
       return 2;
     case DType::i64:
       return 8;
+    case DType::f16:
+      return 2;
   }
   return 0;
 }
@@ -42,6 +44,8 @@ const char* dtype_name(DType t) {
       return "BF16";
     case DType::i64:
       return "I64";
+    case DType::f16:
+      return "F16";
   }
   return "?";
 }

@@ -14,14 +14,15 @@ namespace panvae {
 class Context;
 class Tensor;
 
-enum class DType : int { f32, f64, bf16, i64 };
+enum class DType : int { f32, f64, bf16, i64, f16 };
 int64_t item_bytes(DType t);
-const char* dtype_name(DType t);  // as safetensors spells it: F32, F64, BF16, I64
+const char* dtype_name(DType t);  // as safetensors spells it: F32, F64, BF16, I64, F16
 template <class T>
 constexpr DType dtype_of() {
   if constexpr (std::is_same_v<T, float>) return DType::f32;
   else if constexpr (std::is_same_v<T, double>) return DType::f64;
   else if constexpr (std::is_same_v<T, bf16>) return DType::bf16;
+  else if constexpr (std::is_same_v<T, f16>) return DType::f16;
   else {
     static_assert(std::is_same_v<T, int64_t>);
     return DType::i64;

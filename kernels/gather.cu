@@ -1,10 +1,11 @@
-// Rows by index, and back.
+// Rows by index, and back; blocks of rows.
 //
 //   gather_rows       y[i, :] = x[rows[i], :]       2 sizeof(T) bytes an element; a block a row and stretch of 1024 columns
+//   gather_blocks     y[i, :] = x[rows[i], firsts[i] : firsts[i] + width], of f32, f64 or f16 elements; likewise
 //   scatter_add_rows  y[rows[i], :] += x[i, :]      reads x, reads and writes the rows of y that are named; rows are sorted
 //                                                   first and summed in the order of the list (row_sums.h)
 //
-// A row outside is seen at no cost: gather_rows gives NaN for it, and scatter_add_rows leaves it out, as the gradient of a
+// A row or block outside is seen at no cost: a gather gives NaN for it, and scatter_add_rows leaves it out, as the gradient of a
 // constant.
 #include <limits>
 
@@ -34,6 +35,19 @@ struct ScatterSums {
   __host__ __device__ Source source(int64_t index) const { return {x + index * columns}; }
 };
 
+// Which part of x [source_rows, source_columns] a block is.
+struct BlockPlace {
+  int64_t source_rows, source_columns, width;
+
+  __host__ __device__ bool inside(int64_t row, int64_t first) const { return row >= 0 && row < source_rows && first >= 0 && first <= source_columns - width; }
+};
+
+template <class T, class From>
+__host__ __device__ constexpr T stored_value(From x) {
+  if constexpr (std::is_same_v<From, f16>) return static_cast<T>(to_float(x));
+  else return x;
+}
+
 }  // namespace
 
 namespace cpu {
@@ -49,6 +63,42 @@ void gather_rows(Stream&, In<T> x, In<int64_t> rows, Out<T> y, int64_t source_ro
     }
     end_stores(streaming);
   });
+}
+
+template <class From, class T>
+void take_blocks(const From* x, In<int64_t> rows, In<int64_t> firsts, Out<T> y, BlockPlace place, int64_t count) {
+  const int64_t width = place.width;
+  if (width == 0) return;
+  const bool streaming = streams(y, count * width);
+  parallel_chunks(count, 1 + 65536 / width, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (!place.inside(rows[i], firsts[i])) {
+        store_value(streaming, y + i * width, std::numeric_limits<T>::quiet_NaN(), width);
+        continue;
+      }
+      const From* from = x + rows[i] * place.source_columns + firsts[i];
+      if constexpr (std::is_same_v<From, T>) {
+        store_copy(streaming, y + i * width, from, width);
+      } else {
+        store(streaming, y + i * width, width, [=](int64_t first, int64_t n, T* to) {
+#pragma omp simd
+          for (int64_t j = 0; j < n; ++j) to[j] = stored_value<T>(from[first + j]);
+        });
+      }
+    }
+    end_stores(streaming);
+  });
+}
+
+template <class T>
+void gather_blocks(Stream&, In<T> x, In<int64_t> rows, In<int64_t> firsts, Out<T> y, int64_t source_rows, int64_t source_columns, int64_t count,
+                   int64_t width) {
+  take_blocks(x, rows, firsts, y, {source_rows, source_columns, width}, count);
+}
+template <class T>
+void gather_blocks_f16(Stream&, In<f16> x, In<int64_t> rows, In<int64_t> firsts, Out<T> y, int64_t source_rows, int64_t source_columns, int64_t count,
+                       int64_t width) {
+  take_blocks(x, rows, firsts, y, {source_rows, source_columns, width}, count);
 }
 
 template <class T>
@@ -81,6 +131,34 @@ void gather_rows(Stream& stream, In<T> x, In<int64_t> rows, Out<T> y, int64_t so
   launch(stream, grid_for(count * stretches, 1), block_for(columns), 0, gather_rows_kernel<T>, x, rows, y, source_rows, columns, stretches);
 }
 
+template <class From, class T>
+__global__ void gather_blocks_kernel(const From* x, In<int64_t> rows, In<int64_t> firsts, Out<T> y, BlockPlace place, int64_t stretches) {
+  const int64_t block = blockIdx.x / stretches, begin = blockIdx.x % stretches * kStretch;
+  const int64_t end = begin + kStretch < place.width ? begin + kStretch : place.width;
+  const bool inside = place.inside(rows[block], firsts[block]);
+  const From* from = x + (inside ? rows[block] * place.source_columns + firsts[block] : 0);
+  T* to = y + block * place.width;
+  for (int64_t c = begin + threadIdx.x; c < end; c += blockDim.x) to[c] = inside ? stored_value<T>(from[c]) : std::numeric_limits<T>::quiet_NaN();
+}
+
+template <class From, class T>
+void take_blocks(Stream& stream, const From* x, In<int64_t> rows, In<int64_t> firsts, Out<T> y, BlockPlace place, int64_t count) {
+  const int64_t stretches = (place.width + kStretch - 1) / kStretch;
+  if (count * stretches == 0) return;
+  launch(stream, grid_for(count * stretches, 1), block_for(place.width), 0, gather_blocks_kernel<From, T>, x, rows, firsts, y, place, stretches);
+}
+
+template <class T>
+void gather_blocks(Stream& stream, In<T> x, In<int64_t> rows, In<int64_t> firsts, Out<T> y, int64_t source_rows, int64_t source_columns, int64_t count,
+                   int64_t width) {
+  take_blocks<T, T>(stream, x, rows, firsts, y, {source_rows, source_columns, width}, count);
+}
+template <class T>
+void gather_blocks_f16(Stream& stream, In<f16> x, In<int64_t> rows, In<int64_t> firsts, Out<T> y, int64_t source_rows, int64_t source_columns, int64_t count,
+                       int64_t width) {
+  take_blocks<f16, T>(stream, x, rows, firsts, y, {source_rows, source_columns, width}, count);
+}
+
 template <class T>
 void scatter_add_rows(Stream& stream, In<T> x, In<int64_t> rows, InOut<T> y, int64_t target_rows, int64_t count, int64_t columns, bool accumulate) {
   if (!accumulate) fill<T>(stream, y, target_rows * columns, T(0));
@@ -94,6 +172,8 @@ void scatter_add_rows(Stream& stream, In<T> x, In<int64_t> rows, InOut<T> y, int
 }  // namespace PV_EXEC
 
 PV_INSTANTIATE(gather_rows)
+PV_INSTANTIATE(gather_blocks)
+PV_INSTANTIATE(gather_blocks_f16)
 PV_INSTANTIATE(scatter_add_rows)
 
 }  // namespace panvae

@@ -117,6 +117,12 @@ PV_KERNEL(gather_rows, In<T> x /*[source_rows, columns]*/, In<int64_t> rows, Out
 PV_KERNEL(scatter_add_rows, In<T> x, In<int64_t> rows, InOut<T> y /*[target_rows, columns]*/, int64_t target_rows, int64_t count, int64_t columns,
           bool accumulate)
 
+// y[i, :] = x[rows[i], firsts[i] : firsts[i] + width]; a block that is not all inside is NaN. x [source_rows, source_columns]
+PV_KERNEL(gather_blocks, In<T> x, In<int64_t> rows, In<int64_t> firsts, Out<T> y /*[count, width]*/, int64_t source_rows, int64_t source_columns, int64_t count,
+          int64_t width)
+PV_KERNEL(gather_blocks_f16, In<f16> x, In<int64_t> rows, In<int64_t> firsts, Out<T> y /*[count, width]*/, int64_t source_rows, int64_t source_columns,
+          int64_t count, int64_t width)
+
 // layout.cu
 PV_KERNEL(copy_strided, In<T> x, int64_t x_stride, InOut<T> y, int64_t y_stride, int64_t rows, int64_t columns, bool accumulate)  // rows at a distance
 PV_KERNEL(transpose, In<T> x /*[B, R, C]*/, Out<T> y /*[B, C, R]*/, int64_t B, int64_t R, int64_t C)

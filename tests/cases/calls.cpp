@@ -60,6 +60,11 @@ double load(DType dtype, const char* p) {
       std::memcpy(&v, p, 2);
       return to_float(v);
     }
+    case DType::f16: {
+      f16 v;
+      std::memcpy(&v, p, 2);
+      return to_float(v);
+    }
     case DType::i64: {
       int64_t v;
       std::memcpy(&v, p, 8);
@@ -81,6 +86,11 @@ void store(DType dtype, char* p, double x) {
     }
     case DType::bf16: {
       const bf16 v = to_bf16(static_cast<float>(x));
+      std::memcpy(p, &v, 2);
+      return;
+    }
+    case DType::f16: {
+      const f16 v = to_f16(static_cast<float>(x));
       std::memcpy(p, &v, 2);
       return;
     }

@@ -132,5 +132,60 @@ const Case gather_rows("gather_rows", [](OpCase& c) {
   c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::mul(x[0], ops::gather_rows(x[1], x[2])); };
 });
 
+// sizes: source rows, source columns, blocks taken, width; variant 1: some rows and some first columns lie outside
+template <class Stored>
+void gather_blocks_case(OpCase& c) {
+  c.dims = {"rows", "P", "B", "W"};
+  c.bench = {{256, 100000, 256, 5000}};
+  c.sizes = {{1, 1, 1, 1}, {3, 7, 0, 5}, {3, 7, 4, 0}, {4, 50, 9, 50}, {5, 33, 40, 31}, {2, 5000, 3, 4097}, {7, 300, 257, 33}, {3, 4, 5, 6}};
+  c.variants = 2;
+  c.body([]<class T>(Run<T>& r, const Sizes& s) {
+    using From = std::conditional_t<std::is_same_v<Stored, f16>, f16, T>;
+    const int64_t source = s[0], columns = s[1], count = s[2], width = s[3], last = columns - width;
+    const auto x = r.template in<From>(source * columns, specials());
+    const auto rows = r.template in<int64_t>(count, r.variant == 0 ? indices(source) : targets(source, 2));
+    const auto firsts = r.template in<int64_t>(count, r.variant == 0 ? indices(std::max<int64_t>(1, last + 1)) : targets(std::max<int64_t>(0, last + 1), 2));
+    const auto y = r.out(count * width);
+    r.call([=](Stream& stream) {
+      if constexpr (std::is_same_v<From, T>) k::gather_blocks<T>(stream, x, rows, firsts, y, source, columns, count, width);
+      else k::gather_blocks_f16<T>(stream, x, rows, firsts, y, source, columns, count, width);
+    });
+    r.exactly(y, [&](int64_t i) {
+      const int64_t row = static_cast<int64_t>(rows[i / width]), first = static_cast<int64_t>(firsts[i / width]);
+      return row < 0 || row >= source || first < 0 || first > last ? std::nan("") : x[row * columns + first + i % width];
+    });
+  });
+  c.flops = [](const Sizes&) { return 0.0; };
+  c.bytes = [](const Sizes& s, double item) {
+    const double stored = std::is_same_v<Stored, f16> ? 2 : item;
+    return static_cast<double>(s[2]) * (static_cast<double>(s[3]) * (item + stored) + 16);
+  };
+  c.op_sizes = {{3, 9, 4, 5}, {1, 2, 1, 1}};
+  c.op_inputs = [](const Sizes& s) {
+    return std::vector<OpInput>{{{s[2], s[3]}}, {{s[2]}, indices(s[0]), false, true}, {{s[2]}, indices(s[1] - s[3] + 1), false, true}};
+  };
+  c.op = [](const std::vector<Tensor>& x, const Sizes& s) {
+    return times_constant(x[0], [&](Tensor& y) {
+      std::vector<float> values(static_cast<size_t>(s[0] * s[1]));
+      for (size_t i = 0; i < values.size(); ++i) values[i] = 0.25f * static_cast<float>(i % 11) - 1;
+      Context& context = y.context();
+      dispatch(y.dtype(), "gather_blocks", [&]<class T>(T) {
+        std::vector<std::conditional_t<std::is_same_v<Stored, f16>, f16, T>> stored;
+        for (float v : values) {
+          if constexpr (std::is_same_v<Stored, f16>) stored.push_back(to_f16(v));
+          else stored.push_back(v);
+        }
+        const Tensor matrix = Tensor::from(context, {s[0], s[1]}, stored);
+        const int64_t *rows = x[1].data<int64_t>(), *firsts = x[2].data<int64_t>();
+        if constexpr (std::is_same_v<Stored, f16>)
+          k::gather_blocks_f16<T>(context.stream(), matrix.data<f16>(), rows, firsts, y.data<T>(), s[0], s[1], s[2], s[3]);
+        else k::gather_blocks<T>(context.stream(), matrix.data<T>(), rows, firsts, y.data<T>(), s[0], s[1], s[2], s[3]);
+      });
+    });
+  };
+}
+const Case gather_blocks("gather_blocks", gather_blocks_case<float>);
+const Case gather_blocks_f16("gather_blocks_f16", gather_blocks_case<f16>);
+
 }  // namespace
 }  // namespace panvae::cases

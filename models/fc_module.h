@@ -1,0 +1,42 @@
+// The fully connected module of the ATAC networks (SPEC M1): Linear, leaky ReLU with slope 0.01, BatchNorm1d.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "engine/layers.h"
+
+namespace panvae {
+
+class FcModule : public Module {
+ public:
+  FcModule(int64_t in, int64_t out) : linear(in, out, true, {Activation::leaky_relu, 0.01}), norm(out) {
+    declare_module("linear", linear);
+    declare_module("norm", norm);
+  }
+  Tensor forward(const Tensor& x) override { return norm(linear(x)); }  // x [B, in] -> [B, out]
+
+  Linear linear;
+  BatchNorm1d norm;
+};
+
+// Modules one after the other, named "0", "1", ...: in -> widths[0] -> widths[1] ...
+class FcModules : public Module {
+ public:
+  FcModules(int64_t in, const std::vector<int64_t>& widths) {
+    for (int64_t width : widths) {
+      modules_.push_back(std::make_unique<FcModule>(in, width));
+      declare_module(std::to_string(modules_.size() - 1), *modules_.back());
+      in = width;
+    }
+  }
+  Tensor forward(const Tensor& x) override {
+    Tensor h = x;
+    for (const auto& m : modules_) h = m->forward(h);
+    return h;
+  }
+
+ private:
+  std::vector<std::unique_ptr<FcModule>> modules_;
+};
+
+}  // namespace panvae

@@ -1,18 +1,39 @@
 #include "engine/batch_source.h"
 
+#include <algorithm>
+
 #include "engine/context.h"
+#include "engine/staged_source.h"
 #include "kernels/kernels.h"
 
 namespace panvae {
 
-MatrixSource::MatrixSource(Context& context, const float* values, int64_t samples, int64_t features) {
-  if (context.device().type != DeviceType::cuda) {
-    matrix_ = Tensor::wrap(context, const_cast<float*>(values), {samples, features}, DType::f32);
-  } else {
-    matrix_ = Tensor::empty(context, {samples, features}, DType::f32, "training matrix");
-    matrix_.upload(values, samples * features);
-  }
+namespace {
+
+// [samples, features] on the context's device: memory of the host where that is the device, else a copy.
+template <class T>
+Tensor on_device(Context& context, const T* values, int64_t samples, int64_t features) {
+  if (context.device().type != DeviceType::cuda) return Tensor::wrap(context, const_cast<T*>(values), {samples, features}, dtype_of<T>());
+  Tensor matrix = Tensor::empty(context, {samples, features}, dtype_of<T>(), "training matrix");
+  matrix.upload(values, samples * features);
+  return matrix;
 }
+
+template <class T>
+std::unique_ptr<BlockSource> matching_source(Context& context, const T* values, int64_t samples, int64_t features) {
+  if (stays_on_device(context, samples * features * static_cast<int64_t>(sizeof(T))))
+    return std::make_unique<MatrixBlockSource>(context, values, samples, features);
+  auto read = [=](int64_t sample, int64_t first, int64_t count, float* to) {
+    const T* from = values + sample * features + first;
+    if constexpr (std::is_same_v<T, f16>) std::transform(from, from + count, to, [](f16 v) { return to_float(v); });
+    else std::copy_n(from, count, to);
+  };
+  return std::make_unique<StagedBlockSource>(context, read, samples, features);
+}
+
+}  // namespace
+
+MatrixSource::MatrixSource(Context& context, const float* values, int64_t samples, int64_t features) : matrix_(on_device(context, values, samples, features)) {}
 
 void MatrixSource::fill(const std::vector<int64_t>& rows, Tensor& x) {
   const int64_t n = static_cast<int64_t>(rows.size());
@@ -22,6 +43,47 @@ void MatrixSource::fill(const std::vector<int64_t>& rows, Tensor& x) {
   Tensor indices = Tensor::empty(c, {n}, DType::i64, "batch");
   indices.upload(rows.data(), n);
   k::gather_rows<float>(c.stream(), matrix_.data<float>(), indices.data<int64_t>(), x.data<float>(), matrix_.size(0), n, features());
+}
+
+MatrixBlockSource::MatrixBlockSource(Context& context, const float* values, int64_t samples, int64_t features)
+    : matrix_(on_device(context, values, samples, features)) {}
+MatrixBlockSource::MatrixBlockSource(Context& context, const f16* values, int64_t samples, int64_t features)
+    : matrix_(on_device(context, values, samples, features)) {}
+
+void check_blocks(const BlockSource& source, const std::vector<BlockRef>& blocks, const Tensor& x) {
+  PV_CHECK(x.rank() == 2 && x.size(0) == static_cast<int64_t>(blocks.size()) && x.dtype() == DType::f32, "blocks: a tensor of shape {} for {} blocks",
+           x.shape().str(), blocks.size());
+  for (const BlockRef& b : blocks)
+    PV_CHECK(b.sample >= 0 && b.sample < source.samples() && b.first >= 0 && b.first <= source.features() - x.size(1),
+             "blocks: features [{}, {}) of sample {}, where there are {} of {} samples", b.first, b.first + x.size(1), b.sample, source.features(),
+             source.samples());
+}
+
+void MatrixBlockSource::fill(const std::vector<BlockRef>& blocks, Tensor& x) {
+  check_blocks(*this, blocks, x);
+  const int64_t n = x.size(0);
+  std::vector<int64_t> places;  // samples, then first features: one transfer
+  for (const BlockRef& b : blocks) places.push_back(b.sample);
+  for (const BlockRef& b : blocks) places.push_back(b.first);
+  Context& c = x.context();
+  Tensor indices = Tensor::empty(c, {2 * n}, DType::i64, "batch");
+  indices.upload(places.data(), 2 * n);
+  const int64_t *samples_of = indices.data<int64_t>(), *firsts = samples_of + n;
+  if (matrix_.dtype() == DType::f16)
+    k::gather_blocks_f16<float>(c.stream(), matrix_.data<f16>(), samples_of, firsts, x.data<float>(), samples(), features(), n, x.size(1));
+  else k::gather_blocks<float>(c.stream(), matrix_.data<float>(), samples_of, firsts, x.data<float>(), samples(), features(), n, x.size(1));
+}
+
+bool stays_on_device(const Context& context, int64_t bytes) {
+  const Device device = context.device();
+  return device.type != DeviceType::cuda || bytes <= backend_of(device.type).properties(device.index).memory_bytes / 2;
+}
+
+std::unique_ptr<BlockSource> block_source(Context& context, const float* values, int64_t samples, int64_t features) {
+  return matching_source(context, values, samples, features);
+}
+std::unique_ptr<BlockSource> block_source(Context& context, const f16* values, int64_t samples, int64_t features) {
+  return matching_source(context, values, samples, features);
 }
 
 }  // namespace panvae

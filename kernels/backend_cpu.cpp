@@ -66,6 +66,8 @@ const Backend& cpu_backend() {
       .graph_end = [](void*) -> void* { no_graphs(); },
       .graph_launch = [](void*, void*) { no_graphs(); },
       .graph_destroy = [](void*) noexcept {},
+      .alloc_host = cpu_alloc,
+      .free_host = [](void* p) noexcept { std::free(p); },
   };
   return backend;
 }

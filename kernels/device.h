@@ -66,6 +66,9 @@ struct Backend {
   void* (*graph_end)(void* stream);  // an executable graph
   void (*graph_launch)(void* graph, void* stream);
   void (*graph_destroy)(void* graph) noexcept;
+  // Memory of the host that the device copies from and to at full speed (page-locked for a GPU); null when out of memory.
+  void* (*alloc_host)(int device, size_t bytes);
+  void (*free_host)(void* p) noexcept;
 };
 const Backend& backend_of(DeviceType type);
 const Backend& cpu_backend();

@@ -31,9 +31,9 @@ void stitch(const BlockSchedule& schedule, const float* blocks, float* peaks) {
   int64_t covered = 0;  // peaks before this one have a value
   for (size_t t = 0; t < schedule.tiling().size(); ++t) {
     const int64_t first = schedule.tiling()[t], last = first + schedule.size();
-    const float* values = blocks + static_cast<int64_t>(t) * schedule.size() - first;
-    for (int64_t p = first; p < covered; ++p) peaks[p] = 0.5f * (peaks[p] + values[p]);  // no more than two blocks meet
-    std::copy(values + covered, values + last, peaks + covered);
+    const float* values = blocks + static_cast<int64_t>(t) * schedule.size();
+    for (int64_t p = first; p < covered; ++p) peaks[p] = 0.5f * (peaks[p] + values[p - first]);  // no more than two blocks meet
+    std::copy(values + (covered - first), values + schedule.size(), peaks + covered);
     covered = last;
   }
 }

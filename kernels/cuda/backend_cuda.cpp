@@ -125,6 +125,18 @@ const Backend& cuda_backend() {
       },
       .graph_launch = [](void* g, void* s) { PV_CUDA(cudaGraphLaunch(static_cast<cudaGraphExec_t>(g), as_stream(s))); },
       .graph_destroy = [](void* g) noexcept { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(g)); },
+      .alloc_host = [](int device, size_t bytes) -> void* {
+        void* p = nullptr;
+        PV_CUDA(cudaSetDevice(device));
+        const cudaError_t e = cudaHostAlloc(&p, bytes, cudaHostAllocDefault);
+        if (e == cudaErrorMemoryAllocation) {
+          cudaGetLastError();
+          return nullptr;
+        }
+        check(e, "cudaHostAlloc");
+        return p;
+      },
+      .free_host = [](void* p) noexcept { cudaFreeHost(p); },
   };
   return backend;
 }

@@ -39,6 +39,8 @@ const Backend& cuda_backend() {
       .graph_end = [](void*) -> void* { no_cuda(); },
       .graph_launch = [](void*, void*) { no_cuda(); },
       .graph_destroy = [](void*) noexcept {},
+      .alloc_host = [](int, size_t) -> void* { no_cuda(); },
+      .free_host = [](void*) noexcept {},
   };
   return backend;
 }

@@ -85,6 +85,11 @@ void ModuleState::require_gradients() {
   }
 }
 
+void ModuleState::release_gradients() {
+  gradients_ = Tensor();
+  for (size_t i = 0; i < entries_.size(); ++i) *slots_[i] = entries_[i].tensor = entries_[i].tensor.detach();
+}
+
 void ModuleState::forget_gradients() {
   for (Entry& e : entries_) e.tensor.variable()->written = false;
 }

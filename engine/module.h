@@ -69,6 +69,9 @@ class ModuleState {
   ModuleState(Context& context, Module& module, uint64_t seed, DType dtype = DType::f32);
   // Makes the gradient buffer and marks all parameters as needing gradients. For training; inference spares the memory.
   void require_gradients();
+  // Takes the gradients away again, and their memory: the parameters are constants from now on. An optimizer of this state must
+  // be gone.
+  void release_gradients();
   // The gradients of before are void: the next backward pass overwrites them.
   void forget_gradients();
   // Clears the gradients of parameters that the last backward pass did not reach. Adam calls it.

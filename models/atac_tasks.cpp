@@ -1,0 +1,112 @@
+#include "models/atac_tasks.h"
+
+#include <utility>
+
+#include "engine/context.h"
+#include "engine/ops/arithmetic.h"
+
+namespace panvae {
+
+namespace {
+
+void check_fits(const AtacBlockVae& model, const BlockSource& source, const BlockSchedule& schedule) {
+  PV_CHECK(source.features() == schedule.peaks(), "train: {} peaks for blocks of {}", source.features(), schedule.peaks());
+  PV_CHECK(model.features() == schedule.size(), "train: blocks of {} peaks for a model of {}", schedule.size(), model.features());
+}
+
+}  // namespace
+
+BlockTask::BlockTask(AtacBlockVae& model, BlockSource& source, const BlockSchedule& schedule, std::vector<int64_t> train_rows,
+                     std::vector<int64_t> validation_rows)
+    : model_(model), source_(source), schedule_(schedule), train_rows_(std::move(train_rows)), validation_rows_(std::move(validation_rows)) {
+  PV_CHECK(!train_rows_.empty(), "train: no training samples");
+  check_fits(model, source, schedule);
+}
+
+int64_t BlockTask::train_items(int64_t epoch) const {
+  return static_cast<int64_t>(train_rows_.size()) * schedule_.blocks_of(epoch - 1);
+}
+
+int64_t BlockTask::validation_items() const {
+  return static_cast<int64_t>(validation_rows_.size()) * schedule_.tiles();
+}
+
+std::vector<BlockRef> BlockTask::blocks_of(const ItemBatch& batch) const {
+  const bool training = batch.epoch > 0;
+  const std::vector<int64_t>& rows = training ? train_rows_ : validation_rows_;
+  const std::vector<int64_t> starts = training ? schedule_.starts(batch.epoch - 1) : schedule_.tiling();
+  const int64_t blocks = static_cast<int64_t>(starts.size());
+  std::vector<BlockRef> out;
+  out.reserve(batch.items.size());
+  for (int64_t i : batch.items) out.push_back({rows[static_cast<size_t>(i / blocks)], starts[static_cast<size_t>(i % blocks)]});
+  return out;
+}
+
+void BlockTask::prefetch(const ItemBatch& batch) {
+  source_.prefetch(blocks_of(batch), model_.features());
+}
+
+ItemLoss BlockTask::loss(Context& context, const ItemBatch& batch, double huber_delta, double kl_weight) {
+  Tensor x = Tensor::empty(context, {static_cast<int64_t>(batch.items.size()), model_.features()}, DType::f32, "batch");
+  {
+    const LoadingTime loading(*this);
+    source_.fill(blocks_of(batch), x);
+  }
+  return vae_loss(context, model_, x, batch.epoch > 0, huber_delta, kl_weight);
+}
+
+PeakTask::PeakTask(AtacHierarchicalVae& model, AtacBlockVae& blocks, BatchSource& means, BlockSource& peaks, const BlockSchedule& schedule,
+                   std::vector<int64_t> train_rows, std::vector<int64_t> validation_rows)
+    : model_(model),
+      blocks_(blocks),
+      means_(means),
+      peaks_(peaks),
+      schedule_(schedule),
+      train_rows_(std::move(train_rows)),
+      validation_rows_(std::move(validation_rows)) {
+  PV_CHECK(!train_rows_.empty(), "train: no training samples");
+  check_fits(blocks, peaks, schedule);
+  PV_CHECK(model.shape().blocks == schedule.tiles() && model.shape().block_latent == blocks.latent(), "train: {} blocks of {} latents for a model of {} of {}",
+           schedule.tiles(), blocks.latent(), model.shape().blocks, model.shape().block_latent);
+  PV_CHECK(means.features() == model.features() && means.samples() == peaks.samples(), "train: block means [{}, {}] for {} samples of {}", means.samples(),
+           means.features(), peaks.samples(), model.features());
+  for (const NamedTensor& p : blocks.parameters()) PV_CHECK(!p.tensor->needs_gradient(), "train: the block VAE's {} asks for a gradient; release them", p.name);
+}
+
+std::vector<int64_t> PeakTask::rows_of(const ItemBatch& batch) const {
+  const std::vector<int64_t>& all = batch.epoch > 0 ? train_rows_ : validation_rows_;
+  std::vector<int64_t> rows;
+  for (int64_t i : batch.items) rows.push_back(all[static_cast<size_t>(i)]);
+  return rows;
+}
+
+std::vector<BlockRef> PeakTask::tiles_of(const std::vector<int64_t>& rows) const {
+  std::vector<BlockRef> tiles;
+  for (int64_t r : rows)
+    for (int64_t first : schedule_.tiling()) tiles.push_back({r, first});
+  return tiles;
+}
+
+void PeakTask::prefetch(const ItemBatch& batch) {
+  peaks_.prefetch(tiles_of(rows_of(batch)), schedule_.size());
+}
+
+ItemLoss PeakTask::loss(Context& context, const ItemBatch& batch, double huber_delta, double kl_weight) {
+  const std::vector<int64_t> rows = rows_of(batch);
+  const int64_t n = static_cast<int64_t>(rows.size()), tiles = schedule_.tiles(), size = schedule_.size();
+  Tensor x = Tensor::empty(context, {n, model_.features()}, DType::f32, "batch");
+  Tensor peaks = Tensor::empty(context, {n * tiles, size}, DType::f32, "batch");
+  {
+    const LoadingTime loading(*this);
+    means_.fill(rows, x);
+    peaks_.fill(tiles_of(rows), peaks);
+  }
+  const Evaluation frozen(blocks_);
+  const Posterior q = model_.encode(x);
+  const Tensor z = batch.epoch > 0 ? ops::reparameterize(q.mean, q.logvar, context.generator.next()) : q.mean;
+  const Tensor means = ops::reshape(model_.decode(z), {n * tiles, blocks_.latent()});
+  const Tensor decoded = ops::reshape(blocks_.decode(means), {n, tiles * size});
+  return {ops::huber_kl(decoded, peaks.view({n, tiles * size}), q.mean, q.logvar, huber_delta, kl_weight), q};
+}
+
+}  // namespace panvae

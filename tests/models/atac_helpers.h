@@ -25,7 +25,8 @@ inline std::vector<float> accessibility(int64_t samples, uint64_t seed = 1, doub
   std::vector<float> x;
   for (int64_t i = 0; i < samples; ++i) {
     const double level = 0.3 * draw.normal();
-    for (int64_t p = 0; p < kPeaks; ++p) x.push_back(static_cast<float>(pattern[static_cast<size_t>(i % kCohorts * kPeaks + p)] + level + noise * draw.normal()));
+    for (int64_t p = 0; p < kPeaks; ++p)
+      x.push_back(static_cast<float>(pattern[static_cast<size_t>(i % kCohorts * kPeaks + p)] + level + noise * draw.normal()));
   }
   return x;
 }

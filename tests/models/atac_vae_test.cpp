@@ -18,16 +18,32 @@ TEST(atac_block_vae, has_the_modules_of_the_paper) {
   Context c;
   AtacBlockVae model({.block = 9, .widths = {8, 7, 6}, .latent = 5});
   ModuleState state(c, model, 1);
-  EXPECT_EQ(names_of(state),
-            (std::vector<std::string>{
-                "encoder.modules.0.linear.weight [8, 9]", "encoder.modules.0.linear.bias [8]", "encoder.modules.0.norm.weight [8]",
-                "encoder.modules.0.norm.bias [8]", "encoder.modules.1.linear.weight [7, 8]", "encoder.modules.1.linear.bias [7]",
-                "encoder.modules.1.norm.weight [7]", "encoder.modules.1.norm.bias [7]", "encoder.modules.2.linear.weight [6, 7]",
-                "encoder.modules.2.linear.bias [6]", "encoder.modules.2.norm.weight [6]", "encoder.modules.2.norm.bias [6]", "encoder.mean.weight [5, 6]",
-                "encoder.mean.bias [5]", "encoder.logvar.weight [5, 6]", "encoder.logvar.bias [5]", "decoder.modules.0.linear.weight [7, 5]",
-                "decoder.modules.0.linear.bias [7]", "decoder.modules.0.norm.weight [7]", "decoder.modules.0.norm.bias [7]",
-                "decoder.modules.1.linear.weight [8, 7]", "decoder.modules.1.linear.bias [8]", "decoder.modules.1.norm.weight [8]",
-                "decoder.modules.1.norm.bias [8]", "decoder.output.weight [9, 8]", "decoder.output.bias [9]"}));
+  EXPECT_EQ(names_of(state), (std::vector<std::string>{"encoder.modules.0.linear.weight [8, 9]",
+                                                       "encoder.modules.0.linear.bias [8]",
+                                                       "encoder.modules.0.norm.weight [8]",
+                                                       "encoder.modules.0.norm.bias [8]",
+                                                       "encoder.modules.1.linear.weight [7, 8]",
+                                                       "encoder.modules.1.linear.bias [7]",
+                                                       "encoder.modules.1.norm.weight [7]",
+                                                       "encoder.modules.1.norm.bias [7]",
+                                                       "encoder.modules.2.linear.weight [6, 7]",
+                                                       "encoder.modules.2.linear.bias [6]",
+                                                       "encoder.modules.2.norm.weight [6]",
+                                                       "encoder.modules.2.norm.bias [6]",
+                                                       "encoder.mean.weight [5, 6]",
+                                                       "encoder.mean.bias [5]",
+                                                       "encoder.logvar.weight [5, 6]",
+                                                       "encoder.logvar.bias [5]",
+                                                       "decoder.modules.0.linear.weight [7, 5]",
+                                                       "decoder.modules.0.linear.bias [7]",
+                                                       "decoder.modules.0.norm.weight [7]",
+                                                       "decoder.modules.0.norm.bias [7]",
+                                                       "decoder.modules.1.linear.weight [8, 7]",
+                                                       "decoder.modules.1.linear.bias [8]",
+                                                       "decoder.modules.1.norm.weight [8]",
+                                                       "decoder.modules.1.norm.bias [8]",
+                                                       "decoder.output.weight [9, 8]",
+                                                       "decoder.output.bias [9]"}));
   EXPECT_EQ(state.buffer_entries().size(), 10u) << "running mean and variance of five modules";
   EXPECT_EQ(mirrored_block_widths({4}), (std::vector<int64_t>{4}));
 }
@@ -112,16 +128,15 @@ GradcheckResult check_gradients(Context& c, Model& model, int64_t batch, bool tr
   std::vector<Tensor> inputs{Tensor::from(c, {batch, model.features()}, x)};
   for (const NamedTensor& p : model.parameters()) inputs.push_back(*p.tensor);
   const Tensor target = inputs[0].detach();
-  return gradcheck(
-      c,
-      [&](const std::vector<Tensor>& in) {
-        const std::vector<NamedTensor> slots = model.parameters();
-        for (size_t i = 0; i < slots.size(); ++i) *slots[i].tensor = in[i + 1];
-        const Posterior q = model.encode(in[0]);
-        const Tensor z = ops::reparameterize(q.mean, q.logvar, PhiloxKey{4, 0, 0});
-        return ops::huber_kl(model.decode(z), Tensor::from(c, target.shape(), x), q.mean, q.logvar, 1.0, 0.3).loss;
-      },
-      inputs, {}, {.tolerance = 1e-5});
+  return gradcheck(c,
+                   [&](const std::vector<Tensor>& in) {
+                     const std::vector<NamedTensor> slots = model.parameters();
+                     for (size_t i = 0; i < slots.size(); ++i) *slots[i].tensor = in[i + 1];
+                     const Posterior q = model.encode(in[0]);
+                     const Tensor z = ops::reparameterize(q.mean, q.logvar, PhiloxKey{4, 0, 0});
+                     return ops::huber_kl(model.decode(z), Tensor::from(c, target.shape(), x), q.mean, q.logvar, 1.0, 0.3).loss;
+                   },
+                   inputs, {}, {.tolerance = 1e-5});
 }
 
 TEST(atac_block_vae, gradients_are_right) {

@@ -93,7 +93,9 @@ TEST(stitch, puts_blocks_together_again) {
     const std::vector<int> count = seen(s, 0);
     for (int64_t p = 0; p < peaks; ++p) {
       const float tile = static_cast<float>(p / s.size());
-      EXPECT_EQ(back[static_cast<size_t>(p)], count[static_cast<size_t>(p)] == 2 ? tile + 0.5f : p >= s.tiling().back() ? static_cast<float>(s.tiles() - 1) : tile);
+      EXPECT_EQ(back[static_cast<size_t>(p)], count[static_cast<size_t>(p)] == 2 ? tile + 0.5f
+                                              : p >= s.tiling().back()           ? static_cast<float>(s.tiles() - 1)
+                                                                                 : tile);
     }
   }
 }

@@ -1,16 +1,20 @@
-// One training step of the RNA VAE against its floor.
+// One training step of the RNA VAE, or of the block VAE of ATAC, against its floor.
 //
 //   floor = products of the step, each alone by BLAS at its shape + Adam's 28 bytes a parameter at triad bandwidth
 //
-// Everything else a step does (bias, activation, noise, loss, column sums, gradient norm, the gather of the batch) is what
-// the ratio shows. Peak memory is the process's, against 16 bytes a parameter (weight, gradient, two moments) and the batch.
-//   bench_train_step [--batch 256] [--genes 19421] [--hidden 1024] [--latent 512] [--steps 15] [--json FILE]
+// Everything else a step does (bias, activation, normalisation, noise, loss, column sums, gradient norm, the gather of the
+// batch) is what the ratio shows. Peak memory is the process's, against 16 bytes a parameter (weight, gradient, two moments)
+// and the batch.
+//   bench_train_step [--model rna] [--batch 256] [--genes 19421] [--hidden 1024] [--latent 512] [--steps 15] [--json FILE]
+//   bench_train_step --model block [--batch 256] [--block 5000] [--latent 512] ...
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -21,6 +25,7 @@
 #include "bench/ceilings.h"
 #include "kernels/blas.h"
 #include "kernels/kernels.h"
+#include "models/atac_block_vae.h"
 #include "models/trainer.h"
 
 using namespace panvae;
@@ -42,29 +47,81 @@ double median_seconds(int times, const std::function<void()>& f) {
   return t[t.size() / 2];
 }
 
+// A linear layer; what comes first needs no gradient of its input.
+struct Layer {
+  std::string what;
+  int64_t in, out;
+  bool first = false;
+};
+
+std::vector<Layer> layers_of(const RnaVaeShape& s) {
+  return {{"encoder hidden", s.genes, s.hidden, true},
+          {"mean", s.hidden, s.latent},
+          {"log-variance", s.hidden, s.latent},
+          {"decoder hidden", s.latent, s.hidden},
+          {"output", s.hidden, s.genes}};
+}
+
+std::vector<Layer> layers_of(const AtacBlockVaeShape& s) {
+  std::vector<Layer> layers;
+  int64_t in = s.block;
+  for (int64_t w : s.widths) layers.push_back({fmt::format("encoder {}", w), std::exchange(in, w), w, layers.empty()});
+  layers.push_back({"mean", in, s.latent});
+  layers.push_back({"log-variance", in, s.latent});
+  in = s.latent;
+  for (int64_t w : mirrored_block_widths(s.widths)) layers.push_back({fmt::format("decoder {}", w), std::exchange(in, w), w});
+  layers.push_back({"output", in, s.block});
+  return layers;
+}
+
 struct Product {
-  const char* what;
+  std::string what;
   int64_t M, N, K;
   bool ta, tb;
 };
+
+std::vector<Product> products_of(const std::vector<Layer>& layers, int64_t B) {
+  std::vector<Product> products;
+  for (const Layer& l : layers) {
+    products.push_back({l.what, B, l.out, l.in, false, true});
+    products.push_back({l.what + ", weight gradient", l.out, l.in, B, true, false});
+    if (!l.first) products.push_back({l.what + ", input gradient", B, l.in, l.out, false, false});
+  }
+  return products;
+}
 
 }  // namespace
 
 int main(int argc, char** argv) try {
   int64_t B = 256, G = 19421, H = 1024, Z = 512, steps = 15;
-  std::string json_path;
+  int64_t block = 5000;
+  std::string json_path, which = "rna";
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string o = argv[i];
     if (o == "--json") {
       json_path = argv[i + 1];
       continue;
     }
-    int64_t* v = o == "--batch" ? &B : o == "--genes" ? &G : o == "--hidden" ? &H : o == "--latent" ? &Z : o == "--steps" ? &steps : nullptr;
+    if (o == "--model") {
+      which = argv[i + 1];
+      if (which != "rna" && which != "block") fail_usage("--model is rna or block, not " + quoted(which));
+      continue;
+    }
+    int64_t* v = o == "--batch"    ? &B
+                 : o == "--genes"  ? &G
+                 : o == "--hidden" ? &H
+                 : o == "--latent" ? &Z
+                 : o == "--block"  ? &block
+                 : o == "--steps"  ? &steps
+                                   : nullptr;
     if (!v) fail_usage("unknown option " + quoted(o));
     *v = std::stoll(argv[i + 1]);
   }
   set_threads(0);
-  fmt::print("{} threads, {}\nbatch {}, genes {}, hidden {}, latent {}\n\n", threads(), blas_description(), B, G, H, Z);
+  const RnaVaeShape rna{.genes = G, .hidden = H, .latent = Z};
+  const AtacBlockVaeShape atac{.block = block, .latent = Z};
+  if (which == "block") G = block;
+  fmt::print("{} threads, {}\n{} VAE, batch {}, {} features, latent {}\n\n", threads(), blas_description(), which, B, G, Z);
 
   // The step comes first, so that the peak memory is its own.
   const int64_t samples = 4 * B;
@@ -75,8 +132,10 @@ int main(int argc, char** argv) try {
     std::vector<float> data(static_cast<size_t>(samples * G));
     k::random_normal<float>(context.stream(), data.data(), samples * G, 0.0f, 1.0f, PhiloxKey{1, 0, 0});
     MatrixSource source(context, data.data(), samples, G);
-    RnaVae model({.genes = G, .hidden = H, .latent = Z});
-    ModuleState state(context, model, 0);
+    std::unique_ptr<Vae> model;
+    if (which == "rna") model = std::make_unique<RnaVae>(rna);
+    else model = std::make_unique<AtacBlockVae>(atac);
+    ModuleState state(context, *model, 0);
     parameters = state.parameter_count();
     Adam adam(state, {.weight_decay = 1e-4});
     adam.learning_rate = 1e-4;
@@ -90,11 +149,9 @@ int main(int argc, char** argv) try {
         Tensor x = Tensor::empty(context, {B, G}, DType::f32, "batch");
         source.fill(rows, x);
         Tape tape(context);
-        const Posterior q = model.encode(x);
-        const Tensor z = ops::reparameterize(q.mean, q.logvar, context.generator.next());
-        const ops::VaeLoss loss = ops::huber_kl(model.decode(z), x, q.mean, q.logvar, 1.0, 1.0);
+        const ItemLoss out = vae_loss(context, *model, x, true, 1.0, 1.0);
         adam.zero_grad();
-        tape.backward(loss.loss);
+        tape.backward(out.loss.loss);
       }
       adam.step();
       context.generator.next_step();
@@ -105,25 +162,13 @@ int main(int argc, char** argv) try {
   }
 
   Context context;
-  const Product products[] = {{"encoder hidden", B, H, G, false, true},
-                              {"mean", B, Z, H, false, true},
-                              {"log-variance", B, Z, H, false, true},
-                              {"decoder hidden", B, H, Z, false, true},
-                              {"output", B, G, H, false, true},
-                              {"output, input gradient", B, H, G, false, false},
-                              {"output, weight gradient", G, H, B, true, false},
-                              {"decoder hidden, input gradient", B, Z, H, false, false},
-                              {"decoder hidden, weight gradient", H, Z, B, true, false},
-                              {"log-variance, input gradient", B, H, Z, false, false},
-                              {"log-variance, weight gradient", Z, H, B, true, false},
-                              {"mean, input gradient", B, H, Z, false, false},
-                              {"mean, weight gradient", Z, H, B, true, false},
-                              {"encoder hidden, weight gradient", H, G, B, true, false}};
+  const std::vector<Product> products = products_of(which == "rna" ? layers_of(rna) : layers_of(atac), B);
+  int64_t largest = 0;
+  for (const Product& p : products) largest = std::max({largest, p.M * p.K, p.K * p.N, p.M * p.N});
   TextTable t({"part", "GFLOP", "ms", "GFLOP/s"});
   double product_seconds = 0, flops = 0;
   {
-    Tensor big_a = Tensor::zeros(context, {std::max(B * G, G * H)}), big_b = Tensor::zeros(context, {std::max(B * G, G * H)}),
-           c = Tensor::zeros(context, {std::max(B * G, G * H)});
+    Tensor big_a = Tensor::zeros(context, {largest}), big_b = Tensor::zeros(context, {largest}), c = Tensor::zeros(context, {largest});
     for (Tensor* x : {&big_a, &big_b}) k::random_normal<float>(context.stream(), x->data<float>(), x->count(), 0.0f, 1.0f, PhiloxKey{2, 0, 0});
     for (const Product& p : products) {
       const double s = median_seconds(5, [&] {
@@ -149,8 +194,9 @@ int main(int argc, char** argv) try {
       t.str(), bandwidth / 1e9, floor * 1e3, step_seconds * 1e3, time_ratio, human_bytes(peak), parameters, memory_ratio,
       human_bytes(static_cast<int64_t>(batch_bytes)));
   if (!json_path.empty())
-    write_file(json_path, Json{{"batch", B},
-                               {"genes", G},
+    write_file(json_path, Json{{"model", which},
+                               {"batch", B},
+                               {"features", G},
                                {"hidden", H},
                                {"latent", Z},
                                {"threads", threads()},

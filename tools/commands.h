@@ -10,6 +10,8 @@ void add_convert(CLI::App& root, Session& session);
 void add_preprocess(CLI::App& root, Session& session);
 void add_pca(CLI::App& root, Session& session);
 void add_train(CLI::App& root, Session& session);
+void add_train_rna(CLI::App& train, Session& session);
+void add_train_atac(CLI::App& train, Session& session);
 void add_embed(CLI::App& root, Session& session);
 void add_reconstruct(CLI::App& root, Session& session);
 void add_evaluate_cohort(CLI::App& evaluate, Session& session);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "models/atac_preset.h"
 
 namespace panvae::tools {
 
@@ -53,57 +54,118 @@ RunConfig::Key word(std::string name, std::string& value, std::vector<std::strin
           [&value] { return "\"" + value + "\""; }};
 }
 
+// A value that may be "auto".
+template <class T>
+RunConfig::Key automatic(std::string name, Auto<T>& value, double least, double most, std::string help) {
+  return {std::move(name), std::move(help),
+          [&value, least, most](const std::string& t) -> Complaint {
+            if (t == "auto") {
+              value.reset();
+              return {};
+            }
+            T number{};
+            Complaint wrong = parse_number(t, number, least, most);
+            if (!wrong) value = number;
+            return wrong;
+          },
+          [&value] {
+            if (!value) return std::string("\"auto\"");
+            T v = *value;
+            return number("", v, 0, 0, "").get();
+          }};
+}
+
+// A list of whole numbers, "2048,1024,512"; or "auto".
+RunConfig::Key widths(std::string name, Auto<std::vector<int64_t>>& value, std::string help) {
+  return {std::move(name), std::move(help),
+          [&value](const std::string& t) -> Complaint {
+            if (t == "auto") {
+              value.reset();
+              return {};
+            }
+            std::vector<int64_t> list;
+            for (size_t begin = 0; begin <= t.size();) {
+              const size_t end = std::min(t.find(',', begin), t.size());
+              int64_t width = 0;
+              if (Complaint wrong = parse_number(t.substr(begin, end - begin), width, 1, 1e6)) return fmt::format("{}; give widths as 2048,1024,512", *wrong);
+              list.push_back(width);
+              begin = end + 1;
+            }
+            value = list;
+            return {};
+          },
+          [&value] { return value ? fmt::format("[{}]", fmt::join(*value, ", ")) : std::string("\"auto\""); }};
+}
+
 constexpr double kMany = 1e9;
+constexpr double kFeaturesOfKlWeight = 4000;  // docs/rna-vae.md: how the KL weight was found
 
 }  // namespace
 
-// How the defaults were found: docs/rna-vae.md.
-RunConfig::RunConfig() {
+// How the defaults were found: docs/rna-vae.md, docs/atac-vae.md.
+RunConfig::RunConfig(const std::string& of) : modality(of) {
+  PV_CHECK(of == "rna" || of == "atac", "no configuration of modality '{}'", of);
   train.batch_size = 32;
   train.learning_rate = 1e-4;
   train.weight_decay = 1e-4;
-  train.max_epochs = 40;
   train.min_epochs = 0;
-  train.patience = 10;
-  loss.kl_warmup_epochs = 10;
+  train.max_epochs = of == "rna" ? 40 : 100;
+  train.patience = of == "rna" ? 10 : 2;
+  loss.kl_warmup_epochs = of == "rna" ? 10 : 5;
 }
 
 std::vector<RunConfig::Key> RunConfig::keys() {
-  return {
-      number("model.hidden", hidden, 1, 1e6, "units of the hidden layers"),
-      number("model.latent", latent, 1, 1e6, "latent dimensions, the size of the embedding"),
-      word("model.activation", activation, {"relu", "leaky_relu", "linear"}, "between the two layers of encoder and decoder"),
-      word("model.scale", scale, {"z", "none"}, "features as z-scores of the training samples, clipped at 10, or as they are"),
-      number("loss.huber_delta", loss.huber_delta, 1e-6, kMany, "Huber threshold, in units of the scaled features"),
-      {"loss.kl_weight", "weight of the KL divergence; auto: features / 4000",
-       [this](const std::string& t) -> Complaint {
-         automatic_kl_weight = t == "auto";
-         return automatic_kl_weight ? Complaint{} : parse_number(t, loss.kl_weight, 0, kMany);
-       },
-       [this] { return automatic_kl_weight ? std::string("\"auto\"") : number("", loss.kl_weight, 0, kMany, "").get(); }},
-      number("loss.kl_warmup_epochs", loss.kl_warmup_epochs, 0, kMany, "epochs in which the KL weight rises to its value"),
-      number("train.batch_size", train.batch_size, 1, kMany, "samples of a step"),
-      number("train.learning_rate", train.learning_rate, 0, 1e3, "of Adam"),
-      number("train.weight_decay", train.weight_decay, 0, 1e3, "L2 penalty, as PyTorch's Adam applies it"),
-      number("train.clip_norm", train.clip_norm, 0, kMany, "global gradient norm to clip to; 0: off"),
-      number("train.max_epochs", train.max_epochs, 1, kMany, "epochs at most"),
-      number("train.min_epochs", train.min_epochs, 0, kMany, "epochs before patience counts"),
-      number("train.patience", train.patience, 0, kMany, "epochs without a better validation loss, counted after the KL warm-up"),
-      number("train.checkpoint_seconds", train.checkpoint_seconds, 0, kMany, "seconds between checkpoints"),
-  };
+  std::vector<Key> all;
+  auto add = [&](Key k) { all.push_back(std::move(k)); };
+  const bool is_atac = modality == "atac";
+  if (is_atac) {
+    add(word("model.preset", atac.preset, {"auto", "paper", "medium", "small"}, "sizes that are auto below; auto: by the number of peaks"));
+  } else {
+    add(number("model.hidden", rna.hidden, 1, 1e6, "units of the hidden layers"));
+    add(number("model.latent", rna.latent, 1, 1e6, "latent dimensions, the size of the embedding"));
+    add(word("model.activation", rna.activation, {"relu", "leaky_relu", "linear"}, "between the two layers of encoder and decoder"));
+  }
+  add(word("model.scale", scale, {"z", "none"}, "features as z-scores of the training samples, clipped at 10, or as they are"));
+  if (is_atac) {
+    add(automatic("block.size", atac.block_size, 1, 1e7, "peaks of a block"));
+    add(automatic("block.slide", atac.block_slide, 1, 1e7, "peaks by which blocks move from one epoch to the next"));
+    add(widths("block.widths", atac.block_widths, "units of the block VAE's modules, from the peaks inwards"));
+    add(automatic("block.latent", atac.block_latent, 1, 1e6, "latent dimensions of a block"));
+    add(number("block.batch_size", atac.block_batch, 1, kMany, "blocks of samples in a step of the block VAE"));
+    add(automatic("block.kl_weight", atac.block_kl_weight, 0, kMany, "weight of the KL divergence of the block VAE"));
+    add(automatic("hierarchical.channels", atac.channels, 1, 1e6, "channels of the convolution over blocks"));
+    add(widths("hierarchical.widths", atac.widths, "units of the hierarchical VAE's modules, from the blocks inwards"));
+    add(automatic("hierarchical.latent", atac.latent, 1, 1e6, "latent dimensions of a sample, the size of the embedding"));
+    add(word("hierarchical.loss", atac.loss, {"block_means", "peaks"}, "what it reconstructs: peaks trains it end to end through the block decoder"));
+  }
+  add(number("loss.huber_delta", loss.huber_delta, 1e-6, kMany, "Huber threshold, in units of the scaled features"));
+  add(automatic("loss.kl_weight", kl_weight, 0, kMany,
+                is_atac ? "weight of the KL divergence of the hierarchical VAE" : "weight of the KL divergence; auto: features / 4000"));
+  add(number("loss.kl_warmup_epochs", loss.kl_warmup_epochs, 0, kMany, "epochs in which the KL weight rises to its value"));
+  add(number("train.batch_size", train.batch_size, 1, kMany, is_atac ? "samples of a step of the hierarchical VAE" : "samples of a step"));
+  add(number("train.learning_rate", train.learning_rate, 0, 1e3, "of Adam"));
+  add(number("train.weight_decay", train.weight_decay, 0, 1e3, "L2 penalty, as PyTorch's Adam applies it"));
+  add(number("train.clip_norm", train.clip_norm, 0, kMany, "global gradient norm to clip to; 0: off"));
+  add(number("train.max_epochs", train.max_epochs, 1, kMany, is_atac ? "epochs at most, of each stage" : "epochs at most"));
+  add(number("train.min_epochs", train.min_epochs, 0, kMany, "epochs before patience counts"));
+  add(number("train.patience", train.patience, 0, kMany, "epochs without a better validation loss, counted after the KL warm-up"));
+  add(number("train.checkpoint_seconds", train.checkpoint_seconds, 0, kMany, "seconds between checkpoints"));
+  return all;
 }
 
 void RunConfig::assign(const std::string& key, const std::string& value, const std::string& where) {
   std::vector<std::string> names;
   for (const Key& k : keys()) {
     if (k.name == key) {
-      if (const Complaint wrong = k.set(value)) fail_usage(fmt::format("{}: {}", key, *wrong), where, "see 'panvae train rna --help' for the keys");
+      if (const Complaint wrong = k.set(value))
+        fail_usage(fmt::format("{}: {}", key, *wrong), where, fmt::format("see 'panvae train {} --help' for the keys", modality));
       return;
     }
     names.push_back(k.name);
   }
   const std::string near = nearest_name(key, names);
-  fail_usage("unknown configuration key " + quoted(key), where, near.empty() ? "see 'panvae train rna --help' for the keys" : "did you mean " + near + "?");
+  fail_usage("unknown configuration key " + quoted(key), where,
+             near.empty() ? fmt::format("see 'panvae train {} --help' for the keys", modality) : "did you mean " + near + "?");
 }
 
 void RunConfig::set(const std::string& assignment) {
@@ -134,6 +196,8 @@ void RunConfig::read_toml_text(const std::string& content, const std::string& pa
       if (const auto* s = value.as_string()) text = s->get();
       else if (const auto* i = value.as_integer()) text = std::to_string(i->get());
       else if (const auto* d = value.as_floating_point()) text = shortest(d->get());
+      else if (const auto* list = value.as_array(); list && list->is_homogeneous<int64_t>())
+        for (const auto& one : *list) text += fmt::format("{}{}", text.empty() ? "" : ",", one.value_or(int64_t{0}));
       else fail_usage(fmt::format("{}.{} is neither number nor text", prefix, std::string(name.str())), where(value));
       assign(prefix + "." + std::string(name.str()), text, where(value));
     }
@@ -141,8 +205,53 @@ void RunConfig::read_toml_text(const std::string& content, const std::string& pa
 }
 
 void RunConfig::resolve(int64_t features) {
-  if (automatic_kl_weight) loss.kl_weight = static_cast<double>(features) / 4000.0;
-  automatic_kl_weight = false;
+  const double count = static_cast<double>(features);
+  if (modality == "rna") {
+    if (!kl_weight) kl_weight = count / kFeaturesOfKlWeight;
+  } else {
+    const AtacPreset p = atac.preset == "auto" ? atac_preset(features) : atac_preset(atac.preset);
+    atac.preset = p.name;
+    auto choose = [](auto& value, const auto& chosen) {
+      if (!value) value = chosen;
+    };
+    choose(atac.block_size, p.block.block);
+    *atac.block_size = std::min(*atac.block_size, features);
+    choose(atac.block_slide, p.slide);
+    *atac.block_slide = std::min(*atac.block_slide, *atac.block_size);
+    choose(atac.block_widths, p.block.widths);
+    choose(atac.block_latent, p.block.latent);
+    choose(atac.channels, p.channels);
+    choose(atac.widths, p.widths);
+    choose(atac.latent, p.latent);
+    choose(atac.block_kl_weight, static_cast<double>(*atac.block_size) / kFeaturesOfKlWeight);
+    const double blocks = std::ceil(count / static_cast<double>(*atac.block_size));
+    const double reconstructed = atac.loss == "peaks" ? count : blocks * static_cast<double>(*atac.block_latent);
+    choose(kl_weight, reconstructed / kFeaturesOfKlWeight);
+  }
+  loss.kl_weight = *kl_weight;
+}
+
+RnaVaeShape RunConfig::rna_shape(int64_t genes) const {
+  const Fusable activation = rna.activation == "relu"         ? Fusable{Activation::relu, 0}
+                             : rna.activation == "leaky_relu" ? Fusable{Activation::leaky_relu, 0.01}
+                                                              : Fusable{};
+  return {genes, rna.hidden, rna.latent, activation};
+}
+
+AtacShape RunConfig::atac_shape(int64_t peaks) const {
+  return {peaks, {*atac.block_size, *atac.block_widths, *atac.block_latent}, *atac.block_slide, *atac.channels, *atac.widths, *atac.latent};
+}
+
+LossOptions RunConfig::block_loss() const {
+  LossOptions l = loss;
+  l.kl_weight = *atac.block_kl_weight;
+  return l;
+}
+
+TrainOptions RunConfig::block_train() const {
+  TrainOptions t = train;
+  t.batch_size = atac.block_batch;
+  return t;
 }
 
 std::string RunConfig::toml() const {
@@ -159,8 +268,8 @@ std::string RunConfig::toml() const {
   return out;
 }
 
-std::string config_help() {
-  RunConfig defaults;
+std::string config_help(const std::string& modality) {
+  RunConfig defaults(modality);
   std::string out = "Configuration keys (--set KEY=VALUE, or tables of a TOML file):\n";
   for (const RunConfig::Key& k : defaults.keys()) out += fmt::format("  {:<26} {:<8} {}\n", k.name, k.get(), k.help);
   return out;

@@ -3,7 +3,7 @@
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
 #include "tools/device_options.h"
-#include "tools/run_folder.h"
+#include "tools/run_samples.h"
 
 namespace panvae::tools {
 
@@ -11,7 +11,7 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string run, in, out, input, modality = "rna", axes = "canonical";
+  std::string run, in, out, input, modality, axes = "canonical";
 };
 
 void embed(const std::shared_ptr<Options>& o, const Session& session) {
@@ -19,17 +19,19 @@ void embed(const std::shared_ptr<Options>& o, const Session& session) {
   data::check_writable_name(o->out);
   std::unique_ptr<Context> context = make_context(session.globals);
   const Run run = load_run(*context, o->run);
-  data::Dataset<float> in = read_for_run(run, o->in, o->dataset.read(), o->input);
-  const int64_t latent = run.config.latent;
+  check_modality(run, o->modality, "--modality");
+  const RunSamples in(run, o->in, o->dataset.read(), o->input);
+  const int64_t latent = run.model->latent();
   data::Dataset<float> out;
   out.x = embedding_of(*context, run, in, o->axes == "canonical");
-  out.obs = std::move(in.obs);
+  out.obs = in.obs();
   out.kind = "embedding";
   for (int64_t z = 0; z < latent; ++z) out.var.keys.push_back(fmt::format("z{}", z + 1));
   out.frozen.settings = {{"kind", "embedding"}, {"axes", o->axes}, {"model", run.provenance}};
   out.frozen.settings["model"].erase("donors_seen");
   data::write_dataset(o->out, out);
-  Json json = {{"samples", out.samples()}, {"latent", latent}, {"axes", o->axes}, {"informative_axes", run.axes.kept}, {"output", o->out}};
+  Json json = {{"samples", out.samples()}, {"modality", run.config.modality},   {"latent", latent},
+               {"axes", o->axes},          {"informative_axes", run.axes.kept}, {"output", o->out}};
   TextTable t({"embedded", ""});
   t.row({"samples", std::to_string(out.samples())});
   t.row({"latent dimensions", std::to_string(latent)});
@@ -47,7 +49,7 @@ void add_embed(CLI::App& root, Session& session) {
   cmd->add_option("IN", o->in, "Samples: raw counts, logs or a preprocessed matrix")->required();
   cmd->add_option("-o,--output", o->out, "Embedding to write (.h5ad, .tsv, .csv; .gz)")->required()->type_name("OUT");
   cmd->add_option("--input", o->input, "What IN holds: counts, log or processed (default: found out)")->check(CLI::IsMember({"counts", "log", "processed"}));
-  cmd->add_option("--modality", o->modality, "Modality of IN")->check(CLI::IsMember({"rna"}))->capture_default_str();
+  cmd->add_option("--modality", o->modality, "Modality of IN: rna or atac (default: that of the run)")->check(CLI::IsMember({"rna", "atac"}));
   cmd->add_option("--axes", o->axes, "canonical: axes in decoded units, by variance, noise axes 0; latent: the units as trained")
       ->check(CLI::IsMember({"canonical", "latent"}))
       ->capture_default_str();

@@ -41,20 +41,25 @@ void info_of_run(const std::string& folder, const Session& session) {
   Context context;
   const Run run = load_run(context, folder);
   Json json = {{"kind", "run"},
-               {"model", "rna vae"},
+               {"model", run.model->kind()},
+               {"modality", run.config.modality},
+               {"network", run.model->network()},
                {"features", run.features.size()},
-               {"hidden", run.config.hidden},
-               {"latent", run.config.latent},
-               {"activation", run.config.activation},
-               {"parameters", run.state->parameter_count()},
+               {"latent", run.model->latent()},
+               {"parameters", run.model->parameter_count()},
                {"informative_axes", run.axes.kept},
                {"preprocessing", run.preprocess.empty() ? Json(nullptr) : Json(run.preprocess.settings)},
                {"provenance", run.provenance}};
+  if (run.config.modality == "rna") {
+    json["hidden"] = run.config.rna.hidden;
+    json["activation"] = run.config.rna.activation;
+  }
   json["provenance"].erase("donors_seen");
   TextTable t({"run", folder});
-  t.row({"model", fmt::format("RNA VAE {} - {} - {}, {}", run.features.size(), run.config.hidden, run.config.latent, run.config.activation)});
-  t.row({"parameters", std::to_string(run.state->parameter_count())});
-  t.row({"informative axes", fmt::format("{} of {}", run.axes.kept, run.config.latent)});
+  t.row({"model", run.model->kind()});
+  t.row({"network", run.model->network()});
+  t.row({"parameters", std::to_string(run.model->parameter_count())});
+  t.row({"informative axes", fmt::format("{} of {}", run.axes.kept, run.model->latent())});
   t.row({"new samples", run.preprocess.empty() ? "preprocessed as the training matrix was" : "raw counts or logs go through the frozen preprocessing"});
   for (const auto& [key, value] : json["provenance"].items()) t.row({key, value.is_string() ? value.get<std::string>() : value.dump()});
   session.emit(t.str(), json);

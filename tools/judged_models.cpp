@@ -109,13 +109,14 @@ data::RowMatrix<float> rows_of(const data::RowMatrix<float>& x, const std::vecto
 
 JudgedModel judged_run(Context& context, std::shared_ptr<Run> run, const std::string& folder, const std::string& path, const data::ReadOptions& read) {
   JudgedModel m;
-  const bool linear = run->config.activation == "linear";
-  m.info.label = fmt::format("RNA {}, {}", linear ? "linear VAE" : "VAE", run->config.latent);
+  const bool atac = run->config.modality == "atac", linear = !atac && run->config.rna.activation == "linear";
+  const int64_t latent = run->model->latent();
+  m.info.label = fmt::format("{} {}, {}", atac ? "ATAC" : "RNA", linear ? "linear VAE" : "VAE", latent);
   m.info.kind = linear ? "linear_vae" : "vae";
-  m.info.modality = "rna";
+  m.info.modality = run->config.modality;
   m.info.run = folder;
-  m.info.dimensions = run->config.latent;
-  m.info.parameters = run->state->parameter_count();
+  m.info.dimensions = latent;
+  m.info.parameters = run->model->parameter_count();
   m.info.epochs = optional_number<int64_t>(run->provenance, "epochs");
   m.info.best_epoch = optional_number<int64_t>(run->provenance, "best_epoch");
   m.info.seed = optional_number<uint64_t>(run->provenance, "seed");
@@ -126,12 +127,14 @@ JudgedModel judged_run(Context& context, std::shared_ptr<Run> run, const std::st
     if (training.is_object()) m.info.device = training.value("device", "");
   }
   m.curves = curves_of(folder);
-  const auto in = std::make_shared<data::Dataset<float>>(read_for_run(*run, path, read, ""));
-  m.embedding = as_embedding(embedding_of(context, *run, *in, true), in->obs, "z");
+  const auto in = std::make_shared<RunSamples>(*run, path, read, "");
+  m.embedding = as_embedding(embedding_of(context, *run, *in, true), in->obs(), "z");
   m.reconstruct = [&context, run, in](const std::vector<int64_t>& rows) {
-    data::Dataset<float> part;
-    part.x = rows_of(in->x, rows);
-    return reconstruction_of(context, *run, part);
+    data::RowMatrix<float> out(static_cast<int64_t>(rows.size()), run->model->features());
+    for_reconstructions(context, *run, *in, rows, [&](int64_t i, std::span<const float>, std::span<const float> decoded) {
+      std::copy(decoded.begin(), decoded.end(), out.row(i).data());
+    });
+    return out;
   };
   return m;
 }
@@ -244,20 +247,21 @@ std::vector<JudgedData> load_judged(Context& context, const std::vector<std::str
   std::vector<JudgedData> all(paths.size());
   for (size_t i = 0; i < paths.size(); ++i) {
     JudgedData& d = all[i];
+    d.info.modality = of_path[i].front().second->config.modality;
     d.matrix = data::read_dataset<float>(paths[i], read);
     if (d.matrix.kind == "counts")
-      fail_input("raw counts have no baseline", quoted(paths[i], 400), "give the preprocessed matrix: panvae preprocess --modality rna -o OUT " + paths[i]);
+      fail_input("raw counts have no baseline", quoted(paths[i], 400),
+                 fmt::format("give the preprocessed matrix: panvae preprocess --modality {} -o OUT {}", d.info.modality, paths[i]));
     std::string stem = last_part(paths[i]);
     d.info.label = stem;
     if (const size_t dot = stem.find('.'); dot != std::string::npos && dot > 0) stem.resize(dot);
     d.info.id = unique_id(stem, data_ids);
-    d.info.modality = "rna";
     d.info.samples = d.matrix.samples();
     d.info.features = d.matrix.features();
     if (d.matrix.obs.find("split")) d.info.holdout = static_cast<int64_t>(data::rows_of_split(d.matrix.obs, "holdout").size());
     if (const data::Column* c = d.matrix.obs.find("cohort")) d.info.cohorts = data::as_factor(*c).levels;
     std::vector<int64_t> latents;
-    for (const auto& [folder, run] : of_path[i]) latents.push_back(run->config.latent);
+    for (const auto& [folder, run] : of_path[i]) latents.push_back(run->model->latent());
     add_baselines(d, latents, baselines, seed);
     for (const auto& [folder, run] : of_path[i]) d.models.push_back(judged_run(context, run, folder, paths[i], read));
     for (JudgedModel& m : d.models) {

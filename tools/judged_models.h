@@ -8,7 +8,7 @@
 #include "data/dataset.h"
 #include "eval/results.h"
 #include "tools/dataset_options.h"
-#include "tools/run_folder.h"
+#include "tools/run_samples.h"
 
 namespace panvae::tools {
 

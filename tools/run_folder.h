@@ -6,10 +6,8 @@
 #include <vector>
 
 #include "data/preprocess.h"
-#include "data/read.h"
 #include "eval/axes.h"
-#include "models/rna_vae.h"
-#include "models/trainer.h"
+#include "models/trained_model.h"
 #include "tools/config.h"
 
 namespace panvae::tools {
@@ -21,39 +19,31 @@ struct FeatureScale {
   bool clip = true;
   static FeatureScale fit(const data::RowMatrix<float>& x, const std::vector<int64_t>& rows, const std::string& scale);
   void apply(data::RowMatrix<float>& x) const;
-  void invert(data::RowMatrix<float>& x) const;  // clipping cannot be undone
+  float inverse(float z, size_t feature) const { return z * sd[feature] + mean[feature]; }  // clipping cannot be undone
 };
 
 // Everything a trained model is, on one device.
 struct Run {
-  RunConfig config;
+  RunConfig config{"rna"};  // with the modality
   data::Frozen preprocess;  // empty: the matrix came from elsewhere, and new samples must come as it did
   std::vector<std::string> features;
   FeatureScale scale;
   eval::LatentAxes axes;
   Json provenance = Json::object();
-  std::unique_ptr<RnaVae> model;
-  std::unique_ptr<ModuleState> state;
+  std::unique_ptr<TrainedModel> model;
 };
 
 // Whether a file or folder of that name is there.
 bool exists(const std::string& path);
 
-RnaVaeShape shape_of(const RunConfig& config, int64_t features);
-
-// What embed and reconstruct do with a file: read with `options`, preprocessed by the run's frozen steps unless `input` says it is
-// processed ("" decides by the file: what preprocess wrote is processed), features matched, scaled. Counts go through in
-// doubles. ErrorCode::input where the file does not fit the run.
-data::Dataset<float> read_for_run(const Run& run, const std::string& path, const data::ReadOptions& options, const std::string& input);
-
-// Posterior means of samples from read_for_run, [samples, latent]. Canonical axes are applied in doubles, row by row: a sample's
-// vector does not depend on who else is in the file.
-data::RowMatrix<float> embedding_of(Context& context, const Run& run, const data::Dataset<float>& in, bool canonical);
-// Samples from read_for_run through encoder and decoder, in the log2 units of the preprocessed data, [samples, features].
-data::RowMatrix<float> reconstruction_of(Context& context, const Run& run, const data::Dataset<float>& in);
+// The networks that a resolved configuration asks for, with weights drawn from `seed`.
+std::unique_ptr<TrainedModel> make_model(Context& context, const RunConfig& config, int64_t features, uint64_t seed);
 
 // Canonical axes of the trained model over these scaled training samples.
-eval::LatentAxes fit_axes(Context& context, RnaVae& model, const data::RowMatrix<float>& scaled, const std::vector<int64_t>& rows);
+eval::LatentAxes fit_axes(Context& context, TrainedModel& model, const data::RowMatrix<float>& scaled, const std::vector<int64_t>& rows);
+
+// ErrorCode::usage unless `wanted`, the value of `option`, is empty or the modality of the run.
+void check_modality(const Run& run, const std::string& wanted, const std::string& option);
 
 void write_model(const std::string& path, const Run& run);
 // ErrorCode::input if `folder` holds no finished run.

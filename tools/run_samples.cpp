@@ -1,0 +1,111 @@
+#include "tools/run_samples.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/log.h"
+
+namespace panvae::tools {
+
+namespace {
+
+constexpr int64_t kChunkBytes = int64_t{256} << 20;  // of doubles
+
+data::ReadOptions reading(data::ReadOptions options) {
+  if (options.missing == data::Missing::mean) options.missing = data::Missing::keep;  // filled with the run's training means
+  return options;
+}
+
+}  // namespace
+
+RunSamples::RunSamples(const Run& run, const std::string& path, const data::ReadOptions& options, const std::string& input)
+    : run_(run), source_(path, reading(options)), path_(path), how_(input) {
+  const bool has_preprocessing = !run.preprocess.empty();
+  if (how_.empty()) {
+    // A file that preprocess wrote is recognised by its frozen steps; anything else by its numbers.
+    std::string kind = source_.kind();
+    if (kind.empty()) {
+      const std::vector<int64_t> rows = all_rows();
+      const int64_t few = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, source_.features() * static_cast<int64_t>(sizeof(double))));
+      kind = data::detect_kind(source_.samples_of(std::span(rows).first(static_cast<size_t>(std::min(few, samples())))));
+    }
+    if (!source_.frozen().empty() && kind != "counts") how_ = "processed";
+    else if (kind == "counts") how_ = "counts";
+    else how_ = has_preprocessing && data::Preprocessor::from(run.preprocess).input_is_log() ? "log" : "processed";
+    log::info("{} is taken as {} (--input says otherwise)", quoted(path, 200), how_);
+  }
+  if (how_ != "processed") {
+    if (!has_preprocessing)
+      fail_input("the run holds no preprocessing, so it cannot take " + how_, quoted(path, 400),
+                 "preprocess the samples as the training matrix was, and say --input processed");
+    const bool logs = data::Preprocessor::from(run.preprocess).input_is_log();
+    if ((how_ == "log") != logs)
+      fail_input(fmt::format("the run was preprocessed from {}, not from {}", logs ? "logs" : "counts", how_), quoted(path, 400),
+                 "give it the same kind of input");
+  } else if (!has_preprocessing && source_.var().keys != run.features) {
+    fail_input("its features are not those of the run, in the same order", quoted(path, 400), "give it the features the run was trained on");
+  }
+  // Also says what of the model's features is in the file.
+  const int64_t first = 0;
+  features_ = prepared(std::span(&first, samples() > 0 ? 1 : 0), true).var;
+}
+
+std::vector<int64_t> RunSamples::all_rows() const {
+  std::vector<int64_t> rows(static_cast<size_t>(samples()));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  return rows;
+}
+
+data::Dataset<double> RunSamples::prepared(std::span<const int64_t> rows, bool say_coverage) const {
+  data::Dataset<double> d;
+  d.x = source_.samples_of(rows);
+  d.obs = source_.obs().select({rows.begin(), rows.end()});
+  d.var = source_.var();
+  d.kind = source_.kind();
+  d.path = path_;
+  if (run_.preprocess.empty()) return d;
+  const data::Preprocessor p = data::Preprocessor::from(run_.preprocess);
+  const data::PreprocessReport report = how_ == "processed" ? p.align(d) : p.apply(d);
+  if (say_coverage && report.coverage < 1)
+    log::warning("{:.1f} % of the model's features are in {}; the others take their training mean", 100 * report.coverage, quoted(path_, 200));
+  return d;
+}
+
+void RunSamples::for_chunks(std::span<const int64_t> rows, const std::function<void(int64_t first, const data::RowMatrix<float>& x)>& use) const {
+  const int64_t widest = std::max(source_.features(), static_cast<int64_t>(run_.features.size()));
+  const int64_t at_once = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, widest * static_cast<int64_t>(sizeof(double))));
+  for (int64_t first = 0; first < static_cast<int64_t>(rows.size()); first += at_once) {
+    const int64_t n = std::min(at_once, static_cast<int64_t>(rows.size()) - first);
+    data::RowMatrix<float> x = prepared(rows.subspan(static_cast<size_t>(first), static_cast<size_t>(n)), false).x.cast<float>();
+    run_.scale.apply(x);
+    use(first, x);
+  }
+}
+
+data::RowMatrix<float> embedding_of(Context& context, const Run& run, const RunSamples& samples, bool canonical) {
+  const int64_t latent = run.model->latent();
+  data::RowMatrix<float> z(samples.samples(), latent);
+  samples.for_chunks(samples.all_rows(), [&](int64_t first, const data::RowMatrix<float>& x) {
+    const Posteriors q = run.model->posteriors(context, x.data(), x.rows());
+    z.middleRows(first, x.rows()) = Eigen::Map<const data::RowMatrix<float>>(q.mean.data(), x.rows(), latent);
+  });
+  if (canonical)
+    for (int64_t r = 0; r < z.rows(); ++r) z.row(r) = ((z.row(r).cast<double>() - run.axes.center.transpose()) * run.axes.map).cast<float>();
+  return z;
+}
+
+void for_reconstructions(Context& context, const Run& run, const RunSamples& samples, std::span<const int64_t> rows, const ReconstructionUse& use) {
+  const size_t p = run.features.size();
+  samples.for_chunks(rows, [&](int64_t first, const data::RowMatrix<float>& x) {
+    std::vector<float> observed(p), decoded(p);
+    run.model->reconstruct(context, x.data(), x.rows(), [&](int64_t i, const float* values) {
+      for (size_t c = 0; c < p; ++c) {
+        observed[c] = run.scale.inverse(x(i, static_cast<int64_t>(c)), c);
+        decoded[c] = run.scale.inverse(values[c], c);
+      }
+      use(first + i, observed, decoded);
+    });
+  });
+}
+
+}  // namespace panvae::tools

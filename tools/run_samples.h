@@ -1,0 +1,46 @@
+// The samples of a file as a run's network takes them, a few at a time.
+#pragma once
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/sample_source.h"
+#include "tools/run_folder.h"
+
+namespace panvae::tools {
+
+class RunSamples {
+ public:
+  // The file is read with `options`. Samples go through the run's frozen preprocessing unless `input` says that they are
+  // processed ("" decides by the file: what preprocess wrote is processed), features are matched by name and scaled. Counts
+  // go through in doubles. ErrorCode::input where the file does not fit the run; the rest when samples are read.
+  RunSamples(const Run& run, const std::string& path, const data::ReadOptions& options, const std::string& input);
+
+  const data::Table& obs() const { return source_.obs(); }
+  const data::Table& features() const { return features_; }
+  int64_t samples() const { return source_.samples(); }
+  std::vector<int64_t> all_rows() const;
+
+  // use(first, x): x [n, features] are the samples rows[first], rows[first + 1], ..., scaled.
+  void for_chunks(std::span<const int64_t> rows, const std::function<void(int64_t first, const data::RowMatrix<float>& x)>& use) const;
+
+ private:
+  // Preprocessed samples, in the units of the preprocessed data.
+  data::Dataset<double> prepared(std::span<const int64_t> rows, bool say_coverage) const;
+
+  const Run& run_;
+  data::SampleSource source_;
+  data::Table features_;
+  std::string path_, how_;
+};
+
+// Posterior means of all samples, [samples, latent]. Canonical axes are applied in doubles, row by row: a sample's vector does
+// not depend on who else is in the file.
+data::RowMatrix<float> embedding_of(Context& context, const Run& run, const RunSamples& samples, bool canonical);
+// Samples through encoder and decoder. use(i, observed, decoded): of rows[i], [features] each, in the log2 units of the
+// preprocessed data.
+using ReconstructionUse = std::function<void(int64_t i, std::span<const float> observed, std::span<const float> decoded)>;
+void for_reconstructions(Context& context, const Run& run, const RunSamples& samples, std::span<const int64_t> rows, const ReconstructionUse& use);
+
+}  // namespace panvae::tools

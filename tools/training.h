@@ -1,0 +1,70 @@
+// What 'panvae train rna' and 'panvae train atac' share: options, reading of the matrix, the folder of the run, its results.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "models/trainer.h"
+#include "tools/dataset_options.h"
+#include "tools/run_folder.h"
+
+namespace panvae::tools {
+
+struct TrainingOptions {
+  DatasetOptions dataset;
+  std::string in, run, config;
+  std::vector<std::string> set;
+  bool resume = false, overwrite = false;
+  std::string base_config;  // a file whose keys stand before --config and --set; empty for none
+};
+
+void declare_training(CLI::App& command, TrainingOptions& options, const std::string& modality, Session& session);
+
+class TrainingRun {
+ public:
+  // Reads and checks everything, and draws the weights; nothing is written yet.
+  TrainingRun(const TrainingOptions& options, const std::string& modality, const Session& session);
+
+  Context& context() { return *context_; }
+  const RunConfig& config() const { return run_.config; }
+  const data::Dataset<float>& data() const { return data_; }  // scaled
+  const std::vector<int64_t>& train_rows() const { return train_rows_; }
+  const std::vector<int64_t>& validation_rows() const { return validation_rows_; }
+  Run& run() { return run_; }
+  template <class Model>
+  Model& model() {
+    return static_cast<Model&>(*run_.model);
+  }
+  std::string path(const std::string& name) const { return options_.run + "/" + name; }
+  // A text that says what a stage depends on: this configuration, the seed, the data and the split.
+  std::string fingerprint(const RunConfig& config, const std::string& stage) const;
+
+  // Makes the folder and writes config.toml; checkpoints of an earlier run that is not resumed are removed.
+  void begin();
+  // Trains a stage, or what is left of it. Epochs go to metrics.jsonl, behind those of `earlier` stages that stand there; each
+  // line names the stage unless it is "".
+  TrainResult train_stage(VaeTrainer& trainer, const std::string& fingerprint, const std::string& stage = "", const std::string& earlier = "");
+  // Whether the checkpoint in the folder is of this fingerprint.
+  bool checkpoint_is(const std::string& fingerprint) const;
+
+  // Axes, provenance, model.safetensors, training.json, MODEL_CARD.md and the answer of the command. `result` is that of the
+  // stage that made the embedding; `more` is added to the JSON.
+  void finish(const TrainResult& result, const Json& more = Json::object());
+  // The answer's numbers of one stage.
+  Json result_json(const TrainResult& result, int64_t parameters) const;
+  static void result_rows(TextTable& table, const TrainResult& result, bool validated, const std::string& items);
+
+ private:
+  std::string model_card(const TrainResult& r, const Json& json) const;
+
+  const TrainingOptions& options_;
+  const Session& session_;
+  data::Dataset<float> data_;
+  std::vector<int64_t> train_rows_, validation_rows_;
+  std::unique_ptr<Context> context_;
+  std::string data_hash_;
+  Run run_;
+};
+
+}  // namespace panvae::tools

@@ -1,0 +1,226 @@
+// ATAC through the program: two stages trained, stopped and continued, embedded and reconstructed.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "data/read.h"
+#include "data/write.h"
+#include "tests/tools/helpers.h"
+
+namespace {
+
+using namespace panvae;
+using namespace panvae::test;
+namespace fs = std::filesystem;
+
+constexpr const char* kSmall =
+    " --set block.size=150 --set block.slide=50 --set block.widths=32,16 --set block.latent=8 --set block.batch_size=64 --set hierarchical.channels=4"
+    " --set hierarchical.widths=16 --set hierarchical.latent=6 --set train.batch_size=16 --set loss.kl_warmup_epochs=2 --set train.max_epochs=5"
+    " --set train.learning_rate=0.001";
+
+// One simulated study with ATAC, preprocessed and trained, for all tests.
+class TrainAtac : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    char name[] = "/tmp/panvae_test_XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    folder = name;
+    ASSERT_EQ(run("simulate -o sim --donors 60 --genes 100 --peaks 700 --cohorts 3 --atac-fraction 1").code, 0);
+    ASSERT_EQ(run("preprocess -o a.h5ad sim/atac.h5ad --modality atac").code, 0);
+    const Outcome trained = run(std::string("train atac -o run a.h5ad --json train.json") + kSmall);
+    ASSERT_EQ(trained.code, 0) << trained.err;
+  }
+  static void TearDownTestSuite() { fs::remove_all(folder); }
+  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
+  static std::string at(const std::string& name) { return folder + "/" + name; }
+  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
+  static void expect_same_run(const std::string& a, const std::string& b) {
+    for (const char* file : {"model.safetensors", "metrics.jsonl", "config.toml"})
+      EXPECT_EQ(read_file(at(a + "/" + file)), read_file(at(b + "/" + file))) << file;
+  }
+  static inline std::string folder;
+};
+
+TEST_F(TrainAtac, both_stages_are_reported) {
+  const Json j = json("train.json");
+  for (const char* key : {"epochs", "best_epoch", "stopped_because", "train_loss", "validation_loss", "samples_per_second", "seconds", "peak_memory_bytes",
+                          "parameters", "device"})
+    EXPECT_TRUE(j.contains(key)) << key;
+  EXPECT_EQ(j["modality"], "atac");
+  EXPECT_EQ(j["parameters"].get<int64_t>(), j["stages"]["block"]["parameters"].get<int64_t>() + j["stages"]["hierarchical"]["parameters"].get<int64_t>());
+  for (const char* name : {"run/config.toml", "run/model.safetensors", "run/blocks.safetensors", "run/metrics.jsonl", "run/checkpoint.safetensors",
+                           "run/MODEL_CARD.md", "run/training.json"})
+    EXPECT_TRUE(fs::exists(at(name))) << name;
+  int64_t blocks = 0, whole = 0;
+  std::istringstream lines(read_file(at("run/metrics.jsonl")));
+  for (std::string line; std::getline(lines, line);) {
+    const Json m = Json::parse(line);
+    (m["stage"] == "block" ? blocks : whole) += 1;
+    EXPECT_TRUE(std::isfinite(m["validation_loss"].get<double>()));
+  }
+  EXPECT_EQ(blocks, j["stages"]["block"]["epochs"].get<int64_t>());
+  EXPECT_EQ(whole, j["epochs"].get<int64_t>());
+  EXPECT_NE(read_file(at("run/MODEL_CARD.md")).find("chromatin accessibility"), std::string::npos);
+  const Outcome info = run("info run");
+  EXPECT_EQ(info.code, 0);
+  EXPECT_NE(info.out.find("5 blocks of 150 peaks"), std::string::npos) << info.out;
+}
+
+TEST_F(TrainAtac, the_same_command_gives_the_same_bytes) {
+  ASSERT_EQ(run(std::string("train atac -o again a.h5ad") + kSmall).code, 0);
+  expect_same_run("run", "again");
+}
+
+TEST_F(TrainAtac, stages_apart_are_the_same_as_both_at_once) {
+  ASSERT_EQ(run(std::string("train atac -o apart a.h5ad --stage block --json block.json") + kSmall).code, 0);
+  EXPECT_EQ(json("block.json")["stage"], "block");
+  EXPECT_FALSE(fs::exists(at("apart/model.safetensors")));
+  expect_error(run("embed -o e.h5ad apart a.h5ad"), 3, "no trained model");
+  const Outcome second = run("train atac -o apart a.h5ad --stage hierarchical");
+  ASSERT_EQ(second.code, 0) << second.err;
+  expect_same_run("run", "apart");
+  // Another second stage on the same blocks.
+  const Outcome other = run("train atac -o apart a.h5ad --stage hierarchical --set hierarchical.latent=3 --overwrite");
+  ASSERT_EQ(other.code, 0) << other.err;
+  ASSERT_EQ(run("embed -o e3.h5ad apart a.h5ad").code, 0);
+  EXPECT_EQ(data::read_dataset<float>(at("e3.h5ad")).features(), 3);
+  expect_error(run("train atac -o apart a.h5ad --stage hierarchical --set block.latent=4 --overwrite"), 3, "another configuration");
+  expect_error(run("train atac -o nothing a.h5ad --stage hierarchical"), 3, "no block VAE");
+}
+
+// Stops the run once its metrics have so many lines, continues it, and compares with the undisturbed run.
+void stop_and_resume(const std::string& folder, const std::string& name, int signal, int64_t lines) {
+  const std::string options = std::string(kSmall) + " --set train.checkpoint_seconds=0 --set train.max_epochs=60 --set train.patience=60";
+  if (!fs::exists(folder + "/long/model.safetensors")) {
+    ASSERT_EQ(shell("'" + kProgram + "' train atac -o long a.h5ad" + options, folder).code, 0);
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    if (chdir(folder.c_str()) != 0) _exit(99);
+    const std::string command = "exec '" + kProgram + "' train atac -o " + name + " a.h5ad" + options + " >child_out.txt 2>child_err.txt";
+    execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+    _exit(98);
+  }
+  auto written = [&] {
+    const std::string metrics = folder + "/" + name + "/metrics.jsonl";
+    if (!fs::exists(metrics)) return int64_t{0};
+    const std::string text = read_file(metrics);
+    return static_cast<int64_t>(std::count(text.begin(), text.end(), '\n'));
+  };
+  for (int i = 0; i < 6000 && written() < lines; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  kill(child, signal);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (signal == SIGINT) {
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 130);
+  } else {
+    ASSERT_TRUE(WIFSIGNALED(status)) << "the run ended before it was killed: make it longer";
+  }
+  EXPECT_FALSE(fs::exists(folder + "/" + name + "/model.safetensors"));
+  const Outcome resumed = shell("'" + kProgram + "' train atac -o " + name + " a.h5ad --resume", folder);
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  for (const char* file : {"model.safetensors", "metrics.jsonl", "config.toml"})
+    EXPECT_EQ(read_file(folder + "/long/" + file), read_file(folder + "/" + name + "/" + file)) << file;
+}
+
+TEST_F(TrainAtac, killed_in_the_first_stage_and_resumed_is_bit_equal) {
+  stop_and_resume(folder, "first_killed", SIGKILL, 4);
+}
+TEST_F(TrainAtac, interrupted_in_the_first_stage_and_resumed_is_bit_equal) {
+  stop_and_resume(folder, "first_interrupted", SIGINT, 4);
+}
+TEST_F(TrainAtac, killed_in_the_second_stage_and_resumed_is_bit_equal) {
+  stop_and_resume(folder, "second_killed", SIGKILL, 64);
+}
+TEST_F(TrainAtac, interrupted_in_the_second_stage_and_resumed_is_bit_equal) {
+  stop_and_resume(folder, "second_interrupted", SIGINT, 64);
+}
+TEST_F(TrainAtac, a_finished_run_resumed_stays_what_it_is) {
+  fs::copy(at("run"), at("finished"), fs::copy_options::recursive);
+  ASSERT_EQ(run("train atac -o finished a.h5ad --resume").code, 0);
+  expect_same_run("run", "finished");
+}
+
+TEST_F(TrainAtac, a_sample_is_embedded_the_same_alone_from_counts_and_in_any_order) {
+  ASSERT_EQ(run("embed -o all.h5ad run a.h5ad").code, 0);
+  const data::Dataset<float> all = data::read_dataset<float>(at("all.h5ad"));
+  ASSERT_EQ(all.features(), 6);
+  ASSERT_TRUE(all.x.allFinite());
+  EXPECT_GT(all.x.squaredNorm(), 0);
+  // Counts of one sample, peaks turned around.
+  data::Dataset<float> counts = data::read_dataset<float>(at("sim/atac.h5ad"));
+  const auto row = std::find(counts.obs.keys.begin(), counts.obs.keys.end(), all.obs.keys[7]) - counts.obs.keys.begin();
+  data::select_samples(counts, {row});
+  std::vector<int64_t> backwards;
+  for (int64_t i = counts.features(); i-- > 0;) backwards.push_back(i);
+  data::select_features(counts, backwards);
+  counts.frozen = {};
+  data::write_dataset(at("one.h5ad"), counts);
+  const Outcome o = run("embed -o one_z.h5ad run one.h5ad");
+  ASSERT_EQ(o.code, 0) << o.err;
+  const data::Dataset<float> one = data::read_dataset<float>(at("one_z.h5ad"));
+  EXPECT_LT((one.x.row(0) - all.x.row(7)).norm(), 1e-4f * all.x.row(7).norm());
+  expect_error(run("embed -o e.h5ad run a.h5ad --modality rna"), 2, "model of atac");
+}
+
+TEST_F(TrainAtac, reconstructions_are_in_the_units_of_the_preprocessed_data) {
+  ASSERT_EQ(run("reconstruct -o rec.h5ad run a.h5ad --json rec.json").code, 0);
+  const data::Dataset<float> x = data::read_dataset<float>(at("a.h5ad")), rec = data::read_dataset<float>(at("rec.h5ad"));
+  ASSERT_EQ(rec.var.keys, x.var.keys);
+  EXPECT_NEAR(rec.x.mean(), x.x.mean(), 0.2f);
+  EXPECT_GT(json("rec.json")["spearman_per_sample_mean"].get<double>(), 0.4);
+  EXPECT_LT((rec.x - x.x).squaredNorm(), (x.x.array() - x.x.mean()).matrix().squaredNorm());
+  ASSERT_EQ(run("evaluate expression a.h5ad rec.h5ad --json de.json").code, 0);
+}
+
+TEST_F(TrainAtac, end_to_end_training_with_the_peak_loss) {
+  ASSERT_EQ(run("train atac -o apart_peaks a.h5ad --stage block" + std::string(kSmall)).code, 0);
+  const Outcome o = run("train atac -o apart_peaks a.h5ad --stage hierarchical --set hierarchical.loss=peaks --json peaks.json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  // A loss over 750 peaks of the tiles, not over 40 block means.
+  EXPECT_GT(json("peaks.json")["validation_loss"].get<double>(), 2 * json("train.json")["validation_loss"].get<double>());
+  ASSERT_EQ(run("reconstruct -o rec_peaks.h5ad apart_peaks a.h5ad --quiet").code, 0);
+}
+
+TEST_F(TrainAtac, what_it_refuses) {
+  expect_error(run("train atac -o r2 a.h5ad --set block.sizes=3"), 2, "block.size");
+  expect_error(run("train atac -o r2 a.h5ad --set block.widths=32,x"), 2, "2048,1024,512");
+  expect_error(run("train atac -o r2 a.h5ad --set model.hidden=3"), 2, "unknown configuration key");
+  expect_error(run("train atac -o r2 a.h5ad --set model.preset=tiny"), 2, "medium");
+  expect_error(run("train atac -o r2 sim/atac.h5ad"), 3, "preprocess --modality atac");
+  expect_error(run("train rna -o r2 a.h5ad"), 3, "panvae train atac");
+  ASSERT_EQ(run("preprocess -o rna.h5ad sim/rna.h5ad --modality rna").code, 0);
+  expect_error(run("train atac -o r2 rna.h5ad"), 3, "panvae train rna");
+  expect_error(run("train atac -o run a.h5ad"), 2, "--overwrite");
+  expect_error(run("train atac -o run a.h5ad --resume --set train.max_epochs=9"), 2, "--resume");
+  data::Dataset<float> d = data::read_dataset<float>(at("a.h5ad"));
+  d.frozen = {};
+  std::vector<int64_t> order;
+  for (int64_t i = 0; i < d.features(); ++i) order.push_back(i);
+  std::swap(order[3], order[9]);
+  data::select_features(d, order);
+  data::write_dataset(at("disorder.h5ad"), d);
+  expect_error(run("train atac -o r2 disorder.h5ad"), 3, "out of genome order");
+  EXPECT_FALSE(fs::exists(at("r2/config.toml")));
+}
+
+TEST_F(TrainAtac, fewer_peaks_than_a_block_and_sizes_by_the_number_of_peaks) {
+  const Outcome o = run("train atac -o wide a.h5ad --set train.max_epochs=1 --set block.widths=16 --set hierarchical.widths=8");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("preset small"), std::string::npos) << o.err;
+  const std::string config = read_file(at("wide/config.toml"));
+  EXPECT_NE(config.find("preset = \"small\""), std::string::npos);
+  EXPECT_NE(config.find("widths = [16]"), std::string::npos);
+  ASSERT_EQ(run("embed -o wide.h5ad wide a.h5ad").code, 0);
+}
+
+}  // namespace

@@ -1,8 +1,10 @@
 // panvae train atac: the block VAE, then the hierarchical VAE on its block means, in one folder RUN.
 //
-// RUN/blocks.safetensors holds the first stage once it is trained; checkpoint.safetensors is that of the stage at work. Both know
-// by a fingerprint what they were made from, so --resume finds out by itself where to go on.
+// RUN/blocks.safetensors holds the first stage once it is trained; it is there only if the second stage may use it, whatever that
+// one's settings are. checkpoint.safetensors is that of the stage at work. So --resume finds out by itself where to go on.
 #include <unistd.h>
+
+#include <optional>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -32,44 +34,59 @@ RunConfig of_first_stage(const RunConfig& config) {
   return c;
 }
 
-struct FirstStage {
-  TrainResult result;
-  Json json;  // of the answer
+// What a block VAE must have in common with a run that uses it, however it was trained.
+std::string network_of(const TrainingRun& t) {
+  RunConfig c("atac");
+  c.scale = t.config().scale;
+  c.atac.block_size = t.config().atac.block_size;
+  c.atac.block_widths = t.config().atac.block_widths;
+  c.atac.block_latent = t.config().atac.block_latent;
+  return t.fingerprint(c, "block");
+}
+
+struct Blocks {
+  std::string fingerprint;
+  Json result;  // of the answer
 };
 
-void write_blocks(const std::string& path, const AtacNetworks& model, const std::string& fingerprint, const Json& result) {
+void write_blocks(const TrainingRun& t, const AtacNetworks& model, const Blocks& blocks) {
   TensorWriter w;
   w.add(model.block_state, "block.");
   w.file.metadata("kind", "panvae atac block vae");
-  w.file.metadata("fingerprint", fingerprint);
-  w.file.metadata("result", result.dump());
-  w.file.write(path);
+  w.file.metadata("network", network_of(t));
+  w.file.metadata("fingerprint", blocks.fingerprint);
+  w.file.metadata("result", blocks.result.dump());
+  w.file.write(t.path(kBlocks));
 }
 
-// The first stage from its file, if there is one that was made from the same: then its result, else null.
-Json read_blocks(const std::string& path, AtacNetworks& model, const std::string& fingerprint) {
-  if (!exists(path)) return nullptr;
-  const SafetensorsReader file(path);
-  const auto written = file.metadata().find("fingerprint"), result = file.metadata().find("result");
-  if (written == file.metadata().end() || result == file.metadata().end() || written->second != fingerprint) return nullptr;
+// The first stage from its file into the model; nothing if there is none, or one of another network or of other data.
+std::optional<Blocks> read_blocks(const TrainingRun& t, AtacNetworks& model) {
+  if (!exists(t.path(kBlocks))) return {};
+  const SafetensorsReader file(t.path(kBlocks));
+  auto text = [&](const char* key) {
+    const auto it = file.metadata().find(key);
+    return it == file.metadata().end() ? std::string() : it->second;
+  };
+  Blocks blocks{text("fingerprint"), Json::parse(text("result"), nullptr, false)};
+  if (text("network") != network_of(t) || !blocks.result.is_object()) return {};
   read_state(file, model.block_state, "block.");
-  return Json::parse(result->second);
+  return blocks;
 }
 
-Json train_blocks(TrainingRun& t, BlockSource& source, const std::string& fingerprint) {
+Blocks train_blocks(TrainingRun& t, BlockSource& source) {
   AtacNetworks& model = t.model<AtacNetworks>();
   BlockTask task(model.blocks, source, model.schedule, t.train_rows(), t.validation_rows());
   log::info("block VAE: {} pairs of a sample and a block in an epoch", task.train_items(1));
   VaeTrainer trainer(t.context(), task, model.block_state, t.config().block_loss(), t.config().block_train());
-  const TrainResult r = t.train_stage(trainer, fingerprint, "block");
-  Json json = t.result_json(r, model.block_state.parameter_count());
-  json["blocks_per_second"] = json["samples_per_second"];
-  json.erase("samples_per_second");
-  write_blocks(t.path(kBlocks), model, fingerprint, json);
-  return json;
+  Blocks blocks{t.fingerprint(of_first_stage(t.config()), "block"), {}};
+  blocks.result = t.result_json(t.train_stage(trainer, blocks.fingerprint, "block"), model.block_state.parameter_count());
+  blocks.result["blocks_per_second"] = blocks.result["samples_per_second"];
+  blocks.result.erase("samples_per_second");
+  write_blocks(t, model, blocks);
+  return blocks;
 }
 
-TrainResult train_whole(TrainingRun& t, BlockSource& source, const std::string& fingerprint) {
+TrainResult train_whole(TrainingRun& t, BlockSource& source, const std::string& blocks) {
   AtacNetworks& model = t.model<AtacNetworks>();
   const std::vector<float> means = block_means(t.context(), model.blocks, source, model.schedule);
   MatrixSource rows(t.context(), means.data(), source.samples(), model.whole.features());
@@ -78,56 +95,51 @@ TrainResult train_whole(TrainingRun& t, BlockSource& source, const std::string& 
     task = std::make_unique<PeakTask>(model.whole, model.blocks, rows, source, model.schedule, t.train_rows(), t.validation_rows());
   else task = std::make_unique<RowTask>(model.whole, rows, t.train_rows(), t.validation_rows());
   VaeTrainer trainer(t.context(), *task, model.whole_state, t.config().loss, t.config().train);
-  return t.train_stage(trainer, fingerprint, "hierarchical", "block");
+  return t.train_stage(trainer, t.fingerprint(t.config(), "hierarchical on " + blocks), "hierarchical", "block");
+}
+
+void answer_blocks(const Options& o, const Blocks& blocks, const Session& session) {
+  Json json = blocks.result;
+  json["stage"] = "block";
+  json["run"] = o.run;
+  TextTable table({"trained", "block VAE"});
+  table.row({"epochs", fmt::format("{} (best {}; {})", json["epochs"].dump(), json["best_epoch"].dump(), json["stopped_because"].get<std::string>())});
+  table.row({"validation loss", json["validation_loss"].dump()});
+  table.row({"time", human_seconds(json["seconds"].get<double>())});
+  session.emit(fmt::format("{}\nwritten: {}/{}\nnext: panvae train atac --stage hierarchical -o {} {}\n", table.str(), o.run, kBlocks, o.run, o.in), json);
 }
 
 void train(Options& o, const Session& session) {
   session.begin();
   const bool only_whole = o.stage == "hierarchical";
-  const std::string blocks_path = o.run + "/" + kBlocks;
-  if (only_whole) {
-    if (!exists(blocks_path))
-      fail_input("the folder holds no block VAE", quoted(o.run, 400), "train it first: --stage block, or both stages at once with --stage all");
-    o.base_config = o.resume ? "" : o.run + "/config.toml";
-  }
+  if (only_whole && !exists(o.run + "/" + kBlocks))
+    fail_input("the folder holds no block VAE", quoted(o.run, 400), "train it first: --stage block, or both stages at once with --stage all");
+  if (only_whole && !o.resume) o.base_config = o.run + "/config.toml";
   TrainingRun t(o, "atac", session);
   AtacNetworks& model = t.model<AtacNetworks>();
   log::info("sizes: preset {} ({} peaks); blocks of {} that move by {}, {} of them in the tiling", t.config().atac.preset, t.data().features(),
             model.schedule.size(), *t.config().atac.block_slide, model.schedule.tiles());
   const std::unique_ptr<BlockSource> source = block_source(t.context(), t.data().x.data(), t.data().samples(), t.data().features());
-  const std::string first = t.fingerprint(of_first_stage(t.config()), "block"), second = t.fingerprint(t.config(), "hierarchical");
 
-  Json blocks;
-  if (only_whole || o.resume) blocks = read_blocks(blocks_path, model, first);
-  if (only_whole && blocks.is_null())
-    fail_input("the block VAE was trained with another configuration or on other data", quoted(blocks_path, 400),
-               "give the matrix, the seed and the keys of 'block' that it was trained with, or train both stages anew");
-  // The first stage's last checkpoint is of no use to the second.
-  const bool stale = !blocks.is_null() && t.checkpoint_is(first);
+  std::optional<Blocks> blocks;
+  if (only_whole || o.resume) blocks = read_blocks(t, model);
+  if (only_whole && !blocks)
+    fail_input("the block VAE was trained with another configuration or on other data", quoted(t.path(kBlocks), 400),
+               "give the matrix, the seed and the sizes of blocks that it was trained with, or train both stages anew");
   t.begin();
-  if (blocks.is_null()) {
-    ::unlink(blocks_path.c_str());
-    blocks = train_blocks(t, *source, first);
-    ::unlink(t.path("checkpoint.safetensors").c_str());
-  } else {
+  if (blocks) {
     log::info("the block VAE is trained already");
-    if (stale) ::unlink(t.path("checkpoint.safetensors").c_str());
+  } else {
+    ::unlink(t.path(kBlocks).c_str());
+    blocks = train_blocks(t, *source);
   }
-  if (o.stage == "block") {
-    Json json = blocks;
-    json["stage"] = "block";
-    json["run"] = o.run;
-    TextTable table({"trained", "block VAE"});
-    table.row({"epochs", fmt::format("{} (best {}; {})", blocks["epochs"].dump(), blocks["best_epoch"].dump(), blocks["stopped_because"].get<std::string>())});
-    table.row({"validation loss", blocks["validation_loss"].dump()});
-    table.row({"time", human_seconds(blocks["seconds"].get<double>())});
-    session.emit(table.str() + "\nwritten: " + blocks_path + "\nnext: panvae train atac --stage hierarchical -o " + o.run + " " + o.in + "\n", json);
-    return;
-  }
+  // The first stage's last checkpoint is of no use to the second.
+  if (t.checkpoint_is(blocks->fingerprint)) ::unlink(t.path("checkpoint.safetensors").c_str());
+  if (o.stage == "block") return answer_blocks(o, *blocks, session);
   model.block_state.release_gradients();
-  const TrainResult r = train_whole(t, *source, second);
-  Json of_whole = t.result_json(r, model.whole_state.parameter_count());
-  t.finish(r, {{"seconds", r.seconds + blocks["seconds"].get<double>()}, {"stages", {{"block", blocks}, {"hierarchical", of_whole}}}});
+  const TrainResult r = train_whole(t, *source, blocks->fingerprint);
+  t.finish(r, {{"seconds", r.seconds + blocks->result["seconds"].get<double>()},
+               {"stages", {{"block", blocks->result}, {"hierarchical", t.result_json(r, model.whole_state.parameter_count())}}}});
 }
 
 }  // namespace

@@ -88,9 +88,12 @@ TEST_F(TrainAtac, stages_apart_are_the_same_as_both_at_once) {
   ASSERT_EQ(second.code, 0) << second.err;
   expect_same_run("run", "apart");
   // Another second stage on the same blocks.
-  const Outcome other = run("train atac -o apart a.h5ad --stage hierarchical --set hierarchical.latent=3 --overwrite");
+  const Outcome other = run("train atac -o apart a.h5ad --stage hierarchical --set hierarchical.latent=3 --set train.max_epochs=3 --overwrite");
   ASSERT_EQ(other.code, 0) << other.err;
   ASSERT_EQ(run("embed -o e3.h5ad apart a.h5ad").code, 0);
+  const std::string model = read_file(at("apart/model.safetensors"));
+  ASSERT_EQ(run("train atac -o apart a.h5ad --resume").code, 0);  // does not train blocks anew, though train.max_epochs is another now
+  EXPECT_EQ(read_file(at("apart/model.safetensors")), model);
   EXPECT_EQ(data::read_dataset<float>(at("e3.h5ad")).features(), 3);
   expect_error(run("train atac -o apart a.h5ad --stage hierarchical --set block.latent=4 --overwrite"), 3, "another configuration");
   expect_error(run("train atac -o nothing a.h5ad --stage hierarchical"), 3, "no block VAE");

@@ -23,8 +23,8 @@ BlockTask::BlockTask(AtacBlockVae& model, BlockSource& source, const BlockSchedu
   check_fits(model, source, schedule);
 }
 
-int64_t BlockTask::train_items(int64_t epoch) const {
-  return static_cast<int64_t>(train_rows_.size()) * schedule_.blocks_of(epoch - 1);
+int64_t BlockTask::train_items(int64_t pass) const {
+  return static_cast<int64_t>(train_rows_.size()) * schedule_.blocks_of(pass - 1);
 }
 
 int64_t BlockTask::validation_items() const {
@@ -32,9 +32,9 @@ int64_t BlockTask::validation_items() const {
 }
 
 std::vector<BlockRef> BlockTask::blocks_of(const ItemBatch& batch) const {
-  const bool training = batch.epoch > 0;
+  const bool training = batch.pass > 0;
   const std::vector<int64_t>& rows = training ? train_rows_ : validation_rows_;
-  const std::vector<int64_t> starts = training ? schedule_.starts(batch.epoch - 1) : schedule_.tiling();
+  const std::vector<int64_t> starts = training ? schedule_.starts(batch.pass - 1) : schedule_.tiling();
   const int64_t blocks = static_cast<int64_t>(starts.size());
   std::vector<BlockRef> out;
   out.reserve(batch.items.size());
@@ -52,7 +52,7 @@ ItemLoss BlockTask::loss(Context& context, const ItemBatch& batch, double huber_
     const LoadingTime loading(*this);
     source_.fill(blocks_of(batch), x);
   }
-  return vae_loss(context, model_, x, batch.epoch > 0, huber_delta, kl_weight);
+  return vae_loss(context, model_, x, batch.pass > 0, huber_delta, kl_weight);
 }
 
 PeakTask::PeakTask(AtacHierarchicalVae& model, AtacBlockVae& blocks, BatchSource& means, BlockSource& peaks, const BlockSchedule& schedule,
@@ -74,7 +74,7 @@ PeakTask::PeakTask(AtacHierarchicalVae& model, AtacBlockVae& blocks, BatchSource
 }
 
 std::vector<int64_t> PeakTask::rows_of(const ItemBatch& batch) const {
-  const std::vector<int64_t>& all = batch.epoch > 0 ? train_rows_ : validation_rows_;
+  const std::vector<int64_t>& all = batch.pass > 0 ? train_rows_ : validation_rows_;
   std::vector<int64_t> rows;
   for (int64_t i : batch.items) rows.push_back(all[static_cast<size_t>(i)]);
   return rows;
@@ -103,7 +103,7 @@ ItemLoss PeakTask::loss(Context& context, const ItemBatch& batch, double huber_d
   }
   const Evaluation frozen(blocks_);
   const Posterior q = model_.encode(x);
-  const Tensor z = batch.epoch > 0 ? ops::reparameterize(q.mean, q.logvar, context.generator.next()) : q.mean;
+  const Tensor z = batch.pass > 0 ? ops::reparameterize(q.mean, q.logvar, context.generator.next()) : q.mean;
   const Tensor means = ops::reshape(model_.decode(z), {n * tiles, blocks_.latent()});
   const Tensor decoded = ops::reshape(blocks_.decode(means), {n, tiles * size});
   return {ops::huber_kl(decoded, peaks.view({n, tiles * size}), q.mean, q.logvar, huber_delta, kl_weight), q};

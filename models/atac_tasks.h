@@ -8,7 +8,7 @@
 
 namespace panvae {
 
-// Stage 1. An item is a pair of a training sample and a block of pass `epoch - 1`, so an epoch sees every peak of every
+// Stage 1. An item is a pair of a training sample and a block of the schedule's pass, so each sees every peak of every
 // sample; the trainer shuffles samples and blocks together. Validation takes the tiling.
 class BlockTask : public TrainingTask {
  public:
@@ -17,7 +17,7 @@ class BlockTask : public TrainingTask {
   Module& module() override { return model_; }
   int64_t latent() const override { return model_.latent(); }
   int64_t smallest_batch() const override { return model_.smallest_batch(); }
-  int64_t train_items(int64_t epoch) const override;
+  int64_t train_items(int64_t pass) const override;
   int64_t validation_items() const override;
   void prefetch(const ItemBatch& batch) override;
   ItemLoss loss(Context& context, const ItemBatch& batch, double huber_delta, double kl_weight) override;

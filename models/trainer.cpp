@@ -43,7 +43,8 @@ Json EpochMetrics::json() const {
 
 VaeTrainer::VaeTrainer(Context& context, TrainingTask& task, ModuleState& state, LossOptions loss, TrainOptions options)
     : context_(context), task_(task), state_(state), loss_(loss), options_(options), adam_(state, AdamOptions{.weight_decay = options.weight_decay}) {
-  PV_CHECK(options.batch_size > 0 && options.max_epochs > 0, "train: batch size {}, {} epochs", options.batch_size, options.max_epochs);
+  PV_CHECK(options.batch_size > 0 && options.max_epochs > 0 && options.epoch_steps > 0, "train: batch size {}, {} epochs of at least {} steps",
+           options.batch_size, options.max_epochs, options.epoch_steps);
   PV_CHECK(task.train_items(1) >= task.smallest_batch(), "train: {} training items, and batch normalisation needs {}", task.train_items(1),
            task.smallest_batch());
   adam_.learning_rate = options.learning_rate;
@@ -68,21 +69,36 @@ double VaeTrainer::kl_weight_of(int64_t epoch) const {
 }
 
 // Batches of equal size but for one item: a last batch of a few would weigh them more than the others.
-int64_t VaeTrainer::batches_of(int64_t epoch) const {
-  const int64_t n = task_.train_items(epoch);
+int64_t VaeTrainer::batches_of_pass(int64_t pass) const {
+  const int64_t n = task_.train_items(pass);
   return std::min((n + options_.batch_size - 1) / options_.batch_size, std::max<int64_t>(1, n / task_.smallest_batch()));
+}
+
+int64_t VaeTrainer::passes_of_epoch() const {
+  const int64_t steps = batches_of_pass(1);
+  return (options_.epoch_steps + steps - 1) / steps;
+}
+
+std::vector<ItemBatch> VaeTrainer::batches_of_epoch(int64_t epoch) const {
+  std::vector<ItemBatch> batches;
+  for (int64_t pass = (epoch - 1) * passes_of_epoch() + 1; pass <= epoch * passes_of_epoch(); ++pass) {
+    const std::vector<int64_t> order = shuffled(pass);
+    const int64_t n = static_cast<int64_t>(order.size()), count = batches_of_pass(pass);
+    for (int64_t b = 0; b < count; ++b) batches.push_back({pass, {order.begin() + b * n / count, order.begin() + (b + 1) * n / count}});
+  }
+  return batches;
 }
 
 int64_t VaeTrainer::steps_of_all_epochs() const {
   int64_t steps = 0;
-  for (int64_t e = 1; e <= options_.max_epochs; ++e) steps += batches_of(e);
+  for (int64_t pass = 1; pass <= options_.max_epochs * passes_of_epoch(); ++pass) steps += batches_of_pass(pass);
   return steps;
 }
 
-std::vector<int64_t> VaeTrainer::shuffled(int64_t epoch) const {
-  std::vector<int64_t> order(static_cast<size_t>(task_.train_items(epoch)));
+std::vector<int64_t> VaeTrainer::shuffled(int64_t pass) const {
+  std::vector<int64_t> order(static_cast<size_t>(task_.train_items(pass)));
   std::iota(order.begin(), order.end(), int64_t{0});
-  PhiloxSequence draw({options_.seed, static_cast<uint32_t>(epoch), kShuffleStep});
+  PhiloxSequence draw({options_.seed, static_cast<uint32_t>(pass), kShuffleStep});
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[draw.below(i)]);
   return order;
 }
@@ -127,14 +143,12 @@ void VaeTrainer::explain_bad_loss(const ItemBatch& batch, double kl_weight, cons
 void VaeTrainer::train_epoch() {
   const int64_t epoch = static_cast<int64_t>(at_.epoch) + 1;
   const double kl_weight = kl_weight_of(epoch);
-  const std::vector<int64_t> order = shuffled(epoch);
-  const int64_t n = static_cast<int64_t>(order.size()), batches = batches_of(epoch), first = static_cast<int64_t>(at_.batch);
-  auto batch_at = [&](int64_t b) { return ItemBatch{epoch, {order.begin() + b * n / batches, order.begin() + (b + 1) * n / batches}}; };
-  ItemBatch next;
-  if (first < batches) task_.prefetch(next = batch_at(first));
-  for (int64_t b = first; b < batches; ++b) {
-    const ItemBatch batch = std::exchange(next, {});
-    if (b + 1 < batches) task_.prefetch(next = batch_at(b + 1));
+  const std::vector<ItemBatch> batches = batches_of_epoch(epoch);
+  const size_t first = static_cast<size_t>(at_.batch);
+  if (first < batches.size()) task_.prefetch(batches[first]);
+  for (size_t b = first; b < batches.size(); ++b) {
+    const ItemBatch& batch = batches[b];
+    if (b + 1 < batches.size()) task_.prefetch(batches[b + 1]);
     const Generator before = context_.generator;
     if (buffers_before_.defined()) buffers_before_.assign(state_.flat_buffers());
     const Sums s = train_step(batch, kl_weight);
@@ -152,7 +166,7 @@ void VaeTrainer::train_epoch() {
     if (progress_) progress_->advance(1, fmt::format("epoch {}, loss {:.1f}", epoch, at_.sums.loss / at_.sums.samples));
     if (interrupted()) {
       write_checkpoint();
-      throw Error(ErrorCode::interrupted, fmt::format("interrupted in epoch {} after {} of {} batches", epoch, b + 1, batches),
+      throw Error(ErrorCode::interrupted, fmt::format("interrupted in epoch {} after {} of {} batches", epoch, b + 1, batches.size()),
                   checkpoint_path.empty() ? "" : quoted(checkpoint_path, 400), checkpoint_path.empty() ? "" : "continue with --resume");
     }
     if (!checkpoint_path.empty() && seconds_now() - last_checkpoint_ > options_.checkpoint_seconds) write_checkpoint();

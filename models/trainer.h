@@ -22,6 +22,9 @@ struct TrainOptions {
   int64_t max_epochs = 500;
   int64_t min_epochs = 0;
   int64_t patience = 10;  // epochs without a better validation loss, counted after the KL warm-up and min_epochs
+  // An epoch has at least so many steps: it passes over a small set several times, so that warm-up, patience and the running
+  // statistics of batch normalisation mean the same for sets of any size.
+  int64_t epoch_steps = 1;
   double checkpoint_seconds = 60;
   uint64_t seed = 0;
 };
@@ -75,13 +78,15 @@ class VaeTrainer {
     double loss = 0, huber = 0, kl = 0, samples = 0;
   };
   double kl_weight_of(int64_t epoch) const;
-  int64_t batches_of(int64_t epoch) const;
+  int64_t batches_of_pass(int64_t pass) const;
+  int64_t passes_of_epoch() const;
+  std::vector<ItemBatch> batches_of_epoch(int64_t epoch) const;
   int64_t steps_of_all_epochs() const;
   void train_epoch();
   Sums train_step(const ItemBatch& batch, double kl_weight);
   [[noreturn]] void explain_bad_loss(const ItemBatch& batch, double kl_weight, const Generator& generator);
   void validate(EpochMetrics& m);
-  std::vector<int64_t> shuffled(int64_t epoch) const;
+  std::vector<int64_t> shuffled(int64_t pass) const;
   void keep_best();
   void restore_best();
 

@@ -33,7 +33,7 @@ RowTask::RowTask(Vae& model, BatchSource& source, std::vector<int64_t> train_row
 }
 
 ItemLoss RowTask::loss(Context& context, const ItemBatch& batch, double huber_delta, double kl_weight) {
-  const std::vector<int64_t>& all = batch.epoch > 0 ? train_rows_ : validation_rows_;
+  const std::vector<int64_t>& all = batch.pass > 0 ? train_rows_ : validation_rows_;
   std::vector<int64_t> rows;
   rows.reserve(batch.items.size());
   for (int64_t i : batch.items) rows.push_back(all[static_cast<size_t>(i)]);
@@ -42,7 +42,7 @@ ItemLoss RowTask::loss(Context& context, const ItemBatch& batch, double huber_de
     const LoadingTime loading(*this);
     source_.fill(rows, x);
   }
-  return vae_loss(context, model_, x, batch.epoch > 0, huber_delta, kl_weight);
+  return vae_loss(context, model_, x, batch.pass > 0, huber_delta, kl_weight);
 }
 
 }  // namespace panvae

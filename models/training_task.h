@@ -15,9 +15,9 @@ struct LossOptions {
   int64_t kl_warmup_epochs = 10;  // the weight rises linearly from 1 / warm-up in the first epoch to kl_weight
 };
 
-// Some items: numbers below train_items(epoch), or below validation_items() where `epoch` is 0.
+// Some items: numbers below train_items(pass), or below validation_items() where `pass` is 0.
 struct ItemBatch {
-  int64_t epoch = 0;
+  int64_t pass = 0;
   std::vector<int64_t> items;
 };
 
@@ -31,8 +31,8 @@ class TrainingTask {
   virtual ~TrainingTask() = default;
   virtual Module& module() = 0;
   virtual int64_t latent() const = 0;
-  virtual int64_t smallest_batch() const = 0;            // items
-  virtual int64_t train_items(int64_t epoch) const = 0;  // epochs count from 1
+  virtual int64_t smallest_batch() const = 0;           // items
+  virtual int64_t train_items(int64_t pass) const = 0;  // passes over the training data count from 1
   virtual int64_t validation_items() const = 0;
   // This batch comes after the one that is asked for next: a source that loads on a thread may begin with it.
   virtual void prefetch(const ItemBatch&) {}

@@ -111,6 +111,7 @@ RunConfig::RunConfig(const std::string& of) : modality(of) {
   train.min_epochs = 0;
   train.max_epochs = of == "rna" ? 40 : 100;
   train.patience = of == "rna" ? 10 : 2;
+  train.epoch_steps = of == "rna" ? 1 : 50;
   loss.kl_warmup_epochs = of == "rna" ? 10 : 5;
 }
 
@@ -147,6 +148,7 @@ std::vector<RunConfig::Key> RunConfig::keys() {
   add(number("train.weight_decay", train.weight_decay, 0, 1e3, "L2 penalty, as PyTorch's Adam applies it"));
   add(number("train.clip_norm", train.clip_norm, 0, kMany, "global gradient norm to clip to; 0: off"));
   add(number("train.max_epochs", train.max_epochs, 1, kMany, is_atac ? "epochs at most, of each stage" : "epochs at most"));
+  add(number("train.epoch_steps", train.epoch_steps, 1, kMany, "steps of an epoch at least: small sets are passed several times in one"));
   add(number("train.min_epochs", train.min_epochs, 0, kMany, "epochs before patience counts"));
   add(number("train.patience", train.patience, 0, kMany, "epochs without a better validation loss, counted after the KL warm-up"));
   add(number("train.checkpoint_seconds", train.checkpoint_seconds, 0, kMany, "seconds between checkpoints"));

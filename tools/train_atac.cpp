@@ -36,12 +36,8 @@ RunConfig of_first_stage(const RunConfig& config) {
 
 // What a block VAE must have in common with a run that uses it, however it was trained.
 std::string network_of(const TrainingRun& t) {
-  RunConfig c("atac");
-  c.scale = t.config().scale;
-  c.atac.block_size = t.config().atac.block_size;
-  c.atac.block_widths = t.config().atac.block_widths;
-  c.atac.block_latent = t.config().atac.block_latent;
-  return t.fingerprint(c, "block");
+  const AtacConfig& c = t.config().atac;
+  return fmt::format("{} - {} - {}, scale {}, data {}", *c.block_size, fmt::join(*c.block_widths, " - "), *c.block_latent, t.config().scale, t.data_name());
 }
 
 struct Blocks {

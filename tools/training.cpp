@@ -141,9 +141,12 @@ TrainingRun::TrainingRun(const TrainingOptions& o, const std::string& modality, 
             train_rows_.size(), validation_rows_.size());
 }
 
+std::string TrainingRun::data_name() const {
+  return fmt::format("{} split {}/{}", data_hash_, train_rows_.size(), validation_rows_.size());
+}
+
 std::string TrainingRun::fingerprint(const RunConfig& config, const std::string& stage) const {
-  return fmt::format("{}{}seed {} data {} split {}/{}", config.toml(), stage.empty() ? "" : "stage " + stage + " ", session_.globals.seed, data_hash_,
-                     train_rows_.size(), validation_rows_.size());
+  return fmt::format("{}{}seed {} data {}", config.toml(), stage.empty() ? "" : "stage " + stage + " ", session_.globals.seed, data_name());
 }
 
 void TrainingRun::begin() {

@@ -37,6 +37,8 @@ class TrainingRun {
     return static_cast<Model&>(*run_.model);
   }
   std::string path(const std::string& name) const { return options_.run + "/" + name; }
+  // The data and its split, as a name.
+  std::string data_name() const;
   // A text that says what a stage depends on: this configuration, the seed, the data and the split.
   std::string fingerprint(const RunConfig& config, const std::string& stage) const;
 

@@ -98,7 +98,8 @@ RunConfig::Key widths(std::string name, Auto<std::vector<int64_t>>& value, std::
 }
 
 constexpr double kMany = 1e9;
-constexpr double kFeaturesOfKlWeight = 4000;  // docs/rna-vae.md: how the KL weight was found
+// Reconstructed features for each unit of the KL weight: docs/rna-vae.md, docs/atac-vae.md.
+constexpr double kFeaturesOfKlWeight = 4000, kPeaksOfKlWeight = 20000, kBlockPeaksOfKlWeight = 100000;
 
 }  // namespace
 
@@ -106,7 +107,7 @@ constexpr double kFeaturesOfKlWeight = 4000;  // docs/rna-vae.md: how the KL wei
 RunConfig::RunConfig(const std::string& of) : modality(of) {
   PV_CHECK(of == "rna" || of == "atac", "no configuration of modality '{}'", of);
   train.batch_size = 32;
-  train.learning_rate = 1e-4;
+  train.learning_rate = of == "rna" ? 1e-4 : 1e-3;
   train.weight_decay = 1e-4;
   train.min_epochs = 0;
   train.max_epochs = of == "rna" ? 40 : 100;
@@ -133,15 +134,16 @@ std::vector<RunConfig::Key> RunConfig::keys() {
     add(widths("block.widths", atac.block_widths, "units of the block VAE's modules, from the peaks inwards"));
     add(automatic("block.latent", atac.block_latent, 1, 1e6, "latent dimensions of a block"));
     add(number("block.batch_size", atac.block_batch, 1, kMany, "blocks of samples in a step of the block VAE"));
-    add(automatic("block.kl_weight", atac.block_kl_weight, 0, kMany, "weight of the KL divergence of the block VAE"));
+    add(automatic("block.kl_weight", atac.block_kl_weight, 0, kMany, "weight of the KL divergence of the block VAE; auto: peaks of a block / 100000"));
     add(automatic("hierarchical.channels", atac.channels, 1, 1e6, "channels of the convolution over blocks"));
     add(widths("hierarchical.widths", atac.widths, "units of the hierarchical VAE's modules, from the blocks inwards"));
     add(automatic("hierarchical.latent", atac.latent, 1, 1e6, "latent dimensions of a sample, the size of the embedding"));
     add(word("hierarchical.loss", atac.loss, {"block_means", "peaks"}, "what it reconstructs: peaks trains it end to end through the block decoder"));
   }
   add(number("loss.huber_delta", loss.huber_delta, 1e-6, kMany, "Huber threshold, in units of the scaled features"));
-  add(automatic("loss.kl_weight", kl_weight, 0, kMany,
-                is_atac ? "weight of the KL divergence of the hierarchical VAE" : "weight of the KL divergence; auto: features / 4000"));
+  add(automatic(
+      "loss.kl_weight", kl_weight, 0, kMany,
+      is_atac ? "of the hierarchical VAE; auto: block means of a sample / 4000, or its peaks / 20000" : "weight of the KL divergence; auto: features / 4000"));
   add(number("loss.kl_warmup_epochs", loss.kl_warmup_epochs, 0, kMany, "epochs in which the KL weight rises to its value"));
   add(number("train.batch_size", train.batch_size, 1, kMany, is_atac ? "samples of a step of the hierarchical VAE" : "samples of a step"));
   add(number("train.learning_rate", train.learning_rate, 0, 1e3, "of Adam"));
@@ -225,10 +227,9 @@ void RunConfig::resolve(int64_t features) {
     choose(atac.channels, p.channels);
     choose(atac.widths, p.widths);
     choose(atac.latent, p.latent);
-    choose(atac.block_kl_weight, static_cast<double>(*atac.block_size) / kFeaturesOfKlWeight);
+    choose(atac.block_kl_weight, static_cast<double>(*atac.block_size) / kBlockPeaksOfKlWeight);
     const double blocks = std::ceil(count / static_cast<double>(*atac.block_size));
-    const double reconstructed = atac.loss == "peaks" ? count : blocks * static_cast<double>(*atac.block_latent);
-    choose(kl_weight, reconstructed / kFeaturesOfKlWeight);
+    choose(kl_weight, atac.loss == "peaks" ? count / kPeaksOfKlWeight : blocks * static_cast<double>(*atac.block_latent) / kFeaturesOfKlWeight);
   }
   loss.kl_weight = *kl_weight;
 }

@@ -11,7 +11,7 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string run, in, out, input, modality, axes = "canonical";
+  std::string run, in, out, input, modality, axes = "auto";
 };
 
 void embed(const std::shared_ptr<Options>& o, const Session& session) {
@@ -23,19 +23,21 @@ void embed(const std::shared_ptr<Options>& o, const Session& session) {
   const RunSamples in(run, o->in, o->dataset.read(), o->input);
   const int64_t latent = run.model->latent();
   data::Dataset<float> out;
-  out.x = embedding_of(*context, run, in, o->axes == "canonical");
+  const bool canonical = o->axes == "auto" ? run.canonical_axes() : o->axes == "canonical";
+  const std::string axes = canonical ? "canonical" : "latent";
+  out.x = embedding_of(*context, run, in, canonical);
   out.obs = in.obs();
   out.kind = "embedding";
   for (int64_t z = 0; z < latent; ++z) out.var.keys.push_back(fmt::format("z{}", z + 1));
-  out.frozen.settings = {{"kind", "embedding"}, {"axes", o->axes}, {"model", run.provenance}};
+  out.frozen.settings = {{"kind", "embedding"}, {"axes", axes}, {"model", run.provenance}};
   out.frozen.settings["model"].erase("donors_seen");
   data::write_dataset(o->out, out);
-  Json json = {{"samples", out.samples()}, {"modality", run.config.modality},   {"latent", latent},
-               {"axes", o->axes},          {"informative_axes", run.axes.kept}, {"output", o->out}};
+  Json json = {{"samples", out.samples()}, {"modality", run.config.modality}, {"latent", latent}, {"axes", axes}, {"informative_axes", run.axes.kept},
+               {"output", o->out}};
   TextTable t({"embedded", ""});
   t.row({"samples", std::to_string(out.samples())});
   t.row({"latent dimensions", std::to_string(latent)});
-  t.row({"axes", o->axes == "canonical" ? fmt::format("canonical, {} informative, the others 0", run.axes.kept) : "latent units as trained"});
+  t.row({"axes", canonical ? fmt::format("canonical, {} informative, the others 0", run.axes.kept) : "latent units as trained"});
   session.emit(t.str() + "\nwritten: " + o->out + "\n", json);
 }
 
@@ -50,8 +52,9 @@ void add_embed(CLI::App& root, Session& session) {
   cmd->add_option("-o,--output", o->out, "Embedding to write (.h5ad, .tsv, .csv; .gz)")->required()->type_name("OUT");
   cmd->add_option("--input", o->input, "What IN holds: counts, log or processed (default: found out)")->check(CLI::IsMember({"counts", "log", "processed"}));
   cmd->add_option("--modality", o->modality, "Modality of IN: rna or atac (default: that of the run)")->check(CLI::IsMember({"rna", "atac"}));
-  cmd->add_option("--axes", o->axes, "canonical: axes in decoded units, by variance, noise axes 0; latent: the units as trained")
-      ->check(CLI::IsMember({"canonical", "latent"}))
+  cmd->add_option("--axes", o->axes,
+                  "canonical: axes in decoded units, by variance, noise axes 0; latent: the units as trained; auto: canonical for RNA, latent for ATAC")
+      ->check(CLI::IsMember({"auto", "canonical", "latent"}))
       ->capture_default_str();
   o->dataset.declare(*cmd);
   session.common(*cmd, Session::device | Session::precision);

@@ -128,7 +128,7 @@ JudgedModel judged_run(Context& context, std::shared_ptr<Run> run, const std::st
   }
   m.curves = curves_of(folder);
   const auto in = std::make_shared<RunSamples>(*run, path, read, "");
-  m.embedding = as_embedding(embedding_of(context, *run, *in, true), in->obs(), "z");
+  m.embedding = as_embedding(embedding_of(context, *run, *in, run->canonical_axes()), in->obs(), "z");
   m.reconstruct = [&context, run, in](const std::vector<int64_t>& rows) {
     data::RowMatrix<float> out(static_cast<int64_t>(rows.size()), run->model->features());
     for_reconstructions(context, *run, *in, rows, [&](int64_t i, std::span<const float>, std::span<const float> decoded) {

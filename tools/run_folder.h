@@ -31,6 +31,9 @@ struct Run {
   eval::LatentAxes axes;
   Json provenance = Json::object();
   std::unique_ptr<TrainedModel> model;
+
+  // Which axes embeddings have unless others are asked for: canonical for RNA, the latent units for ATAC (docs/atac-vae.md).
+  bool canonical_axes() const { return config.modality == "rna"; }
 };
 
 // Whether a file or folder of that name is there.

@@ -313,6 +313,7 @@ void write_study(const std::string& folder, const SimulatedStudy& study) {
   }
   latents.columns.push_back(numeric_column("log_hazard", d.risk));
   write_table(folder + "/latents.tsv", latents);
+  write_table(folder + "/donors.tsv", d.obs);
   write_file(folder + "/truth.json", study.truth.dump(2) + "\n");
 }
 

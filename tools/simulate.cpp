@@ -26,7 +26,7 @@ void run(const std::string& out, data::SimulateOptions options, const Session& s
   TextTable table({"simulated", ""});
   for (const auto& [key, value] : json.items()) table.row({key, value.is_number_float() ? fmt::format("{:.4g}", value.get<double>()) : value.dump()});
   session.emit(
-      table.str() + fmt::format("\nwritten: {}/rna.h5ad, {}genes.tsv, sets.gmt, latents.tsv, truth.json\n", out, study.atac ? "atac.h5ad, peaks.tsv, " : ""),
+      table.str() + fmt::format("\nwritten: {}/rna.h5ad, {}genes.tsv, sets.gmt, latents.tsv, donors.tsv, truth.json\n", out, study.atac ? "atac.h5ad, peaks.tsv, " : ""),
       json);
 }
 
@@ -38,7 +38,7 @@ void add_simulate(CLI::App& root, Session& session) {
                   "panvae simulate -o sim --donors 120 --genes 500 --cohorts 6 --seed 1");
   auto out = std::make_shared<std::string>();
   auto o = std::make_shared<data::SimulateOptions>();
-  cmd->add_option("-o,--output", *out, "Folder for rna.h5ad, atac.h5ad, genes.tsv, peaks.tsv, sets.gmt, latents.tsv, truth.json")->required()->type_name("DIR");
+  cmd->add_option("-o,--output", *out, "Folder for rna.h5ad, atac.h5ad, genes.tsv, peaks.tsv, sets.gmt, latents.tsv, donors.tsv, truth.json")->required()->type_name("DIR");
   cmd->add_option("--donors", o->donors, "Donors")->capture_default_str();
   cmd->add_option("--genes", o->genes, "Genes")->capture_default_str();
   cmd->add_option("--peaks", o->peaks, "ATAC peaks (0: no ATAC)")->capture_default_str();

@@ -18,9 +18,10 @@ void write_frame(hdf5::Writer& writer, const std::string& path, const Table& tab
 Frozen read_frozen(const hdf5::File& file, std::string& kind);
 void write_frozen(hdf5::Writer& writer, const Frozen& frozen, const std::string& kind);
 
-// A whole file, or none: the tables, what panvae fitted, and whatever `matrix` writes as X with its attributes.
+// A whole file, or none: the tables, what panvae fitted, whatever `matrix` writes as X with its attributes, and what `more`
+// adds at the end.
 void write_h5ad(const std::string& path, const Table& obs, const Table& var, const Frozen& frozen, const std::string& kind,
-                const std::function<void(hdf5::Writer&)>& matrix);
+                const std::function<void(hdf5::Writer&)>& matrix, const std::function<void(hdf5::Writer&)>& more = {});
 
 // A matrix of the file, dense, CSR or CSC, as rows of numbers.
 class H5adMatrix {

@@ -140,6 +140,8 @@ class Writer {
   void create(const std::string& path, const std::vector<int64_t>& shape);
   template <class T>
   void rows(const std::string& path, int64_t begin, int64_t count, const T* values);
+  // The same for columns [begin, begin + count) of all rows of a 2-D dataset of doubles.
+  void columns(const std::string& path, int64_t begin, int64_t count, const double* values);
   // One dimension that grows by append(), compressed in chunks of growing_chunk elements. T: float, int32_t.
   static constexpr size_t growing_chunk = size_t{1} << 17;
   template <class T>
@@ -150,6 +152,8 @@ class Writer {
 
  private:
   void check(long long result) const;
+  // Part of a dataset: [begin, begin + count) of one axis, all of the others.
+  void part(const std::string& path, size_t axis, int64_t begin, int64_t count, hid_t type, const void* values);
   std::string path_;
   Handle file_;
 };

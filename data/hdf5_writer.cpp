@@ -147,8 +147,7 @@ template void Writer::create<float>(const std::string&, const std::vector<int64_
 template void Writer::create<double>(const std::string&, const std::vector<int64_t>&);
 template void Writer::create<f16>(const std::string&, const std::vector<int64_t>&);
 
-template <class T>
-void Writer::rows(const std::string& path, int64_t begin, int64_t count, const T* values) {
+void Writer::part(const std::string& path, size_t axis, int64_t begin, int64_t count, hid_t type, const void* values) {
   if (count == 0) return;
   throw_if_interrupted();
   Handle d(H5Dopen2(file_.get(), path.c_str(), H5P_DEFAULT), H5Dclose);
@@ -157,15 +156,24 @@ void Writer::rows(const std::string& path, int64_t begin, int64_t count, const T
   std::vector<hsize_t> dims(static_cast<size_t>(H5Sget_simple_extent_ndims(space.get())));
   H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr);
   std::vector<hsize_t> start(dims.size(), 0);
-  start[0] = static_cast<hsize_t>(begin);
-  dims[0] = static_cast<hsize_t>(count);
+  start[axis] = static_cast<hsize_t>(begin);
+  dims[axis] = static_cast<hsize_t>(count);
   check(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, dims.data(), nullptr));
   Handle memory(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose);
-  check(H5Dwrite(d.get(), native<T>(), memory.get(), space.get(), H5P_DEFAULT, values));
+  check(H5Dwrite(d.get(), type, memory.get(), space.get(), H5P_DEFAULT, values));
+}
+
+template <class T>
+void Writer::rows(const std::string& path, int64_t begin, int64_t count, const T* values) {
+  part(path, 0, begin, count, native<T>(), values);
 }
 template void Writer::rows(const std::string&, int64_t, int64_t, const float*);
 template void Writer::rows(const std::string&, int64_t, int64_t, const double*);
 template void Writer::rows(const std::string&, int64_t, int64_t, const f16*);
+
+void Writer::columns(const std::string& path, int64_t begin, int64_t count, const double* values) {
+  part(path, 1, begin, count, H5T_NATIVE_DOUBLE, values);
+}
 
 template <class T>
 void Writer::create_growing(const std::string& path) {

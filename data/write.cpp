@@ -62,7 +62,7 @@ void write_rows(hdf5::Writer& writer, const Dataset<T, Matrix>& data, Storage st
 }  // namespace
 
 void write_h5ad(const std::string& path, const Table& obs, const Table& var, const Frozen& frozen, const std::string& kind,
-                const std::function<void(hdf5::Writer&)>& matrix) {
+                const std::function<void(hdf5::Writer&)>& matrix, const std::function<void(hdf5::Writer&)>& more) {
   AtomicFile file(path);
   hdf5::Writer writer(file.temporary_path(), path);
   writer.attribute("", "encoding-type", std::string("anndata"));
@@ -76,6 +76,7 @@ void write_h5ad(const std::string& path, const Table& obs, const Table& var, con
     writer.attribute(name, "encoding-type", std::string("dict"));
     writer.attribute(name, "encoding-version", std::string("0.1.0"));
   }
+  if (more) more(writer);
   writer.close();
   file.commit();
 }
@@ -90,21 +91,35 @@ void check_writable_name(const std::string& path, Storage storage) {
 }
 
 template <class T, class Matrix>
-void write_dataset(const std::string& path, const Dataset<T, Matrix>& data, Storage storage) {
+void write_dataset(const std::string& path, const Dataset<T, Matrix>& data, Storage storage, const LargeArray* more) {
   check_writable_name(path, storage);
   PV_CHECK(data.obs.rows() == data.samples() && data.var.rows() == data.features(), "write_dataset: matrix {} x {} with tables of {} and {} rows",
            data.samples(), data.features(), data.obs.rows(), data.var.rows());
+  PV_CHECK(!more || (ends_with(path, ".h5ad") && !data.frozen.empty()), "write_dataset: an array without a place in the file");
   if (!ends_with(path, ".h5ad")) return write_text(path, data);
-  write_h5ad(path, data.obs, data.var, data.frozen, data.kind, [&](hdf5::Writer& writer) {
-    // Counts are mostly small numbers and compress well; logs do not, and reading them should cost nothing.
-    if (data.kind == "counts" && storage == Storage::same) writer.numbers("X", {data.samples(), data.features()}, data.x.data(), true);
-    else write_rows(writer, data, storage);
-    writer.attribute("X", "encoding-type", std::string("array"));
-    writer.attribute("X", "encoding-version", std::string("0.2.0"));
-  });
+  const auto add_array = [&](hdf5::Writer& writer) {
+    const std::string at = "uns/panvae/arrays/" + more->name;
+    writer.create<double>(at, {more->rows, more->columns});
+    more->fill([&](int64_t first, const RowMatrix<double>& part) {
+      PV_CHECK(part.rows() == more->rows, "write_dataset: {} of {} rows of {}", part.rows(), more->rows, more->name);
+      writer.columns(at, first, part.cols(), part.data());
+    });
+    writer.attribute(at, "encoding-type", std::string("array"));
+    writer.attribute(at, "encoding-version", std::string("0.2.0"));
+  };
+  write_h5ad(
+      path, data.obs, data.var, data.frozen, data.kind,
+      [&](hdf5::Writer& writer) {
+        // Counts are mostly small numbers and compress well; logs do not, and reading them should cost nothing.
+        if (data.kind == "counts" && storage == Storage::same) writer.numbers("X", {data.samples(), data.features()}, data.x.data(), true);
+        else write_rows(writer, data, storage);
+        writer.attribute("X", "encoding-type", std::string("array"));
+        writer.attribute("X", "encoding-version", std::string("0.2.0"));
+      },
+      more ? std::function<void(hdf5::Writer&)>(add_array) : nullptr);
 }
-template void write_dataset(const std::string&, const Dataset<float>&, Storage);
-template void write_dataset(const std::string&, const Dataset<double>&, Storage);
-template void write_dataset(const std::string&, const LargeDataset<float>&, Storage);
+template void write_dataset(const std::string&, const Dataset<float>&, Storage, const LargeArray*);
+template void write_dataset(const std::string&, const Dataset<double>&, Storage, const LargeArray*);
+template void write_dataset(const std::string&, const LargeDataset<float>&, Storage, const LargeArray*);
 
 }  // namespace panvae::data

@@ -95,25 +95,33 @@ Eigen::VectorXd PcaModel::explained_ratio() const {
   return explained_variance() / total_variance;
 }
 
-template <class T>
-PcaModel fit_pca(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, const PcaOptions& o) {
-  const int64_t n = static_cast<int64_t>(rows.size()), p = x.cols();
+void check_pca(int64_t n, int64_t p, const PcaOptions& o) {
   if (o.components < 1) fail_usage(fmt::format("{} components", o.components), "--components", "at least 1 is needed");
   PV_CHECK(o.oversample >= 0 && o.power_iterations >= 0, "fit_pca: oversample {}, power iterations {}", o.oversample, o.power_iterations);
   if (n < 2)
     fail_input(fmt::format("principal components need at least two samples to be fitted, here are {}", n), "training samples",
                "use more samples, or --fit-on all");
   if (p < 1) fail_input("the matrix has no features");
+}
+
+// Variance at the level of rounding of the means is none.
+void check_varies(const PcaModel& m, double squared_norm) {
+  const double scale = std::max(m.mean.cwiseAbs().maxCoeff(), std::numeric_limits<double>::min());
+  const double rounding = scale * std::numeric_limits<double>::epsilon();
+  if (!(squared_norm > static_cast<double>(m.fitted_on) * static_cast<double>(m.mean.size()) * rounding * rounding))
+    fail_input(fmt::format("no feature varies over the {} samples", m.fitted_on), "training samples", "are they copies of one sample?");
+}
+
+template <class T>
+PcaModel fit_pca(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, const PcaOptions& o) {
+  const int64_t n = static_cast<int64_t>(rows.size()), p = x.cols();
+  check_pca(n, p, o);
   const CentredMatrix<T> xc(x, rows);
   PcaModel m;
   m.mean = xc.mean();
   m.fitted_on = n;
   m.total_variance = xc.squared_norm() / static_cast<double>(n - 1);
-  // Variance at the level of rounding of the means is none.
-  const double scale = std::max(m.mean.cwiseAbs().maxCoeff(), std::numeric_limits<double>::min());
-  const double rounding = scale * std::numeric_limits<double>::epsilon();
-  if (!(xc.squared_norm() > static_cast<double>(n) * static_cast<double>(p) * rounding * rounding))
-    fail_input(fmt::format("no feature varies over the {} samples", n), "training samples", "are they copies of one sample?");
+  check_varies(m, xc.squared_norm());
 
   const int64_t smaller = std::min(n, p), k = std::min({o.components, n - 1, p});
   const bool small = smaller <= kExactLimit || 2 * (k + o.oversample) > smaller;

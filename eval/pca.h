@@ -15,13 +15,13 @@ namespace panvae::eval {
 
 struct PcaModel {
   Eigen::VectorXd mean;                // [p]
-  data::RowMatrix<double> components;  // [k, p], orthonormal rows
+  data::RowMatrix<double> components;  // [k, p], orthonormal rows; none where they are not wanted (eval/wide_pca.h)
   Eigen::VectorXd singular;            // [k], descending, of Xc
   double total_variance = 0;           // |Xc|_F^2 / (n - 1)
   int64_t fitted_on = 0;               // n, samples
-  std::string method;                  // "exact" or "randomised"
+  std::string method;                  // "exact", "randomised" or "strips"
 
-  int64_t count() const { return components.rows(); }
+  int64_t count() const { return singular.size(); }
   // [k]: s_i^2 / (n - 1), and its share of the total variance.
   Eigen::VectorXd explained_variance() const;
   Eigen::VectorXd explained_ratio() const;
@@ -65,8 +65,12 @@ data::RowMatrix<T> inverse_transform(const PcaModel& model, const data::RowMatri
 extern template data::RowMatrix<float> inverse_transform(const PcaModel&, const data::RowMatrix<double>&);
 extern template data::RowMatrix<double> inverse_transform(const PcaModel&, const data::RowMatrix<double>&);
 
-// The model as arrays that travel in uns/panvae: settings.pca, arrays pca_mean, pca_components, pca_singular, and the
-// feature names. thaw_pca is ErrorCode::input where they are absent or of the wrong shape.
+// What every fit refuses: before it begins, and a matrix in which nothing varies. |Xc|_F^2 is `squared_norm`.
+void check_pca(int64_t samples, int64_t features, const PcaOptions& options);
+void check_varies(const PcaModel& model, double squared_norm);
+
+// The model as arrays that travel in uns/panvae: settings.pca, arrays pca_mean, pca_components (where there are any),
+// pca_singular, and the feature names. thaw_pca is ErrorCode::input where they are absent or of the wrong shape.
 data::Frozen freeze(const PcaModel& model, const std::vector<std::string>& features);
 PcaModel thaw_pca(const data::Frozen& frozen);
 

@@ -30,7 +30,7 @@ data::Frozen freeze(const PcaModel& m, const std::vector<std::string>& features)
   data::Frozen f;
   f.settings["pca"] = {{"components", k}, {"fitted_on", m.fitted_on}, {"method", m.method}, {"total_variance", m.total_variance}};
   f.arrays["pca_mean"] = array({p}, m.mean.data(), p);
-  f.arrays["pca_components"] = array({k, p}, m.components.data(), k * p);
+  if (m.components.size() > 0) f.arrays["pca_components"] = array({k, p}, m.components.data(), k * p);
   f.arrays["pca_singular"] = array({k}, m.singular.data(), k);
   f.features = features;
   return f;

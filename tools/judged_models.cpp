@@ -11,7 +11,7 @@
 #include "base/threads.h"
 #include "data/sample_source.h"
 #include "eval/classifier.h"
-#include "eval/pca.h"
+#include "eval/wide_pca.h"
 
 namespace panvae::tools {
 
@@ -181,8 +181,17 @@ void add_baselines(JudgedData& d, const std::vector<int64_t>& latents, const Pca
   eval::PcaOptions options;
   options.seed = seed;
   for (int64_t k : wanted) options.components = std::max(options.components, k);
-  const auto model = std::make_shared<eval::PcaModel>(eval::fit_pca(d.matrix.x, data::training_rows(d.matrix.obs), options));
-  const data::RowMatrix<float> scores = eval::transform(*model, d.matrix.x).cast<float>();
+  // At the width of ATAC the components would take more memory than the data: there they are made when they are needed.
+  const bool wide = eval::is_wide(d.matrix.samples(), d.matrix.features());
+  const auto pca = std::make_shared<eval::WidePca>();
+  if (wide) {
+    *pca = eval::fit_wide_pca(d.matrix.x, data::training_rows(d.matrix.obs), options);
+  } else {
+    pca->model = eval::fit_pca(d.matrix.x, data::training_rows(d.matrix.obs), options);
+    pca->scores = eval::transform(pca->model, d.matrix.x);
+  }
+  const std::shared_ptr<const eval::PcaModel> model(pca, &pca->model);
+  const data::RowMatrix<float> scores = pca->scores.cast<float>();
   std::map<int64_t, std::string> made;  // components: why, where that is to be said
   for (int64_t k : wanted) made.emplace(std::min(k, model->count()), "");
   if (baselines.best)
@@ -198,10 +207,13 @@ void add_baselines(JudgedData& d, const std::vector<int64_t>& latents, const Pca
     const Eigen::VectorXd ratio = model->explained_ratio();
     for (int64_t i = 0; i < std::min<int64_t>(2, k); ++i) m.info.explained.push_back(ratio[i]);
     m.embedding = as_embedding(scores.leftCols(k), d.matrix.obs, "PC");
-    m.reconstruct = [model, matrix, k = k](const std::vector<int64_t>& rows) {
-      data::RowMatrix<double> z = eval::transform(*model, rows_of(matrix->x, rows));
+    m.reconstruct = [pca, wide, matrix, k = k](const std::vector<int64_t>& rows) {
+      data::RowMatrix<double> z(static_cast<int64_t>(rows.size()), pca->model.count());
+      if (wide)
+        for (size_t i = 0; i < rows.size(); ++i) z.row(static_cast<int64_t>(i)) = pca->scores.row(rows[i]);
+      else z = eval::transform(pca->model, rows_of(matrix->x, rows));
       z.rightCols(z.cols() - k).setZero();
-      return eval::inverse_transform<float>(*model, z);
+      return wide ? eval::inverse_transform(*pca, matrix->x, z) : eval::inverse_transform<float>(pca->model, z);
     };
     d.models.push_back(std::move(m));
   }

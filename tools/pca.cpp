@@ -5,9 +5,12 @@
 #include <numeric>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "data/write.h"
+#include "eval/wide_pca.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
+#include "tools/memory_option.h"
 
 namespace panvae::tools {
 
@@ -15,6 +18,7 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
+  MemoryOption memory;
   std::string in, out, fit_on = "train", method = "auto";
   int64_t components = 512;
   bool store_components = false;
@@ -38,6 +42,7 @@ Json result_json(const eval::PcaModel& m, const Options& o, int64_t samples, dou
   json["explained_variance_ratio"] = std::vector<double>(ratio.begin(), ratio.begin() + shown);
   json["explained_variance"] = std::vector<double>(variance.begin(), variance.begin() + shown);
   json["seconds"] = seconds;
+  json["peak_memory_bytes"] = peak_resident_bytes();
   json["output"] = o.out;
   return json;
 }
@@ -51,6 +56,7 @@ std::string result_text(const eval::PcaModel& m, const Json& json) {
   facts.row({"variance explained", fmt::format("{:.2f} %", 100 * json["explained_variance_ratio_total"].get<double>())});
   facts.row({"method", m.method});
   facts.row({"time", human_seconds(json["seconds"].get<double>())});
+  facts.row({"memory at its peak", human_bytes(json["peak_memory_bytes"].get<int64_t>())});
   TextTable table({"component", "variance", "share %", "together %"});
   const Eigen::VectorXd ratio = m.explained_ratio(), variance = m.explained_variance();
   double together = 0;
@@ -61,9 +67,34 @@ std::string result_text(const eval::PcaModel& m, const Json& json) {
   return facts.str() + "\n" + table.str();
 }
 
-template <class T>
-void run_as(const Options& o, const Session& session) {
-  data::Dataset<T> in = data::read_dataset<T>(o.in, o.dataset.read());
+// Fitted on `rows`, whole or in strips, and applied to every sample.
+template <class Matrix>
+eval::WidePca fitted(const Matrix& x, const std::vector<int64_t>& rows, const Options& o, const eval::PcaOptions& pca) {
+  const bool strips = o.method == "strips" || (o.method == "auto" && eval::is_wide(x.rows(), x.cols()));
+  if (strips) {
+    if (static_cast<int64_t>(rows.size()) > x.cols())
+      fail_usage(fmt::format("strips are for fewer training samples than features, here are {} and {}", rows.size(), x.cols()), "--method", "say auto");
+    return eval::fit_wide_pca(x, rows, pca);
+  }
+  eval::WidePca out;
+  const auto whole = [&](const auto& matrix) {
+    out.model = eval::fit_pca(matrix, rows, pca);
+    out.scores = eval::transform(out.model, matrix);
+  };
+  if constexpr (std::is_same_v<Matrix, data::LargeMatrix<float>>) {
+    log::warning("only a matrix with many more features than samples is fitted in strips: this one is held in memory all the same");
+    data::RowMatrix<float> copy(x.rows(), x.cols());
+    for (int64_t r = 0; r < x.rows(); ++r) copy.row(r) = x.row(r);
+    x.release(0, x.rows());
+    whole(copy);
+  } else {
+    whole(x);
+  }
+  return out;
+}
+
+template <class T, class Matrix>
+void run_on(data::Dataset<T, Matrix> in, const Options& o, const Session& session) {
   log::info("{}: {} samples x {} features", o.in, in.samples(), in.features());
   if (in.kind == "counts") log::warning("the matrix holds counts: components of raw counts follow library sizes; 'panvae preprocess' first");
   std::vector<int64_t> rows;
@@ -74,14 +105,15 @@ void run_as(const Options& o, const Session& session) {
     rows.resize(static_cast<size_t>(in.samples()));
     std::iota(rows.begin(), rows.end(), int64_t{0});
   }
-  eval::PcaOptions pca;
-  pca.components = o.components;
-  pca.seed = session.globals.seed;
-  if (o.method == "exact") pca.method = eval::PcaOptions::Method::exact;
-  if (o.method == "randomised") pca.method = eval::PcaOptions::Method::randomised;
+  eval::PcaOptions options;
+  options.components = o.components;
+  options.seed = session.globals.seed;
+  if (o.method == "exact") options.method = eval::PcaOptions::Method::exact;
+  if (o.method == "randomised") options.method = eval::PcaOptions::Method::randomised;
   const auto start = std::chrono::steady_clock::now();
-  const eval::PcaModel model = eval::fit_pca(in.x, rows, pca);
-  const data::RowMatrix<double> scores = eval::transform(model, in.x);
+  const eval::WidePca pca = fitted(in.x, rows, o, options);
+  const eval::PcaModel& model = pca.model;
+  const data::RowMatrix<double>& scores = pca.scores;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (model.count() < o.components)
     log::info("{} components, not {}: {} training samples and {} features have no more", model.count(), o.components, rows.size(), in.features());
@@ -107,9 +139,20 @@ void run_as(const Options& o, const Session& session) {
     out.frozen.arrays = std::move(frozen.arrays);
     out.frozen.features = std::move(frozen.features);
   }
-  data::write_dataset(o.out, out);
+  // Components that were never held are made once more, a strip at a time.
+  data::LargeArray components{"pca_components", model.count(), in.features(), [&](const auto& add) { eval::for_components(pca, in.x, add); }};
+  data::write_dataset(o.out, out, data::Storage::same, o.store_components && model.components.size() == 0 ? &components : nullptr);
   const Json json = result_json(model, o, out.samples(), seconds);
   session.emit(result_text(model, json) + "\nwritten: " + o.out + "\n", json);
+}
+
+void run(const Options& o, const Session& session) {
+  const data::ReadOptions read = o.dataset.read();
+  // h5ad holds float32 as a rule, and may be large; text is read to its last digit.
+  if (o.in.find(".h5ad") == std::string::npos) return run_on(data::read_dataset<double>(o.in, read), o, session);
+  const double allowed = o.memory.allowed(), needed = 1.1 * data::matrix_bytes(o.in, allowed) + (128 << 20);
+  if (needed <= allowed || read.missing == data::Missing::mean) return run_on(data::read_dataset<float>(o.in, read), o, session);
+  run_on(data::read_large_dataset(o.in, read, temporary_folder(o.in, o.out, needed, allowed)), o, session);
 }
 
 }  // namespace
@@ -128,19 +171,20 @@ void add_pca(CLI::App& root, Session& session) {
   cmd->add_option("--fit-on", o->fit_on, "Samples that means and components come from: those with split = train (all, without such a column), or all")
       ->check(CLI::IsMember({"train", "all"}))
       ->capture_default_str();
-  cmd->add_option("--method", o->method, "exact, randomised, or auto: exact while the smaller side of the matrix is at most 8192")
-      ->check(CLI::IsMember({"auto", "exact", "randomised"}))
+  cmd->add_option("--method", o->method,
+                  "exact; strips: exact to 11 digits, for many more features than samples, in strips of features with little memory; randomised; auto: strips "
+                  "where the matrix is large and has 8 times as many features as samples, else exact while its smaller side is at most 8192")
+      ->check(CLI::IsMember({"auto", "exact", "strips", "randomised"}))
       ->capture_default_str();
   cmd->add_flag("--store-components", o->store_components, "Keep means and components in uns/panvae of an .h5ad, for reconstruction and for new samples");
+  o->memory.declare(*cmd);
   o->dataset.declare(*cmd);
   session.common(*cmd, Session::seed);
   cmd->callback([o, &session] {
     session.begin();
     data::check_writable_name(o->out);
     if (o->store_components && !o->out.ends_with(".h5ad")) fail_usage("text cannot hold the components", "--store-components", "write the embedding as .h5ad");
-    // h5ad holds float32 as a rule, and may be large; text is read to its last digit.
-    if (o->in.find(".h5ad") != std::string::npos) run_as<float>(*o, session);
-    else run_as<double>(*o, session);
+    run(*o, session);
   });
 }
 

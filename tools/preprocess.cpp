@@ -2,19 +2,16 @@
 #include "data/preprocess.h"
 
 #include <algorithm>
-#include <cmath>
-#include <filesystem>
-#include <map>
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/text.h"
 #include "data/peaks.h"
 #include "data/split.h"
 #include "data/write.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
+#include "tools/memory_option.h"
 
 namespace panvae::tools {
 
@@ -23,7 +20,8 @@ namespace {
 struct Options {
   DatasetOptions dataset;
   std::string in, out, modality, like, variables, input = "counts", variance = "nzv:0.01", unknown_batch = "error", fit_on = "train", split = "donor",
-                                                  type = "float32", memory = "auto";
+                                                  type = "float32";
+  MemoryOption memory;
   std::vector<std::string> preserve;
   bool no_quantile = false, no_batch = false;
   data::PreprocessOptions fit;
@@ -69,23 +67,6 @@ void warn_about_batches(const Options& o, const data::Table& obs) {
   std::string names;
   for (const std::string& name : data::columns_like_batches(obs)) names += (names.empty() ? "" : ", ") + quoted(name);
   if (!names.empty()) log::info("no batch named, none removed; columns that look like batches: {} (name them with --batch-key)", names);
-}
-
-// "auto", or a number with or without a unit: 6GiB, 6G, 500M, 6000000000.
-double allowed_memory(const std::string& text) {
-  if (text == "auto") {
-    const auto available = static_cast<double>(available_bytes());
-    return available > 0 ? 0.8 * available : INFINITY;
-  }
-  const size_t at = text.find_first_not_of("0123456789.");
-  double value = 0;
-  const bool number = at != 0 && data::parse_number(text.substr(0, at), value) && std::isfinite(value);
-  static const std::map<std::string, double> units = {{"", 1},       {"B", 1},         {"K", 1 << 10},   {"M", 1 << 20},   {"G", 1 << 30},
-                                                      {"T", 0x1p40}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 0x1p40},
-                                                      {"KB", 1e3},   {"MB", 1e6},      {"GB", 1e9},      {"TB", 1e12}};
-  const auto unit = units.find(at == std::string::npos ? "" : text.substr(at));
-  if (!number || unit == units.end()) fail_usage(fmt::format("{} is no amount of memory", quoted(text)), "--memory", "say auto, or a size such as 6GiB");
-  return value * unit->second;
 }
 
 // Everything after reading, in memory or on disk.
@@ -148,15 +129,12 @@ void run(const std::shared_ptr<Options>& o, const Session& session) {
     read.missing = data::Missing::keep;  // the preprocessing leaves them out of ranks and fills them at the end
   }
   // In memory where twice the matrix fits (a selection of features copies it); else on disk beside the output.
-  const double allowed = allowed_memory(o->memory), needed = 2.2 * data::matrix_bytes(o->in, allowed / 2.2) + (64 << 20);
+  const double allowed = o->memory.allowed(), needed = 2.2 * data::matrix_bytes(o->in, allowed / 2.2) + (64 << 20);
   if (needed <= allowed) {
     finish(data::read_dataset<float>(o->in, read), preprocessor, *o, storage, session);
     return;
   }
-  const std::string folder = std::filesystem::path(o->out).parent_path().string();
-  log::info("{}: {} needed in memory, {} allowed: the matrix goes through a temporary file in {}", o->in, human_bytes(static_cast<int64_t>(needed)),
-            human_bytes(static_cast<int64_t>(allowed)), quoted(folder.empty() ? "." : folder, 400));
-  finish(data::read_large_dataset(o->in, read, folder), preprocessor, *o, storage, session);
+  finish(data::read_large_dataset(o->in, read, temporary_folder(o->in, o->out, needed, allowed)), preprocessor, *o, storage, session);
 }
 
 }  // namespace
@@ -173,12 +151,7 @@ void add_preprocess(CLI::App& root, Session& session) {
   cmd->add_option("--type", o->type, "Type of the numbers written; float16 halves the file and keeps three digits (.h5ad only)")
       ->check(CLI::IsMember({"float32", "float16"}))
       ->capture_default_str();
-  cmd->add_option(
-         "--memory", o->memory,
-         "Memory that may be used, such as 6GiB (auto: 80 % of what is free); a matrix that needs more goes through a temporary file beside the output, "
-         "with the same result")
-      ->type_name("SIZE")
-      ->capture_default_str();
+  o->memory.declare(*cmd);
   cmd->add_option("--var", o->variables,
                   "Table of features (first column the feature's name) whose columns are joined: chrom, start, end of peaks, for instance")
       ->type_name("TABLE")

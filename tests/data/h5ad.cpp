@@ -358,6 +358,30 @@ TEST_F(H5ad, RoundTrip) {
   error_of([&] { write_dataset(path("no/d.h5ad"), d); }, ErrorCode::machine);
 }
 
+// What is too large for memory is written strip by strip, beside arrays that are not.
+TEST_F(H5ad, AnArrayInStripsOfColumns) {
+  Dataset<float> d = dataset(RowMatrix<float>(RowMatrix<float>::Random(4, 3)));
+  d.frozen.settings["a"] = 1;
+  d.frozen.arrays["small"] = {{2}, {1, 2}};
+  RowMatrix<double> whole(3, 7);
+  for (int64_t i = 0; i < whole.size(); ++i) whole.data()[i] = static_cast<double>(i) / 3;
+  const LargeArray more{"large", 3, 7, [&](const auto& add) {
+                          for (const auto& [first, count] : {std::pair{4, 3}, {0, 1}, {1, 3}}) add(first, whole.middleCols(first, count));
+                        }};
+  write_dataset(path("strips.h5ad"), d, Storage::same, &more);
+  const auto back = read_dataset<float>(path("strips.h5ad"));
+  EXPECT_EQ(back.x, d.x);
+  const NamedArray& large = back.frozen.arrays.at("large");
+  EXPECT_EQ(large.shape, (std::vector<int64_t>{3, 7}));
+  EXPECT_TRUE(std::equal(large.values.begin(), large.values.end(), whole.data(), whole.data() + whole.size()));
+  EXPECT_EQ(back.frozen.arrays.at("small").values, (std::vector<double>{1, 2}));
+  error_of([&] { write_dataset(path("strips.tsv"), d, Storage::same, &more); }, ErrorCode::usage);
+  EXPECT_FALSE(std::filesystem::exists(path("strips.tsv")));
+  const LargeArray ragged{"large", 3, 7, [&](const auto& add) { add(0, RowMatrix<double>(2, 7)); }};
+  error_of([&] { write_dataset(path("ragged.h5ad"), d, Storage::same, &ragged); }, ErrorCode::usage);
+  EXPECT_FALSE(std::filesystem::exists(path("ragged.h5ad")));
+}
+
 TEST_F(H5ad, RowsInRanges) {
   const Dataset<float> d = dataset<float>(RowMatrix<float>::Random(23, 5));
   write_dataset(path("d.h5ad"), d);

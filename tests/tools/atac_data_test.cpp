@@ -1,8 +1,11 @@
 // simulate and preprocess on ATAC, as their users run them.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "data/peaks.h"
@@ -64,6 +67,35 @@ TEST_F(AtacData, replicates_of_a_donor_stay_together) {
   for (size_t p = 0; p < order.size(); ++p) ASSERT_EQ(order[p], static_cast<int64_t>(p));
 }
 
+// A split that exists is kept; where it is left behind, samples can be drawn, and a hold-out shares donors with training.
+TEST_F(AtacData, samples_are_split_only_where_that_is_asked_for_and_said) {
+  const Outcome kept = run("preprocess -o kept.h5ad sim/atac.h5ad --modality atac --split sample");
+  ASSERT_EQ(kept.code, 0) << kept.err;
+  EXPECT_NE(kept.err.find("no samples are drawn (--split sample)"), std::string::npos) << kept.err;
+  ASSERT_EQ(run("convert -o counts.tsv sim/atac.h5ad --write-obs obs.tsv").code, 0);
+  const data::Table obs = data::read_table(at("obs.tsv"));
+  EXPECT_EQ(obs.rows(), 72);
+  EXPECT_TRUE(obs.find("split"));
+  data::Table without;
+  without.key_name = obs.key_name;
+  without.keys = obs.keys;
+  for (const char* name : {"donor", "cohort"}) without.set(obs.at(name));
+  data::write_table(at("without.tsv"), without);
+  for (const std::string split : {"donor", "sample"}) {
+    ASSERT_EQ(run("preprocess -o again.h5ad counts.tsv --obs without.tsv --modality atac --split " + split).code, 0);
+    const data::Table drawn = data::read_obs(at("again.h5ad"));
+    int64_t apart = 0;
+    for (int64_t r = 0; r < drawn.rows(); r += 2) apart += (drawn.at("split").text(r) == "holdout") != (drawn.at("split").text(r + 1) == "holdout");
+    EXPECT_EQ(split == "sample", apart > 0);
+    ASSERT_EQ(run("pca -o again_pca.h5ad again.h5ad --components 8").code, 0);
+    const Outcome o = run("evaluate cohort again_pca.h5ad --on all --fold-key split --folds 2 --json again.json");
+    ASSERT_EQ(o.code, 0) << o.err;
+    EXPECT_EQ(json("again.json")["folds"].size(), 2u);
+    EXPECT_EQ(o.err.find(fmt::format("{} donors have samples in more than one fold", apart)) != std::string::npos, split == "sample") << o.err;
+  }
+  expect_error(run("convert -o c.tsv sim/atac.h5ad --write-obs obs.txt"), 2, "--write-obs");
+}
+
 TEST_F(AtacData, little_memory_gives_the_same_bytes) {
   const Outcome o = run("preprocess -o small.h5ad sim/atac.h5ad --modality atac --batch-key batch --unknown-batch zero --memory 1K --json small.json");
   ASSERT_EQ(o.code, 0) << o.err;
@@ -85,6 +117,36 @@ TEST_F(AtacData, float16_halves_the_file) {
   const auto saved = static_cast<int64_t>(fs::file_size(at("pp.h5ad"))) - static_cast<int64_t>(fs::file_size(at("half.h5ad")));
   EXPECT_NEAR(static_cast<double>(saved), 2.0 * static_cast<double>(whole.x.size()), 4096);
   expect_error(run("preprocess -o half.tsv sim/atac.h5ad --modality atac --type float16"), 2, "float16");
+}
+
+TEST_F(AtacData, components_in_strips_are_those_of_the_whole) {
+  ASSERT_EQ(run("pca -o whole.h5ad pp.h5ad --components 20 --store-components --method exact --json whole.json").code, 0);
+  ASSERT_EQ(run("pca -o strips.h5ad pp.h5ad --components 20 --store-components --method strips --json strips.json").code, 0);
+  EXPECT_EQ(json("whole.json")["method"], "exact");
+  EXPECT_EQ(json("strips.json")["method"], "strips");
+  EXPECT_EQ(json("strips.json")["components"], 20);
+  EXPECT_GT(json("strips.json")["peak_memory_bytes"].get<int64_t>(), 1 << 20);
+  const auto whole = data::read_dataset<float>(at("whole.h5ad")), strips = data::read_dataset<float>(at("strips.h5ad"));
+  EXPECT_LT((whole.x - strips.x).cwiseAbs().maxCoeff(), 1e-5F * whole.x.cwiseAbs().maxCoeff());
+  EXPECT_EQ(whole.obs.keys, strips.obs.keys);
+  EXPECT_EQ(whole.var.keys, strips.var.keys);
+  for (const auto& [name, array] : whole.frozen.arrays) {
+    const data::NamedArray& other = strips.frozen.arrays.at(name);
+    ASSERT_EQ(array.shape, other.shape) << name;
+    for (size_t i = 0; i < array.values.size(); ++i) ASSERT_NEAR(array.values[i], other.values[i], 1e-8 * std::max(1.0, std::abs(array.values[i]))) << name;
+  }
+  EXPECT_EQ(whole.frozen.features, strips.frozen.features);
+  // Through a temporary file: the same bytes. A matrix that is not for strips is held whole, and that is said.
+  const Outcome o = run("pca -o disk.h5ad pp.h5ad --components 20 --store-components --method strips --memory 1K");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("temporary file"), std::string::npos) << o.err;
+  EXPECT_TRUE(read_file(at("strips.h5ad")) == read_file(at("disk.h5ad")));
+  const Outcome w = run("pca -o w.h5ad pp.h5ad --components 20 --store-components --memory 1K");
+  ASSERT_EQ(w.code, 0) << w.err;
+  EXPECT_NE(w.err.find("held in memory all the same"), std::string::npos) << w.err;
+  EXPECT_TRUE(read_file(at("whole.h5ad")) == read_file(at("w.h5ad")));
+  expect_error(run("pca -o b.h5ad whole.h5ad --method strips"), 2, "--method");
+  expect_error(run("pca -o b.h5ad pp.h5ad --memory much"), 2, "--memory");
 }
 
 TEST_F(AtacData, a_published_table_with_peaks_out_of_order) {

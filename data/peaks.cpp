@@ -128,6 +128,10 @@ bool parse_peak_name(std::string_view name, std::string_view& chromosome, int64_
     if (!parse_position(name.substr(first + 1, second - first - 1), start) || !parse_position(name.substr(second + 1), end)) continue;
     if (name[first - 1] == ':' || name[first - 1] == '-' || name[first - 1] == '_') continue;  // chr1:-5-10
     chromosome = name.substr(0, first);
+    // chr1:100-600-1, a name made unique: no chromosome chr1:100.
+    const size_t colon = chromosome.rfind(':');
+    if (before_start != ':' && colon != std::string_view::npos && std::all_of(chromosome.begin() + static_cast<int64_t>(colon) + 1, chromosome.end(), digit))
+      continue;
     return true;
   }
   return false;
@@ -201,6 +205,18 @@ void set_peak_columns(Table& var, const Peaks& peaks) {
   var.set(std::move(chrom));
   var.set(numeric_column("start", std::vector<double>(peaks.start.begin(), peaks.start.end())));
   var.set(numeric_column("end", std::vector<double>(peaks.end.begin(), peaks.end.end())));
+}
+
+std::string modality_of(const Table& var, const Frozen& frozen) {
+  if (const auto known = frozen.settings.find("modality"); known != frozen.settings.end() && known->is_string()) return known->get<std::string>();
+  const auto has = [&](const char* name) { return var.find(name) != nullptr; };
+  if (has("chrom") && has("start") && has("end")) return has("symbol") || has("tss") || has("strand") ? "rna" : "atac";
+  const bool named = std::all_of(var.keys.begin(), var.keys.end(), [](const std::string& key) {
+    std::string_view chromosome;
+    int64_t start = 0, end = 0;
+    return parse_peak_name(key, chromosome, start, end);
+  });
+  return named && !var.keys.empty() ? "atac" : "rna";
 }
 
 template <class T, class Matrix>

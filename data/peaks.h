@@ -37,6 +37,10 @@ std::vector<int64_t> bed_order(const Peaks& peaks);
 // The columns chrom, start, end of `var` become those of `peaks`.
 void set_peak_columns(Table& var, const Peaks& peaks);
 
+// What was measured, "rna" or "atac": as the preprocessing in `frozen` says; else peaks are features with chrom, start and end
+// (genes with positions have a symbol, tss or strand too) or with names that are positions.
+std::string modality_of(const Table& var, const Frozen& frozen);
+
 // Features of `data` into BED order, their positions into var's columns. Returns how many stood elsewhere before.
 template <class T, class Matrix>
 int64_t sort_peaks(Dataset<T, Matrix>& data);

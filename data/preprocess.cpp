@@ -29,23 +29,37 @@ template <class T, class Matrix>
 void check_counts(const Dataset<T, Matrix>& data) {
   const int64_t n = data.samples(), g = data.features();
   const std::string kind = data.kind.empty() ? detect_kind(data.x) : data.kind;
-  std::vector<int64_t> first(static_cast<size_t>(n), -1);
+  // Of each sample the first value that is no count at all, the first that is a fraction, and how many are.
+  const auto samples = static_cast<size_t>(n);
+  std::vector<int64_t> first(samples, -1), fraction(samples, -1), fractions(samples, 0);
   over_rows(data.x, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
-      for (int64_t c = 0; c < g && first[static_cast<size_t>(r)] < 0; ++c)
-        if (!(data.x(r, c) >= 0)) first[static_cast<size_t>(r)] = c;
+      for (int64_t c = 0; c < g && first[static_cast<size_t>(r)] < 0; ++c) {
+        const T v = data.x(r, c);
+        if (!(v >= 0)) first[static_cast<size_t>(r)] = c;
+        else if (v != std::floor(v) && fractions[static_cast<size_t>(r)]++ == 0) fraction[static_cast<size_t>(r)] = c;
+      }
   });
+  const auto place = [&](int64_t r, int64_t c) {
+    return fmt::format("{}, sample {}, feature {}", quoted(data.path, 400), quoted(data.obs.keys[static_cast<size_t>(r)]),
+                       quoted(data.var.keys[static_cast<size_t>(c)]));
+  };
   for (int64_t r = 0; r < n; ++r)
     if (const int64_t c = first[static_cast<size_t>(r)]; c >= 0) {
       const bool missing = std::isnan(data.x(r, c));
-      fail_input(missing ? std::string("a missing count") : fmt::format("a negative count, {}", data.x(r, c)),
-                 fmt::format("{}, sample {}, feature {}", quoted(data.path, 400), quoted(data.obs.keys[static_cast<size_t>(r)]),
-                             quoted(data.var.keys[static_cast<size_t>(c)])),
+      fail_input(missing ? std::string("a missing count") : fmt::format("a negative count, {}", data.x(r, c)), place(r, c),
                  "counts are whole numbers from 0; for log values say --input log");
     }
+  const int64_t r = std::find_if(fraction.begin(), fraction.end(), [](int64_t c) { return c >= 0; }) - fraction.begin();
+  const std::string where = r < n ? place(r, fraction[static_cast<size_t>(r)]) : quoted(data.path, 400);
+  const std::string example = r < n ? fmt::format(", {} for instance", data.x(r, fraction[static_cast<size_t>(r)])) : "";
   if (kind == "log" || kind == "z" || kind == "embedding")
-    fail_input(kind == "log" ? std::string("the values look like logs, not counts") : fmt::format("the values are of kind {}, not counts", kind),
-               quoted(data.path, 400), "start from raw counts, or say --input log");
+    fail_input((kind == "log" ? "the values look like logs, not counts" : fmt::format("the values are of kind {}, not counts", kind)) + example, where,
+               "start from raw counts, or say --input log");
+  // Expected counts (RSEM, salmon) are fractions; normalised values are too, and only their owner knows.
+  if (r < n)
+    log::warning("{} of the counts are fractions{} ({}): taken as expected counts; normalised values would be wrong here",
+                 std::accumulate(fractions.begin(), fractions.end(), int64_t{0}), example, where);
 }
 
 // Sum of each row over `columns` (-1: absent) in their order, NaN left out.

@@ -28,7 +28,8 @@ TEST(Peaks, NamesInThreeForms) {
     EXPECT_EQ(start, c.start);
     EXPECT_EQ(end, c.end);
   }
-  for (const char* bad : {"", "TP53", "chr1:100", "chr1:100-", "chr1:-5-10", ":1-2", "chr1:1.5-3", "chr1:a-b", "chr1:1-2x", "chr1:99999999999999999999-2"}) {
+  for (const char* bad : {"", "TP53", "chr1:100", "chr1:100-", "chr1:-5-10", ":1-2", "chr1:1.5-3", "chr1:a-b", "chr1:1-2x", "chr1:99999999999999999999-2",
+                          "chr1:100-600-1", "chr1:0-1-2", "chr1:1_5_9"}) {
     std::string_view chromosome;
     int64_t start = 0, end = 0;
     EXPECT_FALSE(parse_peak_name(bad, chromosome, start, end)) << bad;

@@ -11,6 +11,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "data/peaks.h"
 #include "data/read.h"
 #include "eval/expression_parts.h"
 #include "eval/spearman.h"
@@ -47,7 +48,7 @@ std::vector<int64_t> match_features(const data::SampleSource& observed, const da
 void refuse_counts(const data::SampleSource& source, const Matrix& x, std::vector<std::string>& warnings) {
   const std::string kind = source.kind().empty() && data::detect_kind(x) == "counts" ? "counts" : source.kind();
   if (kind == "counts" || kind == "embedding")
-    fail_input(kind == "counts" ? "the values look like counts, and fold changes need log2 values" : "an embedding has no expression values",
+    fail_input(kind == "counts" ? "the values look like counts, and fold changes need log2 values" : "an embedding has no values of features",
                panvae::quoted(source.path(), 400),
                kind == "counts" ? "compare the output of 'panvae preprocess' with that of 'panvae reconstruct'" : "name the reconstructed values");
   if (kind == "z")
@@ -197,23 +198,25 @@ std::vector<int64_t> evaluated_rows(const data::SampleSource& observed, const Ex
 }
 
 void add_warnings(ExpressionResult& r) {
-  if (r.n < 10) r.warnings.push_back(fmt::format("{} samples: a test of so few finds little, so few DE features say little", r.n));
+  const ModalityWords w = words_of(r.modality);
+  const std::string features = w.features, feature = features.substr(0, features.size() - 1);
+  if (r.n < 10) r.warnings.push_back(fmt::format("{} samples: a test of so few finds little, so few {} {} say little", r.n, w.differential, features));
   if (r.donors < r.n) r.warnings.push_back(fmt::format("{} samples are of {} donors: the test takes replicates of a donor for independent", r.n, r.donors));
   const DifferenceTest& t = r.reconstruction.test;
   if (t.untestable)
-    r.warnings.push_back(fmt::format("{} features have neither a difference nor a variance: they are not tested and not counted by FDR", t.untestable));
-  else if (t.without_variance) r.warnings.push_back(fmt::format("{} features have differences without any variance", t.without_variance));
+    r.warnings.push_back(fmt::format("{} {} have neither a difference nor a variance: they are not tested and not counted by FDR", t.untestable, features));
+  else if (t.without_variance) r.warnings.push_back(fmt::format("{} {} have differences without any variance", t.without_variance, features));
   if (r.reconstruction.undefined_features)
-    r.warnings.push_back(fmt::format("{} features are constant over the samples in one of the matrices: their Spearman is not defined and left out of the mean",
-                                     r.reconstruction.undefined_features));
+    r.warnings.push_back(fmt::format("{} {} are constant over the samples in one of the matrices: their Spearman is not defined and left out of the mean",
+                                     r.reconstruction.undefined_features, features));
   if (r.reconstruction.undefined_samples)
-    r.warnings.push_back(fmt::format("{} samples are constant over the features in one of the matrices: their Spearman is not defined and left out of the mean",
-                                     r.reconstruction.undefined_samples));
+    r.warnings.push_back(fmt::format("{} samples are constant over the {} in one of the matrices: their Spearman is not defined and left out of the mean",
+                                     r.reconstruction.undefined_samples, features));
   if (r.cohort_mean.count.de <= r.reconstruction.count.de && t.untestable < static_cast<int64_t>(r.features.size()))
     r.warnings.push_back(
-        fmt::format("predicting the cohort mean gives {} DE features, the reconstruction {}: the number of DE features alone says nothing for it, "
-                    "read it beside Spearman per feature and R2",
-                    r.cohort_mean.count.de, r.reconstruction.count.de));
+        fmt::format("predicting the cohort mean gives {0} {2} {3}, the reconstruction {1}: the number of {2} {3} alone says nothing for it, read it "
+                    "beside Spearman per {4} and R2",
+                    r.cohort_mean.count.de, r.reconstruction.count.de, w.differential, features, feature));
   if (r.baseline != Baseline::none && 2 * r.baseline_pairs < r.n)
     r.warnings.push_back(fmt::format("the baseline compares {} pairs, the reconstruction {}: fewer pairs find fewer differences, so the ratio is too high",
                                      r.baseline_pairs, r.n));
@@ -310,6 +313,7 @@ ExpressionResult evaluate_expression(const data::SampleSource& observed, const d
   r.fdr = options.fdr;
   r.cohort = options.cohort;
   r.baseline = options.baseline;
+  r.modality = data::modality_of(observed.var(), observed.frozen());
   const std::vector<int64_t> rows = evaluated_rows(observed, options, r);
   const std::vector<int64_t> theirs = rows_by_name(reconstructed, observed.obs(), rows, "reconstruction");
   const std::vector<int64_t> column = match_features(observed, reconstructed);

@@ -1,7 +1,7 @@
-// evaluate expression: which features (genes, peaks) does a reconstruction get wrong? Observed and reconstructed values of
-// the same samples, in log2 units, are compared feature by feature; features with a significant difference of means are
-// counted (n_de; fewer is better), beside the correlations without which that number says little: a reconstruction that
-// is the mean of a cohort has no differences of means at all. It is a row of the result.
+// evaluate expression: which features (genes, peaks) does a reconstruction get wrong? (Of peaks: differential accessibility.) Observed and reconstructed values
+// of the same samples, in log2 units, are compared feature by feature; features with a significant difference of means are counted (n_de; fewer is better),
+// beside the correlations without which that number says little: a reconstruction that is the mean of a cohort has no differences of means at all. It is a row
+// of the result.
 //
 //   log2fc = mean(reconstructed) - mean(observed); DE where |log2fc| > lfc and FDR < fdr (Benjamini and Hochberg)
 //   tests: eval/moderated_t.h. paired: one-sample on the samples' differences; limma, limma_trend, welch: two groups
@@ -71,7 +71,7 @@ struct ExpressionResult {
   std::vector<double> mean_observed, mean_reconstructed;
   std::vector<std::string> samples;  // evaluated, sorted by name
   int64_t n = 0, donors = 0, cohorts = 0;
-  std::string on, cohort;
+  std::string on, cohort, modality;  // "rna" or "atac": of the observed values
   ExpressionTest test = ExpressionTest::paired;
   double lfc = 0, fdr = 0;
   std::vector<std::string> warnings;
@@ -84,6 +84,12 @@ struct ExpressionResult {
 // ErrorCode::input: samples or features without a counterpart, raw counts, values that are not finite, fewer than two
 // samples, an unknown cohort; for baselines what they lack.
 ExpressionResult evaluate_expression(const data::SampleSource& observed, const data::SampleSource& reconstructed, const ExpressionOptions& options = {});
+
+// "accessibility", "peaks", "DA" of atac; "expression", "features", "DE" of anything else.
+struct ModalityWords {
+  const char *what, *features, *differential;
+};
+ModalityWords words_of(const std::string& modality);
 
 // --table: feature, log2fc, t, p, fdr, mean_observed, mean_reconstructed; missing where a feature cannot be tested.
 data::Table de_table(const ExpressionResult& result);

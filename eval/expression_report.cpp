@@ -36,6 +36,11 @@ std::string shown(double v, int digits = 4) {
 
 }  // namespace
 
+ModalityWords words_of(const std::string& modality) {
+  if (modality == "atac") return {"accessibility", "peaks", "DA"};
+  return {"expression", "features", "DE"};
+}
+
 data::Table de_table(const ExpressionResult& r) {
   data::Table t;
   t.key_name = "feature";
@@ -53,6 +58,7 @@ data::Table de_table(const ExpressionResult& r) {
 Json to_json(const ExpressionResult& r) {
   const bool baseline = r.baseline != Baseline::none;
   Json j;
+  j["modality"] = r.modality;
   j["n_features"] = r.features.size();
   j["n_de"] = r.reconstruction.count.de;
   j["n_up"] = r.reconstruction.count.up;
@@ -93,9 +99,12 @@ Json to_json(const ExpressionResult& r) {
 }
 
 std::string to_text(const ExpressionResult& r) {
-  std::string out = fmt::format("{} samples of {} donors ({}{}), {} features; test {}, DE where |log2 fold change| > {} and FDR < {}\n\n", r.n, r.donors, r.on,
-                                r.cohort.empty() ? "" : ", cohort " + r.cohort, r.features.size(), name_of(r.test), r.lfc, r.fdr);
-  TextTable t({"", "DE", "up", "down", "Spearman per sample", "per feature", "R2"});
+  const ModalityWords w = words_of(r.modality);
+  const bool atac = r.modality == "atac";
+  std::string out = atac ? "differential accessibility (DA) of the reconstruction\n" : "";
+  out += fmt::format("{} samples of {} donors ({}{}), {} {}; test {}, {} where |log2 fold change| > {} and FDR < {}\n\n", r.n, r.donors, r.on,
+                     r.cohort.empty() ? "" : ", cohort " + r.cohort, r.features.size(), w.features, name_of(r.test), w.differential, r.lfc, r.fdr);
+  TextTable t({"", w.differential, "up", "down", "Spearman per sample", atac ? "per peak" : "per feature", "R2"});
   const auto add = [&](const std::string& name, const ExpressionRow& row) {
     t.row({name, std::to_string(row.count.de), std::to_string(row.count.up), std::to_string(row.count.down), shown(row.spearman_per_sample_mean),
            shown(row.spearman_per_feature_mean), shown(row.r2)});
@@ -106,7 +115,7 @@ std::string to_text(const ExpressionResult& r) {
     t.row({fmt::format("{}, {} pairs", r.baseline == Baseline::thin ? "thinned counts" : "technical replicates", r.baseline_pairs),
            std::to_string(r.baseline_count.de), std::to_string(r.baseline_count.up), std::to_string(r.baseline_count.down), "", "", ""});
   out += t.str();
-  if (r.baseline != Baseline::none) out += fmt::format("\nDE features, reconstruction to baseline: {}\n", shown(r.ratio, 3));
+  if (r.baseline != Baseline::none) out += fmt::format("\n{} {}, reconstruction to baseline: {}\n", w.differential, w.features, shown(r.ratio, 3));
   return out;
 }
 

@@ -1,4 +1,5 @@
 // panvae evaluate all: every benchmark on every run and on its PCA baselines, into a results folder for `panvae report`.
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <set>
@@ -223,7 +224,8 @@ class Judge {
       warn(d.info.label, fmt::format("{} samples of {} to judge reconstructions by: they are not judged", rows.size(), options.cohort));
       return;
     }
-    say(m, fmt::format("differential expression of the reconstructions of {} samples{}", rows.size(), options.cohort.empty() ? "" : " of " + options.cohort));
+    say(m, fmt::format("differential {} of the reconstructions of {} samples{}", eval::words_of(d.info.modality).what, rows.size(),
+                       options.cohort.empty() ? "" : " of " + options.cohort));
     options.test = eval::parse_expression_test(o_.test);
     options.lfc = o_.lfc;
     options.fdr = o_.fdr;
@@ -307,7 +309,10 @@ std::string cell(const Json& values, const char* mean, const char* se = nullptr,
 }
 
 std::string summary(const eval::Results& r) {
-  TextTable t({"model", "cohort accuracy", "Grassmann (p)", "C, embedding", "C, with clinical", "C within cohort", "DE features", "cohort mean's", "Spearman"});
+  // Peaks are accessible, not expressed.
+  const auto atac = static_cast<size_t>(std::count_if(r.data.begin(), r.data.end(), [](const eval::ResultsData& d) { return d.modality == "atac"; }));
+  const std::string differential = atac == 0 ? "DE features" : atac == r.data.size() ? "DA peaks" : "DE or DA features";
+  TextTable t({"model", "cohort accuracy", "Grassmann (p)", "C, embedding", "C, with clinical", "C within cohort", differential, "cohort mean's", "Spearman"});
   const auto find = [](const std::vector<eval::ResultsScore>& scores, const std::string& model, const std::string& setting, bool within,
                        const std::string& control) {
     for (const eval::ResultsScore& s : scores)

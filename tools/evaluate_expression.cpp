@@ -7,6 +7,7 @@
 #include "eval/expression.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
+#include "tools/table_name.h"
 
 namespace panvae::tools {
 
@@ -37,8 +38,7 @@ void run(Options& o, const Session& session) {
   if (!o.counts.empty() && o.expression.baseline == eval::Baseline::none)
     fail_usage("counts are for a baseline", "--counts", "add --baseline thin or --baseline techrep");
   if (!o.table.empty()) {
-    if (!o.table.ends_with(".tsv") && !o.table.ends_with(".csv") && !o.table.ends_with(".tsv.gz") && !o.table.ends_with(".csv.gz"))
-      fail_usage(fmt::format("the ending of {} is not known", quoted(o.table, 400)), "--table", "tables are .tsv or .csv (.gz too)");
+    check_table_name(o.table, "--table");
     AtomicFile probe(o.table);  // a table that cannot be written is known before the work
   }
   const data::ReadOptions read = o.dataset.read();
@@ -58,8 +58,8 @@ void run(Options& o, const Session& session) {
 void add_evaluate_expression(CLI::App& evaluate, Session& session) {
   CLI::App* cmd =
       add_command(evaluate, "expression",
-                  "Which genes or peaks a reconstruction gets wrong: differential expression against what was observed, beside Spearman, R2 and "
-                  "what predicting the cohort mean gives",
+                  "Which genes or peaks a reconstruction gets wrong: differential expression (of peaks: accessibility) against what was observed, beside "
+                  "Spearman, R2 and what predicting the cohort mean gives",
                   "panvae simulate -o sim --donors 200 --genes 500 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && panvae train "
                   "rna -o sim/run sim/rna_pp.h5ad --set train.max_epochs=20 && panvae reconstruct -o sim/reconstructed.h5ad sim/run sim/rna_pp.h5ad && "
                   "panvae evaluate expression sim/rna_pp.h5ad sim/reconstructed.h5ad --baseline thin --counts sim/rna.h5ad --table sim/de.tsv");
@@ -75,10 +75,11 @@ void add_evaluate_expression(CLI::App& evaluate, Session& session) {
          "paired: moderated t on each sample's difference; limma: moderated t of two groups; limma-trend: its variances with a trend in the mean; welch")
       ->check(CLI::IsMember({"paired", "limma", "limma-trend", "welch"}))
       ->capture_default_str();
-  cmd->add_option("--lfc", o->expression.lfc, "Least absolute log2 fold change of a DE feature")->capture_default_str();
-  cmd->add_option("--fdr", o->expression.fdr, "False discovery rate of DE features (Benjamini and Hochberg)")->capture_default_str();
-  cmd->add_option("--baseline", o->baseline,
-                  "DE features between two measurements of the same samples: techrep (replicates of a donor) or thin (raw counts dealt into two halves)")
+  cmd->add_option("--lfc", o->expression.lfc, "Least absolute log2 fold change of a differential feature (DE gene, DA peak)")->capture_default_str();
+  cmd->add_option("--fdr", o->expression.fdr, "False discovery rate of differential features (Benjamini and Hochberg)")->capture_default_str();
+  cmd->add_option(
+         "--baseline", o->baseline,
+         "Differential features between two measurements of the same samples: techrep (replicates of a donor) or thin (raw counts dealt into two halves)")
       ->check(CLI::IsMember({"techrep", "thin"}));
   cmd->add_option("--counts", o->counts, "Raw counts for the baseline, normalised by the preprocessing stored in OBSERVED")->type_name("RAW");
   cmd->add_option("--table", o->table, "Write the test of every feature: feature, log2fc, t, p, fdr, mean_observed, mean_reconstructed")->type_name("TABLE");

@@ -167,8 +167,9 @@ std::string joined(const std::vector<std::string>& words) {
 
 // A row per model; columns without a single value are left out.
 void headline(Page& page, const Results& r) {
+  const std::string features = feature_words(r);
   struct Column {
-    const char* name;
+    std::string name;
     int digits;
     int better;  // 1 higher, -1 lower
     std::function<Value(const ResultsModel&)> value;
@@ -192,9 +193,9 @@ void headline(Page& page, const Results& r) {
       {"C (Uno)", 3, 1, concordance("uno")},
       {"C (Harrell)", 3, 1, concordance("harrell")},
       {"C within cohort", 3, 1, [&](const ResultsModel& m) { return within_cohort(r, m.id, is_embedding(m) ? "embedding" : "clinical"); }},
-      {"differential features", 0, -1, score(Benchmark::expression, "n_de")},
+      {"differential " + features, 0, -1, score(Benchmark::expression, "n_de")},
       {"Spearman, samples", 3, 1, score(Benchmark::expression, "spearman_per_sample_mean")},
-      {"Spearman, features", 3, 1, score(Benchmark::expression, "spearman_per_feature_mean")},
+      {"Spearman, " + features, 3, 1, score(Benchmark::expression, "spearman_per_feature_mean")},
   };
   PageTable t;
   t.id = "headline";
@@ -312,8 +313,9 @@ void add_controls(Page& page, ReportContent& content) {
   }
   // A reconstruction beside the mean of the cohort, which the evaluator gives with it or as a score of its own.
   PageTable mean;
+  const std::string features = feature_words(r);
   mean.id = "cohort-mean-table";
-  mean.columns = {{"model"}, {"reconstruction"}, {"differential features"}, {"Spearman, samples", {}, 3}, {"Spearman, features", {}, 3}, {"R²", {}, 3}};
+  mean.columns = {{"model"}, {"reconstruction"}, {"differential " + features}, {"Spearman, samples", {}, 3}, {"Spearman, " + features, {}, 3}, {"R²", {}, 3}};
   std::vector<size_t> muted;
   for (const ResultsScore& s : r.expression) {
     if (!s.control.empty()) continue;

@@ -53,7 +53,8 @@ void add_volcano(Page& page, const Results& r, const ResultsModel& m, const data
   });
   PageTable out;
   out.id = "differential-" + m.id;
-  out.columns = {{"feature"}, {"log2fc"}, {"-log10 p"}, {"fdr"}, {"mean observed"}, {"mean reconstructed"}, {"kind"}, {"named"}};
+  const std::string feature = m.modality == "atac" ? "peak" : "feature", mean_of = m.modality == "atac" ? "mean accessibility, " : "mean ";
+  out.columns = {{feature}, {"log2fc"}, {"-log10 p"}, {"fdr"}, {mean_of + "observed"}, {mean_of + "reconstructed"}, {"kind"}, {"named"}};
   std::set<std::pair<int, int>> taken;
   size_t shown = 0;
   for (size_t i : rows) {
@@ -75,23 +76,28 @@ void add_volcano(Page& page, const Results& r, const ResultsModel& m, const data
   Figure f;
   f.id = "volcano-" + m.id;
   f.title = m.label;
-  f.alternative =
-      fmt::format("Volcano plot of {}: reconstructed against observed; {} features are higher and {} lower in the reconstruction.", m.label, up, down);
+  f.alternative = fmt::format("Volcano plot of {}: reconstructed against observed{}; {} {}s are higher and {} lower in the reconstruction.", m.label,
+                              m.modality == "atac" ? " accessibility" : "", up, feature, down);
   f.chart = "volcano";
-  f.signals = {{"lfc", lfc}, {"limit", significant(limit)}, {"extent", significant(extent * 1.05)}, {"top", significant(top * 1.05)}};
-  f.caption = fmt::format("{} of {} differ, {} up and {} down: |log₂ fold change| > {} and FDR < {}{}.", count(up + down), count(rows.size()), count(up),
-                          count(down), shortest_number(lfc), shortest_number(fdr), std::isfinite(limit) ? ", which is above the dashed line" : "");
+  f.signals = {{"axis", fmt::format("log₂ fold change{}, reconstructed against observed", m.modality == "atac" ? " of accessibility" : "")},
+               {"lfc", lfc},
+               {"limit", significant(limit)},
+               {"extent", significant(extent * 1.05)},
+               {"top", significant(top * 1.05)}};
+  f.caption = fmt::format("{} of {}{} differ, {} up and {} down: |log₂ fold change| > {} and FDR < {}{}.", count(up + down), count(rows.size()),
+                          m.modality == "atac" ? " peaks" : "", count(up), count(down), shortest_number(lfc), shortest_number(fdr),
+                          std::isfinite(limit) ? ", which is above the dashed line" : "");
   if (shown < rows.size())
-    f.caption += fmt::format(" Drawn: {} features, those that differ and, of the others, one where several cover each other.", count(shown));
+    f.caption += fmt::format(" Drawn: {} {}s, those that differ and, of the others, one where several cover each other.", count(shown), feature);
   if (untested > 0) f.caption += fmt::format(" {} without a test, for lack of variance.", untested);
   f.data = {{"features",
              out.id,
-             {{"feature", "feature"},
+             {{"feature", feature},
               {"log2fc", "log2fc"},
               {"y", "-log10 p"},
               {"fdr", "fdr"},
-              {"observed", "mean observed"},
-              {"reconstructed", "mean reconstructed"},
+              {"observed", mean_of + "observed"},
+              {"reconstructed", mean_of + "reconstructed"},
               {"kind", "kind"},
               {"named", "named"}},
              {}}};
@@ -150,13 +156,15 @@ bool add_distribution(Page& page, const Results& r, const char* setting) {
   }
   Figure f;
   f.id = fmt::format("spearman-figure-{}", setting);
-  f.title = setting == std::string("sample") ? "Per sample, across features" : "Per feature, across samples";
+  const std::string features = feature_words(r), feature = features.substr(0, features.size() - 1);
+  const bool per_sample = setting == std::string("sample");
+  f.title = per_sample ? "Per sample, across " + features : "Per " + feature + ", across samples";
   f.chart = "ridges";
   f.alternative = alternative;
   f.signals = {{"models", labels}, {"axis", "Spearman correlation of observed and reconstructed"}, {"from", from}};
-  f.caption = setting == std::string("sample")
-                  ? "Features differ in level, so that even the mean of all samples correlates highly with each of them."
-                  : "Follows each feature from patient to patient: here a reconstruction that knows nothing of the patient stands at 0.";
+  f.caption = per_sample ? (features == "peaks" ? "Peaks" : "Features") +
+                               std::string(" differ in level, so that even the mean of all samples correlates highly with each of them.")
+                         : "Follows each " + feature + " from patient to patient: here a reconstruction that knows nothing of the patient stands at 0.";
   if (below) f.caption += fmt::format(" Values below {} are counted in the first bar.", decimals(from, 2));
   f.data = {{"bins", bins.id, {{"model", "model"}, {"from", "from"}, {"to", "to"}, {"count", "count"}, {"relative", "relative"}, {"kind", "kind"}}, {}},
             {"medians", medians.id, {{"model", "model"}, {"median", "median"}}, {}}};
@@ -184,7 +192,7 @@ void add_expression(Page& page, ReportContent& content) {
     page.end_figures();
   }
   if (has("de")) {
-    page.subtitle("Differential features");
+    page.subtitle(feature_words(r) == "peaks" ? "Differentially accessible peaks" : "Differential features");
     page.begin_figures(320);
     for (const ResultsModel& m : r.models)
       if (const ResultsTable* t = r.find_table("de", m.id)) add_volcano(page, r, m, t->table);

@@ -41,9 +41,10 @@ BenchmarkInfo info_of(Benchmark b, const Results& r) {
       return {"Alignment with the cohorts", "Grassmann distance (L2, radians)", false, 3};
     case Benchmark::survival:
       return {"Overall survival", has_uno(r) ? "C-statistic (Uno)" : "C-statistic (Harrell)", true, 3};
-    case Benchmark::expression:
-      return has_baseline(r) ? BenchmarkInfo{"Differential features", "number, relative to technical noise", false, 2}
-                             : BenchmarkInfo{"Differential features", "number of features", false, 0};
+    case Benchmark::expression: {
+      const std::string features = feature_words(r), name = features == "peaks" ? "Differentially accessible peaks" : "Differential features";
+      return has_baseline(r) ? BenchmarkInfo{name, "number, relative to technical noise", false, 2} : BenchmarkInfo{name, "number of " + features, false, 0};
+    }
   }
   return {};
 }
@@ -189,6 +190,16 @@ std::string modality_words(const std::string& modality) {
   std::string out = modality;
   for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return out;
+}
+
+std::string feature_words(const Results& r) {
+  bool some = false;
+  for (const ResultsModel& m : r.models) {
+    if (!find_score(r, Benchmark::expression, m.id) && !r.find_table("de", m.id) && !r.find_table("spearman", m.id, "feature")) continue;
+    if (m.modality != "atac") return "features";
+    some = true;
+  }
+  return some ? "peaks" : "features";
 }
 
 Json cell_of(const data::Table& t, const char* column, int64_t row) {

@@ -73,6 +73,8 @@ bool is_baseline(const ResultsModel& m);   // PCA, grey
 bool is_embedding(const ResultsModel& m);  // anything but clinical variables
 std::string kind_words(const std::string& kind);
 std::string modality_words(const std::string& modality);  // "RNA"
+// What was reconstructed, by the modality of those judged: "peaks" where all of them are ATAC, else "features".
+std::string feature_words(const Results& r);
 // Sorted cohorts of all points and data, at most one mention each.
 std::vector<std::string> all_cohorts(const Results& r);
 // A factor or numeric cell as text, null where missing.

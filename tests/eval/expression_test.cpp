@@ -257,6 +257,45 @@ TEST(Expression, JsonHasTheKeysOfTheContract) {
   EXPECT_EQ(sum, 20);
 }
 
+// Peaks are accessible, genes are expressed; the numbers are the same.
+TEST(Expression, PeaksAreSpokenOfAsAccessible) {
+  Pair p = pair(8, 30);
+  const ExpressionResult genes = evaluate(p);
+  EXPECT_EQ(to_json(genes)["modality"], "rna");
+  EXPECT_NE(to_text(genes).find(" features; test paired, DE where"), std::string::npos) << to_text(genes);
+  const auto atac = [&](const Pair& q) {
+    const ExpressionResult r = evaluate(q);
+    Json j = to_json(r);
+    EXPECT_EQ(j["modality"], "atac");
+    EXPECT_EQ(j["n_de"], to_json(genes)["n_de"]);
+    EXPECT_EQ(j["r2"], to_json(genes)["r2"]);
+    std::string text = to_text(r);
+    for (const char* part : {"differential accessibility (DA)", " peaks; test paired, DA where", "per peak"})
+      EXPECT_NE(text.find(part), std::string::npos) << text;
+    text += j["warnings"].dump();
+    EXPECT_NE(text.find("so few DA peaks say little"), std::string::npos) << text;
+    for (const char* part : {"DE ", "expression", "feature", "gene"}) EXPECT_EQ(text.find(part), std::string::npos) << part << ": " << text;
+  };
+  // As the preprocessing says, whatever the names are.
+  p.observed.frozen.settings["modality"] = "atac";
+  atac(p);
+  // By columns, and by names.
+  Pair q = pair(8, 30);
+  std::vector<double> start, end;
+  for (int i = 0; i < 30; ++i) start.push_back(100 * i), end.push_back(100 * i + 50);
+  set_factor(q.observed.var, "chrom", std::vector<std::string>(30, "chr1"));
+  test::set_number(q.observed.var, "start", start), test::set_number(q.observed.var, "end", end);
+  atac(q);
+  set_factor(q.observed.var, "symbol", std::vector<std::string>(30, "TP53"));  // genes with positions
+  EXPECT_EQ(evaluate(q).modality, "rna");
+  Pair named = pair(8, 30);
+  for (Dataset* d : {&named.observed, &named.reconstructed})
+    for (int i = 0; i < 30; ++i) d->var.keys[static_cast<size_t>(i)] = fmt::format("chr1:{}-{}", 100 * i, 100 * i + 50);
+  atac(named);
+  for (Dataset* d : {&named.observed, &named.reconstructed}) d->var.keys[7] = "TP53";
+  EXPECT_EQ(evaluate(named).modality, "rna");
+}
+
 TEST(Expression, NamesWhatDoesNotFit) {
   const Pair p = pair(12, 20);
   Pair q = p;

@@ -278,6 +278,31 @@ TEST(Report, VolcanoKeepsWhatDiffersAndThinsTheRest) {
   EXPECT_CONTAINS(page, fmt::format("{} of 6,000 differ", different));
 }
 
+// Peaks are accessible where genes are expressed. Beside genes both are features.
+TEST(Report, AtacIsSpokenOfAsAccessibility) {
+  const Results both = fake_results({.atac = true});
+  const std::string page = page_of(both);
+  for (const char* part :
+       {"Differential features", "reconstructed against observed accessibility", "log\u2082 fold change of accessibility", "Per feature, across samples"})
+    EXPECT_CONTAINS(page, part);
+  EXPECT_EQ(page.find("accessible peaks"), std::string::npos);
+  EXPECT_EQ(column(data_of(page), "differential-atac_vae", "peak").size(),
+            column(data_of(page), "differential-atac_vae", "mean accessibility, observed").size());
+  EXPECT_FALSE(column(data_of(page), "differential-rna_vae", "feature").empty());
+  Results atac = both;
+  std::erase_if(atac.models, [](const ResultsModel& m) { return m.modality != "atac"; });
+  const auto gone = [&](const std::string& model) { return !atac.find_model(model); };
+  for (auto* scores : {&atac.cohort, &atac.alignment, &atac.survival, &atac.expression})
+    std::erase_if(*scores, [&](const ResultsScore& s) { return gone(s.model); });
+  std::erase_if(atac.tables, [&](const ResultsTable& t) { return gone(t.model); });
+  std::erase_if(atac.data, [](const ResultsData& d) { return d.modality != "atac"; });
+  const std::string alone = page_of(atac);
+  for (const char* part : {"Differentially accessible peaks", "Per peak, across samples", "Per sample, across peaks", "differential peaks", "Spearman, peaks"})
+    EXPECT_CONTAINS(alone, part);
+  EXPECT_EQ(alone.find("Differential features"), std::string::npos);
+  EXPECT_EQ(alone.find("Per feature"), std::string::npos);
+}
+
 // Names are data: whatever they hold, they are text.
 TEST(Report, NamesAreHarmless) {
   const std::vector<std::string> evil = {

@@ -79,6 +79,7 @@ SplitCounts assign_split(Table& obs, const SplitOptions& options) {
     if (straddling > 0)
       log::warning("the existing split puts {} samples on another side than their donor's first sample: results will look better than they are", straddling);
     if (!options.from.empty()) log::warning("the column 'split' exists and is kept; --split-from is not used");
+    if (options.by_sample) log::warning("the column 'split' exists and is kept; no samples are drawn (--split sample)");
     return counts;
   }
   const std::vector<std::string>& units = options.by_sample ? obs.keys : donors;

@@ -108,10 +108,12 @@ std::vector<int32_t> folds_of_column(const data::Table& obs, const std::string& 
       value = column.number[static_cast<size_t>(r)];
     } else {
       const std::string text = column.text(r);
+      if (text == "holdout") value = 0;
+      if (text == "train" || text == "validation") value = 1;
       if (!text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == std::string::npos) value = std::stod(text);
     }
     if (!(value >= 0 && value < 1e9 && value == std::floor(value)))
-      fail_input(fmt::format("{} is no fold", panvae::quoted(column.text(r))), where, "folds are whole numbers from 0");
+      fail_input(fmt::format("{} is no fold", panvae::quoted(column.text(r))), where, "folds are whole numbers from 0, or train, validation and holdout");
     fold.push_back(static_cast<int32_t>(value));
   }
   return fold;

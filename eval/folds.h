@@ -22,8 +22,8 @@ namespace panvae::eval {
 // ErrorCode::input where there are fewer groups than folds.
 std::vector<int32_t> stratified_group_folds(const std::vector<std::string>& group, std::span<const int32_t> label, int32_t classes, int n_folds, uint64_t seed);
 
-// Folds that a column of obs gives to these rows: whole numbers from 0. ErrorCode::input, naming the sample: a fold that is
-// missing or no such number.
+// Folds that a column of obs gives to these rows: whole numbers from 0, or the sides of a split: fold 0 is its hold-out, fold 1
+// everything else. ErrorCode::input, naming the sample: a fold that is missing or none of these.
 std::vector<int32_t> folds_of_column(const data::Table& obs, const std::string& key, const std::vector<int64_t>& rows);
 
 }  // namespace panvae::eval

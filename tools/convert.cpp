@@ -3,6 +3,7 @@
 #include "data/write.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
+#include "tools/table_name.h"
 
 namespace panvae::tools {
 
@@ -10,7 +11,7 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string in, out, var, type = "float32";
+  std::string in, out, var, table, type = "float32";
 };
 
 template <class T>
@@ -20,8 +21,10 @@ void convert(const Options& o, const Session& session) {
   const data::Dataset<T> data = data::read_dataset<T>(o.in, read);
   const bool text = o.out.size() < 5 || o.out.compare(o.out.size() - 5, 5, ".h5ad") != 0;
   if (text && !(data.obs.columns.empty() && data.var.columns.empty()))
-    log::info("text holds the matrix and the names: {} sample and {} feature columns are left out", data.obs.columns.size(), data.var.columns.size());
+    log::info("text holds the matrix and the names: {} sample and {} feature columns are left out{}", data.obs.columns.size(), data.var.columns.size(),
+              o.table.empty() ? " (--write-obs keeps those of samples)" : "");
   data::write_dataset(o.out, data);
+  if (!o.table.empty()) data::write_table(o.table, data.obs);
   Json json;
   json["samples"] = data.samples();
   json["features"] = data.features();
@@ -32,7 +35,7 @@ void convert(const Options& o, const Session& session) {
   table.row({"samples", std::to_string(data.samples())});
   table.row({"features", std::to_string(data.features())});
   table.row({"kind", data.kind.empty() ? "unknown" : data.kind});
-  session.emit(table.str() + "\nwritten: " + o.out + "\n", json);
+  session.emit(table.str() + "\nwritten: " + o.out + (o.table.empty() ? "" : ", " + o.table) + "\n", json);
 }
 
 }  // namespace
@@ -47,12 +50,14 @@ void add_convert(CLI::App& root, Session& session) {
   cmd->add_option("--var", o->var, "Table of features (TSV or CSV, first column the feature's name) whose columns are joined")
       ->type_name("TABLE")
       ->group("Input");
+  cmd->add_option("--write-obs", o->table, "Write the table of samples too, as --obs reads it (.tsv or .csv, .gz too)")->type_name("TABLE");
   cmd->add_option("--type", o->type, "Type of the numbers written")->check(CLI::IsMember({"float32", "float64"}))->capture_default_str();
   o->dataset.declare(*cmd);
   session.common(*cmd);
   cmd->callback([o, &session] {
     session.begin();
     data::check_writable_name(o->out);
+    if (!o->table.empty()) check_table_name(o->table, "--write-obs");
     if (o->type == "float64") convert<double>(*o, session);
     else convert<float>(*o, session);
   });

@@ -67,7 +67,11 @@ void add_evaluate_cohort(CLI::App& evaluate, Session& session) {
       ->check(CLI::IsMember({"none", "permuted"}))
       ->capture_default_str();
   o->dataset.declare(*cmd);
-  o->fold_key = cmd->get_option("--fold-key")->description("Column with the folds to use (0, 1, ...) instead of drawing them")->default_str("");
+  o->fold_key = cmd->get_option("--fold-key")
+                    ->description(
+                        "Column with the folds to use (0, 1, ...) instead of drawing them; with --on all --fold-key split fold 0 is "
+                        "the hold-out, judged by a classifier of all other samples, and fold 1 the reverse")
+                    ->default_str("");
   session.common(*cmd, Session::seed);
   cmd->callback([o, &session] { run(*o, session); });
 }

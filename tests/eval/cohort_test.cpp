@@ -254,6 +254,33 @@ TEST(Cohort, FoldsOfAColumn) {
                           [](const std::string& w) { return w.find("3 donors have samples in more than one fold") != std::string::npos; }));
 }
 
+// A split as folds: fold 0 is the hold-out, judged by a classifier of all other samples.
+TEST(Cohort, ASplitAsFolds) {
+  auto d = cohorts(3, 20, 4, 3);
+  std::vector<std::string> split;
+  std::vector<double> fold;
+  for (int i = 0; i < 60; ++i) {
+    split.push_back(i % 5 == 0 ? "holdout" : i % 5 == 1 ? "validation" : "train");
+    fold.push_back(i % 5 == 0 ? 0 : 1);
+  }
+  set_factor(d.obs, "split", split);
+  set_number(d.obs, "part", fold);
+  CohortOptions o = quick();
+  o.on = On::all;
+  o.fold_key = "split";
+  const CohortResult r = evaluate_cohort(d, o);
+  ASSERT_EQ(r.folds.size(), 2u);
+  EXPECT_EQ(r.folds[0].test, 12);
+  EXPECT_EQ(r.folds[0].train, 48);
+  EXPECT_EQ(r.folds[1].test, 48);
+  o.fold_key = "part";
+  EXPECT_EQ(evaluate_cohort(d, o).predicted, r.predicted);
+  // Of the hold-out alone there is one fold.
+  o.fold_key = "split";
+  o.on = On::holdout;
+  EXPECT_ERROR(ErrorCode::input, "in one fold", evaluate_cohort(d, o));
+}
+
 TEST(Cohort, RefusesBrokenFoldColumns) {
   auto d = cohorts(3, 10, 4, 3);
   CohortOptions o = quick();

@@ -154,4 +154,41 @@ double student_t_two_sided(double t, double df) {
   return 1 - front * beta_fraction(0.5, a, y) / 0.5;
 }
 
+double chi_squared_upper(double x, double df) {
+  PV_CHECK(df > 0, "chi_squared_upper: {} degrees of freedom", df);
+  if (std::isnan(x)) return x;
+  if (!(x > 0)) return 1;
+  if (std::isinf(x)) return 0;
+  const double a = df / 2, u = x / 2;
+  const double density = std::exp(a * std::log(u) - u - std::lgamma(a));  // u^a e^-u / Gamma(a)
+  if (u < a + 1) {
+    double term = 1 / a, sum = term;
+    for (double k = a + 1; term > sum * 1e-17; k += 1) sum += term *= u / k;
+    return 1 - density * sum;
+  }
+  constexpr double tiny = 1e-300;
+  double b = u + 1 - a, c = 1 / tiny, d = 1 / b, fraction = d;
+  for (int k = 1; k < 100'000; ++k) {
+    const double n = -k * (k - a);
+    b += 2;
+    d = n * d + b, d = 1 / (std::abs(d) < tiny ? tiny : d);
+    c = b + n / c, c = std::abs(c) < tiny ? tiny : c;
+    fraction *= d * c;
+    if (std::abs(d * c - 1) < 1e-16) break;
+  }
+  return density * fraction;
+}
+
+double kolmogorov_upper(double t) {
+  if (std::isnan(t)) return t;
+  if (!(t > 0)) return 1;
+  double sum = 0;
+  if (t < 1) {
+    for (int k = 1; k <= 9; k += 2) sum += std::exp(-k * k * M_PI * M_PI / (8 * t * t));
+    return 1 - std::sqrt(2 * M_PI) / t * sum;
+  }
+  for (int k = 1; k <= 8; ++k) sum += (k % 2 ? 2 : -2) * std::exp(-2.0 * k * k * t * t);
+  return sum;
+}
+
 }  // namespace panvae::eval

@@ -24,4 +24,13 @@ double normal_two_sided(double z);
 // Relative error below 1e-12 down to 1e-300, below which it may be 0. t = NaN gives NaN; infinite t gives 0.
 double student_t_two_sided(double t, double df);
 
+// P[X >= x] of a chi-squared variable with df > 0 degrees of freedom: Q(df / 2, x / 2), the regularised upper incomplete gamma
+// function, by its series below df / 2 + 1 and by its continued fraction (modified Lentz) above (Abramowitz and Stegun 6.5.29,
+// 6.5.31). Relative error below 1e-11 up to df = 1e4. 1 for x <= 0, NaN for NaN.
+double chi_squared_upper(double x, double df);
+
+// Q(t) = 2 sum_{k >= 1} (-1)^(k-1) exp(-2 k^2 t^2), the limiting law of Kolmogorov's statistic; below t = 1 by its theta
+// transform, 1 - sqrt(2 pi) / t sum_{k >= 1} exp(-(2k - 1)^2 pi^2 / (8 t^2)). 1 for t <= 0, NaN for NaN.
+double kolmogorov_upper(double t);
+
 }  // namespace panvae::eval

@@ -51,12 +51,14 @@ int run_program(const std::vector<std::string>& arguments, bool print_results) {
   add_train(app, session);
   add_embed(app, session);
   add_reconstruct(app, session);
+  add_match(app, session);
   CLI::App* evaluate = app.add_subcommand("evaluate", "Judge an embedding or a reconstruction");
   evaluate->require_subcommand(1);
   add_evaluate_cohort(*evaluate, session);
   add_evaluate_alignment(*evaluate, session);
   add_evaluate_survival(*evaluate, session);
   add_evaluate_expression(*evaluate, session);
+  add_evaluate_pairs(*evaluate, session);
   add_evaluate_all(*evaluate, session);
   add_report(app, session);
   add_demo(app, session);

@@ -1,0 +1,120 @@
+#include "eval/population.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "data/read.h"
+#include "eval/distributions.h"
+
+namespace panvae::eval {
+
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// One row per donor.
+std::vector<int64_t> one_per_donor(const data::Table& obs, std::span<const int64_t> rows) {
+  const std::vector<std::string> donors = data::donors_of(obs);
+  std::map<std::string, int64_t> first;
+  for (int64_t r : rows) {
+    const auto [at, fresh] = first.emplace(donors[static_cast<size_t>(r)], r);
+    if (!fresh && obs.keys[static_cast<size_t>(r)] < obs.keys[static_cast<size_t>(at->second)]) at->second = r;
+  }
+  std::vector<int64_t> out;
+  for (const auto& [donor, row] : first) out.push_back(row);
+  return out;
+}
+
+double mean(const std::vector<double>& x) {
+  double sum = 0;
+  for (double v : x) sum += v;
+  return x.empty() ? kNaN : sum / static_cast<double>(x.size());
+}
+
+FactorComparison compare_factor(const std::string& name, const data::Table& a, const std::vector<int64_t>& rows_a, const data::Table& b,
+                                const std::vector<int64_t>& rows_b) {
+  std::map<std::string, std::pair<int64_t, int64_t>> counts;
+  double n_a = 0, n_b = 0;
+  const data::Column &of_a = a.at(name), &of_b = b.at(name);
+  for (int64_t r : rows_a)
+    if (!of_a.missing(r)) ++counts[of_a.text(r)].first, ++n_a;
+  for (int64_t r : rows_b)
+    if (!of_b.missing(r)) ++counts[of_b.text(r)].second, ++n_b;
+  FactorComparison f;
+  f.column = name;
+  f.chi2 = f.p = kNaN;
+  double chi2 = 0;
+  for (const auto& [level, count] : counts) {
+    f.levels.push_back(level), f.count_a.push_back(count.first), f.count_b.push_back(count.second);
+    const auto x = static_cast<double>(count.first), y = static_cast<double>(count.second);
+    const double expected_x = (x + y) * n_a / (n_a + n_b), expected_y = (x + y) * n_b / (n_a + n_b);
+    f.low_cells += (expected_x < 5) + (expected_y < 5);
+    chi2 += (x - expected_x) * (x - expected_x) / expected_x + (y - expected_y) * (y - expected_y) / expected_y;
+  }
+  if (counts.size() < 2 || n_a == 0 || n_b == 0) return f;
+  f.df = static_cast<int64_t>(counts.size()) - 1;
+  f.chi2 = chi2;
+  f.p = chi_squared_upper(chi2, static_cast<double>(f.df));
+  return f;
+}
+
+Json number(double v) {
+  return std::isfinite(v) ? Json(v) : Json(nullptr);
+}
+
+}  // namespace
+
+AgeComparison compare_numbers(std::vector<double> a, std::vector<double> b) {
+  for (std::vector<double>* x : {&a, &b}) {
+    std::erase_if(*x, [](double v) { return std::isnan(v); });
+    std::sort(x->begin(), x->end());
+  }
+  AgeComparison out;
+  out.n_a = static_cast<int64_t>(a.size()), out.n_b = static_cast<int64_t>(b.size());
+  out.mean_a = mean(a), out.mean_b = mean(b);
+  out.ks = out.p = kNaN;
+  if (a.empty() || b.empty()) return out;
+  const auto n = static_cast<double>(a.size()), m = static_cast<double>(b.size());
+  double largest = 0;
+  for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+    const double x = std::min(a[i], b[j]);
+    while (i < a.size() && a[i] == x) ++i;
+    while (j < b.size() && b[j] == x) ++j;
+    largest = std::max(largest, std::abs(static_cast<double>(i) / n - static_cast<double>(j) / m));
+  }
+  out.ks = largest;
+  out.p = kolmogorov_upper(largest * std::sqrt(n * m / (n + m)));
+  return out;
+}
+
+PopulationComparison compare_populations(const data::Table& a, std::span<const int64_t> rows_a, const data::Table& b, std::span<const int64_t> rows_b) {
+  const std::vector<int64_t> donors_a = one_per_donor(a, rows_a), donors_b = one_per_donor(b, rows_b);
+  PopulationComparison out;
+  out.donors_a = static_cast<int64_t>(donors_a.size()), out.donors_b = static_cast<int64_t>(donors_b.size());
+  const data::Column *age_a = a.find("age"), *age_b = b.find("age");
+  out.has_age = age_a && age_b && age_a->numeric && age_b->numeric;
+  if (out.has_age) {
+    std::vector<double> x, y;
+    for (int64_t r : donors_a) x.push_back(age_a->number[static_cast<size_t>(r)]);
+    for (int64_t r : donors_b) y.push_back(age_b->number[static_cast<size_t>(r)]);
+    out.age = compare_numbers(std::move(x), std::move(y));
+  }
+  for (const char* name : {"cohort", "sex", "ethnicity"})
+    if (a.find(name) && b.find(name)) out.factors.push_back(compare_factor(name, a, donors_a, b, donors_b));
+  return out;
+}
+
+Json to_json(const PopulationComparison& c) {
+  Json j = {{"donors", c.donors_a}, {"reference_donors", c.donors_b}};
+  if (c.has_age)
+    j["age"] = {{"n", c.age.n_a},         {"reference_n", c.age.n_b}, {"mean", number(c.age.mean_a)}, {"reference_mean", number(c.age.mean_b)},
+                {"ks", number(c.age.ks)}, {"p", number(c.age.p)}};
+  for (const FactorComparison& f : c.factors)
+    j[f.column] = {{"levels", f.levels}, {"counts", f.count_a}, {"reference_counts", f.count_b}, {"chi2", number(f.chi2)},
+                   {"df", f.df},         {"p", number(f.p)},    {"low_cells", f.low_cells}};
+  return j;
+}
+
+}  // namespace panvae::eval

@@ -1,0 +1,70 @@
+// panvae evaluate pairs: whether RNA and ATAC of a donor land at one place of a common space.
+#include "base/log.h"
+#include "eval/labels.h"
+#include "eval/pairs.h"
+#include "tools/commands.h"
+#include "tools/modality_options.h"
+
+namespace panvae::tools {
+
+namespace {
+
+struct Options {
+  ModalityOptions input;
+  std::string rna, atac, pairs, on = "auto", cohort_map, control = "none";
+  eval::PairsOptions evaluation;
+};
+
+void run(Options& o, const Session& session) {
+  session.begin();
+  o.evaluation.on = eval::parse_on(o.on);
+  o.evaluation.control = eval::parse_control(o.control);
+  o.evaluation.seed = session.globals.seed;
+  data::Table map;
+  if (!o.cohort_map.empty()) {
+    map = eval::read_cohort_map(o.cohort_map);
+    o.evaluation.cohort_map = &map;
+  }
+  std::vector<data::SamplePair> pairs;
+  if (!o.pairs.empty()) {
+    pairs = data::read_pairs(o.pairs);
+    o.evaluation.pairs = &pairs;
+  }
+  const data::Dataset<double> rna = data::read_dataset<double>(o.rna, o.input.rna()), atac = data::read_dataset<double>(o.atac, o.input.atac());
+  const eval::PairsResult result = eval::evaluate_pairs(rna, atac, o.evaluation);
+  for (const std::string& warning : result.warnings) log::warning("{}", warning);
+  Json json = eval::to_json(result);
+  json["seconds"] = result.seconds;
+  session.emit(eval::to_text(result), json);
+}
+
+}  // namespace
+
+void add_evaluate_pairs(CLI::App& evaluate, Session& session) {
+  CLI::App* cmd = add_command(
+      evaluate, "pairs", "Whether the two modalities of a donor land at one place: FOSCTTM, recall, mixing of modalities, transfer of cohorts between them",
+      "panvae simulate -o sim --donors 150 --genes 500 --peaks 4000 --cohorts 4 && panvae preprocess -o sim/r.h5ad sim/rna.h5ad --modality rna && "
+      "panvae preprocess -o sim/a.h5ad sim/atac.h5ad --modality atac && panvae pca -o sim/r_pca.h5ad sim/r.h5ad --components 20 && panvae pca -o "
+      "sim/a_pca.h5ad sim/a.h5ad --components 20 && panvae evaluate pairs sim/r_pca.h5ad sim/a_pca.h5ad");
+  auto o = std::make_shared<Options>();
+  cmd->add_option("RNA_EMB", o->rna, "Embedding of RNA, samples in rows")->required();
+  cmd->add_option("ATAC_EMB", o->atac, "Embedding of ATAC in the same space: equally many dimensions")->required();
+  cmd->add_option("--pairs", o->pairs,
+                  "Table with the columns atac and rna, as 'panvae match' writes it; its pairs of one donor (tier 1) count (default: equal donors)")
+      ->type_name("TABLE");
+  cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")
+      ->check(CLI::IsMember({"auto", "holdout", "all"}))
+      ->capture_default_str();
+  cmd->add_option("--cohort-map", o->cohort_map, "Table of merged cohorts: cohort, name to use instead; or default: 33 TCGA codes to 21")->type_name("TABLE");
+  cmd->add_option("--mixing-neighbours", o->evaluation.mixing_neighbours, "Nearest neighbours that the mixing entropy looks at")->capture_default_str();
+  cmd->add_option("--transfer-neighbours", o->evaluation.transfer_neighbours, "Nearest neighbours that vote on the cohort")->capture_default_str();
+  cmd->add_option("--permutations", o->evaluation.permutations, "Permutations of the partners among donors that give FOSCTTM by chance")->capture_default_str();
+  cmd->add_option("--control", o->control, "permuted: judge with the ATAC embeddings permuted among donors, which should be at chance")
+      ->check(CLI::IsMember({"none", "permuted"}))
+      ->capture_default_str();
+  o->input.declare(*cmd);
+  session.common(*cmd, Session::seed);
+  cmd->callback([o, &session] { run(*o, session); });
+}
+
+}  // namespace panvae::tools

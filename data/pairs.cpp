@@ -31,7 +31,7 @@ std::vector<SamplePair> read_pairs(const std::string& path) {
     if (p.atac.empty() || p.rna.empty()) fail_input(fmt::format("a pair without {}", p.atac.empty() ? "atac" : "rna"), reader.where(), "name both samples");
     if (tier < columns) {
       double number = 0;
-      if (!parse_number(row[tier], number) || number != static_cast<int>(number) || number < same_donor || number > correlated)
+      if (!parse_number(row[tier], number) || number != static_cast<int>(number) || number < int{same_donor} || number > int{correlated})
         fail_input(fmt::format("the tier of a pair is {}", quoted(row[tier])), reader.where(), "tiers are 1 (same donor) to 6 (correlated)");
       p.tier = static_cast<int>(number);
     }

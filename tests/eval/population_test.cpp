@@ -1,0 +1,86 @@
+#include "eval/population.h"
+
+#include <cmath>
+#include <numeric>
+
+#include "tests/eval/helpers.h"
+
+namespace panvae::eval {
+namespace {
+
+using test::all_rows;
+using test::set_factor;
+using test::set_number;
+
+data::Table table(const std::string& prefix, const std::vector<std::string>& cohort, const std::vector<double>& age = {}) {
+  data::Table t;
+  for (size_t i = 0; i < cohort.size(); ++i) t.keys.push_back(fmt::format("{}{:03d}", prefix, i));
+  set_factor(t, "cohort", cohort);
+  if (!age.empty()) set_number(t, "age", age);
+  return t;
+}
+
+std::vector<std::string> repeated(const std::vector<std::pair<std::string, int>>& counts) {
+  std::vector<std::string> out;
+  for (const auto& [level, n] : counts) out.insert(out.end(), static_cast<size_t>(n), level);
+  return out;
+}
+
+// R 4.2.2: ks.test(a, b, exact = FALSE)
+TEST(Population, KolmogorovSmirnovAsInR) {
+  const std::vector<double> a = {50, 61, 61, 72, 45, 38, 80, 55}, b = {40, 41, 42, 61, 50, 52, 39, 47, 66, 44, 35};
+  const AgeComparison c = compare_numbers(a, b);
+  EXPECT_NEAR(c.ks, 0.44318181818181823, 1e-15);
+  EXPECT_NEAR(c.p, 0.32288462433464882, 1e-9);
+  std::vector<double> later = a;
+  for (double& x : later) x += 30;
+  EXPECT_NEAR(compare_numbers(a, later).ks, 0.75, 1e-15);
+  EXPECT_NEAR(compare_numbers(a, later).p, 0.0222179626165252, 1e-9);
+  EXPECT_EQ(compare_numbers(a, a).ks, 0);
+  EXPECT_EQ(compare_numbers(a, a).p, 1);
+  const AgeComparison none = compare_numbers(a, {std::nan("")});
+  EXPECT_EQ(none.n_b, 0);
+  EXPECT_TRUE(std::isnan(none.ks) && std::isnan(none.p));
+  EXPECT_EQ(compare_numbers({1}, {2}).ks, 1);
+}
+
+// R 4.2.2: chisq.test(x, correct = FALSE)
+TEST(Population, ChiSquaredAsInR) {
+  const data::Table a = table("a", repeated({{"X", 10}, {"Y", 5}, {"Z", 3}, {"", 4}})), b = table("b", repeated({{"Z", 8}, {"X", 20}, {"Y", 30}}));
+  const PopulationComparison c = compare_populations(a, all_rows(a.rows()), b, all_rows(b.rows()));
+  ASSERT_EQ(c.factors.size(), 1u);
+  const FactorComparison& f = c.factors[0];
+  EXPECT_EQ(f.levels, (std::vector<std::string>{"X", "Y", "Z"}));
+  EXPECT_EQ(f.count_a, (std::vector<int64_t>{10, 5, 3}));
+  EXPECT_NEAR(f.chi2, 3.3341626445074719, 1e-12);
+  EXPECT_EQ(f.df, 2);
+  EXPECT_NEAR(f.p, 0.18879730074890536, 1e-12);
+  EXPECT_EQ(f.low_cells, 1);
+  EXPECT_FALSE(c.has_age);
+  const data::Table d = table("a", repeated({{"f", 12}, {"m", 7}})), e = table("b", repeated({{"f", 30}, {"m", 51}}));
+  const FactorComparison sex = compare_populations(d, all_rows(19), e, all_rows(81)).factors[0];
+  EXPECT_NEAR(sex.chi2, 4.3105848913471423, 1e-12);
+  EXPECT_NEAR(sex.p, 0.03787593705254011, 1e-12);
+}
+
+TEST(Population, DonorsCountOnce) {
+  data::Table a = table("a", {"X", "X", "Y", "X"}, {50, 50, 60, 50}), b = table("b", {"X", "Y"}, {50, 60});
+  set_factor(a, "donor", {"d", "d", "e", "d"});
+  const PopulationComparison c = compare_populations(a, all_rows(4), b, all_rows(2));
+  EXPECT_EQ(c.donors_a, 2);
+  EXPECT_EQ(c.factors[0].count_a, (std::vector<int64_t>{1, 1}));
+  EXPECT_EQ(c.factors[0].chi2, 0);
+  EXPECT_EQ(c.age.ks, 0);
+  const Json j = to_json(c);
+  EXPECT_EQ(j["age"]["p"], 1);
+  EXPECT_EQ(j["cohort"]["reference_counts"], (std::vector<int64_t>{1, 1}));
+  const PopulationComparison empty = compare_populations(a, {}, b, all_rows(2));
+  EXPECT_EQ(empty.donors_a, 0);
+  EXPECT_EQ(to_json(empty)["cohort"]["chi2"], nullptr);
+  EXPECT_EQ(to_json(empty)["age"]["ks"], nullptr);
+  const PopulationComparison one = compare_populations(a, all_rows(2), b, std::vector<int64_t>{0});
+  EXPECT_TRUE(std::isnan(one.factors[0].chi2));  // one level: nothing to compare
+}
+
+}  // namespace
+}  // namespace panvae::eval

@@ -47,8 +47,8 @@ TEST(Assignment, IsTheBestOfAll) {
     std::vector<std::vector<double>> cost(n, std::vector<double>(m));
     for (auto& row : cost)
       for (double& c : row) c = random.uniform() < 0.35 ? infinite : static_cast<double>(random.below(10));
-    const auto chosen = assign(static_cast<int64_t>(n), static_cast<int64_t>(m),
-                               [&](int64_t i, int64_t j) { return cost[static_cast<size_t>(i)][static_cast<size_t>(j)]; });
+    const auto chosen =
+        assign(static_cast<int64_t>(n), static_cast<int64_t>(m), [&](int64_t i, int64_t j) { return cost[static_cast<size_t>(i)][static_cast<size_t>(j)]; });
     ASSERT_EQ(chosen.size(), n);
     Outcome got;
     std::set<int64_t> columns;

@@ -29,13 +29,15 @@ double weight_of(const GeneActivity& a, int64_t gene, int32_t peak) {
 }
 
 TEST_F(GeneTables, BothForms) {
-  const Genes ours = read_genes(put("genes.tsv", "symbol\tchrom\ttss\tstrand\tstart\tend\nA\tchr1\t1000\t+\t1000\t5000\nB\t2\t900\t-\tNA\t\nC\tchr1\t7\t1\t7\t7\n"));
+  const Genes ours =
+      read_genes(put("genes.tsv", "symbol\tchrom\ttss\tstrand\tstart\tend\nA\tchr1\t1000\t+\t1000\t5000\nB\t2\t900\t-\tNA\t\nC\tchr1\t7\t1\t7\t7\n"));
   EXPECT_EQ(ours.symbol, (std::vector<std::string>{"A", "B", "C"}));
   EXPECT_EQ(ours.start, (std::vector<int64_t>{1000, 900, 7}));
   EXPECT_EQ(ours.end, (std::vector<int64_t>{5000, 900, 7}));
   EXPECT_EQ(ours.forward, (std::vector<bool>{true, false, true}));
   EXPECT_EQ(ours.chromosomes, (std::vector<std::string>{"chr1", "2"}));
-  const Genes great = read_genes(put("great.tsv", "#Gene_IDs\tCHROM\tPOS\tSTRAND\tSymbol\nENSG1\tchr1\t10\t+\tA\nENSG2\tchrX\t20\t-\tB\nENSG3\tchr2\t30\t-\tA\n"));
+  const Genes great =
+      read_genes(put("great.tsv", "#Gene_IDs\tCHROM\tPOS\tSTRAND\tSymbol\nENSG1\tchr1\t10\t+\tA\nENSG2\tchrX\t20\t-\tB\nENSG3\tchr2\t30\t-\tA\n"));
   EXPECT_EQ(great.symbol, (std::vector<std::string>{"A", "B"}));  // the second A is left out
   EXPECT_EQ(great.id, (std::vector<std::string>{"ENSG1", "ENSG2"}));
   EXPECT_EQ(great.start, (std::vector<int64_t>{10, 20}));
@@ -118,7 +120,8 @@ TEST(GeneActivity, AgreesWithTheFormulaOnEveryPair) {
       const auto k = static_cast<size_t>(p);
       if (peaks.chromosomes[static_cast<size_t>(peaks.chromosome[k])] != "chr" + genes.chromosomes[static_cast<size_t>(genes.chromosome[i])]) continue;
       const double middle = static_cast<double>(peaks.start[k] + peaks.end[k]) / 2;
-      const double low = static_cast<double>(genes.start[i]) - (genes.forward[i] ? 5000 : 0), high = static_cast<double>(genes.end[i]) + (genes.forward[i] ? 0 : 5000);
+      const double low = static_cast<double>(genes.start[i]) - (genes.forward[i] ? 5000 : 0),
+                   high = static_cast<double>(genes.end[i]) + (genes.forward[i] ? 0 : 5000);
       const double d = std::max({0.0, low - middle, middle - high});
       if (d > 100'000) continue;
       sum += (std::exp(-d / 5000) + std::exp(-1.0)) * accessibility[k];
@@ -136,7 +139,8 @@ TEST(GeneActivity, AgreesWithTheFormulaOnEveryPair) {
 
 TEST(GeneActivity, OtherGenomesAreRefused) {
   Genes genes;
-  genes.symbol = {"A"}, genes.id = {""}, genes.chromosomes = {"NC_000001.11"}, genes.chromosome = {0}, genes.start = {5}, genes.end = {5}, genes.forward = {true};
+  genes.symbol = {"A"}, genes.id = {""}, genes.chromosomes = {"NC_000001.11"}, genes.chromosome = {0}, genes.start = {5}, genes.end = {5},
+  genes.forward = {true};
   const Peaks peaks = peaks_at({{"chr1", 1000}});
   expect_names(error_of([&] { gene_activity(peaks, genes, "a.h5ad", "g.tsv"); }), {"a.h5ad", "g.tsv", "chr1", "NC_000001.11"});
   genes.chromosomes = {"CHR1"};

@@ -24,8 +24,9 @@ Table table(const std::vector<Sample>& samples) {
   std::map<std::string, std::vector<std::string>> cells;
   for (const Sample& s : samples) {
     t.keys.push_back(s.name);
-    for (const auto& [column, value] : {std::pair{"donor", s.donor}, std::pair{"cohort", s.cohort}, std::pair{"sex", s.sex}, std::pair{"ethnicity", s.ethnicity},
-                                        std::pair{"age", s.age}, std::pair{"split", s.split}, std::pair{"sample_type", s.type}})
+    for (const auto& [column, value] :
+         {std::pair{"donor", s.donor}, std::pair{"cohort", s.cohort}, std::pair{"sex", s.sex}, std::pair{"ethnicity", s.ethnicity}, std::pair{"age", s.age},
+          std::pair{"split", s.split}, std::pair{"sample_type", s.type}})
       cells[column].push_back(value == std::string("-") ? "" : value);
   }
   for (const auto& [column, values] : cells) t.set(column_from_text(column, values));
@@ -50,11 +51,11 @@ std::vector<std::string> words(const std::vector<MatchedPair>& pairs, const Tabl
 using Words = std::vector<std::string>;
 
 TEST(Matching, EachTierByHand) {
-  const Table atac = table({{"A1", "d1", "BRCA", "female", "white", "50", "train", "-"},   // its donor has RNA
-                            {"A2", "d2", "BRCA", "female", "white", "60", "train", "-"},   // all agree with R2 but 3 years
-                            {"A3", "d3", "BRCA", "female", "black", "70", "train", "-"},   // nobody black
-                            {"A4", "d4", "BRCA", "-", "white", "30", "train", "-"},        // sex unknown
-                            {"A5", "d5", "BRCA", "male", "white", "99", "train", "-"}});   // nobody of that age
+  const Table atac = table({{"A1", "d1", "BRCA", "female", "white", "50", "train", "-"},  // its donor has RNA
+                            {"A2", "d2", "BRCA", "female", "white", "60", "train", "-"},  // all agree with R2 but 3 years
+                            {"A3", "d3", "BRCA", "female", "black", "70", "train", "-"},  // nobody black
+                            {"A4", "d4", "BRCA", "-", "white", "30", "train", "-"},       // sex unknown
+                            {"A5", "d5", "BRCA", "male", "white", "99", "train", "-"}});  // nobody of that age
   const Table rna = table({{"R1", "d1", "BRCA", "female", "white", "50", "train", "-"},
                            {"R2", "e2", "BRCA", "FEMALE", "White", "63", "train", "-"},
                            {"R3", "e3", "BRCA", "female", "white", "71", "train", "-"},
@@ -75,7 +76,8 @@ TEST(Matching, EachTierByHand) {
 }
 
 TEST(Matching, WithoutReplacementWherePossibleAndNearestInSum) {
-  const Table atac = table({{"A1", "d1", "X", "f", "w", "50", "train", "-"}, {"A2", "d2", "X", "f", "w", "51", "train", "-"}, {"A3", "d3", "X", "f", "w", "52", "train", "-"}});
+  const Table atac = table(
+      {{"A1", "d1", "X", "f", "w", "50", "train", "-"}, {"A2", "d2", "X", "f", "w", "51", "train", "-"}, {"A3", "d3", "X", "f", "w", "52", "train", "-"}});
   const Table rna = table({{"R1", "e1", "X", "f", "w", "51", "train", "-"}, {"R2", "e2", "X", "f", "w", "47", "train", "-"}});
   TierReport report;
   const auto pairs = match(rna, atac, report);
@@ -89,9 +91,9 @@ TEST(Matching, WithoutReplacementWherePossibleAndNearestInSum) {
 }
 
 TEST(Matching, HeldOutDonorsAreExcludedFromBothSides) {
-  const Table atac = table({{"A1", "d1", "X", "f", "w", "50", "holdout", "-"},      // held out, has RNA
-                            {"A2", "d2", "X", "f", "w", "50", "holdout", "-"},      // held out, has none
-                            {"A3", "d3", "X", "f", "w", "50", "train", "-"},        // RNA says held out
+  const Table atac = table({{"A1", "d1", "X", "f", "w", "50", "holdout", "-"},  // held out, has RNA
+                            {"A2", "d2", "X", "f", "w", "50", "holdout", "-"},  // held out, has none
+                            {"A3", "d3", "X", "f", "w", "50", "train", "-"},    // RNA says held out
                             {"A4", "d4", "X", "f", "w", "50", "validation", "-"},
                             {"A5", "d5", "X", "f", "w", "50", "train", "-"}});
   const Table rna = table({{"R1", "d1", "X", "f", "w", "50", "train", "-"},
@@ -172,7 +174,8 @@ TEST(Matching, NothingDependsOnTheOrderOfSamples) {
   for (const MatchedPair& p : pairs) {
     EXPECT_TRUE(seen.insert(p.atac).second);
     EXPECT_EQ(sides.atac[static_cast<size_t>(p.atac)], sides.rna[static_cast<size_t>(p.rna)]);
-    const bool donor = text_of(atac, "donor", p.atac) == text_of(rna, "donor", p.rna), sex = !text_of(atac, "sex", p.atac).empty() && text_of(atac, "sex", p.atac) == text_of(rna, "sex", p.rna),
+    const bool donor = text_of(atac, "donor", p.atac) == text_of(rna, "donor", p.rna),
+               sex = !text_of(atac, "sex", p.atac).empty() && text_of(atac, "sex", p.atac) == text_of(rna, "sex", p.rna),
                ethnicity = !text_of(atac, "ethnicity", p.atac).empty() && text_of(atac, "ethnicity", p.atac) == text_of(rna, "ethnicity", p.rna);
     if (p.tier == same_donor || p.side == Side::holdout) {
       EXPECT_TRUE(donor);
@@ -209,7 +212,8 @@ TEST(Matching, Refused) {
 class PairTables : public Files {};
 
 TEST_F(PairTables, WhatIsWrittenIsRead) {
-  const Table atac = table({{"A1", "d1", "X", "f", "w", "50", "train", "-"}, {"007", "d2", "X", "f", "w", "50", "train", "-"}, {"A3", "d3", "X", "f", "w", "50", "holdout", "-"}});
+  const Table atac = table(
+      {{"A1", "d1", "X", "f", "w", "50", "train", "-"}, {"007", "d2", "X", "f", "w", "50", "train", "-"}, {"A3", "d3", "X", "f", "w", "50", "holdout", "-"}});
   const Table rna = table({{"NA", "d1", "X", "f", "w", "50", "train", "-"}, {"R3", "d3", "X", "f", "w", "50", "train", "-"}});
   TierReport report;
   const auto pairs = match(rna, atac, report);

@@ -1,0 +1,176 @@
+// panvae match and evaluate pairs as their users run them.
+#include <unistd.h>
+
+#include <filesystem>
+#include <set>
+
+#include "base/json.h"
+#include "data/pairs.h"
+#include "data/read.h"
+#include "data/write.h"
+#include "tests/tools/helpers.h"
+
+namespace {
+
+using namespace panvae;
+using namespace panvae::test;
+namespace fs = std::filesystem;
+
+class MatchProgram : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    char name[] = "/tmp/panvae_test_XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    folder = name;
+    const Outcome o = run("simulate -o sim --donors 120 --genes 300 --cohorts 4 --peaks 2500 --atac-fraction 0.5 --replicates 2");
+    ASSERT_EQ(o.code, 0) << o.err;
+  }
+  static void TearDownTestSuite() { fs::remove_all(folder); }
+  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
+  static std::string at(const std::string& name) { return folder + "/" + name; }
+  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
+  static inline const std::string kInputs = "--rna sim/rna.h5ad --atac sim/atac.h5ad --genes sim/genes.tsv";
+  static inline std::string folder;
+};
+
+TEST_F(MatchProgram, SimulatedStudy) {
+  const Outcome o = run("match -o pairs.tsv " + kInputs + " --json match.json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  const Json j = json("match.json");
+  const auto pairs = data::read_pairs(at("pairs.tsv"));
+  EXPECT_EQ(j["n_pairs"], pairs.size());
+  const data::Table rna = data::read_obs(at("sim/rna.h5ad")), atac = data::read_obs(at("sim/atac.h5ad"));
+  const auto rna_at = rna.row_of(), atac_at = atac.row_of();
+  std::set<std::string> matched;
+  int64_t holdout = 0;
+  for (const data::SamplePair& p : pairs) {
+    const int64_t a = atac_at.at(p.atac), r = rna_at.at(p.rna);
+    // Each pair is on the side of its two donors; held out are pairs of one donor alone.
+    EXPECT_EQ(atac.at("split").text(a), p.split);
+    EXPECT_EQ(rna.at("split").text(r), p.split);
+    if (p.tier == 1) EXPECT_EQ(atac.at("donor").text(a), rna.at("donor").text(r));
+    else EXPECT_EQ(p.split, "train") << "every donor of this study has RNA";
+    if (p.tier < 6) EXPECT_TRUE(matched.insert(p.atac).second) << p.atac;
+    holdout += p.split == "holdout";
+  }
+  EXPECT_EQ(static_cast<int64_t>(matched.size()), atac.rows());
+  EXPECT_EQ(j["pairs"]["holdout"]["n"], holdout);
+  EXPECT_GT(holdout, 10);
+  EXPECT_EQ(j["correlated"]["found"], 4 * j["pairs"]["train"]["atac_samples"].get<int64_t>());
+  EXPECT_EQ(j["pairs"]["train"]["tiers"]["6"].get<int64_t>() + j["correlated"]["duplicates_dropped"].get<int64_t>(), j["correlated"]["found"]);
+  // Peaks are linked to genes: the own donor is among the four far more often than by chance (4 of 86, 0.05).
+  EXPECT_GT(j["correlated"]["own_donor_rate"].get<double>(), 0.3);
+  EXPECT_LT(j["correlated"]["cross_cohort_rate"].get<double>(), 0.5);  // 0.75 by chance
+  EXPECT_GT(j["correlation_by_tier"]["1"].get<double>(), 0.1);
+  for (const char* what : {"age", "cohort", "sex", "ethnicity"}) {
+    EXPECT_TRUE(j["population"]["rna"].contains(what)) << what;
+    const double p = j["population"]["rna"][what]["p"].get<double>();
+    EXPECT_TRUE(p >= 0 && p <= 1) << what << " " << p;
+  }
+  EXPECT_NE(o.out.find("donor"), std::string::npos);
+  EXPECT_NE(o.out.find("written: pairs.tsv"), std::string::npos);
+
+  ASSERT_EQ(run("match -o again.tsv " + kInputs + " --threads 1").code, 0);
+  ASSERT_EQ(run("match -o threads.tsv " + kInputs + " --threads 3").code, 0);
+  EXPECT_EQ(read_file(at("again.tsv")), read_file(at("pairs.tsv")));
+  EXPECT_EQ(read_file(at("threads.tsv")), read_file(at("pairs.tsv")));
+
+  ASSERT_EQ(run("match -o within.tsv " + kInputs + " --within-cohort --correlated 2 --top-genes 100 --json within.json").code, 0);
+  EXPECT_EQ(json("within.json")["correlated"]["cross_cohort_rate"], 0);
+  EXPECT_EQ(json("within.json")["gene_activity"]["genes"], 100);
+}
+
+TEST_F(MatchProgram, PreprocessedMatricesDoAsWell) {
+  ASSERT_EQ(run("preprocess -o r.h5ad sim/rna.h5ad --modality rna --batch-key batch --unknown-batch zero").code, 0);
+  ASSERT_EQ(run("preprocess -o a.h5ad sim/atac.h5ad --modality atac --batch-key batch --unknown-batch zero").code, 0);
+  const Outcome o = run("match -o pp.tsv --rna r.h5ad --atac a.h5ad --genes sim/genes.tsv --json pp.json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_GT(json("pp.json")["correlated"]["own_donor_rate"].get<double>(), 0.3);
+
+  // Embeddings: FOSCTTM of two separate PCAs is no better than chance, and of one with itself 0.
+  ASSERT_EQ(run("pca -o rp.h5ad r.h5ad --components 8").code, 0);
+  ASSERT_EQ(run("pca -o ap.h5ad a.h5ad --components 8").code, 0);
+  const Outcome e = run("evaluate pairs rp.h5ad ap.h5ad --pairs pp.tsv --json e.json");
+  ASSERT_EQ(e.code, 0) << e.err;
+  const Json j = json("e.json");
+  for (const char* key : {"foscttm", "recall_at_1", "recall_at_5", "recall_at_10", "mixing_entropy", "transfer_rna_to_atac", "transfer_atac_to_rna", "n_pairs"})
+    EXPECT_TRUE(j.contains(key) && j[key].is_number()) << key;
+  EXPECT_EQ(j["on"], "holdout");
+  EXPECT_EQ(j["n_pairs"], json("pp.json")["pairs"]["holdout"]["n"]);
+  ASSERT_EQ(run("evaluate pairs rp.h5ad rp.h5ad --json self.json").code, 0);
+  EXPECT_EQ(json("self.json")["foscttm"], 0);
+  ASSERT_EQ(run("evaluate pairs rp.h5ad rp.h5ad --control permuted --on all --json control.json").code, 0);
+  EXPECT_NEAR(json("control.json")["foscttm"].get<double>(), 0.5, 0.1);
+  EXPECT_EQ(json("control.json")["control"], "permuted");
+  const Outcome again = run("evaluate pairs rp.h5ad ap.h5ad --pairs pp.tsv --threads 3 --json f.json");
+  ASSERT_EQ(again.code, 0);
+  Json one = j, three = json("f.json");
+  one.erase("seconds"), three.erase("seconds");
+  EXPECT_EQ(one.dump(), three.dump());
+}
+
+TEST_F(MatchProgram, ScoresMatchByTiersAlone) {
+  write_file(at("scores.tsv"), "sample\tPC1\tPC2\na1\t1\t2\na2\t3\t4\n");
+  write_file(at("scores_obs.tsv"), "sample\tdonor\tcohort\tage\tsex\na1\tp\tX\t50\tf\na2\tq\tX\t60\tm\n");
+  write_file(at("rna.tsv"), "sample\tG1\tG2\nr1\t1.5\t2\nr2\t3\t4\nr3\t-1\t0\n");
+  write_file(at("rna_obs.tsv"), "sample\tdonor\tcohort\tage\tsex\nr1\tp\tX\t50\tf\nr2\te\tX\t58\tm\nr3\tf\tX\t62\tf\n");
+  const std::string inputs = "--rna rna.tsv --rna-obs rna_obs.tsv --atac scores.tsv --atac-obs scores_obs.tsv";
+  const Outcome o = run("match -o scores_pairs.tsv " + inputs + " --genes sim/genes.tsv --json scores.json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("no peaks"), std::string::npos) << o.err;
+  EXPECT_EQ(json("scores.json")["correlated"], nullptr);
+  const auto pairs = data::read_pairs(at("scores_pairs.tsv"));
+  ASSERT_EQ(pairs.size(), 2u);
+  EXPECT_EQ(pairs[0].rna, "r1");
+  EXPECT_EQ(pairs[1].rna, "r2");
+  EXPECT_EQ(pairs[1].tier, 2);
+  EXPECT_EQ(pairs[1].split, "train");
+  const Outcome without = run("match -o x.tsv " + inputs + " --rna-where sex=f --json x.json");
+  ASSERT_EQ(without.code, 0) << without.err;
+  EXPECT_NE(without.err.find("no --genes"), std::string::npos);
+  EXPECT_EQ(data::read_pairs(at("x.tsv"))[1].tier, 4);  // no man left
+}
+
+TEST_F(MatchProgram, Refused) {
+  expect_error(run("match -o p.tsv --rna sim/rna.h5ad"), 2, "--atac");
+  expect_error(run("match -o p.txt " + kInputs), 2, "p.txt");
+  expect_error(run("match -o nowhere/p.tsv " + kInputs), 4, "nowhere");
+  expect_error(run("match -o p.tsv " + kInputs + " --age-window -2"), 2, "--age-window");
+  expect_error(run("match -o p.tsv " + kInputs + " --correlated -1"), 2, "--correlated");
+  expect_error(run("match -o p.tsv " + kInputs + " --cohort-key tumour"), 3, "tumour");
+  expect_error(run("match -o p.tsv --rna sim/rna.h5ad --atac missing.h5ad"), 3, "missing.h5ad");
+  write_file(at("g.tsv"), "symbol\tchrom\ttss\tstrand\nX1\tchr1\t100000\t+\nX2\tchr2\t100000\t-\n");
+  expect_error(run("match -o p.tsv --rna sim/rna.h5ad --atac sim/atac.h5ad --genes g.tsv"), 3, "g");
+  write_file(at("g.tsv"), "symbol\tchrom\ttss\tstrand\nX1\tNC_1\t100000\t+\n");
+  expect_error(run("match -o p.tsv --rna sim/rna.h5ad --atac sim/atac.h5ad --genes g.tsv"), 3, "chromosome");
+  write_file(at("m.tsv"), "sample\tG1\tG2\na\t1\t2\nb\t3\t4\n");
+  write_file(at("o.tsv"), "sample\tage\na\t1\nb\t2\n");
+  expect_error(run("match -o p.tsv --rna sim/rna.h5ad --atac m.tsv --atac-obs o.tsv"), 3, "cohort");
+  write_file(at("o.tsv"), "sample\tcohort\na\tnone\nb\tnone\n");
+  const Outcome o = run("match -o p.tsv --rna sim/rna.h5ad --atac m.tsv --atac-obs o.tsv");
+  expect_error(o, 3, "no ATAC sample matches");
+  EXPECT_NE(o.err.find("have no RNA sample of their cohort"), std::string::npos);
+  EXPECT_FALSE(fs::exists(at("p.tsv")));
+
+  expect_error(run("evaluate pairs sim/rna.h5ad"), 2, "ATAC_EMB");
+  expect_error(run("evaluate pairs sim/rna.h5ad sim/atac.h5ad"), 3, "dimensions");
+  expect_error(run("evaluate pairs m.tsv m.tsv --pairs o.tsv"), 3, "column atac");
+  expect_error(run("evaluate pairs m.tsv m.tsv --on holdout"), 3, "--on all");
+  expect_error(run("evaluate pairs m.tsv m.tsv --mixing-neighbours 0"), 2, "--mixing-neighbours");
+}
+
+// Genes named 1 to 22 beside peaks on chr1 to chr22.
+TEST_F(MatchProgram, ChromosomesOfEitherStyle) {
+  data::Table genes = data::read_table(at("sim/genes.tsv"));
+  for (data::Column& c : genes.columns)
+    if (c.name == "chrom")
+      for (std::string& level : c.levels) level = level.substr(3);
+  data::write_table(at("bare.tsv"), genes);
+  ASSERT_EQ(run("match -o chr.tsv " + kInputs).code, 0);
+  const Outcome o = run("match -o bare_pairs.tsv --rna sim/rna.h5ad --atac sim/atac.h5ad --genes bare.tsv");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("named differently"), std::string::npos) << o.err;
+  EXPECT_EQ(read_file(at("chr.tsv")), read_file(at("bare_pairs.tsv")));
+}
+
+}  // namespace

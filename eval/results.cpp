@@ -95,7 +95,8 @@ Problem problem_of(const Results& r) {
     }
     return {};
   };
-  for (Problem p : {scores(r.cohort, "cohort"), scores(r.alignment, "alignment"), scores(r.survival, "survival"), scores(r.expression, "expression")})
+  for (Problem p : {scores(r.cohort, "cohort"), scores(r.alignment, "alignment"), scores(r.survival, "survival"), scores(r.expression, "expression"),
+                    scores(r.pairs, "pairs")})
     if (!p.what.empty()) return p;
   ids.clear();
   for (const ResultsTable& t : r.tables) {
@@ -176,6 +177,7 @@ Json json_of(const Results& r) {
   scores("alignment", r.alignment);
   scores("survival", r.survival);
   scores("expression", r.expression);
+  scores("pairs", r.pairs);
   j["tables"] = Json::array();
   for (const ResultsTable& t : r.tables) j["tables"].push_back(t.file());
   j["warnings"] = r.warnings;
@@ -376,6 +378,7 @@ Results read_results(const std::string& folder) {
   r.alignment = read_scores(top, "alignment");
   r.survival = read_scores(top, "survival");
   r.expression = read_scores(top, "expression");
+  r.pairs = read_scores(top, "pairs");
   for (const std::string& name : top.texts("tables")) {
     ResultsTable t = parse_file(top, name);
     t.table = data::read_table(folder + "/" + name);

@@ -71,6 +71,7 @@ struct Results {
   std::vector<ResultsData> data;
   std::vector<ResultsModel> models;  // in the order in which they are shown
   std::vector<ResultsScore> cohort, alignment, survival, expression;
+  std::vector<ResultsScore> pairs;  // of both modalities of a model in one space (eval/pairs.h)
   std::vector<ResultsTable> tables;
   std::vector<std::string> warnings;
 

@@ -98,6 +98,7 @@ ReportContent merge(const std::vector<ReportInput>& inputs) {
     append(all.alignment, r.alignment);
     append(all.survival, r.survival);
     append(all.expression, r.expression);
+    append(all.pairs, r.pairs);
     for (ResultsTable t : r.tables) t.model = model_id.at(t.model), all.tables.push_back(std::move(t));
     for (const std::string& w : r.warnings) all.warnings.push_back(inputs.size() > 1 ? fmt::format("{}: {}", name, w) : w);
   }

@@ -24,6 +24,7 @@ std::string report_html(const std::vector<ReportInput>& inputs, const ReportOpti
   ReportContent content = merge(inputs);
   Page page, first;
   add_benchmarks(page, content);
+  add_pairs(page, content);
   add_survival(page, content);
   add_embeddings(page, content);
   add_cohorts(page, content);

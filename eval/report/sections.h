@@ -84,6 +84,7 @@ void add_summary(Page& page, const ReportContent& content);
 void add_benchmarks(Page& page, ReportContent& content);
 void add_embeddings(Page& page, ReportContent& content);
 void add_cohorts(Page& page, ReportContent& content);
+void add_pairs(Page& page, const ReportContent& content);  // nothing where no model has two modalities
 void add_survival(Page& page, ReportContent& content);
 void add_expression(Page& page, ReportContent& content);
 void add_controls(Page& page, ReportContent& content);

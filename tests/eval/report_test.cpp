@@ -329,6 +329,23 @@ TEST(Report, NamesAreHarmless) {
   EXPECT_EQ(column(data, "points", "sample")[4].get<std::string>().substr(3, 8), "{{data}}");
 }
 
+TEST(Report, PairsOfCoembeddings) {
+  Results r = fake_results();
+  EXPECT_FALSE(contains(page_of(r), "<section id=\"pairs\">"));
+  ResultsScore s{"coembed", "", false, "", Json::object()};
+  s.values = {{"n_pairs", 160},        {"foscttm", 0.1234},          {"foscttm_within_cohort", 0.3456}, {"z", -12.3},
+              {"recall_at_1", 0.25},   {"recall_at_5", 0.5},         {"recall_at_10", nullptr},         {"chance_foscttm", 0.5012},
+              {"mixing_entropy", 0.9}, {"transfer_rna_to_atac", 0.8}};
+  r.pairs.push_back(s);
+  s.control = "permuted pairs", s.values["foscttm"] = 0.4987;
+  r.pairs.push_back(s);
+  const std::string page = page_of(r);
+  expect_sound(page);
+  const std::string table = between(page, "<table id=\"pairs-table\">", "</table>");
+  for (const char* text : {"Co-embedding, contrastive", "permuted pairs", "by chance", "160", "0.123", "0.346", "-12.3", "0.501", "0.499", "0.800"})
+    EXPECT_CONTAINS(table, text);
+}
+
 TEST(Report, EqualInputsGiveEqualBytes) {
   const Results r = fake_results();
   EXPECT_EQ(page_of(r, true), page_of(fake_results(), true));

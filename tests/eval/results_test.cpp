@@ -39,6 +39,7 @@ Results some() {
   r.models.push_back(m);
   r.cohort.push_back({"rna_vae", "", false, "", {{"accuracy_mean", 0.5}, {"folds", {0.25, 0.75}}}});
   r.cohort.push_back({"rna_vae", "", false, "permuted labels", {{"accuracy_mean", std::nan("")}}});
+  r.pairs.push_back({"rna_vae", "", false, "permuted pairs", {{"foscttm", 0.5}, {"z", std::nan("")}}});
   r.survival.push_back({"pca-512", "embedding+clinical", true, "", {{"harrell_mean", 0.7}, {"setting", "other"}, {"control", "permuted"}}});
   data::Table points = table("sample", {"a\tb", "NA", "\"q\""});
   test::set_factor(points, "cohort", {"x", "", "1"});
@@ -82,6 +83,10 @@ TEST(Results, ReadsWhatItWrote) {
   EXPECT_EQ(r.survival[0].control, "");
   EXPECT_EQ(r.survival[0].values, Json({{"harrell_mean", 0.7}}));
   EXPECT_TRUE(r.alignment.empty());
+  ASSERT_EQ(r.pairs.size(), 1u);
+  EXPECT_EQ(r.pairs[0].control, "permuted pairs");
+  EXPECT_EQ(r.pairs[0].values["foscttm"], 0.5);
+  EXPECT_TRUE(r.pairs[0].values["z"].is_null());
   const ResultsTable* points = r.find_table("points", "rna_vae");
   ASSERT_TRUE(points);
   EXPECT_EQ(points->table.keys, some().tables[0].table.keys);

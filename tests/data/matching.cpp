@@ -122,14 +122,15 @@ TEST(Matching, OfSeveralSamplesOfADonorThePrimaryTumourThenTheDeepest) {
 }
 
 TEST(Matching, MissingAgesAreMediansOfTheCohort) {
-  const Table atac = table({{"A1", "d1", "X", "f", "w", "-", "train", "-"}, {"A2", "d2", "Y", "f", "w", "-", "train", "-"}});
+  const Table atac =
+      table({{"A1", "d1", "X", "f", "w", "-", "train", "-"}, {"A2", "d2", "Y", "f", "w", "-", "train", "-"}, {"A3", "e1", "X", "f", "w", "40", "train", "-"}});
   const Table rna = table({{"R1", "e1", "X", "f", "w", "40", "train", "-"},
                            {"R2", "e2", "X", "f", "w", "50", "train", "-"},
                            {"R3", "e3", "X", "f", "w", "90", "train", "-"},
                            {"R4", "e4", "Y", "f", "w", "-", "train", "-"}});
   TierReport report;
   const auto pairs = match(rna, atac, report);
-  EXPECT_EQ(words(pairs, rna, atac), (Words{"A1 R2 2", "A2 R4 2"}));  // median 50; Y has no age: 50 as in all
+  EXPECT_EQ(words(pairs, rna, atac), (Words{"A1 R2 2", "A2 R4 2", "A3 R1 1"}));  // the median of three donors is 50; Y has no age: 50 as in all
   EXPECT_TRUE(pairs[0].age_filled);
   EXPECT_DOUBLE_EQ(pairs[0].age_distance, 0);
   EXPECT_EQ(report.filled_ages_atac, 2);

@@ -1,4 +1,5 @@
 // Both modalities of donors in one space: what co-embedding is for.
+#include "base/error.h"
 #include "eval/report/sections.h"
 
 namespace panvae::eval {

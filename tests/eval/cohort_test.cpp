@@ -278,6 +278,7 @@ TEST(Cohort, ASplitAsFolds) {
   // Of the hold-out alone there is one fold.
   o.fold_key = "split";
   o.on = On::holdout;
+  o.folds = 2;
   EXPECT_ERROR(ErrorCode::input, "in one fold", evaluate_cohort(d, o));
 }
 

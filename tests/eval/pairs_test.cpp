@@ -283,7 +283,7 @@ TEST(Pairs, HoldoutIsTheDefault) {
 }
 
 TEST(Pairs, TableOfPairs) {
-  const auto rna = embedding("R", column({0, 1, 10}), {"x", "y", "z"}), atac = embedding("A", column({0.1, 9, 2}), {"u", "v", "w"});
+  const auto rna = embedding("R", column({0, 1, 10}), {"x", "y", "z"}), atac = embedding("A", column({0.1, 9, 1.2}), {"u", "v", "w"});
   std::vector<data::SamplePair> pairs = {
       {"A000", "R000", 1, ""}, {"A001", "R002", 1, ""}, {"A002", "R001", 1, ""}, {"A002", "R000", 6, ""}, {"A999", "R001", 1, ""}};
   PairsOptions o = quick();

@@ -64,19 +64,25 @@ std::string file_of(const Run& run, const std::string& folder, const std::vector
   return files[best];
 }
 
+// Of a training in stages those of the last, which made the embedding.
 data::Table curves_of(const std::string& folder) {
   data::Table t;
   t.key_name = "epoch";
   const std::string path = folder + "/metrics.jsonl";
   if (!exists(path)) return t;
-  std::vector<std::pair<std::string, std::vector<double>>> columns;
+  std::vector<Json> epochs;
   std::istringstream in(read_file(path));
   for (std::string line; std::getline(in, line);) {
-    const Json j = Json::parse(line, nullptr, false);
+    Json j = Json::parse(line, nullptr, false);
     if (!j.is_object() || !j.contains("epoch")) continue;  // an unfinished line
-    if (columns.empty())
-      for (const auto& [key, value] : j.items())
-        if (key != "epoch" && (value.is_number() || value.is_null())) columns.push_back({key, {}});
+    if (!epochs.empty() && epochs.back().value("stage", "") != j.value("stage", "")) epochs.clear();
+    epochs.push_back(std::move(j));
+  }
+  if (epochs.empty()) return t;
+  std::vector<std::pair<std::string, std::vector<double>>> columns;
+  for (const auto& [key, value] : epochs.front().items())
+    if (key != "epoch" && (value.is_number() || value.is_null())) columns.push_back({key, {}});
+  for (const Json& j : epochs) {
     t.keys.push_back(j["epoch"].dump());
     for (auto& [key, values] : columns)
       values.push_back(j.contains(key) && j[key].is_number() ? j[key].get<double>() : std::numeric_limits<double>::quiet_NaN());

@@ -185,6 +185,15 @@ TEST_F(TrainAtac, reconstructions_are_in_the_units_of_the_preprocessed_data) {
   ASSERT_EQ(run("evaluate expression a.h5ad rec.h5ad --json de.json").code, 0);
 }
 
+TEST_F(TrainAtac, evaluate_all_and_report_show_accessibility) {
+  const Outcome all = run("evaluate all run --data a.h5ad --pca 6 -o results");
+  ASSERT_EQ(all.code, 0) << all.err;
+  EXPECT_NE(all.out.find("ATAC VAE, 6"), std::string::npos) << all.out;
+  const Outcome report = run("report -o report.html results");
+  ASSERT_EQ(report.code, 0) << report.err;
+  EXPECT_NE(read_file(at("report.html")).find("accessib"), std::string::npos);
+}
+
 TEST_F(TrainAtac, end_to_end_training_with_the_peak_loss) {
   ASSERT_EQ(run("train atac -o apart_peaks a.h5ad --stage block" + std::string(kSmall)).code, 0);
   const Outcome o = run("train atac -o apart_peaks a.h5ad --stage hierarchical --set hierarchical.loss=peaks --json peaks.json");

@@ -103,6 +103,34 @@ struct Session {
   std::vector<float> best_weights;
 };
 
+// 64 samples in batches of 16 are 4 steps; 10 at least take 3 passes, each of which sees every sample once.
+TEST(trainer, an_epoch_passes_over_a_small_set_several_times) {
+  RunSetup s;
+  s.validation = false;
+  s.train.max_epochs = 2;
+  s.train.epoch_steps = 10;
+  Session run(s);
+  EXPECT_EQ(run.trainer.run().steps, 24);
+  ASSERT_EQ(run.epochs.size(), 2u);
+  ASSERT_EQ(run.source.asked.size(), 24u);
+  for (size_t pass = 0; pass < 6; ++pass) {
+    std::vector<int64_t> seen;
+    for (size_t b = 4 * pass; b < 4 * pass + 4; ++b) seen.insert(seen.end(), run.source.asked[b].begin(), run.source.asked[b].end());
+    EXPECT_NE(seen, rows(0, 64)) << "not shuffled";
+    std::sort(seen.begin(), seen.end());
+    EXPECT_EQ(seen, rows(0, 64)) << "pass " << pass;
+  }
+  EXPECT_NE(run.source.asked[0], run.source.asked[4]);
+  // Six epochs of one pass take the same steps.
+  RunSetup short_epochs = s;
+  short_epochs.train.max_epochs = 6;
+  short_epochs.train.epoch_steps = 1;
+  short_epochs.loss.kl_warmup_epochs = s.loss.kl_warmup_epochs = 0;
+  Session a(s), b(short_epochs);
+  a.trainer.run(), b.trainer.run();
+  EXPECT_EQ(a.weights(), b.weights());
+}
+
 TEST(trainer, the_loss_falls) {
   RunSetup s;
   s.train.max_epochs = 60;

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 constexpr const char* kSmall =
     " --set block.size=150 --set block.slide=50 --set block.widths=32,16 --set block.latent=8 --set block.batch_size=64 --set hierarchical.channels=4"
     " --set hierarchical.widths=16 --set hierarchical.latent=6 --set train.batch_size=16 --set loss.kl_warmup_epochs=2 --set train.max_epochs=5"
-    " --set train.learning_rate=0.001";
+    " --set train.learning_rate=0.001 --set train.epoch_steps=1";
 
 // One simulated study with ATAC, preprocessed and trained, for all tests.
 class TrainAtac : public ::testing::Test {

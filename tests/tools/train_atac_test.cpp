@@ -186,7 +186,7 @@ TEST_F(TrainAtac, reconstructions_are_in_the_units_of_the_preprocessed_data) {
 }
 
 TEST_F(TrainAtac, evaluate_all_and_report_show_accessibility) {
-  const Outcome all = run("evaluate all run --data a.h5ad --pca 6 -o results");
+  const Outcome all = run("evaluate all run --data a.h5ad --pca 6 --on all --folds 3 -o results");
   ASSERT_EQ(all.code, 0) << all.err;
   EXPECT_NE(all.out.find("ATAC VAE, 6"), std::string::npos) << all.out;
   const Outcome report = run("report -o report.html results");

@@ -99,7 +99,7 @@ RunConfig::Key widths(std::string name, Auto<std::vector<int64_t>>& value, std::
 
 constexpr double kMany = 1e9;
 // Reconstructed features for each unit of the KL weight: docs/rna-vae.md, docs/atac-vae.md.
-constexpr double kFeaturesOfKlWeight = 4000, kBlockPeaksOfKlWeight = 100000, kBlockMeansOfKlWeight = 1000, kPeaksOfKlWeight = 20000;
+constexpr double kFeaturesOfKlWeight = 4000, kBlockPeaksOfKlWeight = 100000, kBlockMeansOfKlWeight = 500, kPeaksOfKlWeight = 20000;
 
 }  // namespace
 
@@ -143,7 +143,7 @@ std::vector<RunConfig::Key> RunConfig::keys() {
   add(number("loss.huber_delta", loss.huber_delta, 1e-6, kMany, "Huber threshold, in units of the scaled features"));
   add(automatic(
       "loss.kl_weight", kl_weight, 0, kMany,
-      is_atac ? "of the hierarchical VAE; auto: block means of a sample / 1000, or its peaks / 20000" : "weight of the KL divergence; auto: features / 4000"));
+      is_atac ? "of the hierarchical VAE; auto: block means of a sample / 500, or its peaks / 20000" : "weight of the KL divergence; auto: features / 4000"));
   add(number("loss.kl_warmup_epochs", loss.kl_warmup_epochs, 0, kMany, "epochs in which the KL weight rises to its value"));
   add(number("train.batch_size", train.batch_size, 1, kMany, is_atac ? "samples of a step of the hierarchical VAE" : "samples of a step"));
   add(number("train.learning_rate", train.learning_rate, 0, 1e3, "of Adam"));

@@ -332,6 +332,7 @@ std::vector<std::pair<int64_t, int64_t>> pair_places(const Side& rna, const Side
                  "name the column with --donor-key, give a table with --pairs, or look at more samples with --on all");
     return out;
   }
+  PV_CHECK(!options.pairs->empty(), "evaluate_pairs: an empty table of pairs");
   std::unordered_map<std::string, int64_t> rna_at, atac_at;
   for (int64_t r = 0; r < rna.size(); ++r) rna_at.emplace(rna.name[static_cast<size_t>(r)], r);
   for (int64_t a = 0; a < atac.size(); ++a) atac_at.emplace(atac.name[static_cast<size_t>(a)], a);

@@ -2,7 +2,7 @@
 // Pearson's chi-squared test of homogeneity. `panvae match` compares so the donors it has matched with all there are (SPEC X4).
 //
 //   D = max |F_a(x) - F_b(x)|, p = Q(D sqrt(n m / (n + m))), Q(t) = 2 sum_k (-1)^(k-1) exp(-2 k^2 t^2), the limiting law: as
-//   ks.test(exact = FALSE) of R; with ties (whole years) p is somewhat too large.
+//   ks.test(exact = FALSE) of R, whose series ends 1e-5 early; with ties (whole years) p is somewhat too large.
 //   chi2 = sum (observed - expected)^2 / expected over 2 x K cells, K the levels that occur, p = P[chi2(K - 1) >= chi2]: as
 //   chisq.test(correct = FALSE) of R. `low_cells` counts the expected values below 5, with which p is rough.
 // Where one group is a part of the other, as matched donors are of all, the two are more alike than independent ones, and p is

@@ -339,8 +339,8 @@ std::vector<std::pair<int64_t, int64_t>> pair_places(const Side& rna, const Side
   int64_t other_donors = 0, elsewhere = 0;
   for (const data::SamplePair& p : *options.pairs) {
     const auto a = atac_at.find(p.atac), r = rna_at.find(p.rna);
-    if (p.tier != data::same_donor) ++other_donors;
-    else if (a == atac_at.end() || r == rna_at.end()) ++elsewhere;
+    if (a == atac_at.end() || r == rna_at.end()) ++elsewhere;
+    else if (p.tier != data::same_donor) ++other_donors;
     else out.emplace_back(a->second, r->second);
   }
   std::sort(out.begin(), out.end());

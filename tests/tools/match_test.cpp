@@ -87,7 +87,7 @@ TEST_F(MatchProgram, PreprocessedMatricesDoAsWell) {
   ASSERT_EQ(o.code, 0) << o.err;
   EXPECT_GT(json("pp.json")["correlated"]["own_donor_rate"].get<double>(), 0.3);
 
-  // Embeddings: FOSCTTM of two separate PCAs is no better than chance, and of one with itself 0.
+  // Two embeddings by the table's held-out pairs; one with itself has FOSCTTM 0, permuted 0.5.
   ASSERT_EQ(run("pca -o rp.h5ad r.h5ad --components 8").code, 0);
   ASSERT_EQ(run("pca -o ap.h5ad a.h5ad --components 8").code, 0);
   const Outcome e = run("evaluate pairs rp.h5ad ap.h5ad --pairs pp.tsv --json e.json");

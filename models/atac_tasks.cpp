@@ -49,7 +49,7 @@ void BlockTask::prefetch(const ItemBatch& batch) {
 ItemLoss BlockTask::loss(Context& context, const ItemBatch& batch, double huber_delta, double kl_weight) {
   Tensor x = Tensor::empty(context, {static_cast<int64_t>(batch.items.size()), model_.features()}, DType::f32, "batch");
   {
-    const LoadingTime loading(*this);
+    const LoadingTime loading(seconds_loading);
     source_.fill(blocks_of(batch), x);
   }
   return vae_loss(context, model_, x, batch.pass > 0, huber_delta, kl_weight);
@@ -97,7 +97,7 @@ ItemLoss PeakTask::loss(Context& context, const ItemBatch& batch, double huber_d
   Tensor x = Tensor::empty(context, {n, model_.features()}, DType::f32, "batch");
   Tensor peaks = Tensor::empty(context, {n * tiles, size}, DType::f32, "batch");
   {
-    const LoadingTime loading(*this);
+    const LoadingTime loading(seconds_loading);
     means_.fill(rows, x);
     peaks_.fill(tiles_of(rows), peaks);
   }

@@ -48,12 +48,17 @@ Posteriors posteriors(Context& context, Vae& model, BatchSource& source, bool wi
   return out;
 }
 
-std::vector<float> reconstructions(Context& context, Vae& model, BatchSource& source, int64_t batch_size) {
+std::vector<float> translations(Context& context, Vae& from, Vae& to, BatchSource& source, int64_t batch_size) {
+  PV_CHECK(from.latent() == to.latent(), "translations: from {} latents to {}", from.latent(), to.latent());
   std::vector<float> out;
-  const Evaluation evaluation(model);
-  out.reserve(static_cast<size_t>(source.samples() * source.features()));
-  each_batch(context, source, batch_size, [&](const Tensor& x, int64_t n) { append(out, model.forward(x), n); });
+  const Evaluation evaluation(from), evaluation_too(to);
+  out.reserve(static_cast<size_t>(source.samples() * to.features()));
+  each_batch(context, source, batch_size, [&](const Tensor& x, int64_t n) { append(out, to.decode(from.encode(x).mean), n); });
   return out;
+}
+
+std::vector<float> reconstructions(Context& context, Vae& model, BatchSource& source, int64_t batch_size) {
+  return translations(context, model, model, source, batch_size);
 }
 
 }  // namespace panvae

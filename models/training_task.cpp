@@ -15,9 +15,9 @@ double seconds_now() {
 
 }  // namespace
 
-LoadingTime::LoadingTime(TrainingTask& task) : task_(task), start_(seconds_now()) {}
+LoadingTime::LoadingTime(double& seconds) : seconds_(seconds), start_(seconds_now()) {}
 LoadingTime::~LoadingTime() {
-  task_.seconds_loading += seconds_now() - start_;
+  seconds_ += seconds_now() - start_;
 }
 
 ItemLoss vae_loss(Context& context, Vae& model, const Tensor& x, bool draw, double huber_delta, double kl_weight) {
@@ -39,7 +39,7 @@ ItemLoss RowTask::loss(Context& context, const ItemBatch& batch, double huber_de
   for (int64_t i : batch.items) rows.push_back(all[static_cast<size_t>(i)]);
   Tensor x = Tensor::empty(context, {static_cast<int64_t>(rows.size()), source_.features()}, DType::f32, "batch");
   {
-    const LoadingTime loading(*this);
+    const LoadingTime loading(seconds_loading);
     source_.fill(rows, x);
   }
   return vae_loss(context, model_, x, batch.pass > 0, huber_delta, kl_weight);

@@ -63,16 +63,16 @@ class RowTask : public TrainingTask {
 // Encoder, noise, decoder and loss on x [B, features] that is its own target: what the tasks share.
 ItemLoss vae_loss(Context& context, Vae& model, const Tensor& x, bool draw, double huber_delta, double kl_weight);
 
-// Adds the time until its end to a task's seconds_loading.
+// Adds the time until its end to a number of seconds, such as a task's seconds_loading.
 class LoadingTime {
  public:
-  explicit LoadingTime(TrainingTask& task);
+  explicit LoadingTime(double& seconds);
   ~LoadingTime();
   LoadingTime(const LoadingTime&) = delete;
   LoadingTime& operator=(const LoadingTime&) = delete;
 
  private:
-  TrainingTask& task_;
+  double& seconds_;
   double start_;
 };
 

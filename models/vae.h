@@ -1,5 +1,7 @@
 // What every variational autoencoder here is: an encoder that gives a posterior, and a decoder.
 #pragma once
+#include <vector>
+
 #include "engine/module.h"
 
 namespace panvae {
@@ -20,6 +22,28 @@ class Vae : public Module {
 
   // The reconstruction from the posterior mean.
   Tensor forward(const Tensor& x) override { return decode(encode(x).mean); }
+};
+
+// The parameters of a module as constants for as long as this lives: what is computed meanwhile passes gradients on to its
+// inputs, and none to the parameters.
+class Constant {
+ public:
+  explicit Constant(Module& module) : parameters_(module.parameters()) {
+    kept_.reserve(parameters_.size());
+    for (const NamedTensor& p : parameters_) {
+      kept_.push_back(*p.tensor);
+      *p.tensor = p.tensor->detach();
+    }
+  }
+  ~Constant() {
+    for (size_t i = 0; i < parameters_.size(); ++i) *parameters_[i].tensor = kept_[i];
+  }
+  Constant(const Constant&) = delete;
+  Constant& operator=(const Constant&) = delete;
+
+ private:
+  std::vector<NamedTensor> parameters_;
+  std::vector<Tensor> kept_;
 };
 
 // Evaluation mode of a module (batch normalisation by running statistics) for as long as this lives.

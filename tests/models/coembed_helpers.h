@@ -1,0 +1,170 @@
+// A small study with two views of the same donors: shared factors, cohorts, and single-modality models to start from.
+#pragma once
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+
+#include "base/interrupt.h"
+#include "models/atac_hierarchical_vae.h"
+#include "models/coembed_trainer.h"
+#include "models/inference.h"
+#include "models/rna_vae.h"
+#include "models/trainer.h"
+#include "tests/engine/helpers.h"
+
+namespace panvae::test {
+
+constexpr int64_t kFactors = 5, kCohorts = 4, kLatent = 6;
+
+inline std::vector<int64_t> rows(int64_t from, int64_t to) {
+  std::vector<int64_t> r(static_cast<size_t>(to - from));
+  std::iota(r.begin(), r.end(), from);
+  return r;
+}
+
+// Two samples a donor, one of each modality, in the same row: factors of the donor's cohort and of the donor, seen through
+// 40 genes (bent) and 36 regions.
+struct Views {
+  static constexpr int64_t kGenes = 40, kRegions = 36;
+  explicit Views(int64_t donors, uint64_t seed = 1) : samples(donors) {
+    PhiloxSequence draw({seed, 0, 0});
+    auto matrix = [&](int64_t n, double scale) {
+      std::vector<double> m(static_cast<size_t>(n));
+      for (double& v : m) v = scale * draw.normal();
+      return m;
+    };
+    const std::vector<double> centers = matrix(kCohorts * kFactors, 1.2), genes = matrix(kGenes * kFactors, 0.4), regions = matrix(kRegions * kFactors, 0.4);
+    for (int64_t i = 0; i < donors; ++i) {
+      const int64_t c = static_cast<int64_t>(draw.below(kCohorts));
+      cohort.push_back(c);
+      donor.push_back(i);
+      double z[kFactors];
+      for (int64_t k = 0; k < kFactors; ++k) z[k] = centers[static_cast<size_t>(c * kFactors + k)] + draw.normal();
+      auto see = [&](const std::vector<double>& w, int64_t features, bool bent, std::vector<float>& x) {
+        for (int64_t g = 0; g < features; ++g) {
+          double v = 0;
+          for (int64_t k = 0; k < kFactors; ++k) v += w[static_cast<size_t>(g * kFactors + k)] * z[k];
+          x.push_back(static_cast<float>((bent ? 2 * std::tanh(v / 2) : v) + 0.3 * draw.normal()));
+        }
+      };
+      see(genes, kGenes, true, rna);
+      see(regions, kRegions, false, atac);
+    }
+  }
+  int64_t samples;
+  std::vector<float> rna, atac;
+  std::vector<int64_t> cohort, donor;
+};
+
+// Counts batches, and stops the run after a given number of them.
+class WatchedSource : public BatchSource {
+ public:
+  WatchedSource(Context& c, const std::vector<float>& x, int64_t samples) : inner_(c, x.data(), samples, static_cast<int64_t>(x.size()) / samples) {}
+  int64_t samples() const override { return inner_.samples(); }
+  int64_t features() const override { return inner_.features(); }
+  void fill(const std::vector<int64_t>& r, Tensor& x) override {
+    inner_.fill(r, x);
+    asked.push_back(r);
+    if (static_cast<int64_t>(asked.size()) == interrupt_at) set_interrupted(true);
+  }
+  int64_t interrupt_at = -1;
+  std::vector<std::vector<int64_t>> asked;
+
+ private:
+  MatrixSource inner_;
+};
+
+// The n-th row is trained on, validates or is held out by its place.
+struct CoembedSetup {
+  int64_t train = 160, validation = 40, held_out = 80;
+  CoembedLossOptions loss;
+  CoembedTrainOptions options;
+  bool hierarchical = false;  // ATAC: 9 blocks of 4 latents, else dense
+  Device device;
+  simt::Options simt;
+  std::string checkpoint;
+  CoembedSetup() {
+    loss.rna.kl_weight = loss.atac.kl_weight = 0.1;
+    options.batch_size = 32;
+    options.learning_rate = options.discriminator_learning_rate = 3e-3;
+    options.max_epochs = 3;
+    options.min_epochs = 0;
+    options.epoch_steps = 1;
+    options.checkpoint_seconds = 1e9;
+    options.discriminator_widths = {24, 12};
+    options.seed = 5;
+  }
+};
+
+// Everything of one run, so that several live side by side.
+struct CoembedRun {
+  explicit CoembedRun(const CoembedSetup& s, const Views& v)
+      : setup(s),
+        context(with(s)),
+        rna({.genes = Views::kGenes, .hidden = 24, .latent = kLatent}),
+        atac(atac_vae(s)),
+        model(rna, *atac),
+        state(*context, model, 11),
+        rna_source(*context, v.rna, v.samples),
+        atac_source(*context, v.atac, v.samples),
+        trainer(*context, model, state, data(s, v), s.loss, s.options) {
+    trainer.checkpoint_path = s.checkpoint;
+    trainer.fingerprint = "study 1";
+    trainer.on_epoch = [this](const CoembedEpoch& m) {
+      epochs.push_back(m);
+      lines.push_back(m.json().dump());
+      if (m.best) best_weights = weights();
+    };
+  }
+  static std::unique_ptr<Context> with(const CoembedSetup& s) {
+    auto c = std::make_unique<Context>(s.device);
+    c->stream().simt = s.simt;
+    return c;
+  }
+  static std::unique_ptr<Vae> atac_vae(const CoembedSetup& s) {
+    if (!s.hierarchical) return std::make_unique<RnaVae>(RnaVaeShape{.genes = Views::kRegions, .hidden = 20, .latent = kLatent});
+    return std::make_unique<AtacHierarchicalVae>(
+        AtacHierarchicalVaeShape{.blocks = 9, .block_latent = 4, .channels = 6, .widths = {20, 16}, .latent = kLatent});
+  }
+  CoembedData data(const CoembedSetup& s, const Views& v) {
+    const int64_t seen = s.train + s.validation;
+    CoembedData d{{rna_source, rows(0, s.train), rows(s.train, seen), v.cohort, v.donor},
+                  {atac_source, rows(0, s.train), rows(s.train, seen), v.cohort, v.donor},
+                  {},
+                  {}};
+    for (int64_t i = 0; i < seen; ++i) (i < s.train ? d.train_pairs : d.validation_pairs).push_back({i, i, 1});
+    return d;
+  }
+  std::vector<float> weights() const { return state.flat_parameters().host<float>(); }
+  std::vector<float> discriminator_weights() const {
+    return trainer.discriminator_state() ? trainer.discriminator_state()->flat_parameters().host<float>() : std::vector<float>{};
+  }
+
+  CoembedSetup setup;
+  std::unique_ptr<Context> context;
+  RnaVae rna;
+  std::unique_ptr<Vae> atac;
+  CoEmbedding model;
+  ModuleState state;
+  WatchedSource rna_source, atac_source;
+  CoembedTrainer trainer;
+  std::vector<CoembedEpoch> epochs;
+  std::vector<std::string> lines;
+  std::vector<float> best_weights;
+};
+
+inline double worst_relative(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double worst = 0, largest = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const double d = std::abs(static_cast<double>(a[i]) - b[i]);
+    if (!(d <= worst)) worst = d;
+    largest = std::max<double>(largest, std::abs(b[i]));
+  }
+  return worst / largest;
+}
+
+}  // namespace panvae::test

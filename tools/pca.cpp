@@ -172,7 +172,7 @@ void add_pca(CLI::App& root, Session& session) {
       ->check(CLI::IsMember({"train", "all"}))
       ->capture_default_str();
   cmd->add_option("--method", o->method,
-                  "exact; strips: exact to 11 digits, for many more features than samples, in strips of features with little memory; randomised; auto: strips "
+                  "exact; strips: exact to 9 digits, for many more features than samples, in strips of features with little memory; randomised; auto: strips "
                   "where the matrix is large and has 8 times as many features as samples, else exact while its smaller side is at most 8192")
       ->check(CLI::IsMember({"auto", "exact", "strips", "randomised"}))
       ->capture_default_str();

@@ -210,13 +210,6 @@ Json TrainingRun::result_json(const TrainResult& r, int64_t parameters) const {
           {"skipped_steps", r.skipped_steps}};
 }
 
-void TrainingRun::result_rows(TextTable& t, const TrainResult& r, bool validated, const std::string& items) {
-  t.row({"epochs", fmt::format("{} (best {}; {})", r.epochs, r.best_epoch, r.stopped_because)});
-  t.row({"training loss", fmt::format("{:.2f}", r.train_loss)});
-  t.row({"validation loss", validated ? fmt::format("{:.2f}", r.validation_loss) : "none"});
-  t.row({"time", fmt::format("{} ({:.0f} {}/s)", human_seconds(r.seconds), r.samples_per_second, items)});
-}
-
 std::string TrainingRun::model_card(const TrainResult& r, const Json& json) const {
   const Run& run = run_;
   std::string s = fmt::format("# Model card\n\nA variational autoencoder of {}, trained by panvae {}.\n\n", measured(run.config.modality),
@@ -274,7 +267,10 @@ void TrainingRun::finish(const TrainResult& r, const Json& more) {
   write_file(path("training.json"), json.dump(2) + "\n");
   write_file(path("MODEL_CARD.md"), model_card(r, json));
   TextTable t({"trained", run_.model->kind()});
-  result_rows(t, r, !validation_rows_.empty(), "samples");
+  t.row({"epochs", fmt::format("{} (best {}; {})", r.epochs, r.best_epoch, r.stopped_because)});
+  t.row({"training loss", fmt::format("{:.2f}", r.train_loss)});
+  t.row({"validation loss", validation_rows_.empty() ? "none" : fmt::format("{:.2f}", r.validation_loss)});
+  t.row({"time", fmt::format("{} ({:.0f} samples/s)", human_seconds(r.seconds), r.samples_per_second)});
   if (more.contains("stages")) {
     const Json& block = more["stages"]["block"];
     t.row({"block VAE",

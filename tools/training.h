@@ -31,7 +31,6 @@ class TrainingRun {
   const data::Dataset<float>& data() const { return data_; }  // scaled
   const std::vector<int64_t>& train_rows() const { return train_rows_; }
   const std::vector<int64_t>& validation_rows() const { return validation_rows_; }
-  Run& run() { return run_; }
   template <class Model>
   Model& model() {
     return static_cast<Model&>(*run_.model);
@@ -55,7 +54,6 @@ class TrainingRun {
   void finish(const TrainResult& result, const Json& more = Json::object());
   // The answer's numbers of one stage.
   Json result_json(const TrainResult& result, int64_t parameters) const;
-  static void result_rows(TextTable& table, const TrainResult& result, bool validated, const std::string& items);
 
  private:
   std::string model_card(const TrainResult& r, const Json& json) const;

@@ -12,6 +12,7 @@
 #include "models/atac_tasks.h"
 #include "models/trainer.h"
 #include "tests/engine/helpers.h"
+#include "tests/models/trainer_helpers.h"
 
 namespace panvae::test {
 
@@ -117,16 +118,5 @@ struct BlockRun {
   VaeTrainer trainer;
   Watch watch;
 };
-
-inline double worst_relative(const std::vector<float>& a, const std::vector<float>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double worst = 0, largest = 0;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    const double d = std::abs(static_cast<double>(a[i]) - b[i]);
-    if (!(d <= worst)) worst = d;
-    largest = std::max<double>(largest, std::abs(b[i]));
-  }
-  return worst / largest;
-}
 
 }  // namespace panvae::test

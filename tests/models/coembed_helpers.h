@@ -14,6 +14,7 @@
 #include "models/rna_vae.h"
 #include "models/trainer.h"
 #include "tests/engine/helpers.h"
+#include "tests/models/trainer_helpers.h"
 
 namespace panvae::test {
 
@@ -57,24 +58,6 @@ struct Views {
   int64_t samples;
   std::vector<float> rna, atac;
   std::vector<int64_t> cohort, donor;
-};
-
-// Counts batches, and stops the run after a given number of them.
-class WatchedSource : public BatchSource {
- public:
-  WatchedSource(Context& c, const std::vector<float>& x, int64_t samples) : inner_(c, x.data(), samples, static_cast<int64_t>(x.size()) / samples) {}
-  int64_t samples() const override { return inner_.samples(); }
-  int64_t features() const override { return inner_.features(); }
-  void fill(const std::vector<int64_t>& r, Tensor& x) override {
-    inner_.fill(r, x);
-    asked.push_back(r);
-    if (static_cast<int64_t>(asked.size()) == interrupt_at) set_interrupted(true);
-  }
-  int64_t interrupt_at = -1;
-  std::vector<std::vector<int64_t>> asked;
-
- private:
-  MatrixSource inner_;
 };
 
 // The n-th row is trained on, validates or is held out by its place.
@@ -155,16 +138,5 @@ struct CoembedRun {
   std::vector<std::string> lines;
   std::vector<float> best_weights;
 };
-
-inline double worst_relative(const std::vector<float>& a, const std::vector<float>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double worst = 0, largest = 0;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    const double d = std::abs(static_cast<double>(a[i]) - b[i]);
-    if (!(d <= worst)) worst = d;
-    largest = std::max<double>(largest, std::abs(b[i]));
-  }
-  return worst / largest;
-}
 
 }  // namespace panvae::test

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "tests/engine/helpers.h"
+#include "tests/models/trainer_helpers.h"
 
 namespace panvae::test {
 namespace {
@@ -38,24 +39,6 @@ std::vector<int64_t> rows(int64_t from, int64_t to) {
   return r;
 }
 
-// Counts batches, and stops the run after a given number of them.
-class Watched : public BatchSource {
- public:
-  Watched(Context& c, const std::vector<float>& x) : inner_(c, x.data(), kSamples, kGenes) {}
-  int64_t samples() const override { return inner_.samples(); }
-  int64_t features() const override { return inner_.features(); }
-  void fill(const std::vector<int64_t>& r, Tensor& x) override {
-    inner_.fill(r, x);
-    asked.push_back(r);
-    if (static_cast<int64_t>(asked.size()) == interrupt_at) set_interrupted(true);
-  }
-  int64_t interrupt_at = -1;
-  std::vector<std::vector<int64_t>> asked;
-
- private:
-  MatrixSource inner_;
-};
-
 struct RunSetup {
   RnaVaeShape shape{.genes = kGenes, .hidden = 24, .latent = 5, .activation = {Activation::relu, 0}};
   LossOptions loss{.huber_delta = 1, .kl_weight = 0.05, .kl_warmup_epochs = 3};
@@ -75,7 +58,7 @@ struct Session {
         context(with(s)),
         model(s.shape),
         state(*context, model, 11),
-        source(*context, setup.data),
+        source(*context, setup.data, kSamples),
         trainer(*context, model, state, source, rows(0, s.train_rows), s.validation ? rows(s.train_rows, kSamples) : std::vector<int64_t>{}, s.loss, s.train) {
     trainer.checkpoint_path = s.checkpoint;
     trainer.fingerprint = s.fingerprint;
@@ -96,7 +79,7 @@ struct Session {
   std::unique_ptr<Context> context;
   RnaVae model;
   ModuleState state;
-  Watched source;
+  WatchedSource source;
   VaeTrainer trainer;
   std::vector<EpochMetrics> epochs;
   std::vector<std::string> lines;

@@ -1,0 +1,44 @@
+// Shared by the tests of trainers.
+#pragma once
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/interrupt.h"
+#include "engine/batch_source.h"
+
+namespace panvae::test {
+
+// Counts batches, and stops the run after a given number of them.
+class WatchedSource : public BatchSource {
+ public:
+  WatchedSource(Context& c, const std::vector<float>& x, int64_t samples) : inner_(c, x.data(), samples, static_cast<int64_t>(x.size()) / samples) {}
+  int64_t samples() const override { return inner_.samples(); }
+  int64_t features() const override { return inner_.features(); }
+  void fill(const std::vector<int64_t>& r, Tensor& x) override {
+    inner_.fill(r, x);
+    asked.push_back(r);
+    if (static_cast<int64_t>(asked.size()) == interrupt_at) set_interrupted(true);
+  }
+  int64_t interrupt_at = -1;
+  std::vector<std::vector<int64_t>> asked;
+
+ private:
+  MatrixSource inner_;
+};
+
+// The largest difference, relative to the largest value of b.
+inline double worst_relative(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double worst = 0, largest = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const double d = std::abs(static_cast<double>(a[i]) - b[i]);
+    if (!(d <= worst)) worst = d;
+    largest = std::max<double>(largest, std::abs(b[i]));
+  }
+  return worst / largest;
+}
+
+}  // namespace panvae::test

@@ -70,15 +70,17 @@ UnknownBatch Preprocessor::unknown_batch() const {
   return frozen_.settings.value("unknown_batch", "error") == "zero" ? UnknownBatch::zero : UnknownBatch::error;
 }
 
-void save_frozen(SafetensorsWriter& writer, const Frozen& frozen) {
-  writer.metadata(std::string(prefix) + "settings", frozen.settings.dump(-1, ' ', false, Json::error_handler_t::replace));
-  writer.metadata(std::string(prefix) + "features", Json(frozen.features).dump(-1, ' ', false, Json::error_handler_t::replace));
-  for (const auto& [name, array] : frozen.arrays) writer.add(prefix + name, "F64", array.shape, array.values.data());
+void save_frozen(SafetensorsWriter& writer, const Frozen& frozen, const std::string& before) {
+  const std::string names = before + prefix;
+  writer.metadata(names + "settings", frozen.settings.dump(-1, ' ', false, Json::error_handler_t::replace));
+  writer.metadata(names + "features", Json(frozen.features).dump(-1, ' ', false, Json::error_handler_t::replace));
+  for (const auto& [name, array] : frozen.arrays) writer.add(names + name, "F64", array.shape, array.values.data());
 }
 
-Frozen load_frozen(const SafetensorsReader& reader) {
+Frozen load_frozen(const SafetensorsReader& reader, const std::string& before) {
+  const std::string names = before + prefix;
   Frozen frozen;
-  const auto settings = reader.metadata().find(std::string(prefix) + "settings"), features = reader.metadata().find(std::string(prefix) + "features");
+  const auto settings = reader.metadata().find(names + "settings"), features = reader.metadata().find(names + "features");
   if (settings == reader.metadata().end() || features == reader.metadata().end()) return frozen;
   try {
     frozen.settings = Json::parse(settings->second);
@@ -87,21 +89,25 @@ Frozen load_frozen(const SafetensorsReader& reader) {
     fail_input(fmt::format("the stored preprocessing cannot be read: {}", quoted(e.what())), quoted(reader.path(), 400), "the file is damaged: train again");
   }
   for (const auto& [name, info] : reader.tensors())
-    if (name.rfind(prefix, 0) == 0) frozen.arrays[name.substr(std::string_view(prefix).size())] = {info.shape, reader.doubles(name)};
+    if (name.rfind(names, 0) == 0) frozen.arrays[name.substr(names.size())] = {info.shape, reader.doubles(name)};
   return frozen;
 }
 
-Frozen read_frozen(const std::string& run_or_h5ad) {
+Frozen read_frozen(const std::string& run_or_h5ad, const std::string& modality) {
   struct stat info {};
   Frozen frozen;
   if (::stat(run_or_h5ad.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
-    frozen = load_frozen(SafetensorsReader(run_or_h5ad + "/model.safetensors"));
+    const SafetensorsReader model(run_or_h5ad + "/model.safetensors");
+    frozen = load_frozen(model);
+    if (frozen.empty() && !modality.empty()) frozen = load_frozen(model, modality + ".");
   } else {
     std::string kind;
     const hdf5::File file(run_or_h5ad);
     frozen = read_frozen(file, kind);
   }
-  if (frozen.empty()) fail_input("no preprocessing is stored there", quoted(run_or_h5ad, 400), "name a RUN folder, or an .h5ad that 'panvae preprocess' wrote");
+  if (frozen.empty())
+    fail_input("no preprocessing is stored there", quoted(run_or_h5ad, 400),
+               "name a RUN folder (of a co-embedding with --modality), or an .h5ad that 'panvae preprocess' wrote");
   return frozen;
 }
 

@@ -98,10 +98,11 @@ class Preprocessor {
 
 // A Frozen within a safetensors file: tensors "preprocess.ARRAY" (F64) and metadata keys "preprocess.settings" (JSON)
 // and "preprocess.features" (JSON list). The writer keeps pointers: `frozen` must live until write().
-void save_frozen(SafetensorsWriter& writer, const Frozen& frozen);
+void save_frozen(SafetensorsWriter& writer, const Frozen& frozen, const std::string& before = "");  // before the names
 // Empty if the file has none.
-Frozen load_frozen(const SafetensorsReader& reader);
-// From an .h5ad (uns/panvae) or a RUN folder (RUN/model.safetensors). ErrorCode::input if there is none.
-Frozen read_frozen(const std::string& run_or_h5ad);
+Frozen load_frozen(const SafetensorsReader& reader, const std::string& before = "");
+// From an .h5ad (uns/panvae) or a RUN folder (RUN/model.safetensors); of a co-embedding that of the modality. ErrorCode::input if
+// there is none.
+Frozen read_frozen(const std::string& run_or_h5ad, const std::string& modality = "");
 
 }  // namespace panvae::data

@@ -95,9 +95,4 @@ void atac_decode(Context& context, const AtacModel& model, const float* z, int64
   }
 }
 
-void atac_reconstructions(Context& context, const AtacModel& model, BlockSource& source, const SampleUse& use) {
-  const std::vector<float> z = atac_embeddings(context, model, source);
-  atac_decode(context, model, z.data(), source.samples(), use);
-}
-
 }  // namespace panvae

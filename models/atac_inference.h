@@ -30,7 +30,5 @@ struct AtacModel {
 std::vector<float> atac_embeddings(Context& context, const AtacModel& model, BlockSource& source);
 // Peaks decoded from latents z [samples, latent] (SPEC M5): values [peaks]. Where tiles overlap, their mean.
 void atac_decode(Context& context, const AtacModel& model, const float* z, int64_t samples, const SampleUse& use);
-// Peaks reconstructed from the posterior means of whole samples: values [peaks].
-void atac_reconstructions(Context& context, const AtacModel& model, BlockSource& source, const SampleUse& use);
 
 }  // namespace panvae

@@ -271,11 +271,10 @@ std::vector<double> CoembedTrainer::step(int64_t epoch, int64_t index) {
   return sums;
 }
 
-CoembedTrainer::SideValidation CoembedTrainer::validate_side(Modality m) {
+CoembedTrainer::SideValidation CoembedTrainer::validate_side(Modality m, const std::vector<int64_t>& rows) {
   const Side& side = m == Modality::rna ? rna_ : atac_;
   const ReconstructionOptions& options = m == Modality::rna ? loss_.rna : loss_.atac;
   Vae &vae = model_.vae(m), &other = model_.vae(m == Modality::rna ? Modality::atac : Modality::rna);
-  const std::vector<int64_t>& rows = side.samples.validation;
   SideValidation out;
   for (size_t first = 0; first < rows.size(); first += static_cast<size_t>(train_.batch_size)) {
     const std::vector<int64_t> taken(rows.begin() + static_cast<int64_t>(first),
@@ -325,7 +324,7 @@ double CoembedTrainer::triplet_loss(const TripletSampler& sampler, const SideVal
 void CoembedTrainer::validate(CoembedEpoch& m) {
   CoembedTerms& v = m.validation;
   if (!validates()) return;
-  const SideValidation rna = validate_side(Modality::rna), atac = validate_side(Modality::atac);
+  const SideValidation rna = validate_side(Modality::rna, rna_.samples.validation), atac = validate_side(Modality::atac, atac_.samples.validation);
   const double n_rna = static_cast<double>(rna_.samples.validation.size()), n_atac = static_cast<double>(atac_.samples.validation.size());
   const double g_rna = static_cast<double>(rna_.samples.source.features()), g_atac = static_cast<double>(atac_.samples.source.features());
   v.rna_huber = rna.huber / n_rna / g_rna;
@@ -365,6 +364,12 @@ CoembedEpoch CoembedTrainer::evaluate() {
   CoembedEpoch m;
   validate(m);
   return m;
+}
+
+double CoembedTrainer::discriminator_accuracy(const std::vector<int64_t>& rna_rows, const std::vector<int64_t>& atac_rows) {
+  if (!discriminator_ || rna_rows.empty() || atac_rows.empty()) return CoembedTerms::none;
+  return 0.5 * (validate_side(Modality::rna, rna_rows).right / static_cast<double>(rna_rows.size()) +
+                validate_side(Modality::atac, atac_rows).right / static_cast<double>(atac_rows.size()));
 }
 
 CoembedTrainer::Judgement CoembedTrainer::judge(int64_t epoch, const std::vector<double>& sums) {

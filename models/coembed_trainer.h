@@ -78,6 +78,8 @@ class CoembedTrainer : public TrainingLoop {
   std::function<void(const CoembedEpoch&)> on_epoch;
   // The validation half of an epoch, of the weights as they are: before run(), of the warm start.
   CoembedEpoch evaluate();
+  // Of the discriminator, on any samples: mean of both modalities' shares. NaN in contrastive mode and without samples of both.
+  double discriminator_accuracy(const std::vector<int64_t>& rna_rows, const std::vector<int64_t>& atac_rows);
   // Null in contrastive mode.
   Discriminator* discriminator() { return discriminator_.get(); }
   ModuleState* discriminator_state() const { return discriminator_state_.get(); }
@@ -98,7 +100,7 @@ class CoembedTrainer : public TrainingLoop {
   JointSide fill(Side& side, const Rows& rows, const std::vector<int64_t>& paired);
   void validate(CoembedEpoch& m);
   struct SideValidation;
-  SideValidation validate_side(Modality m);
+  SideValidation validate_side(Modality m, const std::vector<int64_t>& rows);
   double triplet_loss(const TripletSampler& sampler, const SideValidation& v, const std::vector<int64_t>& rows) const;
 
   int64_t steps_of(int64_t) const override { return steps_per_epoch_; }

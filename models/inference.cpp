@@ -48,17 +48,13 @@ Posteriors posteriors(Context& context, Vae& model, BatchSource& source, bool wi
   return out;
 }
 
-std::vector<float> translations(Context& context, Vae& from, Vae& to, BatchSource& source, int64_t batch_size) {
-  PV_CHECK(from.latent() == to.latent(), "translations: from {} latents to {}", from.latent(), to.latent());
+std::vector<float> decodings(Context& context, Vae& model, const float* z, int64_t samples, int64_t batch_size) {
   std::vector<float> out;
-  const Evaluation evaluation(from), evaluation_too(to);
-  out.reserve(static_cast<size_t>(source.samples() * to.features()));
-  each_batch(context, source, batch_size, [&](const Tensor& x, int64_t n) { append(out, to.decode(from.encode(x).mean), n); });
+  const Evaluation evaluation(model);
+  out.reserve(static_cast<size_t>(samples * model.features()));
+  MatrixSource latents(context, z, samples, model.latent());
+  each_batch(context, latents, batch_size, [&](const Tensor& batch, int64_t n) { append(out, model.decode(batch), n); });
   return out;
-}
-
-std::vector<float> reconstructions(Context& context, Vae& model, BatchSource& source, int64_t batch_size) {
-  return translations(context, model, model, source, batch_size);
 }
 
 }  // namespace panvae

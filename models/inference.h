@@ -12,10 +12,8 @@ struct Posteriors {
   std::vector<float> mean, logvar;
 };
 Posteriors posteriors(Context& context, Vae& model, BatchSource& source, bool with_logvar = false, int64_t batch_size = 64);
-// What `to` decodes from the posterior means of `from`, row-major [samples, features of `to`]: one modality imputed from the
-// other, where both share a space.
-std::vector<float> translations(Context& context, Vae& from, Vae& to, BatchSource& source, int64_t batch_size = 64);
-// Reconstructions from the posterior mean, row-major [samples, features], in the units of the source.
-std::vector<float> reconstructions(Context& context, Vae& model, BatchSource& source, int64_t batch_size = 64);
+// What the model decodes from latents z [samples, latent] in host memory: row-major [samples, features]. From the posterior means
+// of the model itself reconstructions; from those of another modality in the same space, imputations.
+std::vector<float> decodings(Context& context, Vae& model, const float* z, int64_t samples, int64_t batch_size = 64);
 
 }  // namespace panvae

@@ -8,34 +8,42 @@
 
 namespace panvae {
 
-RnaModel::RnaModel(Context& context, const RnaVaeShape& shape, uint64_t seed) : vae(shape), state(context, vae, seed) {}
+void TrainedModel::reconstruct(Context& context, const float* x, int64_t samples, const SampleUse& use) {
+  decode(context, posteriors(context, x, samples).mean.data(), samples, use);
+}
 
-std::string RnaModel::network() const {
+DenseModel::DenseModel(Context& context, const RnaVaeShape& shape, uint64_t seed, std::string kind)
+    : vae(shape), state(context, vae, seed), kind_(std::move(kind)) {}
+
+std::string DenseModel::network() const {
   const RnaVaeShape& s = vae.shape();
   return fmt::format("{} - {} - {} - {} - {}", s.genes, s.hidden, s.latent, s.hidden, s.genes);
 }
 
-Posteriors RnaModel::posteriors(Context& context, const float* x, int64_t samples, bool with_logvar) {
+Posteriors DenseModel::posteriors(Context& context, const float* x, int64_t samples, bool with_logvar) {
   MatrixSource source(context, x, samples, features());
   return panvae::posteriors(context, vae, source, with_logvar);
 }
 
-void RnaModel::reconstruct(Context& context, const float* x, int64_t samples, const SampleUse& use) {
-  MatrixSource source(context, x, samples, features());
-  const std::vector<float> values = reconstructions(context, vae, source);
+void DenseModel::decode(Context& context, const float* z, int64_t samples, const SampleUse& use) {
+  const std::vector<float> values = decodings(context, vae, z, samples);
   for (int64_t i = 0; i < samples; ++i) use(i, values.data() + i * features());
 }
 
-std::vector<float> RnaModel::decoder_metric(Context& context, const std::vector<float>& z) {
+std::vector<float> DenseModel::latent_inputs(Context&, const float* x, int64_t samples) {
+  return {x, x + samples * features()};
+}
+
+std::vector<float> DenseModel::decoder_metric(Context& context, const std::vector<float>& z) {
   return vae.decoder_metric(Tensor::from(context, {static_cast<int64_t>(z.size()) / latent(), latent()}, z)).host<float>();
 }
 
-void RnaModel::add_to(TensorWriter& file) const {
-  file.add(state, "model.");
+void DenseModel::add_to(TensorWriter& file, const std::string& prefix) const {
+  file.add(state, prefix + "model.");
 }
 
-void RnaModel::read_from(const SafetensorsReader& file) {
-  read_state(file, state, "model.");
+void DenseModel::read_from(const SafetensorsReader& file, const std::string& prefix) {
+  read_state(file, state, prefix + "model.");
 }
 
 AtacNetworks::AtacNetworks(Context& context, const AtacShape& s, uint64_t seed)
@@ -53,15 +61,18 @@ std::string AtacNetworks::network() const {
 }
 
 Posteriors AtacNetworks::posteriors(Context& context, const float* x, int64_t samples, bool with_logvar) {
-  const std::unique_ptr<BlockSource> source = block_source(context, x, samples, features());
-  const std::vector<float> means = block_means(context, blocks, *source, schedule);
+  const std::vector<float> means = latent_inputs(context, x, samples);
   MatrixSource rows(context, means.data(), samples, whole.features());
   return panvae::posteriors(context, whole, rows, with_logvar);
 }
 
-void AtacNetworks::reconstruct(Context& context, const float* x, int64_t samples, const SampleUse& use) {
+void AtacNetworks::decode(Context& context, const float* z, int64_t samples, const SampleUse& use) {
+  atac_decode(context, both(), z, samples, use);
+}
+
+std::vector<float> AtacNetworks::latent_inputs(Context& context, const float* x, int64_t samples) {
   const std::unique_ptr<BlockSource> source = block_source(context, x, samples, features());
-  atac_reconstructions(context, both(), *source, use);
+  return block_means(context, blocks, *source, schedule);
 }
 
 std::vector<float> AtacNetworks::decoder_metric(Context& context, const std::vector<float>& z) {
@@ -111,14 +122,14 @@ std::vector<float> AtacNetworks::decoder_metric(Context& context, const std::vec
   return {metric.begin(), metric.end()};
 }
 
-void AtacNetworks::add_to(TensorWriter& file) const {
-  file.add(block_state, "block.");
-  file.add(whole_state, "hierarchical.");
+void AtacNetworks::add_to(TensorWriter& file, const std::string& prefix) const {
+  file.add(block_state, prefix + "block.");
+  file.add(whole_state, prefix + "hierarchical.");
 }
 
-void AtacNetworks::read_from(const SafetensorsReader& file) {
-  read_state(file, block_state, "block.");
-  read_state(file, whole_state, "hierarchical.");
+void AtacNetworks::read_from(const SafetensorsReader& file, const std::string& prefix) {
+  read_state(file, block_state, prefix + "block.");
+  read_state(file, whole_state, prefix + "hierarchical.");
 }
 
 }  // namespace panvae

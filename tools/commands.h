@@ -12,6 +12,7 @@ void add_pca(CLI::App& root, Session& session);
 void add_train(CLI::App& root, Session& session);
 void add_train_rna(CLI::App& train, Session& session);
 void add_train_atac(CLI::App& train, Session& session);
+void add_train_coembed(CLI::App& train, Session& session);
 void add_embed(CLI::App& root, Session& session);
 void add_reconstruct(CLI::App& root, Session& session);
 void add_match(CLI::App& root, Session& session);

@@ -105,7 +105,11 @@ constexpr double kFeaturesOfKlWeight = 4000, kBlockPeaksOfKlWeight = 100000, kBl
 
 // How the defaults were found: docs/rna-vae.md, docs/atac-vae.md.
 RunConfig::RunConfig(const std::string& of) : modality(of) {
-  PV_CHECK(of == "rna" || of == "atac", "no configuration of modality '{}'", of);
+  PV_CHECK(of == "rna" || of == "atac" || of == "coembed", "no configuration of modality '{}'", of);
+  if (of == "coembed") {
+    train = CoembedTrainOptions();
+    return;
+  }
   train.batch_size = 32;
   train.learning_rate = of == "rna" ? 1e-4 : 1e-3;
   train.weight_decay = 1e-4;
@@ -119,14 +123,19 @@ RunConfig::RunConfig(const std::string& of) : modality(of) {
 std::vector<RunConfig::Key> RunConfig::keys() {
   std::vector<Key> all;
   auto add = [&](Key k) { all.push_back(std::move(k)); };
+  if (modality == "coembed") {
+    add_coembed_keys(all);
+    return all;
+  }
   const bool is_atac = modality == "atac";
   if (is_atac) {
+    add(word("model.network", atac.network, {"hierarchical", "dense"}, "blocks of peaks and a network on top, or one network over all features"));
     add(word("model.preset", atac.preset, {"auto", "paper", "medium", "small"}, "sizes that are auto below; auto: by the number of peaks"));
-  } else {
-    add(number("model.hidden", rna.hidden, 1, 1e6, "units of the hidden layers"));
-    add(number("model.latent", rna.latent, 1, 1e6, "latent dimensions, the size of the embedding"));
-    add(word("model.activation", rna.activation, {"relu", "leaky_relu", "linear"}, "between the two layers of encoder and decoder"));
   }
+  const std::string of_dense = is_atac ? "dense: " : "";
+  add(number("model.hidden", dense.hidden, 1, 1e6, of_dense + "units of the hidden layers"));
+  add(number("model.latent", dense.latent, 1, 1e6, of_dense + "latent dimensions, the size of the embedding"));
+  add(word("model.activation", dense.activation, {"relu", "leaky_relu", "linear"}, of_dense + "between the two layers of encoder and decoder"));
   add(word("model.scale", scale, {"z", "none"}, "features as z-scores of the training samples, clipped at 10, or as they are"));
   if (is_atac) {
     add(automatic("block.size", atac.block_size, 1, 1e7, "peaks of a block"));
@@ -141,9 +150,9 @@ std::vector<RunConfig::Key> RunConfig::keys() {
     add(word("hierarchical.loss", atac.loss, {"block_means", "peaks"}, "what it reconstructs: peaks trains it end to end through the block decoder"));
   }
   add(number("loss.huber_delta", loss.huber_delta, 1e-6, kMany, "Huber threshold, in units of the scaled features"));
-  add(automatic(
-      "loss.kl_weight", kl_weight, 0, kMany,
-      is_atac ? "of the hierarchical VAE; auto: block means of a sample / 500, or its peaks / 20000" : "weight of the KL divergence; auto: features / 4000"));
+  add(automatic("loss.kl_weight", kl_weight, 0, kMany,
+                is_atac ? "of the hierarchical VAE; auto: block means of a sample / 500, or its peaks / 20000; of a dense one: features / 4000"
+                        : "weight of the KL divergence; auto: features / 4000"));
   add(number("loss.kl_warmup_epochs", loss.kl_warmup_epochs, 0, kMany, "epochs in which the KL weight rises to its value"));
   add(number("train.batch_size", train.batch_size, 1, kMany, is_atac ? "samples of a step of the hierarchical VAE" : "samples of a step"));
   add(number("train.learning_rate", train.learning_rate, 0, 1e3, "of Adam"));
@@ -155,6 +164,30 @@ std::vector<RunConfig::Key> RunConfig::keys() {
   add(number("train.patience", train.patience, 0, kMany, "epochs without a better validation loss, counted after the KL warm-up"));
   add(number("train.checkpoint_seconds", train.checkpoint_seconds, 0, kMany, "seconds between checkpoints"));
   return all;
+}
+
+void RunConfig::add_coembed_keys(std::vector<Key>& all) {
+  auto add = [&](Key k) { all.push_back(std::move(k)); };
+  add(word("coembed.mode", coembed.mode, {"adversarial", "contrastive"}, "what draws the modalities together; --mode says it too"));
+  add(word("coembed.atac_model", coembed.atac_model, {"auto", "hierarchical", "dense"}, "the network of the ATAC run; auto: whichever it is"));
+  add(word("coembed.cycle_freeze", coembed.cycle_freeze, {"encoders", "target", "none"},
+           "what the cycle does not train: the encoders, the encoding it aims at, nothing"));
+  add(number("loss.adversarial", coembed.adversarial, 0, kMany, "weight of the generator's loss, in adversarial mode"));
+  add(word("loss.generator", coembed.generator, {"flipped", "negative"}, "generator's loss: cross-entropy with the labels exchanged, or times -1"));
+  add(number("loss.cycle", coembed.cycle, 0, kMany, "weight of the cycle consistency"));
+  add(number("loss.contrastive", coembed.contrastive, 0, kMany, "weight of the triplet loss, in contrastive mode"));
+  add(number("loss.margin", coembed.margin, 0, kMany, "margin of the triplet loss"));
+  add(number("loss.pair", coembed.pair, 0, kMany, "weight of the distance of matched pairs; 0: the paper to the letter"));
+  add(number("train.batch_size", train.batch_size, 1, kMany, "samples of each modality, and pairs, in a step"));
+  add(number("train.learning_rate", train.learning_rate, 0, 1e3, "of Adam"));
+  add(automatic("train.discriminator_learning_rate", coembed.discriminator_learning_rate, 0, 1e3, "of the discriminator's Adam; auto: train.learning_rate"));
+  add(number("train.weight_decay", train.weight_decay, 0, 1e3, "L2 penalty, as PyTorch's Adam applies it"));
+  add(number("train.clip_norm", train.clip_norm, 0, kMany, "global gradient norm to clip to; 0: off"));
+  add(number("train.max_epochs", train.max_epochs, 1, kMany, "epochs at most"));
+  add(number("train.epoch_steps", train.epoch_steps, 1, kMany, "steps of an epoch at least: small sets are passed several times in one"));
+  add(number("train.min_epochs", train.min_epochs, 0, kMany, "epochs that are no candidates for the best, and before patience counts"));
+  add(number("train.patience", train.patience, 0, kMany, "epochs without a better validation criterion"));
+  add(number("train.checkpoint_seconds", train.checkpoint_seconds, 0, kMany, "seconds between checkpoints"));
 }
 
 void RunConfig::assign(const std::string& key, const std::string& value, const std::string& where) {
@@ -210,7 +243,7 @@ void RunConfig::read_toml_text(const std::string& content, const std::string& pa
 
 void RunConfig::resolve(int64_t features) {
   const double count = static_cast<double>(features);
-  if (modality == "rna") {
+  if (is_dense()) {
     if (!kl_weight) kl_weight = count / kFeaturesOfKlWeight;
   } else {
     const AtacPreset p = atac.preset == "auto" ? atac_preset(features) : atac_preset(atac.preset);
@@ -234,11 +267,11 @@ void RunConfig::resolve(int64_t features) {
   loss.kl_weight = *kl_weight;
 }
 
-RnaVaeShape RunConfig::rna_shape(int64_t genes) const {
-  const Fusable activation = rna.activation == "relu"         ? Fusable{Activation::relu, 0}
-                             : rna.activation == "leaky_relu" ? Fusable{Activation::leaky_relu, 0.01}
-                                                              : Fusable{};
-  return {genes, rna.hidden, rna.latent, activation};
+RnaVaeShape RunConfig::dense_shape(int64_t features) const {
+  const Fusable activation = dense.activation == "relu"         ? Fusable{Activation::relu, 0}
+                             : dense.activation == "leaky_relu" ? Fusable{Activation::leaky_relu, 0.01}
+                                                                : Fusable{};
+  return {features, dense.hidden, dense.latent, activation};
 }
 
 AtacShape RunConfig::atac_shape(int64_t peaks) const {
@@ -254,6 +287,26 @@ LossOptions RunConfig::block_loss() const {
 TrainOptions RunConfig::block_train() const {
   TrainOptions t = train;
   t.batch_size = atac.block_batch;
+  return t;
+}
+
+CoembedLossOptions RunConfig::coembed_loss() const {
+  CoembedLossOptions l;
+  l.mode = coembed.mode == "contrastive" ? CoembedMode::contrastive : CoembedMode::adversarial;
+  l.adversarial = coembed.adversarial;
+  l.cycle = coembed.cycle;
+  l.contrastive = coembed.contrastive;
+  l.pair = coembed.pair;
+  l.margin = coembed.margin;
+  l.generator = coembed.generator == "negative" ? GeneratorLoss::negative : GeneratorLoss::flipped;
+  l.cycle_freeze = coembed.cycle_freeze == "target" ? CycleFreeze::target : coembed.cycle_freeze == "none" ? CycleFreeze::none : CycleFreeze::encoders;
+  return l;
+}
+
+CoembedTrainOptions RunConfig::coembed_train() const {
+  CoembedTrainOptions t;
+  static_cast<TrainOptions&>(t) = train;
+  t.discriminator_learning_rate = coembed.discriminator_learning_rate.value_or(train.learning_rate);
   return t;
 }
 

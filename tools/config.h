@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "models/coembed_trainer.h"
 #include "models/rna_vae.h"
 #include "models/trained_model.h"
 #include "models/trainer.h"
@@ -15,13 +16,15 @@ namespace panvae::tools {
 template <class T>
 using Auto = std::optional<T>;
 
-// What only runs of one modality have.
-struct RnaConfig {
+// One network over all features: of RNA, and of ATAC where it is asked for.
+struct DenseConfig {
   int64_t hidden = 1024, latent = 512;
   std::string activation = "relu";  // relu, leaky_relu, linear
 };
+// What only runs of one kind have.
 struct AtacConfig {
-  std::string preset = "auto";  // auto, paper, medium, small: where the sizes below are auto
+  std::string network = "hierarchical";  // hierarchical, dense
+  std::string preset = "auto";           // auto, paper, medium, small: where the sizes below are auto
   Auto<int64_t> block_size, block_slide, block_latent, channels, latent;
   Auto<std::vector<int64_t>> block_widths, widths;
   int64_t block_batch = 256;         // pairs of a sample and a block in a step of the first stage
@@ -29,10 +32,19 @@ struct AtacConfig {
   std::string loss = "block_means";  // what the hierarchical VAE reconstructs: block_means, peaks
 };
 
+struct CoembedConfig {
+  std::string mode;                 // adversarial, contrastive
+  std::string atac_model = "auto";  // auto (that of the ATAC run), hierarchical, dense
+  std::string cycle_freeze = "encoders", generator = "flipped";
+  double adversarial = 1, cycle = 1, contrastive = 1, pair = 1, margin = 1;
+  Auto<double> discriminator_learning_rate;
+};
+
 struct RunConfig {
-  std::string modality;  // rna, atac
-  RnaConfig rna;
+  std::string modality;  // rna, atac, coembed
+  DenseConfig dense;
   AtacConfig atac;
+  CoembedConfig coembed;
   std::string scale = "z";  // z, none
   LossOptions loss;
   TrainOptions train;
@@ -40,13 +52,17 @@ struct RunConfig {
 
   explicit RunConfig(const std::string& modality);
 
-  // Everything that says "auto" gets what a model of `features` features gets.
+  bool is_dense() const { return modality == "rna" || (modality == "atac" && atac.network == "dense"); }
+  // Everything that says "auto" gets what a model of `features` features gets. Of single modalities.
   void resolve(int64_t features);
   // Of a resolved configuration.
-  RnaVaeShape rna_shape(int64_t genes) const;
+  RnaVaeShape dense_shape(int64_t features) const;
   AtacShape atac_shape(int64_t peaks) const;
   LossOptions block_loss() const;    // of the first stage of ATAC
   TrainOptions block_train() const;  // likewise
+  // Of a co-embedding; the reconstruction terms are those of the runs that it begins with.
+  CoembedLossOptions coembed_loss() const;
+  CoembedTrainOptions coembed_train() const;
   // Later settings win. ErrorCode::usage for an unknown key (with the nearest one), a value of the wrong type or out of
   // range, naming file and line or the option.
   void read_toml(const std::string& path);
@@ -62,6 +78,7 @@ struct RunConfig {
   std::vector<Key> keys();
 
  private:
+  void add_coembed_keys(std::vector<Key>& all);
   void assign(const std::string& key, const std::string& value, const std::string& where);
 };
 

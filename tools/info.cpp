@@ -36,10 +36,7 @@ void info(const Session& session) {
   session.emit(t.str(), json);
 }
 
-void info_of_run(const std::string& folder, const Session& session) {
-  session.begin();
-  Context context;
-  const Run run = load_run(context, folder);
+Json describe(const Run& run, TextTable& t) {
   Json json = {{"kind", "run"},
                {"model", run.model->kind()},
                {"modality", run.config.modality},
@@ -50,19 +47,36 @@ void info_of_run(const std::string& folder, const Session& session) {
                {"informative_axes", run.axes.kept},
                {"preprocessing", run.preprocess.empty() ? Json(nullptr) : Json(run.preprocess.settings)},
                {"provenance", run.provenance}};
-  if (run.config.modality == "rna") {
-    json["hidden"] = run.config.rna.hidden;
-    json["activation"] = run.config.rna.activation;
+  if (run.config.is_dense()) {
+    json["hidden"] = run.config.dense.hidden;
+    json["activation"] = run.config.dense.activation;
   }
   json["provenance"].erase("donors_seen");
-  TextTable t({"run", folder});
   t.row({"model", run.model->kind()});
   t.row({"network", run.model->network()});
   t.row({"parameters", std::to_string(run.model->parameter_count())});
   t.row({"informative axes", fmt::format("{} of {}", run.axes.kept, run.model->latent())});
   t.row({"new samples", run.preprocess.empty() ? "preprocessed as the training matrix was" : "raw counts or logs go through the frozen preprocessing"});
   for (const auto& [key, value] : json["provenance"].items()) t.row({key, value.is_string() ? value.get<std::string>() : value.dump()});
-  session.emit(t.str(), json);
+  return json;
+}
+
+void info_of_run(const std::string& folder, const Session& session) {
+  session.begin();
+  Context context;
+  if (!is_coembedding(folder)) {
+    TextTable t({"run", folder});
+    const Json json = describe(load_run(context, folder), t);
+    return session.emit(t.str(), json);
+  }
+  Json json = {{"kind", "run"}, {"model", "coembedding"}};
+  std::string text;
+  for (const std::string modality : {"rna", "atac"}) {
+    TextTable t({"co-embedding, " + std::string(modality == "rna" ? "RNA" : "ATAC"), folder});
+    json[modality] = describe(load_run(context, folder, modality), t);
+    text += (text.empty() ? "" : "\n") + t.str();
+  }
+  session.emit(text, json);
 }
 
 void info_of_file(const std::string& path, bool rows_are_features, const Session& session) {

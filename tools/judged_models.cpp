@@ -115,7 +115,7 @@ data::RowMatrix<float> rows_of(const data::RowMatrix<float>& x, const std::vecto
 
 JudgedModel judged_run(Context& context, std::shared_ptr<Run> run, const std::string& folder, const std::string& path, const data::ReadOptions& read) {
   JudgedModel m;
-  const bool atac = run->config.modality == "atac", linear = !atac && run->config.rna.activation == "linear";
+  const bool atac = run->config.modality == "atac", linear = run->config.is_dense() && run->config.dense.activation == "linear";
   const int64_t latent = run->model->latent();
   m.info.label = fmt::format("{} {}, {}", atac ? "ATAC" : "RNA", linear ? "linear VAE" : "VAE", latent);
   m.info.kind = linear ? "linear_vae" : "vae";

@@ -116,7 +116,7 @@ void run(const std::shared_ptr<Options>& o, const Session& session) {
     for (const CLI::Option* option : o->fitting)
       if (option->count() > 0)
         fail_usage(fmt::format("{} cannot be combined with --like", option->get_name()), {}, "the steps are those of the fit that exists");
-    preprocessor = data::Preprocessor::from(data::read_frozen(o->like));
+    preprocessor = data::Preprocessor::from(data::read_frozen(o->like, o->modality));
     const std::string modality = preprocessor.frozen().settings.value("modality", "");
     if (!o->modality.empty() && o->modality != modality)
       fail_input(fmt::format("fitted on {}, not on {}", modality, o->modality), quoted(o->like, 400), "name a fit of the same modality");

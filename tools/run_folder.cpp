@@ -60,7 +60,10 @@ bool exists(const std::string& path) {
 }
 
 std::unique_ptr<TrainedModel> make_model(Context& context, const RunConfig& config, int64_t features, uint64_t seed) {
-  if (config.modality == "rna") return std::make_unique<RnaModel>(context, config.rna_shape(features), seed);
+  if (config.is_dense()) {
+    const std::string kind = config.modality == "rna" ? "rna vae" : "atac dense vae";
+    return std::make_unique<DenseModel>(context, config.dense_shape(features), seed, kind);
+  }
   return std::make_unique<AtacNetworks>(context, config.atac_shape(features), seed);
 }
 
@@ -74,7 +77,7 @@ data::RowMatrix<double> as_matrix(const std::vector<float>& values, int64_t colu
 
 eval::LatentAxes fit_axes(Context& context, TrainedModel& model, const data::RowMatrix<float>& scaled, const std::vector<int64_t>& rows) {
   constexpr int64_t kFloats = int64_t{1} << 26;  // of samples that are copied together
-  const int64_t latent = model.latent(), n = static_cast<int64_t>(rows.size());
+  const int64_t n = static_cast<int64_t>(rows.size());
   const int64_t at_once = std::max<int64_t>(1, kFloats / std::max<int64_t>(1, scaled.cols()));
   Posteriors q;
   for (int64_t first = 0; first < n; first += at_once) {
@@ -84,6 +87,11 @@ eval::LatentAxes fit_axes(Context& context, TrainedModel& model, const data::Row
     q.mean.insert(q.mean.end(), part.mean.begin(), part.mean.end());
     q.logvar.insert(q.logvar.end(), part.logvar.begin(), part.logvar.end());
   }
+  return fit_axes(context, model, q);
+}
+
+eval::LatentAxes fit_axes(Context& context, TrainedModel& model, const Posteriors& q) {
+  const int64_t latent = model.latent(), n = static_cast<int64_t>(q.mean.size()) / latent;
   Eigen::VectorXd variance = Eigen::VectorXd::Zero(latent);
   for (size_t i = 0; i < q.logvar.size(); ++i)
     variance[static_cast<int64_t>(i) % latent] += std::exp(std::clamp(static_cast<double>(q.logvar[i]), kLogvarMin, kLogvarMax)) / static_cast<double>(n);
@@ -92,74 +100,134 @@ eval::LatentAxes fit_axes(Context& context, TrainedModel& model, const data::Row
   return eval::fit_latent_axes(as_matrix(q.mean, latent), variance, g);
 }
 
-void check_modality(const Run& run, const std::string& wanted, const std::string& option) {
-  if (!wanted.empty() && wanted != run.config.modality)
-    fail_usage(fmt::format("the run is a model of {}, not of {}", run.config.modality, wanted), option, "leave it out, or name another run");
+namespace {
+
+constexpr const char* kCoembedding = "panvae coembedding";
+
+std::string as_text(const Json& j) {
+  return j.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-void write_model(const std::string& path, const Run& run) {
-  TensorWriter w;
-  run.model->add_to(w);
+// Everything of a run; `prefix` stands before the names.
+void add_run(TensorWriter& w, const Run& run, const std::string& prefix) {
+  run.model->add_to(w, prefix);
   const int64_t p = static_cast<int64_t>(run.features.size()), z = run.model->latent();
-  w.file.add("scale.mean", "F32", {p}, run.scale.mean.data());
-  w.file.add("scale.sd", "F32", {p}, run.scale.sd.data());
-  w.file.add("axes.center", "F64", {z}, run.axes.center.data());
-  w.file.add("axes.map", "F64", {z, z}, run.axes.map.data());
-  data::save_frozen(w.file, run.preprocess);
-  w.file.metadata("kind", "panvae " + run.model->kind());
-  w.file.metadata("config", run.config.toml());
-  w.file.metadata("features", Json(run.features).dump(-1, ' ', false, Json::error_handler_t::replace));
-  w.file.metadata("axes", Json{{"kept", run.axes.kept}, {"leading", run.axes.leading}}.dump());
-  w.file.metadata("scale", run.scale.clip ? "z" : "none");
-  w.file.metadata("provenance", run.provenance.dump(-1, ' ', false, Json::error_handler_t::replace));
-  w.file.write(path);
+  w.file.add(prefix + "scale.mean", "F32", {p}, run.scale.mean.data());
+  w.file.add(prefix + "scale.sd", "F32", {p}, run.scale.sd.data());
+  w.file.add(prefix + "axes.center", "F64", {z}, run.axes.center.data());
+  w.file.add(prefix + "axes.map", "F64", {z, z}, run.axes.map.data());
+  data::save_frozen(w.file, run.preprocess, prefix);
+  w.file.metadata(prefix + "kind", "panvae " + run.model->kind());
+  w.file.metadata(prefix + "config", run.config.toml());
+  w.file.metadata(prefix + "features", as_text(run.features));
+  w.file.metadata(prefix + "axes", Json{{"kept", run.axes.kept}, {"leading", run.axes.leading}}.dump());
+  w.file.metadata(prefix + "scale", run.scale.clip ? "z" : "none");
+  w.file.metadata(prefix + "provenance", as_text(run.provenance));
 }
 
-Run load_run(Context& context, const std::string& folder) {
-  const std::string path = folder + "/model.safetensors";
-  if (!exists(path))
-    fail_input("no trained model", quoted(folder, 400), "give the folder that 'panvae train' wrote; an interrupted run is finished with --resume");
-  const SafetensorsReader file(path);
-  auto text = [&](const char* key) {
-    auto it = file.metadata().find(key);
-    if (it == file.metadata().end()) fail_input(fmt::format("metadata '{}' is missing", key), quoted(path, 400), "the file was not written by 'panvae train'");
+std::string modality_of(const std::string& kind) {
+  return kind == "panvae rna vae" ? "rna" : kind == "panvae atac vae" || kind == "panvae atac dense vae" ? "atac" : "";
+}
+
+class ModelFile {
+ public:
+  explicit ModelFile(const std::string& folder) : path_(model_path(folder)), file_(path_) {
+    if (kind() != kCoembedding && modality_of(kind()).empty()) fail_input("not a model of panvae: its kind is " + quoted(kind()), quoted(path_, 400));
+  }
+  std::string kind() const { return text("kind"); }
+  bool is_coembedding() const { return kind() == kCoembedding; }
+  Run run(Context& context, const std::string& prefix) const;
+
+ private:
+  static std::string model_path(const std::string& folder) {
+    const std::string path = folder + "/model.safetensors";
+    if (!exists(path))
+      fail_input("no trained model", quoted(folder, 400), "give the folder that 'panvae train' wrote; an interrupted run is finished with --resume");
+    return path;
+  }
+  std::string text(const std::string& key) const {
+    auto it = file_.metadata().find(key);
+    if (it == file_.metadata().end())
+      fail_input(fmt::format("metadata '{}' is missing", key), quoted(path_, 400), "the file was not written by 'panvae train'");
     return it->second;
-  };
-  auto json = [&](const char* key) {
+  }
+  Json json(const std::string& key) const {
     Json j = Json::parse(text(key), nullptr, false);
-    if (j.is_discarded()) fail_input(fmt::format("metadata '{}' is broken", key), quoted(path, 400), "train the model again");
+    if (j.is_discarded()) fail_input(fmt::format("metadata '{}' is broken", key), quoted(path_, 400), "train the model again");
     return j;
-  };
-  const std::string kind = text("kind");
-  if (kind != "panvae rna vae" && kind != "panvae atac vae") fail_input("not a model of panvae: its kind is " + quoted(kind), quoted(path, 400));
+  }
+
+  std::string path_;
+  SafetensorsReader file_;
+};
+
+Run ModelFile::run(Context& context, const std::string& prefix) const {
   Run run;
-  run.config = RunConfig(kind == "panvae rna vae" ? "rna" : "atac");
-  run.config.read_toml_text(text("config"), path);
-  run.preprocess = data::load_frozen(file);
-  run.features = json("features").get<std::vector<std::string>>();
-  run.provenance = json("provenance");
+  run.coembedded = !prefix.empty();
+  const std::string of = modality_of(text(prefix + "kind"));
+  if (of.empty()) fail_input(fmt::format("metadata '{}kind' is broken", prefix), quoted(path_, 400), "train the model again");
+  run.config = RunConfig(of);
+  run.config.read_toml_text(text(prefix + "config"), path_);
+  run.preprocess = data::load_frozen(file_, prefix);
+  run.features = json(prefix + "features").get<std::vector<std::string>>();
+  run.provenance = json(prefix + "provenance");
   const int64_t p = static_cast<int64_t>(run.features.size());
   run.config.resolve(p);
   run.model = make_model(context, run.config, p, 0);
   const int64_t z = run.model->latent();
   auto floats = [&](const char* name) {
-    const std::vector<double> v = file.doubles(name);
+    const std::vector<double> v = file_.doubles(prefix + name);
     return std::vector<float>(v.begin(), v.end());
   };
   run.scale.mean = floats("scale.mean");
   run.scale.sd = floats("scale.sd");
-  run.scale.clip = text("scale") == "z";
-  const std::vector<double> center = file.doubles("axes.center"), map = file.doubles("axes.map");
+  run.scale.clip = text(prefix + "scale") == "z";
+  const std::vector<double> center = file_.doubles(prefix + "axes.center"), map = file_.doubles(prefix + "axes.map");
   if (static_cast<int64_t>(run.scale.mean.size()) != p || static_cast<int64_t>(run.scale.sd.size()) != p || static_cast<int64_t>(center.size()) != z ||
       static_cast<int64_t>(map.size()) != z * z)
-    fail_input("tensors of the wrong size", quoted(path, 400), "the file is damaged: train the model again");
+    fail_input("tensors of the wrong size", quoted(path_, 400), "the file is damaged: train the model again");
   run.axes.center = Eigen::Map<const Eigen::VectorXd>(center.data(), z);
   run.axes.map = Eigen::Map<const data::RowMatrix<double>>(map.data(), z, z);
-  const Json axes = json("axes");
+  const Json axes = json(prefix + "axes");
   run.axes.kept = axes.value("kept", int64_t{0});
   run.axes.leading = axes.value("leading", int64_t{0});
-  run.model->read_from(file);
+  run.model->read_from(file_, prefix);
   return run;
+}
+
+}  // namespace
+
+void write_model(const std::string& path, const Run& run) {
+  TensorWriter w;
+  add_run(w, run, "");
+  w.file.write(path);
+}
+
+void write_coembedding(const std::string& path, const Run& rna, const Run& atac, const RunConfig& config, const Json& provenance) {
+  TensorWriter w;
+  add_run(w, rna, "rna.");
+  add_run(w, atac, "atac.");
+  w.file.metadata("kind", kCoembedding);
+  w.file.metadata("config", config.toml());
+  w.file.metadata("provenance", as_text(provenance));
+  w.file.write(path);
+}
+
+bool is_coembedding(const std::string& folder) {
+  return ModelFile(folder).is_coembedding();
+}
+
+Run load_run(Context& context, const std::string& folder, const std::string& modality, const std::string& option) {
+  const ModelFile file(folder);
+  if (file.is_coembedding()) {
+    if (modality.empty())
+      fail_usage("the run is a co-embedding of RNA and ATAC", quoted(folder, 400), fmt::format("say which: {} rna or {} atac", option, option));
+    return file.run(context, modality + ".");
+  }
+  const std::string of = modality_of(file.kind());
+  if (!modality.empty() && modality != of)
+    fail_usage(fmt::format("the run is a model of {}, not of {}", of, modality), option, "leave it out, or name another run");
+  return file.run(context, "");
 }
 
 }  // namespace panvae::tools

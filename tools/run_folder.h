@@ -31,9 +31,11 @@ struct Run {
   eval::LatentAxes axes;
   Json provenance = Json::object();
   std::unique_ptr<TrainedModel> model;
+  bool coembedded = false;  // one half of a co-embedding
 
-  // Which axes embeddings have unless others are asked for: canonical for RNA, the latent units for ATAC (docs/atac-vae.md).
-  bool canonical_axes() const { return config.modality == "rna"; }
+  // Which axes embeddings have unless others are asked for: canonical for RNA, the latent units for ATAC (docs/atac-vae.md) and
+  // in co-embeddings, where the axes of one modality are not those of the other.
+  bool canonical_axes() const { return config.modality == "rna" && !coembedded; }
 };
 
 // Whether a file or folder of that name is there.
@@ -42,14 +44,17 @@ bool exists(const std::string& path);
 // The networks that a resolved configuration asks for, with weights drawn from `seed`.
 std::unique_ptr<TrainedModel> make_model(Context& context, const RunConfig& config, int64_t features, uint64_t seed);
 
-// Canonical axes of the trained model over these scaled training samples.
+// Canonical axes of the trained model: over the posteriors of training samples, or over these scaled samples.
+eval::LatentAxes fit_axes(Context& context, TrainedModel& model, const Posteriors& training);
 eval::LatentAxes fit_axes(Context& context, TrainedModel& model, const data::RowMatrix<float>& scaled, const std::vector<int64_t>& rows);
 
-// ErrorCode::usage unless `wanted`, the value of `option`, is empty or the modality of the run.
-void check_modality(const Run& run, const std::string& wanted, const std::string& option);
-
 void write_model(const std::string& path, const Run& run);
-// ErrorCode::input if `folder` holds no finished run.
-Run load_run(Context& context, const std::string& folder);
+// Both halves, their names behind "rna." and "atac.", and what else belongs to the co-embedding.
+void write_coembedding(const std::string& path, const Run& rna, const Run& atac, const RunConfig& config, const Json& provenance);
+// ErrorCode::input if `folder` holds no finished run; ErrorCode::usage if it is a model of another modality than `modality`, the
+// value of `option`, or a co-embedding and that is empty.
+Run load_run(Context& context, const std::string& folder, const std::string& modality = "", const std::string& option = "--modality");
+// Whether the finished run in the folder holds both modalities.
+bool is_coembedding(const std::string& folder);
 
 }  // namespace panvae::tools

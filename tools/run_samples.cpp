@@ -82,6 +82,16 @@ void RunSamples::for_chunks(std::span<const int64_t> rows, const std::function<v
   }
 }
 
+void RunSamples::for_values(std::span<const int64_t> rows, const std::function<void(int64_t i, std::span<const float> values)>& use) const {
+  std::vector<float> values(run_.features.size());
+  for_chunks(rows, [&](int64_t first, const data::RowMatrix<float>& x) {
+    for (int64_t i = 0; i < x.rows(); ++i) {
+      for (size_t c = 0; c < values.size(); ++c) values[c] = run_.scale.inverse(x(i, static_cast<int64_t>(c)), c);
+      use(first + i, values);
+    }
+  });
+}
+
 data::RowMatrix<float> embedding_of(Context& context, const Run& run, const RunSamples& samples, bool canonical) {
   const int64_t latent = run.model->latent();
   data::RowMatrix<float> z(samples.samples(), latent);

@@ -21,9 +21,12 @@ class RunSamples {
   const data::Table& features() const { return features_; }
   int64_t samples() const { return source_.samples(); }
   std::vector<int64_t> all_rows() const;
+  const std::string& path() const { return path_; }
 
   // use(first, x): x [n, features] are the samples rows[first], rows[first + 1], ..., scaled.
   void for_chunks(std::span<const int64_t> rows, const std::function<void(int64_t first, const data::RowMatrix<float>& x)>& use) const;
+  // use(i, values): [features] of the sample rows[i], in the units of the preprocessed data, clipped as the network sees them.
+  void for_values(std::span<const int64_t> rows, const std::function<void(int64_t i, std::span<const float> values)>& use) const;
 
  private:
   // Preprocessed samples, in the units of the preprocessed data.

@@ -8,6 +8,7 @@ void add_train(CLI::App& root, Session& session) {
   train->require_subcommand(1);
   add_train_rna(*train, session);
   add_train_atac(*train, session);
+  add_train_coembed(*train, session);
 }
 
 }  // namespace panvae::tools

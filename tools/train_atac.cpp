@@ -36,8 +36,8 @@ RunConfig of_first_stage(const RunConfig& config) {
 
 // What a block VAE must have in common with a run that uses it, however it was trained.
 std::string network_of(const TrainingRun& t) {
-  const AtacConfig& c = t.config().atac;
-  return fmt::format("{} - {} - {}, scale {}, data {}", *c.block_size, fmt::join(*c.block_widths, " - "), *c.block_latent, t.config().scale, t.data_name());
+  const AtacConfig& c = t.config.atac;
+  return fmt::format("{} - {} - {}, scale {}, data {}", *c.block_size, fmt::join(*c.block_widths, " - "), *c.block_latent, t.config.scale, t.data_name());
 }
 
 struct Blocks {
@@ -73,8 +73,8 @@ Blocks train_blocks(TrainingRun& t, BlockSource& source) {
   AtacNetworks& model = t.model<AtacNetworks>();
   BlockTask task(model.blocks, source, model.schedule, t.train_rows(), t.validation_rows());
   log::info("block VAE: {} pairs of a sample and a block in an epoch", task.train_items(1));
-  VaeTrainer trainer(t.context(), task, model.block_state, t.config().block_loss(), t.config().block_train());
-  Blocks blocks{t.fingerprint(of_first_stage(t.config()), "block"), {}};
+  VaeTrainer trainer(t.context(), task, model.block_state, t.config.block_loss(), t.config.block_train());
+  Blocks blocks{t.fingerprint(of_first_stage(t.config), "block"), {}};
   blocks.result = t.result_json(t.train_stage(trainer, blocks.fingerprint, "block"), model.block_state.parameter_count());
   blocks.result["blocks_per_second"] = blocks.result["samples_per_second"];
   blocks.result.erase("samples_per_second");
@@ -87,11 +87,11 @@ TrainResult train_whole(TrainingRun& t, BlockSource& source, const std::string& 
   const std::vector<float> means = block_means(t.context(), model.blocks, source, model.schedule);
   MatrixSource rows(t.context(), means.data(), source.samples(), model.whole.features());
   std::unique_ptr<TrainingTask> task;
-  if (t.config().atac.loss == "peaks")
+  if (t.config.atac.loss == "peaks")
     task = std::make_unique<PeakTask>(model.whole, model.blocks, rows, source, model.schedule, t.train_rows(), t.validation_rows());
   else task = std::make_unique<RowTask>(model.whole, rows, t.train_rows(), t.validation_rows());
-  VaeTrainer trainer(t.context(), *task, model.whole_state, t.config().loss, t.config().train);
-  return t.train_stage(trainer, t.fingerprint(t.config(), "hierarchical on " + blocks), "hierarchical", "block");
+  VaeTrainer trainer(t.context(), *task, model.whole_state, t.config.loss, t.config.train);
+  return t.train_stage(trainer, t.fingerprint(t.config, "hierarchical on " + blocks), "hierarchical", "block");
 }
 
 void answer_blocks(const Options& o, const Blocks& blocks, const Session& session) {
@@ -112,9 +112,13 @@ void train(Options& o, const Session& session) {
     fail_input("the folder holds no block VAE", quoted(o.run, 400), "train it first: --stage block, or both stages at once with --stage all");
   if (only_whole && !o.resume) o.base_config = o.run + "/config.toml";
   TrainingRun t(o, "atac", session);
+  if (t.config.is_dense()) {
+    if (o.stage != "all") fail_usage("a dense network has no stages", "--stage " + o.stage, "leave it out, or set model.network=hierarchical");
+    return t.train_dense();
+  }
   AtacNetworks& model = t.model<AtacNetworks>();
-  log::info("sizes: preset {} ({} peaks); blocks of {} that move by {}, {} of them in the tiling", t.config().atac.preset, t.data().features(),
-            model.schedule.size(), *t.config().atac.block_slide, model.schedule.tiles());
+  log::info("sizes: preset {} ({} peaks); blocks of {} that move by {}, {} of them in the tiling", t.config.atac.preset, t.data().features(),
+            model.schedule.size(), *t.config.atac.block_slide, model.schedule.tiles());
   const std::unique_ptr<BlockSource> source = block_source(t.context(), t.data().x.data(), t.data().samples(), t.data().features());
 
   std::optional<Blocks> blocks;

@@ -8,12 +8,7 @@ namespace {
 
 void train(const TrainingOptions& o, const Session& session) {
   session.begin();
-  TrainingRun t(o, "rna", session);
-  RnaModel& model = t.model<RnaModel>();
-  MatrixSource source(t.context(), t.data().x.data(), t.data().samples(), t.data().features());
-  VaeTrainer trainer(t.context(), model.vae, model.state, source, t.train_rows(), t.validation_rows(), t.config().loss, t.config().train);
-  t.begin();
-  t.finish(t.train_stage(trainer, t.fingerprint(t.config(), "")));
+  TrainingRun(o, "rna", session).train_dense();
 }
 
 }  // namespace

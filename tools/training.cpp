@@ -1,15 +1,9 @@
 #include "tools/training.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <set>
 
 #include "base/file.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "data/peaks.h"
 #include "data/split.h"
 #include "tools/device_options.h"
@@ -19,52 +13,12 @@ namespace panvae::tools {
 
 namespace {
 
-void make_folder(const std::string& path) {
-  if (::mkdir(path.c_str(), 0777) != 0 && errno != EEXIST)
-    fail_machine(fmt::format("cannot make the folder: {}", std::strerror(errno)), quoted(path, 400), "check the path and its permissions");
-}
-
 // A name for the data a checkpoint belongs to: every value, feature and sample counts.
 std::string data_fingerprint(const data::Dataset<float>& d) {
   uint64_t h = stable_hash(reinterpret_cast<const char*>(d.x.data()), static_cast<uint64_t>(d.x.size()) * sizeof(float));
   for (const auto* names : {&d.obs.keys, &d.var.keys})
     for (const std::string& n : *names) h = stable_hash(n.data(), n.size(), h);
   return fmt::format("{:016x}", h);
-}
-
-RunConfig configure(const TrainingOptions& o, const std::string& modality) {
-  RunConfig config(modality);
-  if (o.resume) {
-    if (!o.config.empty() || !o.set.empty())
-      fail_usage("--resume goes on with the configuration of the run", "--config, --set", "leave them out, or start a new run");
-    if (!exists(o.run + "/config.toml")) fail_input("nothing to resume", quoted(o.run, 400), "start it without --resume");
-    config.read_toml(o.run + "/config.toml");
-    return config;
-  }
-  if (!o.base_config.empty()) config.read_toml(o.base_config);
-  if (!o.config.empty()) config.read_toml(o.config);
-  for (const std::string& s : o.set) config.set(s);
-  return config;
-}
-
-// Lines of metrics.jsonl: those of `earlier`, and of `stage` up to this epoch. A run that was killed may have written lines that
-// its last checkpoint does not know.
-std::string metrics_until(const std::string& path, const std::string& stage, const std::string& earlier, int64_t epoch) {
-  if (!exists(path)) return "";
-  const std::string all = read_file(path);
-  std::string kept;
-  for (size_t begin = 0; begin < all.size();) {
-    size_t end = all.find('\n', begin);
-    if (end == std::string::npos) break;  // an unfinished line
-    const std::string line = all.substr(begin, end - begin);
-    const Json j = Json::parse(line, nullptr, false);
-    if (!j.is_object()) break;
-    const std::string of = j.value("stage", "");
-    if (of == stage ? j.value("epoch", int64_t{0}) > epoch : of != earlier) break;
-    kept += line + "\n";
-    begin = end + 1;
-  }
-  return kept;
 }
 
 // Blocks are of neighbours on the genome, so peaks must come in its order.
@@ -90,21 +44,24 @@ std::string measured(const std::string& modality) {
 
 }  // namespace
 
+void split_where_missing(data::Table& obs, uint64_t seed) {
+  if (obs.find("split")) return;
+  data::SplitOptions split;
+  split.holdout = 0;
+  split.seed = seed;
+  data::assign_split(obs, split);
+  log::info("no split column: a tenth of the donors validates, nothing is held out");
+}
+
 void declare_training(CLI::App& cmd, TrainingOptions& o, const std::string& modality, Session& session) {
   cmd.add_option("IN", o.in, fmt::format("Matrix that 'panvae preprocess --modality {}' wrote", modality))->required();
-  cmd.add_option("-o,--output", o.run, "Folder of the run")->required()->type_name("RUN");
-  cmd.add_option("--config", o.config, "TOML file with configuration keys")->type_name("FILE");
-  cmd.add_option("--set", o.set, "A configuration key, over --config (repeatable)")->type_name("KEY=VALUE")->allow_extra_args(false);
-  cmd.add_flag("--resume", o.resume, "Continue the run in the folder from its checkpoint");
-  cmd.add_flag("--overwrite", o.overwrite, "Replace a run in the folder");
+  o.FolderOptions::declare(cmd);
   o.dataset.declare(cmd);
   session.common(cmd, Session::seed | Session::device | Session::precision);
 }
 
-TrainingRun::TrainingRun(const TrainingOptions& o, const std::string& modality, const Session& session) : options_(o), session_(session) {
-  RunConfig config = configure(o, modality);
-  if (!o.resume && !o.overwrite && (exists(path("model.safetensors")) || exists(path("checkpoint.safetensors"))))
-    fail_usage("the folder holds a run already", quoted(o.run, 400), "continue it with --resume, replace it with --overwrite, or name another folder");
+TrainingRun::TrainingRun(const TrainingOptions& o, const std::string& modality, const Session& session)
+    : TrainingFolder(o, modality), options_(o), session_(session) {
   data_ = data::read_dataset<float>(o.in, o.dataset.read());
   if (data_.kind == "counts")
     fail_input("raw counts cannot be trained on", quoted(o.in, 400),
@@ -113,14 +70,8 @@ TrainingRun::TrainingRun(const TrainingOptions& o, const std::string& modality, 
   const std::string prepared = data_.frozen.settings.value("modality", modality);
   if (prepared != modality)
     fail_input(fmt::format("it was preprocessed as {}", prepared), quoted(o.in, 400), fmt::format("train it with 'panvae train {}'", prepared));
-  if (modality == "atac") check_peaks(data_);
-  if (!data_.obs.find("split")) {
-    data::SplitOptions split;
-    split.holdout = 0;
-    split.seed = session.globals.seed;
-    data::assign_split(data_.obs, split);
-    log::info("no split column: a tenth of the donors validates, nothing is held out");
-  }
+  if (modality == "atac" && !config.is_dense()) check_peaks(data_);
+  split_where_missing(data_.obs, session.globals.seed);
   train_rows_ = data::rows_of_split(data_.obs, "train");
   validation_rows_ = data::rows_of_split(data_.obs, "validation");
   if (train_rows_.size() < 2)
@@ -145,69 +96,12 @@ std::string TrainingRun::data_name() const {
   return fmt::format("{} split {}/{}", data_hash_, train_rows_.size(), validation_rows_.size());
 }
 
-std::string TrainingRun::fingerprint(const RunConfig& config, const std::string& stage) const {
-  return fmt::format("{}{}seed {} data {}", config.toml(), stage.empty() ? "" : "stage " + stage + " ", session_.globals.seed, data_name());
-}
-
-void TrainingRun::begin() {
-  make_folder(options_.run);
-  if (!options_.resume) ::unlink(path("checkpoint.safetensors").c_str());
-  write_file(path("config.toml"), config().toml());
-}
-
-bool TrainingRun::checkpoint_is(const std::string& fingerprint) const {
-  if (!exists(path("checkpoint.safetensors"))) return false;
-  const SafetensorsReader file(path("checkpoint.safetensors"));
-  const auto written = file.metadata().find("fingerprint");
-  return written != file.metadata().end() && written->second == fingerprint;
-}
-
-TrainResult TrainingRun::train_stage(VaeTrainer& trainer, const std::string& fingerprint, const std::string& stage, const std::string& earlier) {
-  trainer.checkpoint_path = path("checkpoint.safetensors");
-  trainer.fingerprint = fingerprint;
-  const std::string metrics_path = path("metrics.jsonl");
-  int64_t done = 0;
-  if (options_.resume && exists(trainer.checkpoint_path)) {
-    done = trainer.resume();
-    log::info("resumed after {} epochs", done);
-  } else if (options_.resume) {
-    log::info("the {} was ended before its first checkpoint: it starts anew", stage.empty() ? "run" : stage + " stage");
-  }
-  write_file(metrics_path, options_.resume || !earlier.empty() ? metrics_until(metrics_path, stage, earlier, done) : "");
-  const bool bar = ::isatty(STDERR_FILENO) != 0;
-  trainer.on_epoch = [&](const EpochMetrics& m) {
-    Json line = m.json();
-    if (!stage.empty()) line["stage"] = stage;
-    const std::string text = line.dump() + "\n";
-    std::FILE* f = std::fopen(metrics_path.c_str(), "ab");
-    const bool ok = f && std::fwrite(text.data(), 1, text.size(), f) == text.size();
-    if ((f && std::fclose(f) != 0) || !ok)
-      fail_machine(fmt::format("cannot write: {}", std::strerror(errno)), quoted(metrics_path, 400), "free some space on the disk, then --resume");
-    const std::string epoch =
-        fmt::format("{}epoch {:3d}  train {:9.2f} (huber {:.2f}, kl {:.2f})  validation {:9.2f}  active {}{}", stage.empty() ? "" : stage + " ", m.epoch,
-                    m.train_loss, m.train_huber, m.train_kl, m.validation_loss, m.active_units, m.best ? "  best" : "");
-    bar ? log::debug("{}", epoch) : log::info("{}", epoch);
-    log::debug("{}, {:.2f} % of it waiting for data", human_seconds(m.seconds), 100 * m.loading_seconds / std::max(1e-9, m.seconds));
-  };
-  const TrainResult r = trainer.run();
-  if (r.seconds > 0)
-    log::debug("{}trained for {}, {:.2f} % of it waiting for data", stage.empty() ? "" : stage + ": ", human_seconds(r.seconds),
-               100 * r.loading_seconds / r.seconds);
-  return r;
+std::string TrainingRun::fingerprint(const RunConfig& of, const std::string& stage) const {
+  return fmt::format("{}{}seed {} data {}", of.toml(), stage.empty() ? "" : "stage " + stage + " ", session_.globals.seed, data_name());
 }
 
 Json TrainingRun::result_json(const TrainResult& r, int64_t parameters) const {
-  return {{"epochs", r.epochs},
-          {"best_epoch", r.best_epoch},
-          {"stopped_because", r.stopped_because},
-          {"train_loss", r.train_loss},
-          {"validation_loss", validation_rows_.empty() ? Json(nullptr) : Json(r.validation_loss)},
-          {"samples_per_second", r.samples_per_second},
-          {"seconds", r.seconds},
-          {"loading_seconds", r.loading_seconds},
-          {"parameters", parameters},
-          {"steps", r.steps},
-          {"skipped_steps", r.skipped_steps}};
+  return TrainingFolder::result_json(r, parameters, !validation_rows_.empty());
 }
 
 std::string TrainingRun::model_card(const TrainResult& r, const Json& json) const {
@@ -219,7 +113,7 @@ std::string TrainingRun::model_card(const TrainResult& r, const Json& json) cons
   row("input", fmt::format("{} ({} training, {} validation samples; {} features)", run.provenance.value("input", ""), run.provenance.value("train_samples", 0),
                            run.provenance.value("validation_samples", 0), run.features.size()));
   row("cohorts", run.provenance.value("cohorts", "not given"));
-  row("network", run.model->network() + (run.config.modality == "rna" ? ", " + run.config.rna.activation : ""));
+  row("network", run.model->network() + (run.config.is_dense() ? ", " + run.config.dense.activation : ""));
   row("parameters", json["parameters"].dump());
   row("loss", fmt::format("Huber (delta {}) + {} x KL", run.config.loss.huber_delta, run.config.loss.kl_weight));
   row("best epoch", fmt::format("{} of {} ({})", r.best_epoch, r.epochs, r.stopped_because));
@@ -231,6 +125,14 @@ std::string TrainingRun::model_card(const TrainResult& r, const Json& json) cons
       "## What it is not for\n\nCohorts it was not trained on are embedded all the same, and wrongly. It is no diagnostic device.\n",
       measured(run.config.modality));
   return s;
+}
+
+void TrainingRun::train_dense() {
+  DenseModel& network = model<DenseModel>();
+  MatrixSource source(*context_, data_.x.data(), data_.samples(), data_.features());
+  VaeTrainer trainer(*context_, network.vae, network.state, source, train_rows_, validation_rows_, config.loss, config.train);
+  begin();
+  finish(train_stage(trainer, fingerprint(config, "")));
 }
 
 void TrainingRun::finish(const TrainResult& r, const Json& more) {
@@ -256,9 +158,8 @@ void TrainingRun::finish(const TrainResult& r, const Json& more) {
   run_.provenance["donors_seen"] = donors;
   write_model(path("model.safetensors"), run_);
 
-  const bool on_cpu = context_->device().type != DeviceType::cuda;
   Json json = result_json(r, run_.model->parameter_count());
-  json["peak_memory_bytes"] = on_cpu ? peak_resident_bytes() : context_->memory().peak_bytes();
+  json["peak_memory_bytes"] = peak_memory_bytes(*context_);
   json["device"] = to_string(context_->device());
   json["modality"] = run_.config.modality;
   json["informative_axes"] = run_.axes.kept;

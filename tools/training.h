@@ -8,26 +8,26 @@
 #include "models/trainer.h"
 #include "tools/dataset_options.h"
 #include "tools/run_folder.h"
+#include "tools/training_folder.h"
 
 namespace panvae::tools {
 
-struct TrainingOptions {
+struct TrainingOptions : FolderOptions {
   DatasetOptions dataset;
-  std::string in, run, config;
-  std::vector<std::string> set;
-  bool resume = false, overwrite = false;
-  std::string base_config;  // a file whose keys stand before --config and --set; empty for none
+  std::string in;
 };
 
 void declare_training(CLI::App& command, TrainingOptions& options, const std::string& modality, Session& session);
 
-class TrainingRun {
+// Where the samples have no split, a tenth of the donors validates and nothing is held out.
+void split_where_missing(data::Table& obs, uint64_t seed);
+
+class TrainingRun : public TrainingFolder {
  public:
   // Reads and checks everything, and draws the weights; nothing is written yet.
   TrainingRun(const TrainingOptions& options, const std::string& modality, const Session& session);
 
   Context& context() { return *context_; }
-  const RunConfig& config() const { return run_.config; }
   const data::Dataset<float>& data() const { return data_; }  // scaled
   const std::vector<int64_t>& train_rows() const { return train_rows_; }
   const std::vector<int64_t>& validation_rows() const { return validation_rows_; }
@@ -35,20 +35,13 @@ class TrainingRun {
   Model& model() {
     return static_cast<Model&>(*run_.model);
   }
-  std::string path(const std::string& name) const { return options_.run + "/" + name; }
   // The data and its split, as a name.
   std::string data_name() const;
   // A text that says what a stage depends on: this configuration, the seed, the data and the split.
-  std::string fingerprint(const RunConfig& config, const std::string& stage) const;
+  std::string fingerprint(const RunConfig& of, const std::string& stage) const;
 
-  // Makes the folder and writes config.toml; checkpoints of an earlier run that is not resumed are removed.
-  void begin();
-  // Trains a stage, or what is left of it. Epochs go to metrics.jsonl, behind those of `earlier` stages that stand there; each
-  // line names the stage unless it is "".
-  TrainResult train_stage(VaeTrainer& trainer, const std::string& fingerprint, const std::string& stage = "", const std::string& earlier = "");
-  // Whether the checkpoint in the folder is of this fingerprint.
-  bool checkpoint_is(const std::string& fingerprint) const;
-
+  // From the drawn weights to the answer, for a model of one network.
+  void train_dense();
   // Axes, provenance, model.safetensors, training.json, MODEL_CARD.md and the answer of the command. `result` is that of the
   // stage that made the embedding; `more` is added to the JSON.
   void finish(const TrainResult& result, const Json& more = Json::object());

@@ -243,7 +243,8 @@ TEST(atac, reconstructions_explain_samples_never_seen) {
     for (int64_t k = 0; k < kPeaks; ++k) mean[static_cast<size_t>(k)] += p.data[static_cast<size_t>(i * kPeaks + k)] / static_cast<double>(Pipeline::kTrain);
   double error = 0, spread = 0;
   int64_t next = 0;
-  atac_reconstructions(p.context, p.model(), p.source, [&](int64_t sample, const float* peaks) {
+  const std::vector<float> z = atac_embeddings(p.context, p.model(), p.source);
+  atac_decode(p.context, p.model(), z.data(), p.source.samples(), [&](int64_t sample, const float* peaks) {
     EXPECT_EQ(sample, next++);
     if (sample < Pipeline::kSeen) return;
     for (int64_t k = 0; k < kPeaks; ++k) {

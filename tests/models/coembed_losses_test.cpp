@@ -421,9 +421,8 @@ TEST(coembedding, is_two_models_of_one_space) {
   const std::vector<float> x = ramp(10);
   EXPECT_EQ(model(tensor(c, {2, 5}, x)).host<float>(), atac.decode(rna.encode(tensor(c, {2, 5}, x)).mean).host<float>());
   MatrixSource source(c, x.data(), 2, 5);
-  const std::vector<float> imputed = translations(c, rna, atac, source);
+  const std::vector<float> imputed = decodings(c, atac, posteriors(c, rna, source).mean.data(), 2);
   EXPECT_LE(worst_relative(imputed, model(tensor(c, {2, 5}, x)).host<float>()), 1e-6);
-  EXPECT_CONTAINS(error_of([&] { translations(c, rna, other, source); }).message(), "from 3 latents to 2");
 }
 
 TEST(coembedding, starts_from_single_models_with_their_running_statistics) {

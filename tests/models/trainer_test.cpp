@@ -501,7 +501,8 @@ TEST(rna_vae, batches_of_any_size_give_the_same_posteriors_and_reconstructions) 
   RunSetup s;
   Session run(s);
   const Posteriors a = posteriors(*run.context, run.model, run.source, true, 7), b = posteriors(*run.context, run.model, run.source, true, 500);
-  const std::vector<float> c = reconstructions(*run.context, run.model, run.source, 11), d = reconstructions(*run.context, run.model, run.source, 96);
+  const std::vector<float> c = decodings(*run.context, run.model, a.mean.data(), kSamples, 11),
+                           d = decodings(*run.context, run.model, a.mean.data(), kSamples, 96);
   ASSERT_EQ(a.mean.size(), static_cast<size_t>(kSamples * 5));
   ASSERT_EQ(a.logvar.size(), a.mean.size());
   ASSERT_EQ(c.size(), s.data.size());

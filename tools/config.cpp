@@ -128,26 +128,30 @@ std::vector<RunConfig::Key> RunConfig::keys() {
     return all;
   }
   const bool is_atac = modality == "atac";
+  auto only = [&](const char* network, Key k) {
+    if (is_atac) k.network = network;
+    add(std::move(k));
+  };
   if (is_atac) {
     add(word("model.network", atac.network, {"hierarchical", "dense"}, "blocks of peaks and a network on top, or one network over all features"));
-    add(word("model.preset", atac.preset, {"auto", "paper", "medium", "small"}, "sizes that are auto below; auto: by the number of peaks"));
+    only("hierarchical", word("model.preset", atac.preset, {"auto", "paper", "medium", "small"}, "sizes that are auto below; auto: by the number of peaks"));
   }
-  const std::string of_dense = is_atac ? "dense: " : "";
-  add(number("model.hidden", dense.hidden, 1, 1e6, of_dense + "units of the hidden layers"));
-  add(number("model.latent", dense.latent, 1, 1e6, of_dense + "latent dimensions, the size of the embedding"));
-  add(word("model.activation", dense.activation, {"relu", "leaky_relu", "linear"}, of_dense + "between the two layers of encoder and decoder"));
+  only("dense", number("model.hidden", dense.hidden, 1, 1e6, "units of the hidden layers"));
+  only("dense", number("model.latent", dense.latent, 1, 1e6, "latent dimensions, the size of the embedding"));
+  only("dense", word("model.activation", dense.activation, {"relu", "leaky_relu", "linear"}, "between the two layers of encoder and decoder"));
   add(word("model.scale", scale, {"z", "none"}, "features as z-scores of the training samples, clipped at 10, or as they are"));
   if (is_atac) {
-    add(automatic("block.size", atac.block_size, 1, 1e7, "peaks of a block"));
-    add(automatic("block.slide", atac.block_slide, 1, 1e7, "peaks by which blocks move from one epoch to the next"));
-    add(widths("block.widths", atac.block_widths, "units of the block VAE's modules, from the peaks inwards"));
-    add(automatic("block.latent", atac.block_latent, 1, 1e6, "latent dimensions of a block"));
-    add(number("block.batch_size", atac.block_batch, 1, kMany, "blocks of samples in a step of the block VAE"));
-    add(automatic("block.kl_weight", atac.block_kl_weight, 0, kMany, "weight of the KL divergence of the block VAE; auto: peaks of a block / 100000"));
-    add(automatic("hierarchical.channels", atac.channels, 1, 1e6, "channels of the convolution over blocks"));
-    add(widths("hierarchical.widths", atac.widths, "units of the hierarchical VAE's modules, from the blocks inwards"));
-    add(automatic("hierarchical.latent", atac.latent, 1, 1e6, "latent dimensions of a sample, the size of the embedding"));
-    add(word("hierarchical.loss", atac.loss, {"block_means", "peaks"}, "what it reconstructs: peaks trains it end to end through the block decoder"));
+    const char* h = "hierarchical";
+    only(h, automatic("block.size", atac.block_size, 1, 1e7, "peaks of a block"));
+    only(h, automatic("block.slide", atac.block_slide, 1, 1e7, "peaks by which blocks move from one epoch to the next"));
+    only(h, widths("block.widths", atac.block_widths, "units of the block VAE's modules, from the peaks inwards"));
+    only(h, automatic("block.latent", atac.block_latent, 1, 1e6, "latent dimensions of a block"));
+    only(h, number("block.batch_size", atac.block_batch, 1, kMany, "blocks of samples in a step of the block VAE"));
+    only(h, automatic("block.kl_weight", atac.block_kl_weight, 0, kMany, "weight of the KL divergence of the block VAE; auto: peaks of a block / 100000"));
+    only(h, automatic("hierarchical.channels", atac.channels, 1, 1e6, "channels of the convolution over blocks"));
+    only(h, widths("hierarchical.widths", atac.widths, "units of the hierarchical VAE's modules, from the blocks inwards"));
+    only(h, automatic("hierarchical.latent", atac.latent, 1, 1e6, "latent dimensions of a sample, the size of the embedding"));
+    only(h, word("hierarchical.loss", atac.loss, {"block_means", "peaks"}, "what it reconstructs: peaks trains it end to end through the block decoder"));
   }
   add(number("loss.huber_delta", loss.huber_delta, 1e-6, kMany, "Huber threshold, in units of the scaled features"));
   add(automatic("loss.kl_weight", kl_weight, 0, kMany,
@@ -196,6 +200,7 @@ void RunConfig::assign(const std::string& key, const std::string& value, const s
     if (k.name == key) {
       if (const Complaint wrong = k.set(value))
         fail_usage(fmt::format("{}: {}", key, *wrong), where, fmt::format("see 'panvae train {} --help' for the keys", modality));
+      assigned_[key] = where;
       return;
     }
     names.push_back(k.name);
@@ -203,6 +208,13 @@ void RunConfig::assign(const std::string& key, const std::string& value, const s
   const std::string near = nearest_name(key, names);
   fail_usage("unknown configuration key " + quoted(key), where,
              near.empty() ? fmt::format("see 'panvae train {} --help' for the keys", modality) : "did you mean " + near + "?");
+}
+
+void RunConfig::check() const {
+  RunConfig copy = *this;
+  for (const Key& k : copy.keys())
+    if (const auto at = assigned_.find(k.name); at != assigned_.end() && !applies(k))
+      fail_usage(fmt::format("{} is of {} networks", k.name, k.network), at->second, fmt::format("leave it out, or set model.network={}", k.network));
 }
 
 void RunConfig::set(const std::string& assignment) {
@@ -314,6 +326,7 @@ std::string RunConfig::toml() const {
   RunConfig copy = *this;
   std::string out, section;
   for (const Key& k : copy.keys()) {
+    if (!applies(k)) continue;
     const size_t dot = k.name.find('.');
     if (k.name.substr(0, dot) != section) {
       section = k.name.substr(0, dot);
@@ -327,7 +340,8 @@ std::string RunConfig::toml() const {
 std::string config_help(const std::string& modality) {
   RunConfig defaults(modality);
   std::string out = "Configuration keys (--set KEY=VALUE, or tables of a TOML file):\n";
-  for (const RunConfig::Key& k : defaults.keys()) out += fmt::format("  {:<26} {:<8} {}\n", k.name, k.get(), k.help);
+  for (const RunConfig::Key& k : defaults.keys())
+    out += fmt::format("  {:<34} {:<14} {}{}\n", k.name, k.get(), k.network.empty() ? "" : k.network + ": ", k.help);
   return out;
 }
 

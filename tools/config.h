@@ -1,6 +1,7 @@
 // The configuration of a training run: defaults, a TOML file (--config), single keys (--set), and RUN/config.toml.
 #pragma once
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -68,18 +69,24 @@ struct RunConfig {
   void read_toml(const std::string& path);
   void read_toml_text(const std::string& text, const std::string& name);
   void set(const std::string& assignment);  // "train.max_epochs=20"
-  std::string toml() const;
+  // ErrorCode::usage where a key was set that the network does not have. Once all are set.
+  void check() const;
+  std::string toml() const;  // without such keys
 
   struct Key {
     std::string name, help;
     std::function<std::optional<std::string>(const std::string&)> set;  // the complaint, or nothing
     std::function<std::string()> get;                                   // as TOML
+    std::string network = {};                                           // "" or the only model.network that has it
   };
   std::vector<Key> keys();
 
  private:
   void add_coembed_keys(std::vector<Key>& all);
+  bool applies(const Key& key) const { return key.network.empty() || key.network == atac.network; }
   void assign(const std::string& key, const std::string& value, const std::string& where);
+
+  std::map<std::string, std::string> assigned_;  // key, and where
 };
 
 // "  loss.kl_weight   ...": every key of a modality with its default and meaning, for --help.

@@ -44,6 +44,15 @@ void check_runs(RunConfig& config, const CoembedHalf& rna, const CoembedHalf& at
   wanted = is;
 }
 
+void check_contrast(const RunConfig& config, const CoembedHalf& rna, const CoembedHalf& atac) {
+  if (config.coembed.mode != "contrastive" || config.coembed.contrastive == 0) return;
+  int64_t anchors = 0;
+  for (const CoembedHalf* half : {&rna, &atac}) anchors += TripletSampler(half->train, half->cohort_numbers(), half->donor_numbers()).anchors();
+  if (anchors == 0)
+    fail_input("nothing to contrast: no cohort of training samples has two donors beside another cohort", quoted(rna.file, 400),
+               "give samples of several cohorts (--cohort-key names the column), or take --mode adversarial");
+}
+
 ReconstructionOptions reconstruction(const Run& run) {
   // Co-embedding reconstructs block means, so a run that learned from peaks has the KL weight of one that did not.
   RunConfig c = run.config;
@@ -203,6 +212,7 @@ void train(const Options& o, const Session& session) {
   CoembedHalf atac(*context, "atac", o.atac_run, o.atac, o.input.atac(), session.globals.seed);
   check_runs(folder.config, rna, atac);
   one_split(rna, atac);
+  check_contrast(folder.config, rna, atac);
   const CoembedPairs pairs = coembed_pairs(rna, atac, o.pairs);
   if (pairs.left_out > 0) log::info("{} pairs are left out: of samples that are held out, on different sides, or not here", pairs.left_out);
   if (pairs.train.empty() && folder.config.coembed.pair > 0)

@@ -35,6 +35,7 @@ RunConfig configure(const FolderOptions& o, const std::string& modality) {
   if (!o.base_config.empty()) config.read_toml(o.base_config);
   if (!o.config.empty()) config.read_toml(o.config);
   for (const std::string& s : o.set) config.set(s);
+  config.check();
   return config;
 }
 

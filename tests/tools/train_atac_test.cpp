@@ -206,7 +206,7 @@ TEST_F(TrainAtac, end_to_end_training_with_the_peak_loss) {
 TEST_F(TrainAtac, what_it_refuses) {
   expect_error(run("train atac -o r2 a.h5ad --set block.sizes=3"), 2, "block.size");
   expect_error(run("train atac -o r2 a.h5ad --set block.widths=32,x"), 2, "2048,1024,512");
-  expect_error(run("train atac -o r2 a.h5ad --set model.hidden=3"), 2, "unknown configuration key");
+  expect_error(run("train atac -o r2 a.h5ad --set model.width=3"), 2, "unknown configuration key");
   expect_error(run("train atac -o r2 a.h5ad --set model.preset=tiny"), 2, "medium");
   expect_error(run("train atac -o r2 sim/atac.h5ad"), 3, "preprocess --modality atac");
   expect_error(run("train rna -o r2 a.h5ad"), 3, "panvae train atac");

@@ -1,0 +1,302 @@
+// Co-embedding through the program: two runs trained on together, stopped and continued, either half embedded and imputed.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "data/read.h"
+#include "data/write.h"
+#include "tests/tools/helpers.h"
+
+namespace {
+
+using namespace panvae;
+using namespace panvae::test;
+namespace fs = std::filesystem;
+
+constexpr const char* kDense = " --set model.network=dense --set model.hidden=32 --set model.latent=8 --set train.max_epochs=20 --set train.epoch_steps=20";
+constexpr const char* kShort =
+    " --set train.max_epochs=6 --set train.min_epochs=2 --set train.epoch_steps=8 --set train.batch_size=24 --set train.learning_rate=0.001";
+
+std::string coembed(const std::string& name, const std::string& mode, const std::string& more, const std::string& atac_run = "atac_run") {
+  return "train coembed -o " + name + (mode.empty() ? "" : " --mode " + mode) + " --rna rna_run --atac " + atac_run + " r.h5ad a.h5ad " + more;
+}
+
+// One simulated study of both modalities, with its single runs, for all tests.
+class TrainCoembed : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    char name[] = "/tmp/panvae_test_XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    folder = name;
+    expect_done("simulate -o . --donors 120 --genes 150 --peaks 900 --cohorts 3 --atac-fraction 1");
+    expect_done("preprocess -o r.h5ad rna.h5ad --modality rna");
+    expect_done("preprocess -o a.h5ad atac.h5ad --modality atac");
+    expect_done(
+        "train rna -o rna_run r.h5ad --set model.hidden=32 --set model.latent=8 --set train.max_epochs=20 --set train.epoch_steps=20 --set "
+        "train.learning_rate=0.001");
+    expect_done(
+        "train atac -o atac_run a.h5ad --set block.size=150 --set block.slide=50 --set block.widths=64,32 --set block.latent=8 --set hierarchical.channels=8"
+        " --set hierarchical.widths=32 --set hierarchical.latent=8 --set train.max_epochs=8 --set train.epoch_steps=20");
+    expect_done(std::string("train atac -o dense_run a.h5ad") + kDense);
+    expect_done("match -o pairs.tsv --rna r.h5ad --atac a.h5ad --genes genes.tsv");
+    expect_done(coembed("co", "adversarial", std::string("--pairs pairs.tsv --json co.json") + kShort));
+  }
+  static void TearDownTestSuite() { fs::remove_all(folder); }
+  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
+  static void expect_done(const std::string& arguments) {
+    const Outcome o = run(arguments);
+    ASSERT_EQ(o.code, 0) << arguments << "\n" << o.err;
+  }
+  static std::string at(const std::string& name) { return folder + "/" + name; }
+  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
+  static std::vector<Json> metrics(const std::string& name) {
+    std::vector<Json> all;
+    std::istringstream lines(read_file(at(name + "/metrics.jsonl")));
+    for (std::string line; std::getline(lines, line);) all.push_back(Json::parse(line));
+    return all;
+  }
+  // The matrix with the split of these donors changed.
+  static void write_split(const std::string& from, const std::string& to, const std::set<std::string>& donors, const std::string& side) {
+    data::Dataset<float> d = data::read_dataset<float>(at(from));
+    const std::vector<std::string> of = data::donors_of(d.obs);
+    std::vector<std::string> split;
+    for (size_t i = 0; i < of.size(); ++i) split.push_back(donors.count(of[i]) ? side : d.obs.at("split").text(static_cast<int64_t>(i)));
+    d.obs.set(data::factor_from_text("split", split));
+    data::write_dataset(at(to), d);
+  }
+  // Donors of both modalities that are on this side.
+  static std::vector<std::string> shared_donors(const std::string& side) {
+    const data::Table r = data::read_dataset<float>(at("r.h5ad")).obs, a = data::read_dataset<float>(at("a.h5ad")).obs;
+    std::set<std::string> of_rna, both;
+    for (int64_t i = 0; i < r.rows(); ++i)
+      if (r.at("split").text(i) == side) of_rna.insert(r.at("donor").text(i));
+    for (int64_t i = 0; i < a.rows(); ++i)
+      if (of_rna.count(a.at("donor").text(i))) both.insert(a.at("donor").text(i));
+    return {both.begin(), both.end()};
+  }
+  static inline std::string folder;
+};
+
+TEST_F(TrainCoembed, reports_each_term_and_the_alignment) {
+  const Json j = json("co.json");
+  for (const char* key : {"epochs", "best_epoch", "stopped_because", "train_loss", "validation_loss", "samples_per_second", "seconds", "peak_memory_bytes",
+                          "parameters", "device", "mode", "foscttm", "foscttm_before", "discriminator_accuracy", "holdout_discriminator_accuracy", "pairs"})
+    EXPECT_TRUE(j.contains(key) && !j[key].is_null()) << key;
+  for (const char* name : {"config.toml", "model.safetensors", "metrics.jsonl", "checkpoint.safetensors", "MODEL_CARD.md", "training.json"})
+    EXPECT_TRUE(fs::exists(at(std::string("co/") + name))) << name;
+  const std::vector<Json> epochs = metrics("co");
+  ASSERT_EQ(static_cast<int64_t>(epochs.size()), j["epochs"].get<int64_t>());
+  for (const Json& m : epochs)
+    for (const char* key : {"train_rna_huber", "train_rna_kl", "train_atac_huber", "train_atac_kl", "train_cycle", "train_pair", "train_generator",
+                            "train_discriminator", "train_discriminator_accuracy", "validation_foscttm", "validation_loss"})
+      EXPECT_TRUE(m.contains(key) && std::isfinite(m[key].get<double>())) << key;
+  // The answer is that of the best epoch, whose weights were kept.
+  const Json& best = epochs[static_cast<size_t>(j["best_epoch"].get<int64_t>() - 1)];
+  EXPECT_DOUBLE_EQ(j["foscttm"].get<double>(), best["validation_foscttm"].get<double>());
+  EXPECT_DOUBLE_EQ(j["validation_loss"].get<double>(), best["validation_loss"].get<double>());
+  const std::string config = read_file(at("co/config.toml"));
+  EXPECT_NE(config.find("mode = \"adversarial\""), std::string::npos);
+  EXPECT_NE(config.find("atac_model = \"hierarchical\""), std::string::npos);
+  const Outcome info = run("info co");
+  EXPECT_EQ(info.code, 0) << info.err;
+  EXPECT_NE(info.out.find("6 blocks of 150 peaks"), std::string::npos) << info.out;
+  EXPECT_NE(info.out.find("150 - 32 - 8"), std::string::npos) << info.out;
+}
+
+TEST_F(TrainCoembed, the_same_command_gives_the_same_bytes_and_a_finished_run_resumed_stays) {
+  expect_done(coembed("again", "adversarial", std::string("--pairs pairs.tsv") + kShort));
+  for (const char* file : {"model.safetensors", "metrics.jsonl", "config.toml"})
+    EXPECT_EQ(read_file(at(std::string("co/") + file)), read_file(at(std::string("again/") + file))) << file;
+  expect_done(coembed("again", "", "--pairs pairs.tsv --resume"));
+  EXPECT_EQ(read_file(at("co/model.safetensors")), read_file(at("again/model.safetensors")));
+}
+
+TEST_F(TrainCoembed, pairs_come_together_in_both_modes_and_for_both_networks_of_atac) {
+  for (const char* mode : {"adversarial", "contrastive"})
+    for (const char* atac : {"atac_run", "dense_run"}) {
+      const std::string name = std::string("long_") + mode + "_" + atac;
+      expect_done(coembed(name, mode, "--json long.json --set train.max_epochs=25 --set train.learning_rate=0.001", atac));
+      const Json j = json("long.json");
+      EXPECT_LT(j["validation"]["validation_pair"].get<double>(), 0.7 * j["validation_before"]["validation_pair"].get<double>()) << name;
+      EXPECT_LT(j["validation"]["validation_cycle"].get<double>(), 0.5 * j["validation_before"]["validation_cycle"].get<double>()) << name;
+      EXPECT_LT(j["foscttm"].get<double>(), 0.37) << name;
+      EXPECT_GT(j["foscttm_before"].get<double>(), 0.4) << name;
+      for (const char* m : {"rna", "atac"}) expect_done(std::string("embed -o z_") + m + ".h5ad " + name + " " + m[0] + ".h5ad --modality " + m);
+      expect_done("evaluate pairs z_rna.h5ad z_atac.h5ad --json pairs.json");
+      EXPECT_LT(json("pairs.json")["foscttm"].get<double>(), 0.4) << name;
+    }
+}
+
+TEST_F(TrainCoembed, a_weight_of_zero_takes_its_term_away) {
+  expect_done(coembed("literal", "adversarial", std::string("--set loss.pair=0 --set loss.cycle=0") + kShort));
+  for (const Json& m : metrics("literal")) {
+    EXPECT_FALSE(m.contains("train_pair"));
+    EXPECT_FALSE(m.contains("train_cycle"));
+    EXPECT_TRUE(m.contains("train_generator"));
+  }
+}
+
+// Stops the run once it has so many epochs, continues it, and compares with one that nothing disturbed.
+void stop_and_resume(const std::string& folder, const std::string& mode, int signal) {
+  const std::string options = std::string(kShort) + " --set train.checkpoint_seconds=0 --set train.max_epochs=40 --set train.patience=40";
+  const std::string whole = "whole_" + mode, name = "stopped_" + mode + std::to_string(signal);
+  const auto command = [&](const std::string& run, const std::string& more) {
+    return "exec '" + kProgram + "' " + coembed(run, mode, more) + " >" + run + "_out.txt 2>" + run + "_err.txt";
+  };
+  if (!fs::exists(folder + "/" + whole + "/model.safetensors")) {
+    ASSERT_EQ(shell("'" + kProgram + "' " + coembed(whole, mode, options), folder).code, 0);
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    if (chdir(folder.c_str()) != 0) _exit(99);
+    execl("/bin/sh", "sh", "-c", command(name, options).c_str(), nullptr);
+    _exit(98);
+  }
+  const auto epochs = [&] {
+    const std::string path = folder + "/" + name + "/metrics.jsonl";
+    if (!fs::exists(path)) return int64_t{0};
+    const std::string text = read_file(path);
+    return static_cast<int64_t>(std::count(text.begin(), text.end(), '\n'));
+  };
+  for (int i = 0; i < 6000 && epochs() < 4; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  kill(child, signal);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (signal == SIGINT) {
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 130);
+  } else {
+    ASSERT_TRUE(WIFSIGNALED(status)) << "the run ended before it was killed: make it longer";
+  }
+  EXPECT_FALSE(fs::exists(folder + "/" + name + "/model.safetensors"));
+  const Outcome resumed = shell("'" + kProgram + "' " + coembed(name, mode, "--resume"), folder);
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  for (const char* file : {"model.safetensors", "metrics.jsonl", "config.toml"})
+    EXPECT_EQ(read_file(folder + "/" + whole + "/" + file), read_file(folder + "/" + name + "/" + file)) << file;
+}
+
+TEST_F(TrainCoembed, an_adversarial_run_killed_and_resumed_is_bit_equal) {
+  stop_and_resume(folder, "adversarial", SIGKILL);
+}
+TEST_F(TrainCoembed, an_adversarial_run_interrupted_and_resumed_is_bit_equal) {
+  stop_and_resume(folder, "adversarial", SIGINT);
+}
+TEST_F(TrainCoembed, a_contrastive_run_killed_and_resumed_is_bit_equal) {
+  stop_and_resume(folder, "contrastive", SIGKILL);
+}
+
+TEST_F(TrainCoembed, either_half_embeds_new_samples_from_raw_counts) {
+  expect_done("embed -o co_a.h5ad co a.h5ad --modality atac");
+  const data::Dataset<float> all = data::read_dataset<float>(at("co_a.h5ad"));
+  ASSERT_EQ(all.features(), 8);
+  ASSERT_TRUE(all.x.allFinite());
+  data::Dataset<float> counts = data::read_dataset<float>(at("atac.h5ad"));
+  const auto row = std::find(counts.obs.keys.begin(), counts.obs.keys.end(), all.obs.keys[5]) - counts.obs.keys.begin();
+  data::select_samples(counts, {row});
+  counts.frozen = {};
+  data::write_dataset(at("one.h5ad"), counts);
+  expect_done("embed -o co_one.h5ad co one.h5ad --modality atac");
+  const data::Dataset<float> one = data::read_dataset<float>(at("co_one.h5ad"));
+  EXPECT_LT((one.x.row(0) - all.x.row(5)).norm(), 1e-4f * all.x.row(5).norm());
+  // The frozen preprocessing of either half serves 'preprocess --like', too.
+  expect_done("preprocess -o like.h5ad one.h5ad --like co --modality atac");
+  const data::Dataset<float> like = data::read_dataset<float>(at("like.h5ad")), a = data::read_dataset<float>(at("a.h5ad"));
+  EXPECT_LT((like.x.row(0) - a.x.row(5)).norm(), 1e-5f * a.x.row(5).norm());
+}
+
+TEST_F(TrainCoembed, one_modality_is_imputed_from_the_other_and_judged) {
+  expect_done("reconstruct -o imputed.h5ad co a.h5ad --to rna --against r.h5ad --json imputed.json");
+  const data::Dataset<float> imputed = data::read_dataset<float>(at("imputed.h5ad")), r = data::read_dataset<float>(at("r.h5ad")),
+                             a = data::read_dataset<float>(at("a.h5ad"));
+  EXPECT_EQ(imputed.obs.keys, a.obs.keys);
+  EXPECT_EQ(imputed.var.keys, r.var.keys);
+  EXPECT_NEAR(imputed.x.mean(), r.x.mean(), 0.2f);
+  const Json j = json("imputed.json");
+  EXPECT_EQ(j["judged_on"], "holdout");
+  EXPECT_GT(j["judged_pairs"].get<int64_t>(), 10);
+  EXPECT_GT(j["spearman_per_sample_mean"].get<double>(), 0.8);
+  // The cohort's mean, by hand, of the first pair.
+  EXPECT_GT(j["cohort_mean_spearman_per_sample_mean"].get<double>(), 0.8);
+  EXPECT_GT(j["cohort_mean_mean_squared_error"].get<double>(), 0);
+  // The other way, and within one modality.
+  expect_done("reconstruct -o peaks.h5ad co r.h5ad --to atac");
+  EXPECT_EQ(data::read_dataset<float>(at("peaks.h5ad")).var.keys, a.var.keys);
+  expect_done("reconstruct -o same.h5ad co r.h5ad --to rna --modality rna --json same.json");
+  EXPECT_GT(json("same.json")["spearman_per_sample_mean"].get<double>(), 0.8);
+}
+
+TEST_F(TrainCoembed, donors_held_out_in_either_modality_train_in_neither) {
+  // A donor that validates in the RNA matrix and trains in ATAC validates in both; the runs have seen none of the hold-out.
+  const std::vector<std::string> training = shared_donors("train");
+  ASSERT_GT(training.size(), 4u);
+  write_split("r.h5ad", "r_validates.h5ad", {training[0], training[1]}, "validation");
+  expect_done("train coembed -o moved --mode adversarial --rna rna_run --atac atac_run r_validates.h5ad a.h5ad --json moved.json --set train.max_epochs=1");
+  expect_done(coembed("unmoved", "adversarial", "--json unmoved.json --set train.max_epochs=1"));
+  EXPECT_LT(json("moved.json")["pairs"]["train"].get<int64_t>(), json("unmoved.json")["pairs"]["train"].get<int64_t>());
+  EXPECT_GT(json("moved.json")["pairs"]["validation"].get<int64_t>(), json("unmoved.json")["pairs"]["validation"].get<int64_t>());
+  // Held out in ATAC alone, the donor is one that the RNA run has seen.
+  write_split("a.h5ad", "a_holds.h5ad", {training[0], training[2]}, "holdout");
+  const Outcome o = run("train coembed -o refused --mode adversarial --rna rna_run --atac atac_run r.h5ad a_holds.h5ad");
+  expect_error(o, 3, "the RNA run has seen 2 donors that are held out here");
+  EXPECT_NE(o.err.find(training[0]), std::string::npos) << o.err;
+  EXPECT_NE(o.err.find("--split-from"), std::string::npos) << o.err;
+  EXPECT_FALSE(fs::exists(at("refused")));
+}
+
+TEST_F(TrainCoembed, what_it_refuses) {
+  expect_error(run(coembed("x", "", "")), 2, "--mode is required");
+  expect_error(run(coembed("x", "friendly", "")), 2, "--mode");
+  expect_error(run(coembed("co", "adversarial", "")), 2, "--overwrite");
+  expect_error(run(coembed("co", "contrastive", "--resume")), 2, "the run is adversarial");
+  expect_error(run(coembed("x", "adversarial", "--set loss.pairs=1")), 2, "loss.pair");
+  expect_error(run(coembed("x", "adversarial", "--set loss.pair=-1")), 2, "outside");
+  expect_error(run(coembed("x", "adversarial", "--set coembed.cycle_freeze=all")), 2, "encoders, target, none");
+  expect_error(run(coembed("x", "adversarial", "--set coembed.atac_model=dense")), 2, "the ATAC run is hierarchical");
+  expect_error(run(coembed("x", "adversarial", "", "rna_run")), 2, "a model of rna, not of atac");
+  expect_error(run(coembed("x", "adversarial", "", "co")), 2, "co-embedding already");
+  expect_error(run(coembed("x", "adversarial", "", "nowhere")), 3, "no trained model");
+  expect_error(run("train coembed -o x --mode adversarial --rna rna_run --atac atac_run a.h5ad r.h5ad"), 3, "features");
+  expect_done("train atac -o wide_run a.h5ad --set model.network=dense --set model.hidden=9 --set model.latent=7 --set train.max_epochs=1");
+  expect_error(run(coembed("x", "adversarial", "", "wide_run")), 3, "the RNA run has 8 latents and the ATAC run 7");
+  write_file(at("others.tsv"), "atac\trna\nnobody\tnoone\n");
+  expect_error(run(coembed("x", "adversarial", "--pairs others.tsv")), 3, "none of its 1 pairs");
+  EXPECT_FALSE(fs::exists(at("x")));
+  // Nothing to contrast.
+  data::Dataset<float> r = data::read_dataset<float>(at("r.h5ad")), a = data::read_dataset<float>(at("a.h5ad"));
+  for (auto* d : {&r, &a}) d->obs.set(data::factor_from_text("cohort", std::vector<std::string>(d->obs.keys.size(), "one")));
+  data::write_dataset(at("r1.h5ad"), r);
+  data::write_dataset(at("a1.h5ad"), a);
+  expect_error(run("train coembed -o x --mode contrastive --rna rna_run --atac atac_run r1.h5ad a1.h5ad"), 3, "nothing to contrast");
+
+  expect_error(run("embed -o x.h5ad co r.h5ad"), 2, "say which: --modality rna");
+  expect_error(run("embed -o x.h5ad co r.h5ad --modality rna --axes canonical"), 2, "latent units");
+  expect_error(run("reconstruct -o x.h5ad co r.h5ad"), 2, "say which: --to rna");
+  expect_error(run("reconstruct -o x.h5ad rna_run r.h5ad --to atac"), 2, "model of rna");
+  expect_error(run("reconstruct -o x.h5ad rna_run r.h5ad --against r.h5ad"), 2, "nothing is imputed");
+  expect_error(run("preprocess -o x.h5ad rna.h5ad --like co"), 3, "with --modality");
+}
+
+TEST_F(TrainCoembed, dense_networks_have_their_own_keys) {
+  expect_error(run("train atac -o x a.h5ad --set model.hidden=3"), 2, "model.network=dense");
+  expect_error(run("train atac -o x a.h5ad --set model.network=dense --set block.size=3"), 2, "model.network=hierarchical");
+  expect_error(run("train atac -o x a.h5ad --set model.network=dense --stage block"), 2, "no stages");
+  const std::string config = read_file(at("dense_run/config.toml"));
+  EXPECT_NE(config.find("network = \"dense\""), std::string::npos);
+  EXPECT_EQ(config.find("[block]"), std::string::npos);
+  expect_done("embed -o dense.h5ad dense_run atac.h5ad");
+  expect_done("reconstruct -o dense_rec.h5ad dense_run a.h5ad --json dense.json");
+  EXPECT_GT(json("dense.json")["spearman_per_sample_mean"].get<double>(), 0.4);
+}
+
+}  // namespace

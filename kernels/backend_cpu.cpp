@@ -62,6 +62,8 @@ const Backend& cpu_backend() {
           [](void* a, void* b) {
             return std::chrono::duration<float, std::milli>(*static_cast<Clock::time_point*>(b) - *static_cast<Clock::time_point*>(a)).count();
           },
+      .range_push = [](const char*) {},
+      .range_pop = [] {},
       .graph_begin = [](void*) { no_graphs(); },
       .graph_end = [](void*) -> void* { no_graphs(); },
       .graph_launch = [](void*, void*) { no_graphs(); },

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "kernels/profile.h"
 
 namespace panvae {
 
@@ -53,6 +54,7 @@ Stream::Stream(Device device) : device_(device), backend_(&backend_of(device.typ
 }
 
 Stream::~Stream() {
+  if (profile) profile->settle(*this);
   vendor.reset();  // while the stream is still there
   if (scratch_) backend_->free(device_.index, scratch_);
   backend_->stream_destroy(device_.index, handle_);

@@ -62,6 +62,9 @@ struct Backend {
   void (*event_destroy)(void* event) noexcept;
   void (*event_record)(void* event, void* stream);
   float (*event_milliseconds)(void* begin, void* end);
+  // A named range of the host's time for the vendor's profiler (NVTX). Nothing on cpu.
+  void (*range_push)(const char* name);
+  void (*range_pop)();
   void (*graph_begin)(void* stream);
   void* (*graph_end)(void* stream);  // an executable graph
   void (*graph_launch)(void* graph, void* stream);
@@ -117,6 +120,7 @@ class Stream {
   Provider provider = Provider::automatic;  // automatic: as the environment says, else as measured, else the vendor
   Provider computed_by = Provider::ours;    // who did the last product or convolution of this stream
   simt::Options simt;
+  class Profile* profile = nullptr;  // measures every kernel call while it is set (kernels/profile.h); must outlive the stream
   // Handles and plans of the vendor's libraries for this stream; kernels/cuda/vendor.cpp knows what is in it.
   std::shared_ptr<void> vendor;
 

@@ -12,6 +12,7 @@
 #include "base/float_types.h"
 #include "base/philox.h"
 #include "kernels/device.h"
+#include "kernels/profile.h"
 
 namespace panvae {
 
@@ -58,33 +59,47 @@ enum AdamSlot : int {
   adam_slots
 };
 
+// Ends the profile's span of a call, also where the call throws.
+struct Profiled {
+  Stream& stream;
+  ~Profiled() {
+    if (stream.profile) stream.profile->end(stream);
+  }
+};
+
 // clang-format off: one line a kernel
 #ifndef PV_KERNEL  // backend_cuda_stub.cpp reads this page with a meaning of its own
-#define PV_KERNEL(name, ...)                        \
-  namespace cpu {                                   \
-  template <class T>                                \
-  void name(Stream& stream, __VA_ARGS__);           \
-  }                                                 \
-  namespace simt {                                  \
-  template <class T>                                \
-  void name(Stream& stream, __VA_ARGS__);           \
-  }                                                 \
-  namespace cuda {                                  \
-  template <class T>                                \
-  void name(Stream& stream, __VA_ARGS__);           \
-  }                                                 \
-  namespace k {                                     \
-  template <class T, class... A>                    \
-  void name(Stream& stream, A&&... arguments) {     \
-    switch (stream.type()) {                        \
-      case DeviceType::cpu:                         \
-        return cpu::name<T>(stream, arguments...);  \
-      case DeviceType::simt:                        \
-        return simt::name<T>(stream, arguments...); \
-      case DeviceType::cuda:                        \
-        return cuda::name<T>(stream, arguments...); \
-    }                                               \
-  }                                                 \
+#define PV_KERNEL(name, ...)                                                               \
+  namespace cpu {                                                                          \
+  template <class T>                                                                       \
+  void name(Stream& stream, __VA_ARGS__);                                                  \
+  }                                                                                        \
+  namespace simt {                                                                         \
+  template <class T>                                                                       \
+  void name(Stream& stream, __VA_ARGS__);                                                  \
+  }                                                                                        \
+  namespace cuda {                                                                         \
+  template <class T>                                                                       \
+  void name(Stream& stream, __VA_ARGS__);                                                  \
+  }                                                                                        \
+  namespace work {                                                                         \
+  template <class T>                                                                       \
+  Work name(__VA_ARGS__);                                                                  \
+  }                                                                                        \
+  namespace k {                                                                            \
+  template <class T, class... A>                                                           \
+  void name(Stream& stream, A&&... arguments) {                                            \
+    const Profiled profiled{stream};                                                       \
+    if (stream.profile) stream.profile->begin(stream, #name, work::name<T>(arguments...)); \
+    switch (stream.type()) {                                                               \
+      case DeviceType::cpu:                                                                \
+        return cpu::name<T>(stream, arguments...);                                         \
+      case DeviceType::simt:                                                               \
+        return simt::name<T>(stream, arguments...);                                        \
+      case DeviceType::cuda:                                                               \
+        return cuda::name<T>(stream, arguments...);                                        \
+    }                                                                                      \
+  }                                                                                        \
   }
 #endif
 
@@ -201,3 +216,5 @@ PV_KERNEL(clip, InOut<T> x, int64_t n, In<double> sum_squares /*[1]*/, T max_nor
 inline constexpr double kLogvarMin = -15, kLogvarMax = 15;
 
 }  // namespace panvae
+
+#include "kernels/work.h"

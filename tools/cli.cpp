@@ -5,13 +5,18 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "engine/profile_report.h"
 #include "tools/terminal.h"
 
 namespace panvae::tools {
 
 void Session::common(CLI::App& command, unsigned options) {
-  if (options & device)
+  if (options & device) {
     command.add_option("--device", globals.device, "auto, cpu, cuda or cuda:N (auto: the first usable GPU, else cpu)")->capture_default_str();
+    command.add_option("--profile", globals.profile, "Time of every kernel: a table to stderr at the end, and a trace to FILE (for ui.perfetto.dev)")
+        ->type_name("FILE")
+        ->each([this](const std::string&) { globals.profiler = std::make_shared<Profile>(); });
+  }
   if (options & precision) {
     command.add_option("--precision", globals.precision, "Math mode of matrix products: ieee, tf32 or bf16 (default: ieee on cpu, tf32 on cuda)")
         ->check(CLI::IsMember({"ieee", "tf32", "bf16"}));
@@ -35,7 +40,18 @@ void Session::begin() const {
   set_threads(globals.threads);
   if (print_results) install_terminal(globals.quiet, globals.verbose);
   // A result that cannot be written is known before the work, not after it.
-  if (!globals.json.empty() && globals.json != "-") AtomicFile probe(globals.json);
+  for (const std::string* path : {&globals.json, &globals.profile})
+    if (!path->empty() && *path != "-") AtomicFile probe(*path);
+}
+
+void Session::end() const {
+  if (!globals.profiler) return;
+  Profile& profile = *globals.profiler;
+  profile.finish();
+  write_chrome_trace(globals.profile, profile);
+  if (profile.calls_seen() > static_cast<int64_t>(profile.calls().size()))
+    log::warning("the trace has the first {} of {} kernel calls; the table has all", profile.calls().size(), profile.calls_seen());
+  fmt::print(stderr, "\n{}written: {}\n", profile_table(profile, measure_ceilings(profile.device(), profile.math())), globals.profile);
 }
 
 void Session::emit(const std::string& text, const Json& json) const {

@@ -1,12 +1,14 @@
 // What every command of the program shares: common options, results to stdout or --json, errors to exit codes.
 #pragma once
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "kernels/profile.h"
 
 namespace panvae::tools {
 
@@ -16,6 +18,8 @@ struct Globals {
   std::string precision;  // empty: the device's default
   std::string provider;   // of products and convolutions on cuda; empty: as the environment says
   std::string tune;       // file of measured providers, empty for none
+  std::string profile;    // file of a trace of kernels, empty for none
+  std::shared_ptr<Profile> profiler;  // where there is such a file
   int threads = 0;        // 0: all cores
   uint64_t seed = 0;
   std::string json;  // file, "-" for stdout, empty for none
@@ -27,12 +31,14 @@ class Session {
   Globals globals;
   std::vector<std::string> arguments;  // the command line, without the program's name
   bool print_results = true;  // false within a command that runs others
-  // Declares --json, --quiet, --verbose, --threads and, where asked for, --seed, --device, and --precision with --provider and
-  // --tune.
+  // Declares --json, --quiet, --verbose, --threads and, where asked for, --seed, --device with --profile, and --precision with
+  // --provider and --tune.
   enum Option : unsigned { none = 0, seed = 1, device = 2, precision = 4 };
   void common(CLI::App& command, unsigned options = none);
   // Applies --threads, --quiet, --verbose; every command's callback begins with it.
   void begin() const;
+  // After the command: the table of --profile to stderr, its trace to the file.
+  void end() const;
   // The result of a command: `text` to stdout, unless --json - asked for JSON there; JSON to the file of --json.
   void emit(const std::string& text, const Json& json) const;
 };

@@ -15,6 +15,7 @@ std::unique_ptr<Context> make_context(const Globals& globals) {
     ProviderTable::of_process().configure(ProviderSettings::from_words(globals.provider, globals.tune, "--provider", "--tune"));
   auto context = std::make_unique<Context>(device, globals.seed);
   context->stream().math = precision == "tf32" ? MathMode::tf32 : precision == "bf16" ? MathMode::bf16 : MathMode::ieee;
+  context->stream().profile = globals.profiler.get();
   log::info("device {}, products in {}", describe_device(device), precision);
   return context;
 }

@@ -65,6 +65,7 @@ int run_program(const std::vector<std::string>& arguments, bool print_results) {
   try {
     // CLI11 takes a list of arguments from its end.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    session.end();
     return 0;
   } catch (const CLI::CallForHelp& e) {
     return app.exit(e);

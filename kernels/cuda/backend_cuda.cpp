@@ -1,6 +1,7 @@
 // The backend of NVIDIA GPUs, on the CUDA runtime. The runtime is linked statically and opens the driver on first use,
 // so a machine without one still runs the program.
 #include <cuda_runtime.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include "base/error.h"
 #include "kernels/device.h"
@@ -113,6 +114,8 @@ const Backend& cuda_backend() {
             PV_CUDA(cudaEventElapsedTime(&ms, static_cast<cudaEvent_t>(a), static_cast<cudaEvent_t>(b)));
             return ms;
           },
+      .range_push = [](const char* name) { nvtxRangePushA(name); },
+      .range_pop = [] { nvtxRangePop(); },
       .graph_begin = [](void* s) { PV_CUDA(cudaStreamBeginCapture(as_stream(s), cudaStreamCaptureModeThreadLocal)); },
       .graph_end = [](void* s) -> void* {
         cudaGraph_t graph = nullptr;

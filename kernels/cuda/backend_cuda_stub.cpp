@@ -35,6 +35,8 @@ const Backend& cuda_backend() {
       .event_destroy = [](void*) noexcept {},
       .event_record = [](void*, void*) { no_cuda(); },
       .event_milliseconds = [](void*, void*) -> float { no_cuda(); },
+      .range_push = [](const char*) {},
+      .range_pop = [] {},
       .graph_begin = [](void*) { no_cuda(); },
       .graph_end = [](void*) -> void* { no_cuda(); },
       .graph_launch = [](void*, void*) { no_cuda(); },

@@ -2,10 +2,12 @@
 // kernels and the list of cases agree.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <set>
 
 #include "base/file.h"
+#include "kernels/profile.h"
 #include "op_case.h"
 
 namespace panvae::cases {
@@ -57,6 +59,30 @@ TEST(table, every_case_is_whole) {
     EXPECT_FALSE(c.sizes.empty()) << c.name;
     EXPECT_TRUE(c.op && c.op_inputs && !c.op_sizes.empty()) << c.name << " lacks its op, so grad and graph would test nothing";
     EXPECT_TRUE(c.flops && c.bytes && (c.label || !c.dims.empty())) << c.name << " lacks what bench counts, or names of its sizes";
+  }
+}
+
+// The profile counts the bytes and operations that bench counts.
+TEST(table, the_profile_and_the_bench_count_the_same_work) {
+  for (const OpCase& c : all_cases()) {
+    for (const Sizes& s : c.sizes) {
+      if (std::any_of(s.begin(), s.end(), [](int64_t v) { return v > 2000; })) continue;
+      Profile profile;
+      Stream stream({DeviceType::cpu, 0});
+      stream.profile = &profile;
+      const auto call = [&]<class T>(T, const auto& body) {
+        cases::Run<T> run(stream, 1, Calls::Shift::none, 0);
+        body(run, s);
+        return static_cast<double>(sizeof(T));
+      };
+      const double item = c.f32 ? call(float{}, c.f32) : call(double{}, c.f64);
+      ASSERT_EQ(profile.calls().size(), 1u) << c.name << " " << label_of(c, s);
+      const Profile::Call& seen = profile.calls().front();
+      EXPECT_EQ(seen.kernel, c.kernel_name());
+      EXPECT_DOUBLE_EQ(seen.work.bytes, c.bytes(s, item)) << c.name << " " << label_of(c, s);
+      EXPECT_DOUBLE_EQ(seen.work.flops, c.flops(s)) << c.name << " " << label_of(c, s);
+      EXPECT_GE(seen.seconds, 0);
+    }
   }
 }
 

@@ -16,6 +16,7 @@ void add_train_coembed(CLI::App& train, Session& session);
 void add_embed(CLI::App& root, Session& session);
 void add_reconstruct(CLI::App& root, Session& session);
 void add_match(CLI::App& root, Session& session);
+void add_cca(CLI::App& root, Session& session);
 void add_evaluate_cohort(CLI::App& evaluate, Session& session);
 void add_evaluate_alignment(CLI::App& evaluate, Session& session);
 void add_evaluate_survival(CLI::App& evaluate, Session& session);

@@ -52,6 +52,7 @@ int run_program(const std::vector<std::string>& arguments, bool print_results) {
   add_embed(app, session);
   add_reconstruct(app, session);
   add_match(app, session);
+  add_cca(app, session);
   CLI::App* evaluate = app.add_subcommand("evaluate", "Judge an embedding or a reconstruction");
   evaluate->require_subcommand(1);
   add_evaluate_cohort(*evaluate, session);

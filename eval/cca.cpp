@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/threads.h"
 #include "data/matching.h"
 #include "data/read.h"
 #include "eval/lapack.h"
@@ -18,6 +19,13 @@ namespace {
 
 using Matrix = data::RowMatrix<double>;
 using Pair = std::pair<int64_t, int64_t>;  // rows of RNA and ATAC
+
+// BLAS and LAPACK split their sums by the number of threads, which the digits must not show.
+struct OneThread {
+  OneThread() { set_threads(1); }
+  ~OneThread() { set_threads(before); }
+  const int before = threads();
+};
 
 // X = U S V^T and what shrinkage makes of it: C(a)^-1/2 is V diag(1 / sqrt(shrunk)) V^T on the space of the pairs.
 struct Whitened {
@@ -35,10 +43,9 @@ struct Whitened {
 Whitened whiten(const Matrix& x, double shrinkage, const char* modality) {
   Whitened w;
   const int64_t n = x.rows(), p = x.cols();
+  if (!x.allFinite()) fail_input(fmt::format("the {} of some pair is not finite", modality), "canonical correlation analysis", "remove such values");
   w.mean = x.colwise().mean();
   ColMatrix centred = x.rowwise() - w.mean.transpose();
-  const double scale = centred.cwiseAbs().maxCoeff();
-  if (!std::isfinite(scale)) fail_input(fmt::format("the {} of some pair is not finite", modality), "canonical correlation analysis", "remove such values");
   w.svd = lapack::svd(centred);
   const Eigen::VectorXd& s = w.svd.s;
   // Means are exact to rounding only: what is left of a constant column is no variation.
@@ -64,6 +71,7 @@ CcaModel fit_cca(const Matrix& x, const Matrix& y, int64_t components, double sh
     fail_input(fmt::format("{} training pairs are too few for {} + {} dimensions: {} correlations are then 1, whatever the data", n, p, q,
                            std::min({p + q - n + 1, p, q, n - 1})),
                "canonical correlation analysis", "give fewer dimensions (--pca) or some --shrinkage");
+  const OneThread one;
   const Whitened a = whiten(x, shrinkage, "RNA"), b = whiten(y, shrinkage, "ATAC");
   ColMatrix cross = a.pairs().transpose() * b.pairs();
   const lapack::Svd svd = lapack::svd(cross);
@@ -129,6 +137,17 @@ Matrix taken(const Matrix& x, const std::vector<Pair>& pairs, bool first) {
   return out;
 }
 
+// Scores of all samples, one by one: products of whole matrices round by the place of a row.
+Matrix scores(const Matrix& x, const Eigen::VectorXd& mean, const ColMatrix& weights) {
+  Matrix out(x.rows(), weights.cols());
+  Eigen::VectorXd row(x.cols());
+  for (int64_t i = 0; i < x.rows(); ++i) {
+    row = x.row(i).transpose() - mean;
+    for (int64_t k = 0; k < weights.cols(); ++k) out(i, k) = row.dot(weights.col(k));
+  }
+  return out;
+}
+
 // What goes into the analysis: principal components of the training samples, or the features themselves.
 Matrix inputs(const data::Dataset<double>& d, const std::vector<data::Side>& sides, const CcaOptions& options, CcaSide& side) {
   std::vector<int64_t> rows;
@@ -147,18 +166,7 @@ Matrix inputs(const data::Dataset<double>& d, const std::vector<data::Side>& sid
   const PcaModel model = fit_pca(d.x, rows, pca);
   side.dimensions = model.count();
   side.explained = model.explained_ratio().sum();
-  return transform(model, d.x);
-}
-
-// Scores of all samples, one by one: products of whole matrices round by the place of a row.
-Matrix scores(const Matrix& x, const Eigen::VectorXd& mean, const ColMatrix& weights) {
-  Matrix out(x.rows(), weights.cols());
-  Eigen::VectorXd row(x.cols());
-  for (int64_t i = 0; i < x.rows(); ++i) {
-    row = x.row(i).transpose() - mean;
-    for (int64_t k = 0; k < weights.cols(); ++k) out(i, k) = row.dot(weights.col(k));
-  }
-  return out;
+  return scores(d.x, model.mean, model.components.transpose());
 }
 
 Eigen::VectorXd pearson(const Matrix& rna, const Matrix& atac, const std::vector<Pair>& pairs) {
@@ -180,6 +188,7 @@ CcaResult embed_by_cca(const data::Dataset<double>& rna, const data::Dataset<dou
   if (!(options.power >= 0 && std::isfinite(options.power))) fail_usage(fmt::format("a power of {}", options.power), "--power", "give 0 or more");
   if (options.max_tier < data::same_donor || options.max_tier > data::correlated)
     fail_usage(fmt::format("tier {}", options.max_tier), "--max-tier", "tiers are 1 (same donor) to 6 (correlated)");
+  const OneThread one;
   const data::Sides sides = data::sides_of(rna.obs, atac.obs);
   const Pairs pairs = pairs_of(rna.obs, atac.obs, sides, options);
   CcaResult out;

@@ -6,9 +6,9 @@
 //                4 (1976)), in the unit of Ledoit and Wolf (J. Multivar. Anal. 88 (2004))
 //   weights      C_xx(a)^-1/2 C_xy C_yy(a)^-1/2 = P R Q^T, W_x = C_xx(a)^-1/2 P, W_y = C_yy(a)^-1/2 Q, so that
 //                W_x^T C_xx(a) W_x = I and W_x^T C_xy W_y = R. R's cancor() has the same, times 1 / sqrt(n - 1), for a = 0
-//   embedding    (x - mean) W_x R^power, and likewise of y. With power 1/2 these are the posterior means of the shared factor of
-//                probabilistic CCA (Bach and Jordan, 2005), so a dimension counts as far as the modalities agree in it; with 0 the
-//                canonical variates, all of one variance
+//   embedding    (x - mean) W_x R^power, and likewise of y. Power 0 gives the canonical variates, all of one variance, 1/2 the posterior
+//                means of the shared factor of probabilistic CCA (Bach and Jordan, 2005), 1 what a variate predicts of its partner:
+//                a dimension counts as far as the modalities agree in it
 // Computed through the thin singular value decompositions of X and Y, never through a covariance: more features than pairs are
 // possible and cost what the decomposition of X costs. Directions in which X does not vary (s <= s_1 max(n, p) eps) are left out.
 // The sign of a dimension is fixed so that its RNA weight of largest absolute value is positive (the first of equals).
@@ -40,8 +40,8 @@ struct CcaOptions {
   int max_tier = data::same_donor;                       // pairs up to this tier count, all alike
   int64_t components = 20;
   int64_t pca = 50;  // at most so many principal components of each modality, of its training samples, go in; 0: the features
-  double shrinkage = 0.2;
-  double power = 0.5;
+  double shrinkage = 0.1;
+  double power = 1;
   uint64_t seed = 0;  // of a randomised PCA
 };
 

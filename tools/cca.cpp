@@ -133,7 +133,8 @@ void add_cca(CLI::App& root, Session& session) {
                   "Ridge, as a share: covariances become (1 - a) C + a times their mean variance on the diagonal. 0: classical, 1: partial least squares")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1.0));
-  cmd->add_option("--power", o->analysis.power, "A dimension is scaled by its correlation to this power: 0 canonical variates, 0.5 probabilistic CCA")
+  cmd->add_option("--power", o->analysis.power,
+                  "Dimensions are scaled by their singular value to this power: 0 canonical variates, 0.5 posterior means of probabilistic CCA, 1 predictions")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   o->input.declare(*cmd);

@@ -209,7 +209,7 @@ CcaResult embed_by_cca(const data::Dataset<double>& rna, const data::Dataset<dou
 
   const Matrix x = inputs(rna, sides.rna, options, out.rna), y = inputs(atac, sides.atac, options, out.atac);
   const CcaModel model = fit_cca(taken(x, pairs.train, true), taken(y, pairs.train, false), options.components, options.shrinkage);
-  const Eigen::VectorXd by_agreement = model.singular.array().pow(options.power);
+  const Eigen::VectorXd by_agreement = model.singular.unaryExpr([&](double v) { return std::pow(v, options.power); });
   out.singular = model.singular;
   out.rna.scores = scores(x, model.mean_x, model.x * by_agreement.asDiagonal());
   out.atac.scores = scores(y, model.mean_y, model.y * by_agreement.asDiagonal());

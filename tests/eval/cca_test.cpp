@@ -203,7 +203,7 @@ TEST(CcaStudy, FindsPlantedFactors) {
   o.power = 0;
   const CcaResult variates = embed_by_cca(s.rna, s.atac, o);
   for (int64_t k = 0; k < 10; ++k)
-    EXPECT_LT(largest(variates.atac.scores.col(k) * std::sqrt(r.singular[k]) - r.atac.scores.col(k)), 1e-9 * largest(variates.atac.scores.col(k)));
+    EXPECT_LT(largest(variates.atac.scores.col(k) * r.singular[k] - r.atac.scores.col(k)), 1e-9 * largest(variates.atac.scores.col(k)));
   // Without a PCA the features themselves, more of them than pairs.
   o.pca = 0;
   const CcaResult features = embed_by_cca(s.rna, s.atac, o);

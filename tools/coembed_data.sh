@@ -11,16 +11,19 @@ out=${2:-coembed_data}
 seeds=${3:-"0 1 2"}
 folds=${4:-"0 1 2 3 4"}
 latent=${LATENT:-64}
-read -r -a vae <<<"${VAE:---set model.hidden=256}"
-read -r -a coembed <<<"${COEMBED:-}"
-read -r -a cca <<<"${CCA:---pca 50 --components 20}"
+vae='--set model.hidden=256 --set train.max_epochs=200 --set train.learning_rate=1e-3 --set train.patience=10'
+read -r -a rna_vae <<<"${RNA_VAE:-$vae}"
+read -r -a atac_vae <<<"${ATAC_VAE:-$vae --set model.network=dense --set model.scale=none}"
+read -r -a coembed <<<"${COEMBED:---set train.learning_rate=1e-3}"
+read -r -a classical <<<"${CLASSICAL:---pca 50 --components 10 --shrinkage 0 --power 0}"
+read -r -a shrunk <<<"${SHRUNK:---pca 50 --components 10 --shrinkage 0.05 --power 2}"
 panvae=${PANVAE:-$(dirname "$0")/../build/panvae}
 rna=rna_log2_15cohorts
 atac=atac_pca200_23cohorts
 mkdir -p "$out"
 run() { "$panvae" "$@" --quiet >/dev/null; }
 value() { tr -d '\n' <"$1" | grep -o "\"$2\": *[-0-9.e]*" | head -n 1 | sed 's/.*: *//'; }
-# The hold-out is fold 0 of the three that `split` makes.
+# The hold-out is fold 0, told by a classifier (a Cox model) of all other samples.
 first_fold() { tr -d ' \n' <"$1" | sed 's/.*"folds":\[\([^],]*\).*/\1/'; }
 first_harrell() { tr -d ' \n' <"$1" | sed 's/.*"folds":\[{\([^}]*\).*/\1/' | grep -o '"harrell":[-0-9.e]*' | sed 's/.*://'; }
 
@@ -74,20 +77,29 @@ fold() {
   [ -e "$d/done" ] && return
   split_tables "$seed" "$fold" "$d"
   [ -e "$d/r.h5ad" ] || run preprocess -o "$d/r.h5ad" "$data/$rna.tsv.gz" --rows features --obs "$d/$rna.obs.tsv" --modality rna --input log
-  [ -e "$d/a.h5ad" ] || run convert -o "$d/a.h5ad" "$data/$atac.tsv.gz" --obs "$d/$atac.obs.tsv"
+  # Scores keep their relative sizes, in units in which the first are of order 1: as z-scores the last ones, noise, would weigh as much.
+  [ -e "$d/a.h5ad" ] || {
+    gzip -dc "$data/$atac.tsv.gz" | awk -F'\t' -v OFS='\t' 'NR > 1 {for (i = 2; i <= NF; i++) $i /= 50} {print}' >"$d/atac.tsv"
+    run convert -o "$d/a.h5ad" "$d/atac.tsv" --obs "$d/$atac.obs.tsv"
+    rm "$d/atac.tsv"
+  }
   for m in r a; do
     [ -e "$d/pca.$m.h5ad" ] || run pca -o "$d/pca.$m.h5ad" "$d/$m.h5ad" --components "$latent"
   done
   judge "$d" pca "$d/pca.r.h5ad" "$d/pca.a.h5ad"
-  [ -e "$d/cca.a.h5ad" ] || run cca --rna-output "$d/cca.r.h5ad" --atac-output "$d/cca.a.h5ad" "$d/r.h5ad" "$d/a.h5ad" "${cca[@]}" --json "$d/cca.json"
-  judge "$d" cca "$d/cca.r.h5ad" "$d/cca.a.h5ad"
-  [ -e "$d/rna/model.safetensors" ] || run train rna -o "$d/rna" "$d/r.h5ad" --seed "$seed" --overwrite --set model.latent="$latent" "${vae[@]}"
+  [ -e "$d/rna/model.safetensors" ] || run train rna -o "$d/rna" "$d/r.h5ad" --seed "$seed" --overwrite --set model.latent="$latent" "${rna_vae[@]}"
   [ -e "$d/atac/model.safetensors" ] ||
-    run train atac -o "$d/atac" "$d/a.h5ad" --seed "$seed" --overwrite --set model.network=dense --set model.latent="$latent" "${vae[@]}"
+    run train atac -o "$d/atac" "$d/a.h5ad" --seed "$seed" --overwrite --set model.latent="$latent" "${atac_vae[@]}"
   for m in r a; do
     [ -e "$d/separate.$m.h5ad" ] || run embed -o "$d/separate.$m.h5ad" "$d/$([ $m = r ] && echo rna || echo atac)" "$d/$m.h5ad" --axes latent
   done
   judge "$d" separate "$d/separate.r.h5ad" "$d/separate.a.h5ad"
+  for name in cca shrunk_cca; do
+    local options=("${classical[@]}")
+    [ $name = cca ] || options=("${shrunk[@]}")
+    [ -e "$d/$name.a.h5ad" ] || run cca --rna-output "$d/$name.r.h5ad" --atac-output "$d/$name.a.h5ad" "$d/r.h5ad" "$d/a.h5ad" "${options[@]}" --json "$d/$name.json"
+    judge "$d" $name "$d/$name.r.h5ad" "$d/$name.a.h5ad"
+  done
   for mode in adversarial contrastive; do
     for pair in 1 0; do
       local name=$mode.$pair
@@ -116,3 +128,52 @@ for seed in $seeds; do
 done
 while [ "$(jobs -rp | wc -l)" -gt 0 ]; do wait -n || failed=1; done
 [ $failed = 0 ] || { echo "a fold failed" >&2; exit 1; }
+
+# Each seed: means of the folds, weighted by held-out donors. Then mean and standard deviation over seeds.
+for seed in $seeds; do
+  for fold in $folds; do
+    for row in pca separate cca shrunk_cca adversarial.1 contrastive.1 adversarial.0 contrastive.0; do
+      awk -v OFS='\t' -v s="$seed" -v f="$fold" '{print s, f, $0}' "$out/$seed.$fold/$row.table"
+    done
+  done
+done >"$out/table.tsv"
+awk -F'\t' -v json="$out/table.json" -v tsv="$out/means.tsv" '
+  $5 != "" && $5 != "null" {k = $3 "\t" $4; sum[k, $1] += $6 * $5; n[k, $1] += $6; seeds[$1] = 1; keys[k] = 1
+    if (!($3 in seen)) {seen[$3] = 1; row[++rows] = $3}
+    if (!($4 in known)) {known[$4] = 1; metric[++metrics] = $4}}
+  function cell(r, m) {return (r "\t" m) in mean ? sprintf("%.3f ± %.3f", mean[r "\t" m], sd[r "\t" m]) : ""}
+  function table(columns, heads,   c, h, i, j, line) {
+    split(columns, c, " "); split(heads, h, "|"); line = "| |"
+    for (j = 1; j in c; j++) line = line " " h[j] " |"
+    print line; gsub(/[^|]+/, "---", line); print line
+    for (i = 1; i <= rows; i++) {
+      line = "| " (row[i] in label ? label[row[i]] : row[i]) " |"
+      for (j = 1; j in c; j++) line = line " " cell(row[i], c[j]) " |"
+      print line
+    }
+    print ""
+  }
+  END {
+    split("pca|PCA of each|separate|VAE of each|cca|CCA|shrunk_cca|CCA, shrunk|adversarial.1|adversarial, pairs|contrastive.1|contrastive, pairs|adversarial.0|adversarial, no pair term|contrastive.0|contrastive, no pair term", l, "|")
+    for (i = 1; i in l; i += 2) label[l[i]] = l[i + 1]
+    for (k in keys) {
+      c = s = q = 0
+      for (seed in seeds) if ((k, seed) in n) {v = sum[k, seed] / n[k, seed]; c++; s += v; q += v * v}
+      mean[k] = s / c; v = c > 1 ? (q - s * s / c) / (c - 1) : 0; sd[k] = sqrt(v < 0 ? 0 : v)
+    }
+    table("foscttm foscttm_within_cohort recall_at_1 recall_at_5 mixing_entropy", "FOSCTTM|within the cohort|recall at 1|recall at 5|mixing entropy")
+    table("transfer_rna_to_atac transfer_atac_to_rna atac_accuracy atac_c_index rna_c_index", "transfer RNA to ATAC|ATAC to RNA|ATAC cohort accuracy|C-index, ATAC|C-index, RNA")
+    table("imputed_spearman_per_sample_mean imputed_spearman_beyond_cohort_mean imputed_r2_over_cohort_mean", "Spearman per sample|beyond the cohort mean|R2 over the cohort mean")
+    printf "row\tmetric\tmean\tsd over seeds\n" >tsv
+    printf "{" >json
+    for (i = 1; i <= rows; i++) {
+      printf "%s\n  \"%s\": {", i > 1 ? "," : "", row[i] >json
+      c = 0
+      for (j = 1; j <= metrics; j++) if ((k = row[i] "\t" metric[j]) in mean) {
+        printf "%s\n    \"%s\": {\"mean\": %.6f, \"sd\": %.6f}", c++ ? "," : "", metric[j], mean[k], sd[k] >json
+        printf "%s\t%.4f\t%.4f\n", k, mean[k], sd[k] >tsv
+      }
+      printf "\n  }" >json
+    }
+    printf "\n}\n" >json
+  }' "$out/table.tsv" | tee "$out/table.md"

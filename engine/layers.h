@@ -25,6 +25,7 @@ class FusingLayer : public Module {
   Tensor forward(const Tensor& x) override { return forward_with(x, after_); }
   virtual Tensor forward_with(const Tensor& x, Fusable after) = 0;
   bool has_activation() const { return after_.activation != Activation::none; }
+  const Fusable& after() const { return after_; }
 
  private:
   Fusable after_;

@@ -38,6 +38,8 @@ class Module {
   // Of this module and all below, depth first in the order of declaration: "decoder.hidden.weight".
   std::vector<NamedTensor> parameters(const std::string& prefix = "");
   std::vector<NamedTensor> buffers(const std::string& prefix = "");
+  // Submodules by their names, in the order of declaration.
+  const std::vector<std::pair<std::string, Module*>>& children() const { return children_; }
   virtual void set_training(bool training);
   bool training() const { return training_; }
 

@@ -20,6 +20,10 @@ std::string DenseModel::network() const {
   return fmt::format("{} - {} - {} - {} - {}", s.genes, s.hidden, s.latent, s.hidden, s.genes);
 }
 
+Json DenseModel::stages(const std::string& modality) {
+  return Json::array({architecture(vae, "VAE", modality, features())});
+}
+
 Posteriors DenseModel::posteriors(Context& context, const float* x, int64_t samples, bool with_logvar) {
   MatrixSource source(context, x, samples, features());
   return panvae::posteriors(context, vae, source, with_logvar);
@@ -58,6 +62,11 @@ std::string AtacNetworks::network() const {
   const AtacHierarchicalVaeShape& h = whole.shape();
   return fmt::format("{} blocks of {} peaks - {} - {} each; {} channels - {} - {}", h.blocks, b.block, fmt::join(b.widths, " - "), b.latent, h.channels,
                      fmt::join(h.widths, " - "), h.latent);
+}
+
+Json AtacNetworks::stages(const std::string& modality) {
+  return Json::array(
+      {architecture(blocks, "block VAE", modality, features(), schedule.tiles()), architecture(whole, "hierarchical VAE", modality, whole.features())});
 }
 
 Posteriors AtacNetworks::posteriors(Context& context, const float* x, int64_t samples, bool with_logvar) {

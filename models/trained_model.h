@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/checkpoint.h"
+#include "models/architecture.h"
 #include "models/atac_block_vae.h"
 #include "models/atac_hierarchical_vae.h"
 #include "models/atac_inference.h"
@@ -22,6 +23,8 @@ class TrainedModel {
   virtual ~TrainedModel() = default;
   virtual std::string kind() const = 0;     // of files: "rna vae", "atac vae", "atac dense vae"
   virtual std::string network() const = 0;  // for people: "19421 - 1024 - 512"
+  // Its stages, each as architecture() of architecture.h gives it, in the order in which a sample passes their encoders.
+  virtual Json stages(const std::string& modality) = 0;
   virtual int64_t features() const = 0;
   virtual int64_t latent() const = 0;
   virtual int64_t parameter_count() const = 0;
@@ -55,6 +58,7 @@ class DenseModel : public TrainedModel {
   DenseModel(Context& context, const RnaVaeShape& shape, uint64_t seed, std::string kind);
   std::string kind() const override { return kind_; }
   std::string network() const override;
+  Json stages(const std::string& modality) override;
   int64_t features() const override { return vae.features(); }
   int64_t latent() const override { return vae.latent(); }
   int64_t parameter_count() const override { return state.parameter_count(); }
@@ -89,6 +93,7 @@ class AtacNetworks : public TrainedModel {
   AtacNetworks(Context& context, const AtacShape& shape, uint64_t seed);
   std::string kind() const override { return "atac vae"; }
   std::string network() const override;
+  Json stages(const std::string& modality) override;
   int64_t features() const override { return schedule.peaks(); }
   int64_t latent() const override { return whole.latent(); }
   int64_t parameter_count() const override { return block_state.parameter_count() + whole_state.parameter_count(); }

@@ -25,6 +25,7 @@ const std::vector<TableKind>& table_kinds() {
   static const std::vector<TableKind> kinds = {
       {"curves", {"train_loss", "validation_loss"}, {}, {}, true},
       {"points", {"pc1", "pc2"}, {"cohort"}, {}, false},
+      {"plane", {"pc1", "pc2"}, {"modality"}, {}, false},
       {"risk",
        {"os_time", "os_event", "risk", "fold"},
        {"group"},
@@ -64,6 +65,12 @@ std::string problem_of(const ResultsTable& t) {
   }
   for (const char* name : kind->labels)
     if (!t.table.find(name)) return fmt::format("the table has no column {}", name);
+  if (t.kind == "plane") {
+    const data::Column& modality = t.table.at("modality");
+    for (int64_t r = 0; r < modality.size(); ++r)
+      if (const std::string m = modality.text(r); m != "rna" && m != "atac")
+        return fmt::format("the modality of {} is {}, which is neither rna nor atac", quoted(t.table.keys[static_cast<size_t>(r)]), quoted(m));
+  }
   return {};
 }
 
@@ -87,6 +94,7 @@ Problem problem_of(const Results& r) {
     if (!ids.insert(m.id).second) return {fmt::format("the id {} stands twice", quoted(m.id)), key + ".id"};
     if (!labels.insert(m.label).second) return {fmt::format("two models have the label {}", quoted(m.label)), key + ".label"};
     if (!m.data.empty() && !r.find_data(m.data)) return {fmt::format("no data has the id {}", quoted(m.data)), key + ".data"};
+    if (!m.network.is_null() && !m.network.is_object()) return {"expected an object", key + ".network"};
   }
   const auto scores = [&](const std::vector<ResultsScore>& list, const char* name) -> Problem {
     for (size_t i = 0; i < list.size(); ++i) {
@@ -167,6 +175,7 @@ Json json_of(const Results& r) {
     set(o, "peak_memory_bytes", m.peak_memory_bytes);
     set(o, "seed", m.seed);
     o["explained"] = m.explained;
+    if (!m.network.is_null()) o["network"] = m.network;
     j["models"].push_back(std::move(o));
   }
   const auto scores = [&](const char* name, const std::vector<ResultsScore>& list) {
@@ -372,6 +381,7 @@ Results read_results(const std::string& folder) {
     get(out.peak_memory_bytes, m, "peak_memory_bytes");
     if (m.has("seed")) out.seed = m.seed("seed");
     out.explained = m.numbers("explained");
+    if (m.has("network")) out.network = m.json()["network"];
     r.models.push_back(std::move(out));
   }
   r.cohort = read_scores(top, "cohort");

@@ -25,17 +25,19 @@ struct ResultsData {
 
 // An embedding that is judged, or what stands in for one (kind "clinical": age, sex, cohort).
 struct ResultsModel {
-  std::string id;     // [A-Za-z0-9_-]+, unique; names its tables
-  std::string label;  // "RNA VAE, 512", unique
-  std::string kind;   // "pca" (a baseline, shown in grey), "vae", "linear_vae", "coembedding", "clinical", ...
-  std::string modality;
-  std::string data;  // id of ResultsData, empty if none
-  std::string run;   // the run's folder as given, empty if none
+  std::string id;        // [A-Za-z0-9_-]+, unique; names its tables
+  std::string label;     // "RNA VAE, 512", unique
+  std::string kind;      // "pca" (a baseline, shown in grey), "vae", "linear_vae", "coembedding", "separate" (of two modalities, not
+                         // aligned), "cca", "clinical", ...
+  std::string modality;  // "rna", "atac"; "both" for what is judged by pairs
+  std::string data;      // id of ResultsData, empty if none
+  std::string run;       // the run's folder as given, empty if none
   std::string device;
   std::optional<int64_t> dimensions, parameters, epochs, best_epoch, peak_memory_bytes;  // unset: unknown or without meaning
   std::optional<double> seconds;                                                         // of training
   std::optional<uint64_t> seed;
-  std::vector<double> explained;  // share of the variance along pc1 and pc2 of its points table, empty if unknown
+  std::vector<double> explained;  // share of the variance along pc1 and pc2 of its points or plane table, empty if unknown
+  Json network;                   // an object: what it is built of, for the picture (docs/report.md); null if unknown
 };
 
 // One evaluation of a model: a bar of a figure, a row of a table.
@@ -51,6 +53,8 @@ struct ResultsScore {
 // A table of many rows beside results.json: KIND/MODEL[.SETTING].tsv, first column the key.
 //   curves    epoch; train_loss, validation_loss (NA without validation samples), more
 //   points    sample; cohort, pc1, pc2 (the first two principal components of the embedding), donor and split where known
+//   plane     sample; modality, pc1, pc2 (the first two principal components of both modalities' embeddings together); cohort, donor and
+//             split where known
 //   risk      sample; os_time (days), os_event, risk (from the fold that did not train on the sample), fold, group (by risk: low,
 //             medium, high), cohort where known. SETTING as in ResultsScore, "+within" after it where within_cohort
 //   de        feature; log2fc, t, p, fdr, mean_observed, mean_reconstructed, symbol where known

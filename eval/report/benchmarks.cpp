@@ -165,7 +165,7 @@ std::string joined(const std::vector<std::string>& words) {
   return out;
 }
 
-// A row per model; columns without a single value are left out.
+// A row per model; rows and columns without a single value are left out.
 void headline(Page& page, const Results& r) {
   const std::string features = feature_words(r);
   struct Column {
@@ -201,18 +201,21 @@ void headline(Page& page, const Results& r) {
   t.id = "headline";
   t.columns = {{"model"}};
   std::vector<size_t> muted;
-  for (size_t i = 0; i < r.models.size(); ++i) {
-    const ResultsModel& m = r.models[i];
-    t.columns[0].values.push_back(m.label);
-    if (is_baseline(m) || !is_embedding(m)) muted.push_back(i);
+  // Models that are judged by pairs alone have no row here.
+  std::vector<const ResultsModel*> models;
+  for (const ResultsModel& m : r.models)
+    if (std::any_of(columns.begin(), columns.end(), [&](const Column& c) { return std::isfinite(c.value(m).mean); })) models.push_back(&m);
+  for (size_t i = 0; i < models.size(); ++i) {
+    t.columns[0].values.push_back(models[i]->label);
+    if (is_baseline(*models[i]) || !is_embedding(*models[i])) muted.push_back(i);
   }
   std::vector<std::pair<size_t, size_t>> strong;
   for (const Column& c : columns) {
     PageColumn out{c.name, Json::array(), -1};
     bool some = false;
     std::map<std::string, std::pair<double, std::vector<size_t>>> best;
-    for (size_t i = 0; i < r.models.size(); ++i) {
-      const ResultsModel& m = r.models[i];
+    for (size_t i = 0; i < models.size(); ++i) {
+      const ResultsModel& m = *models[i];
       const Value v = c.value(m);
       const std::string text = with_error(v.mean, v.se, c.digits);
       out.values.push_back(text == "–" ? Json() : Json(text));
@@ -265,6 +268,7 @@ void add_summary(Page& page, const ReportContent& content) {
   for (Benchmark b : kBenchmarks)
     for (const std::string& group : groups(r))
       if (std::string s = sentence(r, b, group); !s.empty()) sentences.push_back(std::move(s));
+  if (std::string s = pairs_sentence(r); !s.empty()) sentences.push_back(std::move(s));
   if (!sentences.empty()) page.list(sentences);
 
   headline(page, r);

@@ -104,7 +104,7 @@ void add_embeddings(Page& page, ReportContent& content) {
     Figure f;
     f.id = "points-" + model->id;
     const ResultsData* of = r.find_data(model->data);
-    f.title = is_baseline(*model) ? "PCA of the data" + (of ? ": " + of->label : std::string()) : model->label;
+    f.title = model->kind == "pca" ? "PCA of the data" + (of ? ": " + of->label : std::string()) : model->label;
     f.alternative =
         fmt::format("{} samples of {} by their first two principal components, coloured by {} cohorts.", table->rows(), model->label, cohorts.size());
     f.chart = "points";

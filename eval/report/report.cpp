@@ -23,6 +23,7 @@ std::string report_html(const std::vector<ReportInput>& inputs, const ReportOpti
   PV_CHECK(!inputs.empty(), "report: no results");
   ReportContent content = merge(inputs);
   Page page, first;
+  add_networks(page, content);
   add_benchmarks(page, content);
   add_pairs(page, content);
   add_survival(page, content);

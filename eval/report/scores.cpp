@@ -170,7 +170,7 @@ std::string group_words(const Results& r, const std::string& group) {
 }
 
 bool is_baseline(const ResultsModel& m) {
-  return m.kind == "pca";
+  return m.kind == "pca" || m.kind == "separate" || m.kind == "cca";
 }
 
 bool is_embedding(const ResultsModel& m) {
@@ -182,11 +182,14 @@ std::string kind_words(const std::string& kind) {
   if (kind == "vae") return "VAE";
   if (kind == "linear_vae") return "linear VAE";
   if (kind == "coembedding") return "co-embedding";
+  if (kind == "separate") return "two VAEs, not aligned";
+  if (kind == "cca") return "canonical correlation";
   if (kind == "clinical") return "clinical variables";
   return kind;
 }
 
 std::string modality_words(const std::string& modality) {
+  if (modality == "both") return "RNA and ATAC";
   std::string out = modality;
   for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return out;
@@ -210,7 +213,7 @@ Json cell_of(const data::Table& t, const char* column, int64_t row) {
 std::vector<std::string> all_cohorts(const Results& r) {
   std::set<std::string> out;
   for (const ResultsTable& t : r.tables)
-    if (t.kind == "points")
+    if (t.kind == "points" || t.kind == "plane")
       for (int64_t i = 0; i < t.table.rows(); ++i)
         if (const Json c = cell_of(t.table, "cohort", i); !c.is_null()) out.insert(c.get<std::string>());
   return {out.begin(), out.end()};

@@ -81,10 +81,13 @@ std::vector<std::string> all_cohorts(const Results& r);
 Json cell_of(const data::Table& t, const char* column, int64_t row);
 
 void add_summary(Page& page, const ReportContent& content);
+void add_networks(Page& page, ReportContent& content);
 void add_benchmarks(Page& page, ReportContent& content);
 void add_embeddings(Page& page, ReportContent& content);
 void add_cohorts(Page& page, ReportContent& content);
 void add_pairs(Page& page, const ReportContent& content);  // nothing where no model has two modalities
+// The best co-embedding by FOSCTTM beside what is not aligned, empty where there is none.
+std::string pairs_sentence(const Results& r);
 void add_survival(Page& page, ReportContent& content);
 void add_expression(Page& page, ReportContent& content);
 void add_controls(Page& page, ReportContent& content);

@@ -129,10 +129,11 @@ void expect_sound(const std::string& page) {
 
 TEST(Report, HoldsEverySection) {
   FakeStudy study;
-  study.atac = true;
+  study.atac = study.both = true;
   const std::string page = page_of(fake_results(study), true);
   expect_sound(page);
-  for (const char* id : {"summary", "benchmarks", "survival", "embeddings", "confusion", "expression", "controls", "training", "literature", "provenance"})
+  for (const char* id :
+       {"summary", "networks", "pairs", "benchmarks", "survival", "embeddings", "confusion", "expression", "controls", "training", "literature", "provenance"})
     EXPECT_CONTAINS(page, fmt::format("<section id=\"{}\">", id));
   EXPECT_FALSE(contains(page, "Not in these results"));
   for (const char* text : {"University of Washington Interactive Data Lab", "Redistribution and use in source and binary forms", "Mike Bostock",
@@ -307,18 +308,23 @@ TEST(Report, AtacIsSpokenOfAsAccessibility) {
 TEST(Report, NamesAreHarmless) {
   const std::vector<std::string> evil = {
       "</script><script>document.title='broken'</script>", "<img src=x onerror=alert(1)>", "<!--", "a & \"b\" 'c'", "\xE2\x80\xA8{{data}}", "\xff\xfe"};
-  Results r = fake_results();
+  Results r = fake_results({.atac = true, .both = true});
   for (size_t i = 0; i < r.models.size(); ++i) r.models[i].label = evil[i % evil.size()] + std::to_string(i);
   r.data[0].label = evil[0];
   r.command = evil;
   r.warnings = evil;
   r.program = {{evil[0], evil[1]}};
   for (ResultsScore& s : r.cohort) s.values["class_names"] = {evil[0], evil[1], evil[2], evil[3], evil[4]};
+  for (ResultsModel& m : r.models) {
+    if (m.network.is_null()) continue;
+    Json& part = m.network["parts"][0];
+    part["name"] = evil[0], part["encoder"][0]["name"] = evil[1], part["encoder"][0]["kind"] = evil[0], part["encoder"][0]["activation"] = evil[5];
+  }
   for (ResultsTable& t : r.tables) {
     for (size_t i = 0; i < t.table.keys.size() && t.kind != "curves"; ++i) t.table.keys[i] = evil[i % evil.size()] + t.table.keys[i];
     for (data::Column& c : t.table.columns)
       for (std::string& level : c.levels)
-        if (c.name == "cohort" || c.name == "symbol") level = evil[0] + level;
+        if (c.name == "cohort" || c.name == "symbol" || c.name == "donor") level = evil[0] + level;
   }
   const std::string page = report_html({{evil[1], r}}, {evil[0], evil[2], true});
   expect_sound(page);
@@ -342,8 +348,167 @@ TEST(Report, PairsOfCoembeddings) {
   const std::string page = page_of(r);
   expect_sound(page);
   const std::string table = between(page, "<table id=\"pairs-table\">", "</table>");
-  for (const char* text : {"Co-embedding, contrastive", "permuted pairs", "by chance", "160", "0.123", "0.346", "12.3", "0.501", "0.499", "0.800"})
+  for (const char* text : {"Co-embedding, contrastive, RNA", "permuted pairs", "by chance", "160", "0.123", "0.346", "12.3", "0.501", "0.499", "0.800"})
     EXPECT_CONTAINS(table, text);
+  // A number that no model has is no picture.
+  const Json data = data_of(page);
+  EXPECT_FALSE(data["tables"].contains("pairs-recall"));
+  EXPECT_EQ(column(data, "pairs-foscttm", "control")[0], 0.4987);
+  EXPECT_EQ(signal(chart(data, "pairs-foscttm-bars"), "to"), 0.55);
+}
+
+// What is not aligned stands first, whatever the order of the models; chance, where it is the same, in one row.
+TEST(Report, PairsOfSeveralKindsStandTogether) {
+  const Results r = fake_results({.atac = true, .both = true});
+  const std::string page = page_of(r);
+  const Json data = data_of(page);
+  EXPECT_EQ(column(data, "pairs-foscttm", "model"),
+            (std::vector<Json>{"RNA VAE and ATAC VAE", "Co-embedding, adversarial", "Co-embedding, contrastive", "CCA, 20"}));
+  EXPECT_EQ(column(data, "pairs-foscttm", "kind"), (std::vector<Json>{"baseline", "model", "model", "best"})) << "the smallest is best";
+  EXPECT_EQ(column(data, "pairs-recall", "kind"), (std::vector<Json>{"baseline", "best", "model", "baseline"})) << "the highest is best";
+  EXPECT_EQ(column(data, "pairs-transfer", "by chance"), (std::vector<Json>(4, 0.31)));
+  EXPECT_EQ(column(data, "pairs-within", "by chance"), (std::vector<Json>(4, 0.5)));
+  std::string table = between(page, "<table id=\"pairs-table\">", "</table>");
+  EXPECT_EQ(count(table, "by chance"), 1);
+  EXPECT_EQ(count(table, "<tr"), 1 + 4 + 1 + 1) << "the head, four models, one control, chance";
+  Results other = r;
+  for (ResultsScore& s : other.pairs)
+    if (s.model == "cca") s.values["n_pairs"] = 7;
+  table = between(page_of(other), "<table id=\"pairs-table\">", "</table>");
+  EXPECT_EQ(count(table, "by chance"), 2) << "of other pairs chance is another";
+  // They have no row among the models that are judged on data.
+  EXPECT_FALSE(contains(between(page, "<table id=\"headline\">", "</table>"), "RNA VAE and ATAC VAE"));
+  const std::string summary = between(page, "<section id=\"summary\">", "</section>");
+  EXPECT_CONTAINS(summary,
+                  "RNA and ATAC of a donor in one space (FOSCTTM, lower is better): 0.028 with Co-embedding, adversarial, against 0.420 with RNA VAE and "
+                  "ATAC VAE and 0.020 with CCA, 20; 0.5 by chance.");
+}
+
+TEST(Report, BothModalitiesStandInOnePlane) {
+  const Results r = fake_results({.atac = true, .both = true});
+  const Json data = data_of(page_of(r));
+  std::vector<std::string> order;
+  for (const Json& c : data["charts"])
+    if (const std::string id = c["id"]; id.rfind("plane-", 0) == 0) order.push_back(id.substr(6));
+  EXPECT_EQ(order, (std::vector<std::string>{"separate-modality", "coembed_adversarial-modality", "coembed_contrastive-modality", "cca-modality",
+                                             "separate-cohort", "coembed_adversarial-cohort", "coembed_contrastive-cohort", "cca-cohort"}));
+  const std::vector<Json> modality = column(data, "plane-separate", "modality"), held = column(data, "plane-separate", "held out");
+  EXPECT_EQ(std::count(modality.begin(), modality.end(), Json("RNA")), 300);
+  EXPECT_EQ(std::count(modality.begin(), modality.end(), Json("ATAC")), 150);
+  EXPECT_EQ(std::count(held.begin(), held.end(), Json("yes")), 60 + 30);
+  // A line between the held-out samples of a donor, from where the one stands to where the other does.
+  const std::vector<Json> donor = column(data, "plane-separate-partners", "donor"), x = column(data, "plane-separate-partners", "rna pc1"),
+                          x2 = column(data, "plane-separate-partners", "atac pc1");
+  EXPECT_EQ(donor.size(), 30u);
+  const std::vector<Json> donors = column(data, "plane-separate", "donor"), pc1 = column(data, "plane-separate", "pc1");
+  for (size_t i = 0; i < donors.size(); ++i)
+    if (donors[i] == donor[3]) EXPECT_EQ(pc1[i], modality[i] == "RNA" ? x[3] : x2[3]);
+  EXPECT_EQ(signal(chart(data, "plane-separate-modality"), "some_held_out"), true);
+  EXPECT_EQ(chart(data, "plane-separate-cohort")["data"].size(), 1u) << "no lines among the cohorts";
+  // Without a hold-out all pairs are joined, up to a number; without donors none is.
+  Results all = fake_results({.samples = 600, .atac = true, .both = true});
+  for (ResultsTable& t : all.tables)
+    if (t.kind == "plane") std::erase_if(t.table.columns, [](const data::Column& c) { return c.name == "split"; });
+  const std::string page = page_of(all);
+  expect_sound(page);
+  EXPECT_EQ(column(data_of(page), "plane-cca-partners", "donor").size(), 250u);
+  EXPECT_CONTAINS(page, "(250 of 300 pairs are drawn)");
+  EXPECT_FALSE(contains(page, "outlined"));
+  for (ResultsTable& t : all.tables)
+    if (t.kind == "plane") std::erase_if(t.table.columns, [](const data::Column& c) { return c.name == "donor" || c.name == "cohort"; });
+  const std::string bare = page_of(all);
+  expect_sound(bare);
+  EXPECT_FALSE(contains(bare, "plane-cca-partners"));
+  EXPECT_FALSE(contains(bare, "plane-cca-cohort"));
+  // The plane without scores, and scores without a plane.
+  all.pairs.clear();
+  expect_sound(page_of(all));
+  Results scores = r;
+  std::erase_if(scores.tables, [](const ResultsTable& t) { return t.kind == "plane"; });
+  expect_sound(page_of(scores));
+}
+
+TEST(Report, NetworksAreDrawnAsTheyAre) {
+  const Results r = fake_results({.atac = true, .both = true});
+  const std::string page = page_of(r);
+  const Json data = data_of(page);
+  // Both co-embeddings are of the same networks, which those of the single runs are too; the linear one is another.
+  std::vector<std::string> drawn;
+  for (const Json& c : data["charts"])
+    if (const std::string id = c["id"]; id.rfind("network-", 0) == 0) drawn.push_back(id);
+  EXPECT_EQ(drawn, (std::vector<std::string>{"network-coembed_adversarial", "network-rna_linear"}));
+  EXPECT_CONTAINS(page, "Drawn from the modules of: Co-embedding, adversarial; Co-embedding, contrastive; RNA VAE; ATAC VAE.");
+  const std::vector<Json> text = column(data, "network-coembed_adversarial-texts", "text");
+  for (const char* part : {"19,421",
+                           "1,024",
+                           "5,000",
+                           "512 × 113",
+                           "64 × 113",
+                           "one for all 113 blocks",
+                           "discriminator of the adversarial mode, 164 k parameters",
+                           "RNA or ATAC?",
+                           "triplets of the contrastive mode",
+                           "z of RNA",
+                           "z of ATAC",
+                           "one space",
+                           "hierarchical encoder",
+                           "block decoder",
+                           "RNA, 19,421 features",
+                           "19.9 M",
+                           "Linear, ReLU",
+                           "Linear, leaky ReLU, BatchNorm1d",
+                           "Conv1d (window 3), leaky ReLU, BatchNorm1d",
+                           "ConvTranspose1d (window 3)",
+                           "cycle: z of ATAC, decoded to RNA and encoded again, comes back"})
+    EXPECT_NE(std::find(text.begin(), text.end(), Json(part)), text.end()) << part;
+  // Everything stands within the picture.
+  const double width = signal(chart(data, drawn[0]), "width").get<double>(), height = signal(chart(data, drawn[0]), "height").get<double>();
+  EXPECT_EQ(width, 1000);
+  const std::vector<Json> xs = column(data, "network-coembed_adversarial-texts", "x"), ys = column(data, "network-coembed_adversarial-texts", "y");
+  for (size_t i = 0; i < xs.size(); ++i) {
+    EXPECT_TRUE(xs[i] >= 0 && xs[i] <= width) << text[i];
+    EXPECT_TRUE(ys[i] >= 8 && ys[i] <= height) << text[i];
+  }
+  // All modules stand in the table, those that the picture puts together too.
+  const std::vector<Json> layer = column(data, "network-coembed_adversarial-layers", "layer");
+  EXPECT_EQ(layer.size(), 5u + (6 + 2 + 5) + (6 + 2 + 7) + 3);
+  const std::vector<Json> linear = column(data, "network-rna_linear-layers", "activation");
+  EXPECT_TRUE(std::all_of(linear.begin(), linear.end(), [](const Json& a) { return a.is_null(); }));
+  // Of one modality alone only that is shown.
+  const Json alone = data_of(page_of(fake_results()));
+  const std::vector<Json> rna = column(alone, "network-rna_vae-texts", "text");
+  EXPECT_EQ(std::count_if(rna.begin(), rna.end(), [](const Json& t) { return contains(t.get<std::string>(), "ATAC"); }), 0);
+  // A changed network is a changed picture.
+  Results changed = r;
+  for (ResultsModel& m : changed.models)
+    if (m.id == "rna_vae") m.network["parts"][0]["encoder"][0]["out"] = 777, m.network["parts"][0]["heads"][0]["in"] = 777;
+  const Json of_changed = data_of(page_of(changed));
+  const std::vector<Json> texts = column(of_changed, "network-rna_vae-texts", "text");
+  EXPECT_NE(std::find(texts.begin(), texts.end(), Json("777")), texts.end());
+}
+
+TEST(Report, BadNetworksAreErrorsThatNameTheModel) {
+  const auto refused = [](const char* part, auto&& change) {
+    Results r = fake_results();
+    change(r.models[2].network);
+    EXPECT_ERROR(ErrorCode::input, part, page_of(r));
+    EXPECT_ERROR(ErrorCode::input, "'rna_vae'", page_of(r));
+  };
+  refused("'parts'", [](Json& n) { n.erase("parts"); });
+  refused("no parts", [](Json& n) { n["parts"] = Json::array(); });
+  refused("'parts'", [](Json& n) { n["parts"][0] = 3; });
+  refused("'modality'", [](Json& n) { n["parts"][0].erase("modality"); });
+  refused("'inputs'", [](Json& n) { n["parts"][0]["inputs"] = 0; });
+  refused("'inputs'", [](Json& n) { n["parts"][0]["inputs"] = 1e300; });
+  refused("'times'", [](Json& n) { n["parts"][0]["times"] = 1.5; });
+  refused("'frozen'", [](Json& n) { n["parts"][0]["frozen"] = "yes"; });
+  refused("an empty list 'encoder'", [](Json& n) { n["parts"][0]["encoder"] = Json::array(); });
+  refused("'heads'", [](Json& n) { n["parts"][0].erase("heads"); });
+  refused("'kind'", [](Json& n) { n["parts"][0]["decoder"][0]["kind"] = 1; });
+  refused("'in'", [](Json& n) { n["parts"][0]["decoder"][0]["in"] = -4; });
+  refused("'cycle'", [](Json& n) { n["cycle"] = 1; });
+  refused("'mode'", [](Json& n) { n["mode"] = 1; });
+  refused("'discriminator'", [](Json& n) { n["discriminator"] = Json::object(); });
 }
 
 TEST(Report, EqualInputsGiveEqualBytes) {
@@ -356,20 +521,24 @@ TEST(Report, EqualInputsGiveEqualBytes) {
 TEST(Report, SectionsWithoutResultsAreLeftOutAndNamed) {
   const std::string empty = page_of({});
   expect_sound(empty);
-  EXPECT_CONTAINS(empty,
-                  "Not in these results, so not on this page: benchmarks, survival, pictures of the embeddings, confusion matrices, expression, controls and "
-                  "training curves.");
+  EXPECT_CONTAINS(
+      empty,
+      "Not in these results, so not on this page: networks, benchmarks, survival, pictures of the embeddings, confusion matrices, expression, controls and "
+      "training curves.");
   EXPECT_EQ(all_between(empty, "<section ", ">").size(), 2u);
   // Each list alone, and each kind of table alone.
-  const Results all = fake_results();
-  for (int part = 0; part < 9; ++part) {
+  const Results all = fake_results({.atac = true, .both = true});
+  for (int part = 0; part < 11; ++part) {
     Results r = all;
     if (part != 0) r.cohort.clear();
     if (part != 1) r.alignment.clear();
     if (part != 2) r.survival.clear();
     if (part != 3) r.expression.clear();
-    const char* kinds[] = {"curves", "points", "risk", "de", "spearman"};
-    std::erase_if(r.tables, [&](const ResultsTable& t) { return part < 4 || t.kind != kinds[part - 4]; });
+    if (part != 4) r.pairs.clear();
+    const char* kinds[] = {"curves", "points", "risk", "de", "spearman", "plane"};
+    std::erase_if(r.tables, [&](const ResultsTable& t) { return part < 5 || t.kind != kinds[part - 5]; });
+    if (part % 2 == 0)
+      for (ResultsModel& m : r.models) m.network = nullptr;
     SCOPED_TRACE(part);
     expect_sound(page_of(r));
   }

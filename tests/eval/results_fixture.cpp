@@ -90,6 +90,132 @@ data::Table keyed(const char* name, std::vector<std::string> keys) {
   return t;
 }
 
+Json layer(const std::string& name, int64_t in, int64_t out, const std::string& activation = "") {
+  Json j = {{"name", name}, {"kind", "Linear"}, {"in", in}, {"out", out}, {"parameters", in * out + out}};
+  if (!activation.empty()) j["activation"] = activation;
+  return j;
+}
+Json norm(const std::string& name, int64_t n) {
+  return {{"name", name}, {"kind", "BatchNorm1d"}, {"in", n}, {"out", n}, {"parameters", 2 * n}};
+}
+Json conv(const std::string& name, const std::string& kind, int64_t in, int64_t out, const std::string& activation = "") {
+  Json j = layer(name, in, out, activation);
+  j["kind"] = kind, j["window"] = 3, j["parameters"] = 3 * in * out + out;
+  return j;
+}
+Json heads(int64_t in, int64_t latent) {
+  return {layer("encoder.mean", in, latent), layer("encoder.logvar", in, latent)};
+}
+
+// The networks of the paper.
+Json rna_part(const std::string& activation) {
+  return {{"name", "VAE"},
+          {"modality", "rna"},
+          {"inputs", 19421},
+          {"encoder", Json::array({layer("encoder.hidden", 19421, 1024, activation)})},
+          {"heads", heads(1024, 512)},
+          {"decoder", {layer("decoder.hidden", 512, 1024, activation), layer("decoder.output", 1024, 19421)}}};
+}
+Json modules(const std::string& name, std::vector<int64_t> widths) {
+  Json out = Json::array();
+  for (size_t i = 1; i < widths.size(); ++i) {
+    out.push_back(layer(fmt::format("{}.modules.{}.linear", name, i - 1), widths[i - 1], widths[i], "leaky ReLU"));
+    out.push_back(norm(fmt::format("{}.modules.{}.norm", name, i - 1), widths[i]));
+  }
+  return out;
+}
+Json atac_parts(bool frozen) {
+  Json block = {{"name", "block VAE"},
+                {"modality", "atac"},
+                {"inputs", 562709},
+                {"times", 113},
+                {"encoder", modules("encoder", {5000, 2048, 1024, 512})},
+                {"heads", heads(512, 512)},
+                {"decoder", modules("decoder", {512, 1024, 2048})}};
+  block["decoder"].push_back(layer("decoder.output", 2048, 5000));
+  if (frozen) block["frozen"] = true;
+  Json whole = {{"name", "hierarchical VAE"},
+                {"modality", "atac"},
+                {"inputs", 57856},
+                {"encoder", {conv("encoder.conv", "Conv1d", 512, 64, "leaky ReLU"), norm("encoder.norm", 64)}},
+                {"heads", heads(1024, 512)},
+                {"decoder", modules("decoder", {512, 1024, 2048, 7232})}};
+  for (const Json& l : modules("encoder", {7232, 2048, 1024})) whole["encoder"].push_back(l);
+  whole["decoder"].push_back(conv("decoder.conv", "ConvTranspose1d", 64, 512));
+  return {block, whole};
+}
+Json network_of(const std::string& id) {
+  if (id == "rna_vae" || id == "rna_linear") return {{"parts", Json::array({rna_part(id == "rna_vae" ? "ReLU" : "")})}};
+  if (id == "atac_vae") return {{"parts", atac_parts(false)}};
+  Json parts = Json::array({rna_part("ReLU")});
+  for (const Json& p : atac_parts(true)) parts.push_back(p);
+  Json j = {{"parts", parts}, {"mode", id}, {"cycle", true}, {"pair", true}};
+  if (id == "adversarial") j["discriminator"] = {layer("0", 512, 256, "leaky ReLU"), layer("1", 256, 128, "leaky ReLU"), layer("2", 128, 1)};
+  return j;
+}
+
+// Models of both modalities: how near the partners are, and how far the modalities lie apart.
+struct FakePair {
+  const char *id, *label, *kind;
+  double apart, noise;
+};
+
+void add_both(Results& r, const std::vector<std::string>& samples, const std::vector<int>& cohort, const std::vector<std::string>& names,
+              const FakeStudy& study) {
+  Draws draws(2);
+  const size_t n = samples.size();
+  for (const FakePair& m : {FakePair{"coembed_adversarial", "Co-embedding, adversarial", "coembedding", 0.1, 0.5},
+                            FakePair{"coembed_contrastive", "Co-embedding, contrastive", "coembedding", 0.2, 0.7},
+                            FakePair{"separate", "RNA VAE and ATAC VAE", "separate", 5, 3}, FakePair{"cca", "CCA, 20", "cca", 0, 1.3}}) {
+    ResultsModel out;
+    out.id = m.id, out.label = m.label, out.kind = m.kind, out.modality = "both", out.dimensions = 512, out.explained = {0.3, 0.2};
+    if (out.kind == "coembedding") out.run = std::string("runs/") + m.id, out.network = network_of(out.id.substr(8));
+    r.models.push_back(out);
+    ResultsScore s{m.id, "", false, "", Json::object()};
+    s.values = {{"n_pairs", n / 10},
+                {"foscttm", 0.02 + 0.08 * m.apart},
+                {"foscttm_within_cohort", 0.2 + 0.05 * m.apart},
+                {"z", -12.3},
+                {"recall_at_1", 0.3 / (1 + m.noise)},
+                {"recall_at_5", 0.6 / (1 + m.noise)},
+                {"recall_at_10", 0.9 / (1 + m.noise)},
+                {"chance_foscttm", 0.5},
+                {"chance_recall_at_1", 0.01},
+                {"chance_recall_at_5", 0.05},
+                {"chance_recall_at_10", 0.1},
+                {"mixing_entropy", 0.9 / (1 + m.apart)},
+                {"chance_mixing_entropy", 0.97},
+                {"transfer_rna_to_atac", 0.9 / (1 + 0.2 * m.apart)},
+                {"transfer_atac_to_rna", 0.85 / (1 + 0.2 * m.apart)},
+                {"majority_share_atac", 0.31},
+                {"majority_share_rna", 0.28}};
+    r.pairs.push_back(s);
+    if (study.controls && m.id == std::string("coembed_adversarial")) {
+      s.control = "permuted labels", s.values["foscttm"] = 0.4987, s.values["recall_at_10"] = 0.09;
+      r.pairs.push_back(s);
+    }
+    if (!study.tables) continue;
+    // RNA of every donor, ATAC of every second.
+    std::vector<std::string> keys, modality, of, donor, split;
+    std::vector<double> pc1, pc2;
+    for (size_t i = 0; i < n; ++i) {
+      const double c = cohort[i], x = 4 * std::cos(2.4 * c) + 0.8 * draws.normal(), y = 3 * std::sin(2.4 * c) + 0.8 * draws.normal();
+      for (const char* side : {"rna", "atac"}) {
+        if (side[0] == 'a' && i % 2 == 1) continue;
+        keys.push_back(samples[i] + (side[0] == 'a' ? "-ATAC" : ""));
+        modality.push_back(side), of.push_back(names[static_cast<size_t>(cohort[i])]), donor.push_back(samples[i].substr(0, 12));
+        split.push_back(i % 5 == 0 ? "holdout" : i % 5 == 1 ? "validation" : "train");
+        pc1.push_back(x + (side[0] == 'a' ? m.apart + 0.4 * m.noise * draws.normal() : 0));
+        pc2.push_back(y + (side[0] == 'a' ? 0.4 * m.noise * draws.normal() : 0));
+      }
+    }
+    data::Table plane = keyed("sample", keys);
+    set_factor(plane, "modality", modality), set_factor(plane, "cohort", of), set_factor(plane, "donor", donor), set_factor(plane, "split", split);
+    set_number(plane, "pc1", pc1), set_number(plane, "pc2", pc2);
+    r.tables.push_back({"plane", m.id, "", std::move(plane)});
+  }
+}
+
 }  // namespace
 
 Results fake_results(const FakeStudy& study) {
@@ -106,7 +232,7 @@ Results fake_results(const FakeStudy& study) {
                                    {"pca_128", "PCA, 128 components", "pca", "rna", 128, 0.78},
                                    {"rna_vae", "RNA VAE", "vae", "rna", 512, 0.9},
                                    {"rna_linear", "RNA linear VAE", "linear_vae", "rna", 512, 0.88},
-                                   {"coembed", "Co-embedding, contrastive", "coembedding", "rna", 512, 0.86}};
+                                   {"coembed", "Co-embedding, contrastive, RNA", "coembedding", "rna", 512, 0.86}};
   if (study.atac)
     models.push_back({"atac_pca", "ATAC PCA, 100 components", "pca", "atac", 100, 0.6}), models.push_back({"atac_vae", "ATAC VAE", "vae", "atac", 512, 0.55});
   const auto n = static_cast<size_t>(study.samples);
@@ -147,6 +273,7 @@ Results fake_results(const FakeStudy& study) {
       out.peak_memory_bytes = int64_t{3} << 30, out.seed = 0;
     }
     out.explained = {0.12 + 0.1 * m.skill, 0.07 + 0.05 * m.skill};
+    if (m.kind == std::string("vae") || m.kind == std::string("linear_vae")) out.network = network_of(m.id);
     r.models.push_back(out);
     r.cohort.push_back(cohort_score(m, names, cohort, draws));
     ResultsScore alignment{m.id, "", false, "", Json::object()};
@@ -238,6 +365,7 @@ Results fake_results(const FakeStudy& study) {
     set_number(curves, "train_loss", train), set_number(curves, "validation_loss", validation), set_number(curves, "kl_weight", weight);
     r.tables.push_back({"curves", m.id, "", std::move(curves)});
   }
+  if (study.both) add_both(r, samples, cohort, names, study);
   ResultsModel clinical;
   clinical.id = "clinical", clinical.label = "Clinical (age, sex, cohort)", clinical.kind = "clinical", clinical.data = "rna";
   r.models.push_back(clinical);

@@ -11,6 +11,7 @@ struct FakeStudy {
   int64_t samples = 300, features = 400;
   int cohorts = 5;  // at most 33 have names of their own, those of TCGA
   bool tables = true, controls = true, atac = false;
+  bool both = false;  // co-embeddings judged by pairs, beside what is not aligned; with atac
 };
 
 Results fake_results(const FakeStudy& study = {});

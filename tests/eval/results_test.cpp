@@ -34,7 +34,9 @@ Results some() {
   m.data = "rna";
   m.dimensions = 512;
   m.explained = {0.25, 0.125};
+  m.network = {{"parts", Json::array({{{"name", "VAE"}}})}};
   r.models = {m};
+  m.network = nullptr;
   m.id = "pca-512", m.label = "PCA", m.kind = "pca", m.dimensions.reset(), m.data = "";
   r.models.push_back(m);
   r.cohort.push_back({"rna_vae", "", false, "", {{"accuracy_mean", 0.5}, {"folds", {0.25, 0.75}}}});
@@ -46,6 +48,12 @@ Results some() {
   test::set_number(points, "pc1", {1, 1e-300, -2.5});
   test::set_number(points, "pc2", {0.1, 0.2, 0.3});
   r.tables.push_back({"points", "rna_vae", "", points});
+  data::Table plane = table("sample", {"a", "b"});
+  test::set_factor(plane, "modality", {"rna", "atac"});
+  test::set_factor(plane, "donor", {"d", ""});
+  test::set_number(plane, "pc1", {1, 2});
+  test::set_number(plane, "pc2", {0.5, -2});
+  r.tables.push_back({"plane", "rna_vae", "", plane});
   data::Table risk = table("sample", {"a"});
   for (const char* name : {"os_time", "os_event", "risk", "fold"}) test::set_number(risk, name, {1});
   test::set_factor(risk, "group", {"low"});
@@ -73,6 +81,8 @@ TEST(Results, ReadsWhatItWrote) {
   EXPECT_EQ(r.models[0].dimensions, 512);
   EXPECT_FALSE(r.models[1].dimensions);
   EXPECT_EQ(r.models[0].explained, some().models[0].explained);
+  EXPECT_EQ(r.models[0].network, some().models[0].network);
+  EXPECT_TRUE(r.models[1].network.is_null());
   ASSERT_EQ(r.cohort.size(), 2u);
   EXPECT_EQ(r.cohort[0].control, "");
   EXPECT_EQ(r.cohort[0].values, some().cohort[0].values);
@@ -92,6 +102,10 @@ TEST(Results, ReadsWhatItWrote) {
   EXPECT_EQ(points->table.keys, some().tables[0].table.keys);
   EXPECT_EQ(points->table.at("pc1").number, (std::vector<double>{1, 1e-300, -2.5}));
   EXPECT_TRUE(points->table.at("cohort").missing(1));
+  const ResultsTable* plane = r.find_table("plane", "rna_vae");
+  ASSERT_TRUE(plane);
+  EXPECT_EQ(plane->table.at("modality").text(1), "atac");
+  EXPECT_TRUE(plane->table.at("donor").missing(1));
   EXPECT_TRUE(r.find_table("risk", "pca-512", "embedding+clinical+within"));
   EXPECT_FALSE(r.find_table("risk", "pca-512"));
   EXPECT_EQ(r.warnings, some().warnings);
@@ -101,7 +115,7 @@ TEST(Results, EqualResultsAreEqualBytes) {
   Folder folder;
   write_results(folder.file("a"), some());
   write_results(folder.file("b"), read_results(folder.file("a")));
-  for (const char* name : {"results.json", "points/rna_vae.tsv", "curves/rna_vae.tsv", "risk/pca-512.embedding+clinical+within.tsv"})
+  for (const char* name : {"results.json", "points/rna_vae.tsv", "plane/rna_vae.tsv", "curves/rna_vae.tsv", "risk/pca-512.embedding+clinical+within.tsv"})
     EXPECT_EQ(read_file(folder.file("a/") + name), read_file(folder.file("b/") + name)) << name;
 }
 
@@ -141,12 +155,14 @@ TEST(Results, BadFilesAreErrorsThatNameTheKey) {
                         {"/models/0/data", "\"atac\"", "models[0].data"},
                         {"/models/0/dimensions", "\"x\"", "models[0].dimensions"},
                         {"/models/0/explained", "[\"x\"]", "models[0].explained[0]"},
+                        {"/models/0/network", "[1]", "models[0].network"},
                         {"/cohort/0/model", "\"nobody\"", "cohort[0].model"},
                         {"/survival/0/within_cohort", "1", "survival[0].within_cohort"},
                         {"/tables/0", "\"points/nobody.tsv\"", "cannot"},
                         {"/tables/0", "\"points/../x.tsv\"", "no table"},
                         {"/tables/0", "\"points/rna_vae.x.tsv\"", "no table"},
                         {"/tables/0", "\"other/rna_vae.tsv\"", "no table"},
+                        {"/tables/0", "\"plane/rna_vae.x.tsv\"", "no table"},
                         {"/tables/0", "\"curves/rna_vae.tsv\"", "twice"}}) {
     Json j = Json::parse(good);
     j[Json::json_pointer(c.pointer)] = Json::parse(c.value);
@@ -167,6 +183,16 @@ TEST(Results, BadFilesAreErrorsThatNameTheKey) {
   EXPECT_ERROR(ErrorCode::input, "column pc2 is missing for 's'", read_results(out));
   write_file(points, "sample\tcohort\tpc1\tpc2\ns\tx\t1\ty\n");
   EXPECT_ERROR(ErrorCode::input, "numbers", read_results(out));
+  write_file(points, "sample\tcohort\tpc1\tpc2\ns\tx\t1\t2\n");
+  const std::string plane = out + "/plane/rna_vae.tsv";
+  write_file(plane, "sample\tpc1\tpc2\ns\t1\t2\n");
+  EXPECT_ERROR(ErrorCode::input, "no column modality", read_results(out));
+  write_file(plane, "sample\tmodality\tpc1\tpc2\ns\trna\t1\t2\nt\t\t1\t2\n");
+  EXPECT_ERROR(ErrorCode::input, "the modality of 't' is '', which is neither rna nor atac", read_results(out));
+  write_file(plane, "sample\tmodality\tpc1\tpc2\ns\tother\t1\t2\n");
+  EXPECT_ERROR(ErrorCode::input, "the modality of 's' is 'other'", read_results(out));
+  write_file(plane, "sample\tmodality\tpc1\tpc2\ns\trna\t1\tinf\n");
+  EXPECT_ERROR(ErrorCode::input, "column pc2 is infinite for 's'", read_results(out));
   std::filesystem::remove(points);
   EXPECT_ERROR(ErrorCode::input, points, read_results(out));
   EXPECT_ERROR(ErrorCode::input, "nowhere", read_results(folder.file("nowhere")));
@@ -188,7 +214,8 @@ TEST(Results, WritingRefusesWhatCouldNotBeRead) {
   refused("cohort[1]", [](Results& r) { r.cohort[1].values = 3; });
   refused("points/rna_vae.tsv", [](Results& r) { r.tables[0].table.columns.pop_back(); });
   refused("no rows", [](Results& r) { r.tables[0].table = r.tables[0].table.select({}); });
-  refused("setting", [](Results& r) { r.tables[1].setting = "other"; });
+  refused("setting", [](Results& r) { r.tables[2].setting = "other"; });
+  refused("models[1].network", [](Results& r) { r.models[1].network = 3; });
   refused("twice", [](Results& r) { r.tables.push_back(r.tables[0]); });
 }
 

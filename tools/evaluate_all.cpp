@@ -11,6 +11,7 @@
 #include "eval/cohort.h"
 #include "eval/expression.h"
 #include "eval/labels.h"
+#include "eval/pairs.h"
 #include "eval/pca.h"
 #include "eval/survival.h"
 #include "kernels/blas.h"
@@ -70,6 +71,22 @@ class Judge {
     if (!obs.find("cohort")) warn(d.info.label, "no column cohort: cohort accuracy and alignment are not judged");
     if (!has_outcomes(obs)) warn(d.info.label, "no columns os_time and os_event: survival is not judged");
     else if (!d.models.empty() && !covariates(obs).empty()) judge_clinical(d);
+  }
+
+  // Both modalities of donors in one space.
+  void judge(const JudgedPair& p, bool control) {
+    results.models.push_back(p.info);
+    add_plane(p);
+    if (p.curves.rows() > 0) results.tables.push_back({"curves", p.info.id, "", p.curves});
+    judge_pairs(p, eval::Control::none);
+    if (control) judge_pairs(p, eval::Control::permuted);
+  }
+  // Which of the pairs have a control: one that was trained together, where there is one.
+  void judge(const std::vector<JudgedPair>& pairs) {
+    const JudgedPair* controlled = nullptr;
+    for (const JudgedPair& p : pairs)
+      if (!controlled || (controlled->info.kind == "separate" && p.info.kind != "separate")) controlled = &p;
+    for (const JudgedPair& p : pairs) judge(p, o_.controls == "all" || (o_.controls == "one" && &p == controlled));
   }
 
  private:
@@ -261,6 +278,72 @@ class Judge {
     results.tables.push_back({"spearman", model, of, std::move(t)});
   }
 
+  void judge_pairs(const JudgedPair& p, eval::Control control) {
+    log::info("{}: pairs of RNA and ATAC{}", p.info.label, control == eval::Control::none ? "" : ", permuted");
+    eval::PairsOptions options;
+    options.on = on_;
+    options.cohort_map = o_.cohort_map.empty() ? nullptr : &map_;
+    options.seed = seed_;
+    options.control = control;
+    eval::PairsResult r;
+    try {
+      r = eval::evaluate_pairs(*p.rna, *p.atac, options);
+    } catch (const Error& e) {
+      // Runs of the two modalities need not have donors in common.
+      if (e.code() != ErrorCode::input) throw;
+      warn(p.info.label, fmt::format("pairs are not judged: {}", e.what()));
+      return;
+    }
+    if (control == eval::Control::none) warn_all(p.info.label, r.warnings);
+    add_score(results.pairs, {p.info.id, "", false, name(control), eval::to_json(r)}, r.seconds);
+  }
+
+  // The first two principal components of both modalities together, fitted on all samples.
+  void add_plane(const JudgedPair& p) {
+    const int64_t rna = p.rna->samples(), n = rna + p.atac->samples();
+    if (p.rna->x.cols() < 2) return;
+    data::RowMatrix<double> x(n, p.rna->x.cols());
+    x << p.rna->x, p.atac->x;
+    eval::PcaOptions two;
+    two.components = 2;
+    const eval::PcaModel pca = eval::fit_pca(x, all_rows(n), two);
+    const data::RowMatrix<double> xy = eval::transform(pca, x);
+    if (xy.cols() < 2) return;
+    const Eigen::VectorXd ratio = pca.explained_ratio();
+    results.models.back().explained.assign(ratio.begin(), ratio.end());
+    data::Table t;
+    t.key_name = "sample";
+    t.keys = p.rna->obs.keys;
+    // A donor's samples may have one name in both modalities.
+    std::set<std::string> taken(t.keys.begin(), t.keys.end());
+    for (std::string key : p.atac->obs.keys) {
+      while (!taken.insert(key).second) key += " (ATAC)";
+      t.keys.push_back(std::move(key));
+    }
+    std::vector<std::string> modality(static_cast<size_t>(rna), "rna");
+    modality.resize(static_cast<size_t>(n), "atac");
+    t.set(data::factor_from_text("modality", modality));
+    for (const char* name : {"cohort", "donor", "split"}) {
+      std::vector<std::string> cells;
+      for (const data::Table* obs : {&p.rna->obs, &p.atac->obs}) {
+        const data::Column* c = obs->find(name);
+        for (int64_t r = 0; r < obs->rows(); ++r) cells.push_back(c ? c->text(r) : "");
+      }
+      if (std::any_of(cells.begin(), cells.end(), [](const std::string& cell) { return !cell.empty(); })) t.set(data::factor_from_text(name, cells));
+    }
+    std::vector<double> pc1, pc2;
+    for (int64_t r = 0; r < n; ++r) pc1.push_back(xy(r, 0)), pc2.push_back(xy(r, 1));
+    t.set(data::numeric_column("pc1", std::move(pc1)));
+    t.set(data::numeric_column("pc2", std::move(pc2)));
+    results.tables.push_back({"plane", p.info.id, "", std::move(t)});
+  }
+
+  static std::vector<int64_t> all_rows(int64_t n) {
+    std::vector<int64_t> rows(static_cast<size_t>(n));
+    for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
+    return rows;
+  }
+
   // The first two principal components of an embedding, fitted on all samples: a picture, not a judgement.
   void add_points(const JudgedModel& m) {
     const data::Dataset<double>& e = m.embedding;
@@ -268,11 +351,9 @@ class Judge {
     if (m.info.kind == "pca") {
       xy = e.x.leftCols(std::min<int64_t>(2, e.x.cols()));
     } else {
-      std::vector<int64_t> rows(static_cast<size_t>(e.samples()));
-      for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
       eval::PcaOptions two;
       two.components = 2;
-      const eval::PcaModel pca = eval::fit_pca(e.x, rows, two);
+      const eval::PcaModel pca = eval::fit_pca(e.x, all_rows(e.samples()), two);
       xy = eval::transform(pca, e.x);
       const Eigen::VectorXd ratio = pca.explained_ratio();
       results.models.back().explained.assign(ratio.begin(), ratio.end());
@@ -322,6 +403,7 @@ std::string summary(const eval::Results& r) {
   const auto whole = [](const Json& j, const char* key) { return j.contains(key) && j[key].is_number() ? j[key].dump() : std::string("-"); };
   const auto distance = [&](const Json& j) { return j.contains("embedding_rank") ? cell(j, "distance") + " (" + whole(j, "embedding_rank") + ")" : "-"; };
   for (const eval::ResultsModel& m : r.models) {
+    if (m.modality == "both") continue;
     const bool clinical = m.kind == "clinical";
     const std::string setting = clinical ? "clinical" : "embedding";
     const Json expression = find(r.expression, m.id, "", false, "");
@@ -338,6 +420,25 @@ std::string summary(const eval::Results& r) {
   return t.str();
 }
 
+// Pairs of RNA and ATAC, with what chance gives; empty where there are none.
+std::string pairs_summary(const eval::Results& r) {
+  if (r.pairs.empty()) return {};
+  TextTable t({"RNA and ATAC", "pairs", "FOSCTTM", "within cohort", "recall at 1", "recall at 10", "mixing", "cohort to ATAC", "cohort to RNA"});
+  for (const eval::ResultsScore& s : r.pairs) {
+    const auto row = [&](const std::string& label, const std::vector<const char*>& keys) {
+      std::vector<std::string> cells = {label, s.values["n_pairs"].dump()};
+      for (const char* key : keys) cells.push_back(cell(s.values, key));
+      t.row(cells);
+    };
+    row(s.control.empty() ? r.find_model(s.model)->label : "  permuted",
+        {"foscttm", "foscttm_within_cohort", "recall_at_1", "recall_at_10", "mixing_entropy", "transfer_rna_to_atac", "transfer_atac_to_rna"});
+    if (s.control.empty())
+      row("  by chance",
+          {"chance_foscttm", "", "chance_recall_at_1", "chance_recall_at_10", "chance_mixing_entropy", "majority_share_atac", "majority_share_rna"});
+  }
+  return "\n" + t.str();
+}
+
 void run(const std::shared_ptr<Options>& o, const Session& session) {
   session.begin();
   const auto start = std::chrono::steady_clock::now();
@@ -345,8 +446,9 @@ void run(const std::shared_ptr<Options>& o, const Session& session) {
   Judge judge(*o, session.globals.seed);
   const PcaBaselines baselines = parse_pca_baselines(o->pca);
   std::unique_ptr<Context> context = make_context(session.globals);
-  const std::vector<JudgedData> data = load_judged(*context, o->runs, o->files, o->dataset, baselines, session.globals.seed);
-  for (const JudgedData& d : data) judge.judge(d);
+  const Judged judged = load_judged(*context, o->runs, o->files, o->dataset, baselines, session.globals.seed);
+  for (const JudgedData& d : judged.data) judge.judge(d);
+  judge.judge(judged.pairs);
   eval::Results& r = judge.results;
   r.program = {{"version", version_short()}, {"cuda", cuda_toolkit_version().empty() ? "none" : cuda_toolkit_version()}, {"blas", blas_description()}};
   r.command = session.arguments;
@@ -365,8 +467,8 @@ void run(const std::shared_ptr<Options>& o, const Session& session) {
       json[key].push_back(std::move(row));
     }
   };
-  scores("cohort", r.cohort), scores("alignment", r.alignment), scores("survival", r.survival), scores("expression", r.expression);
-  session.emit(summary(r) + fmt::format("\nwritten: {}/  (a page of it: panvae report -o report.html {})\n", o->out, o->out), json);
+  scores("cohort", r.cohort), scores("alignment", r.alignment), scores("survival", r.survival), scores("expression", r.expression), scores("pairs", r.pairs);
+  session.emit(summary(r) + pairs_summary(r) + fmt::format("\nwritten: {}/  (a page of it: panvae report -o report.html {})\n", o->out, o->out), json);
 }
 
 }  // namespace
@@ -377,7 +479,7 @@ void add_evaluate_all(CLI::App& evaluate, Session& session) {
                   "panvae simulate -o sim --donors 300 --genes 500 --cohorts 4 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && "
                   "panvae train rna -o sim/run sim/rna_pp.h5ad --set train.max_epochs=12 && panvae evaluate all sim/run -o sim/results");
   auto o = std::make_shared<Options>();
-  cmd->add_option("RUN", o->runs, "Folders of trained models")->required();
+  cmd->add_option("RUN", o->runs, "Folders of trained models; an RNA run, an ATAC run and co-embeddings of them are compared by their pairs, too")->required();
   cmd->add_option("-o,--output", o->out, "Folder of the results; results of before are replaced")->required()->type_name("DIR");
   cmd->add_option("--data", o->files,
                   "Preprocessed matrix of runs, matched by its features; repeatable (default: the file a run was trained on, beside it or here)")

@@ -12,6 +12,8 @@
 #include "data/sample_source.h"
 #include "eval/classifier.h"
 #include "eval/wide_pca.h"
+#include "models/architecture.h"
+#include "models/discriminator.h"
 
 namespace panvae::tools {
 
@@ -79,9 +81,13 @@ data::Table curves_of(const std::string& folder) {
     epochs.push_back(std::move(j));
   }
   if (epochs.empty()) return t;
-  std::vector<std::pair<std::string, std::vector<double>>> columns;
-  for (const auto& [key, value] : epochs.front().items())
-    if (key != "epoch" && (value.is_number() || value.is_null())) columns.push_back({key, {}});
+  // Not every epoch has every term; the losses have a column where no epoch knows them.
+  std::vector<std::pair<std::string, std::vector<double>>> columns = {{"train_loss", {}}, {"validation_loss", {}}};
+  for (const Json& j : epochs)
+    for (const auto& [key, value] : j.items()) {
+      const auto known = [&, &name = key](const auto& column) { return column.first == name; };
+      if (key != "epoch" && (value.is_number() || value.is_null()) && std::none_of(columns.begin(), columns.end(), known)) columns.push_back({key, {}});
+    }
   for (const Json& j : epochs) {
     t.keys.push_back(j["epoch"].dump());
     for (auto& [key, values] : columns)
@@ -113,28 +119,45 @@ data::RowMatrix<float> rows_of(const data::RowMatrix<float>& x, const std::vecto
   return y;
 }
 
+// What 'train' said of the run.
+void describe_training(eval::ResultsModel& info, const Json& provenance, const std::string& folder) {
+  info.run = folder;
+  info.epochs = optional_number<int64_t>(provenance, "epochs");
+  info.best_epoch = optional_number<int64_t>(provenance, "best_epoch");
+  info.seed = optional_number<uint64_t>(provenance, "seed");
+  if (!exists(folder + "/training.json")) return;
+  const Json training = Json::parse(read_file(folder + "/training.json"), nullptr, false);
+  info.seconds = optional_number<double>(training, "seconds");
+  info.peak_memory_bytes = optional_number<int64_t>(training, "peak_memory_bytes");
+  if (training.is_object()) info.device = training.value("device", "");
+}
+
+// "adversarial", "contrastive, no pair term"
+std::string mode_words(const CoembedConfig& c) {
+  return c.mode + (c.pair > 0 ? "" : ", no pair term");
+}
+
 JudgedModel judged_run(Context& context, std::shared_ptr<Run> run, const std::string& folder, const std::string& path, const data::ReadOptions& read) {
   JudgedModel m;
-  const bool atac = run->config.modality == "atac", linear = run->config.is_dense() && run->config.dense.activation == "linear";
+  const std::string modality = run->config.modality == "atac" ? "ATAC" : "RNA";
+  const bool linear = run->config.is_dense() && run->config.dense.activation == "linear";
   const int64_t latent = run->model->latent();
-  m.info.label = fmt::format("{} {}, {}", atac ? "ATAC" : "RNA", linear ? "linear VAE" : "VAE", latent);
-  m.info.kind = linear ? "linear_vae" : "vae";
+  m.info.label = run->coembedded ? fmt::format("{}, co-embedded ({}), {}", modality, mode_words(coembedding_config(folder).coembed), latent)
+                                 : fmt::format("{} {}, {}", modality, linear ? "linear VAE" : "VAE", latent);
+  m.info.kind = run->coembedded ? "coembedding" : linear ? "linear_vae" : "vae";
   m.info.modality = run->config.modality;
   m.info.run = folder;
   m.info.dimensions = latent;
   m.info.parameters = run->model->parameter_count();
-  m.info.epochs = optional_number<int64_t>(run->provenance, "epochs");
-  m.info.best_epoch = optional_number<int64_t>(run->provenance, "best_epoch");
-  m.info.seed = optional_number<uint64_t>(run->provenance, "seed");
-  if (exists(folder + "/training.json")) {
-    const Json training = Json::parse(read_file(folder + "/training.json"), nullptr, false);
-    m.info.seconds = optional_number<double>(training, "seconds");
-    m.info.peak_memory_bytes = optional_number<int64_t>(training, "peak_memory_bytes");
-    if (training.is_object()) m.info.device = training.value("device", "");
+  if (!run->coembedded) {
+    describe_training(m.info, run->provenance, folder);
+    m.info.network = {{"parts", run->model->stages(run->config.modality)}};
+    m.curves = curves_of(folder);
   }
-  m.curves = curves_of(folder);
   const auto in = std::make_shared<RunSamples>(*run, path, read, "");
-  m.embedding = as_embedding(embedding_of(context, *run, *in, run->canonical_axes()), in->obs(), "z");
+  const bool canonical = run->canonical_axes();
+  m.embedding = as_embedding(embedding_of(context, *run, *in, canonical), in->obs(), "z");
+  if (canonical) m.on_latent_units = [&context, run, in] { return as_embedding(embedding_of(context, *run, *in, false), in->obs(), "z"); };
   m.reconstruct = [&context, run, in](const std::vector<int64_t>& rows) {
     data::RowMatrix<float> out(static_cast<int64_t>(rows.size()), run->model->features());
     for_reconstructions(context, *run, *in, rows, [&](int64_t i, std::span<const float>, std::span<const float> decoded) {
@@ -143,6 +166,26 @@ JudgedModel judged_run(Context& context, std::shared_ptr<Run> run, const std::st
     return out;
   };
   return m;
+}
+
+// The stages of both halves. What does not have the latents stays as it was in the single run.
+Json network_of(Context& context, const RunConfig& config, Run& rna, Run& atac) {
+  Json parts = Json::array();
+  for (Run* run : {&rna, &atac}) {
+    Json stages = run->model->stages(run->config.modality);
+    for (size_t i = 0; i < stages.size(); ++i) {
+      if (i + 1 < stages.size()) stages[i]["frozen"] = true;
+      parts.push_back(std::move(stages[i]));
+    }
+  }
+  const CoembedConfig& c = config.coembed;
+  Json network = {{"mode", c.mode}, {"cycle", c.cycle > 0}, {"pair", c.pair > 0}, {"parts", std::move(parts)}};
+  if (c.mode == "adversarial") {
+    Discriminator discriminator({.latent = rna.model->latent(), .widths = config.coembed_train().discriminator_widths});
+    const ModuleState state(context, discriminator, 0);
+    network["discriminator"] = layers_of(discriminator, "discriminator");
+  }
+  return network;
 }
 
 // Of 8, 16, 32, ... components the number with which most validation samples are given their cohort; 0 where that cannot be
@@ -243,29 +286,102 @@ PcaBaselines parse_pca_baselines(const std::string& text) {
   return b;
 }
 
-std::vector<JudgedData> load_judged(Context& context, const std::vector<std::string>& runs, const std::vector<std::string>& files,
-                                    const DatasetOptions& options, const PcaBaselines& baselines, uint64_t seed) {
+namespace {
+
+// A run, or half of one, and the file of its samples.
+struct Loaded {
+  std::string folder, path;
+  std::shared_ptr<Run> run;
+  size_t data = 0, model = 0;  // where it is judged
+};
+
+// Where the modalities of a run are compared: on the latent units, made once.
+class LatentUnits {
+ public:
+  explicit LatentUnits(const std::vector<JudgedData>& data) : data_(data) {}
+  std::shared_ptr<const data::Dataset<double>> of(const Loaded& l) {
+    std::shared_ptr<const data::Dataset<double>>& made = made_[{l.data, l.model}];
+    const JudgedModel& m = data_[l.data].models[l.model];
+    if (!made) made = std::make_shared<data::Dataset<double>>(m.on_latent_units ? m.on_latent_units() : m.embedding);
+    return made;
+  }
+
+ private:
+  const std::vector<JudgedData>& data_;
+  std::map<std::pair<size_t, size_t>, std::shared_ptr<const data::Dataset<double>>> made_;
+};
+
+std::vector<JudgedPair> judged_pairs(Context& context, const std::vector<Loaded>& loaded, const std::vector<JudgedData>& data, std::set<std::string>& ids,
+                                     std::set<std::string>& labels) {
+  std::vector<JudgedPair> out;
+  LatentUnits units(data);
+  const auto add = [&](JudgedPair pair, const Loaded& rna, const Loaded& atac, const std::string& id) {
+    pair.info.id = unique_id(id, ids);
+    pair.info.modality = "both";
+    pair.info.dimensions = rna.run->model->latent();
+    if (!labels.insert(pair.info.label).second) labels.insert(pair.info.label += fmt::format(" ({})", pair.info.id));
+    pair.rna = units.of(rna);
+    pair.atac = units.of(atac);
+    out.push_back(std::move(pair));
+  };
+  const auto is = [](const Loaded& l, const char* modality, bool coembedded) { return l.run->config.modality == modality && l.run->coembedded == coembedded; };
+  for (const Loaded& rna : loaded)
+    for (const Loaded& atac : loaded) {
+      if (!is(rna, "rna", false) || !is(atac, "atac", false) || rna.run->model->latent() != atac.run->model->latent()) continue;
+      JudgedPair pair;
+      pair.info.kind = "separate";
+      pair.info.label = fmt::format("{} and {}, not aligned", data[rna.data].models[rna.model].info.label, data[atac.data].models[atac.model].info.label);
+      add(std::move(pair), rna, atac, "separate");
+    }
+  for (size_t i = 0; i + 1 < loaded.size(); ++i) {
+    const Loaded &rna = loaded[i], &atac = loaded[i + 1];  // the halves of a co-embedding follow one another
+    if (!is(rna, "rna", true)) continue;
+    const RunConfig config = coembedding_config(rna.folder);
+    JudgedPair pair;
+    pair.info.kind = "coembedding";
+    pair.info.label = fmt::format("co-embedding, {}, {}", mode_words(config.coembed), rna.run->model->latent());
+    pair.info.parameters = rna.run->model->parameter_count() + atac.run->model->parameter_count();
+    describe_training(pair.info, rna.run->provenance, rna.folder);
+    pair.info.network = network_of(context, config, *rna.run, *atac.run);
+    pair.curves = curves_of(rna.folder);
+    add(std::move(pair), rna, atac, last_part(rna.folder));
+  }
+  return out;
+}
+
+}  // namespace
+
+Judged load_judged(Context& context, const std::vector<std::string>& runs, const std::vector<std::string>& files, const DatasetOptions& options,
+                   const PcaBaselines& baselines, uint64_t seed) {
   const data::ReadOptions read = options.read();
   std::vector<data::Table> features;
   for (const std::string& f : files) features.push_back(data::SampleSource(f, read).var());
 
   std::vector<std::string> paths;  // of each data
-  std::vector<std::vector<std::pair<std::string, std::shared_ptr<Run>>>> of_path;
-  for (const std::string& folder : runs) {
-    auto run = std::make_shared<Run>(load_run(context, folder));
-    const std::string path = file_of(*run, folder, files, features);
-    const size_t i = static_cast<size_t>(std::find(paths.begin(), paths.end(), path) - paths.begin());
-    if (i == paths.size()) paths.push_back(path), of_path.emplace_back();
-    of_path[i].emplace_back(folder, run);
-  }
+  std::vector<Loaded> loaded;
+  for (const std::string& folder : runs)
+    for (const char* modality : is_coembedding(folder) ? std::vector<const char*>{"rna", "atac"} : std::vector<const char*>{""}) {
+      Loaded l;
+      l.folder = folder;
+      l.run = std::make_shared<Run>(load_run(context, folder, modality));
+      l.path = file_of(*l.run, folder, files, features);
+      l.data = static_cast<size_t>(std::find(paths.begin(), paths.end(), l.path) - paths.begin());
+      if (l.data == paths.size()) paths.push_back(l.path);
+      loaded.push_back(std::move(l));
+    }
   for (size_t i = 0; i < files.size(); ++i)
     if (std::find(paths.begin(), paths.end(), files[i]) == paths.end()) log::warning("no run has the features of {}: it is not used", quoted(files[i], 200));
 
   std::set<std::string> data_ids, model_ids, labels;
-  std::vector<JudgedData> all(paths.size());
+  Judged out;
+  std::vector<JudgedData>& all = out.data;
+  all.resize(paths.size());
   for (size_t i = 0; i < paths.size(); ++i) {
     JudgedData& d = all[i];
-    d.info.modality = of_path[i].front().second->config.modality;
+    std::vector<Loaded*> of_data;
+    for (Loaded& l : loaded)
+      if (l.data == i) of_data.push_back(&l);
+    d.info.modality = of_data.front()->run->config.modality;
     d.matrix = data::read_dataset<float>(paths[i], read);
     if (d.matrix.kind == "counts")
       fail_input("raw counts have no baseline", quoted(paths[i], 400),
@@ -279,17 +395,22 @@ std::vector<JudgedData> load_judged(Context& context, const std::vector<std::str
     if (d.matrix.obs.find("split")) d.info.holdout = static_cast<int64_t>(data::rows_of_split(d.matrix.obs, "holdout").size());
     if (const data::Column* c = d.matrix.obs.find("cohort")) d.info.cohorts = data::as_factor(*c).levels;
     std::vector<int64_t> latents;
-    for (const auto& [folder, run] : of_path[i]) latents.push_back(run->model->latent());
+    for (const Loaded* l : of_data) latents.push_back(l->run->model->latent());
     add_baselines(d, latents, baselines, seed);
-    for (const auto& [folder, run] : of_path[i]) d.models.push_back(judged_run(context, run, folder, paths[i], read));
+    for (Loaded* l : of_data) {
+      l->model = d.models.size();
+      d.models.push_back(judged_run(context, l->run, l->folder, paths[i], read));
+    }
     for (JudgedModel& m : d.models) {
       m.info.data = d.info.id;
-      m.info.id = unique_id(m.info.run.empty() ? fmt::format("pca{}", *m.info.dimensions) : last_part(m.info.run), model_ids);
+      const std::string name = m.info.run.empty() ? fmt::format("pca{}", *m.info.dimensions) : last_part(m.info.run);
+      m.info.id = unique_id(name + (m.info.kind == "coembedding" ? "_" + m.info.modality : ""), model_ids);
       if (paths.size() > 1) m.info.label += fmt::format(", {}", d.info.id);
       if (!labels.insert(m.info.label).second) labels.insert(m.info.label += fmt::format(" ({})", m.info.id));
     }
   }
-  return all;
+  out.pairs = judged_pairs(context, loaded, all, model_ids, labels);
+  return out;
 }
 
 }  // namespace panvae::tools

@@ -15,6 +15,8 @@ namespace panvae::tools {
 struct JudgedModel {
   eval::ResultsModel info;
   data::Dataset<double> embedding;  // of every sample of the data; values of float32, as a file would hold them
+  // The same on the latent units; empty where `embedding` is on them already. Pairs of modalities are compared there.
+  std::function<data::Dataset<double>()> on_latent_units;
   // Reconstructions of these rows of the data, in its units: [rows, features].
   std::function<data::RowMatrix<float>(const std::vector<int64_t>& rows)> reconstruct;
   data::Table curves;  // of training; no rows if there was none
@@ -27,6 +29,18 @@ struct JudgedData {
   std::vector<std::string> warnings;
 };
 
+// Both modalities of donors in one space: a co-embedding, or two runs that are not aligned.
+struct JudgedPair {
+  eval::ResultsModel info;
+  std::shared_ptr<const data::Dataset<double>> rna, atac;  // equally many dimensions
+  data::Table curves;                                      // as of JudgedModel
+};
+
+struct Judged {
+  std::vector<JudgedData> data;
+  std::vector<JudgedPair> pairs;  // what is not aligned first
+};
+
 // Which baselines: "512" or any number of components, "latent" (as many as each run of the data has), "best" (of 8, 16, 32, ...
 // the number with which a classifier trained on the training samples knows most cohorts of the validation samples).
 // ErrorCode::usage for anything else.
@@ -36,10 +50,11 @@ struct PcaBaselines {
 };
 PcaBaselines parse_pca_baselines(const std::string& text);
 
-// The runs' embeddings, grouped by their data. `files` are matched to runs by their features; where there are none, a run's
+// The runs' embeddings, grouped by their data; each half of a co-embedding is a model of its data. An RNA run and an ATAC run of
+// equally many latents are a pair, too. `files` are matched to runs by their features; where there are none, a run's
 // data is the file it was trained on, beside the run's folder or here. Names of models and data are made unique.
 // ErrorCode::input naming the run where no file fits or the file holds counts.
-std::vector<JudgedData> load_judged(Context& context, const std::vector<std::string>& runs, const std::vector<std::string>& files,
-                                    const DatasetOptions& options, const PcaBaselines& baselines, uint64_t seed);
+Judged load_judged(Context& context, const std::vector<std::string>& runs, const std::vector<std::string>& files, const DatasetOptions& options,
+                   const PcaBaselines& baselines, uint64_t seed);
 
 }  // namespace panvae::tools

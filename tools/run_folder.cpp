@@ -137,6 +137,11 @@ class ModelFile {
   std::string kind() const { return text("kind"); }
   bool is_coembedding() const { return kind() == kCoembedding; }
   Run run(Context& context, const std::string& prefix) const;
+  RunConfig config() const {
+    RunConfig c("coembed");
+    c.read_toml_text(text("config"), path_);
+    return c;
+  }
 
  private:
   static std::string model_path(const std::string& folder) {
@@ -215,6 +220,12 @@ void write_coembedding(const std::string& path, const Run& rna, const Run& atac,
 
 bool is_coembedding(const std::string& folder) {
   return ModelFile(folder).is_coembedding();
+}
+
+RunConfig coembedding_config(const std::string& folder) {
+  const ModelFile file(folder);
+  if (!file.is_coembedding()) fail_input("not a co-embedding", quoted(folder, 400), "give the folder of 'panvae train coembed'");
+  return file.config();
 }
 
 Run load_run(Context& context, const std::string& folder, const std::string& modality, const std::string& option) {

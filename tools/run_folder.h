@@ -56,5 +56,7 @@ void write_coembedding(const std::string& path, const Run& rna, const Run& atac,
 Run load_run(Context& context, const std::string& folder, const std::string& modality = "", const std::string& option = "--modality");
 // Whether the finished run in the folder holds both modalities.
 bool is_coembedding(const std::string& folder);
+// The configuration that such a run was trained with.
+RunConfig coembedding_config(const std::string& folder);
 
 }  // namespace panvae::tools

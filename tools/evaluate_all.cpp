@@ -295,7 +295,7 @@ class Judge {
       return;
     }
     if (control == eval::Control::none) warn_all(p.info.label, r.warnings);
-    add_score(results.pairs, {p.info.id, "", false, name(control), eval::to_json(r)}, r.seconds);
+    add_score(results.pairs, {p.info.id, "", false, control == eval::Control::none ? "" : "permuted pairs", eval::to_json(r)}, r.seconds);
   }
 
   // The first two principal components of both modalities together, fitted on all samples.

@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kBroad = 1000, kMargin = 48, kPitch = 104;  // of a picture; beside the outermost bars; between bars, at most
 constexpr double kHalf = 54;                                 // of the highest bar
-constexpr double kBar = 9;
+constexpr double kBar = 9, kSpace = 33;                      // width of a bar; half that of the space of the latents
 
 std::string short_count(int64_t n) {
   const double x = static_cast<double>(n);
@@ -144,9 +144,10 @@ class Drawing {
     }
     const bool several = rows.size() > 1;
     width_ = several ? kBroad : std::clamp(2 * (kMargin + static_cast<double>(most) * kPitch), 440.0, kBroad);
-    double y = several ? 12 : 0;
+    double y = several ? 12 : 16;
     std::vector<double> centres;
-    const double head = 76, foot = 34, gap = several ? 120 : 0;
+    const bool between = !picture_.network.discriminator.empty() || picture_.contrastive;
+    const double head = 76, foot = 34, gap = between ? 176 : 50;
     for (size_t i = 0; i < rows.size(); ++i) {
       if (several && i == 0 && picture_.network.cycle) y += 26;
       centres.push_back(y + head + kHalf);
@@ -159,7 +160,7 @@ class Drawing {
       draw_cycle(centres.back(), y + 14, modalities_.front(), modalities_.back());
       y += 30;
     }
-    if (several) draw_between((centres.front() + centres.back()) / 2 + 18);
+    if (several) draw_between((centres.front() + kHalf + 24 + centres.back() - kHalf - 86) / 2 + 6);
     draw_key(y + 18);
     return finish();
   }
@@ -194,9 +195,9 @@ class Drawing {
 
   // One colour for all layers of one kind, in the order in which they come.
   std::string tone_of(const std::string& words) {
-    const auto at = std::find(kinds_.begin(), kinds_.end(), words);
-    if (at == kinds_.end()) kinds_.push_back(words);
-    return fmt::format("kind{}", std::min<size_t>(7, static_cast<size_t>(at - kinds_.begin())));
+    const size_t at = static_cast<size_t>(std::find(kinds_.begin(), kinds_.end(), words) - kinds_.begin());
+    if (at == kinds_.size()) kinds_.push_back(words);
+    return fmt::format("kind{}", std::min<size_t>(7, at));
   }
 
   void draw_link(const Link& link, const Node& a, const Node& b, double y) {
@@ -243,9 +244,11 @@ class Drawing {
     const auto left = [&](const Chain& c, const Range& r) { return c.nodes[r.first].x; };
     const double beside = std::min(22.0, pitch / 2 - 2);
     for (const Range& r : in)
-      draw_group(*parts[r.part], "encoder", parts[r.part]->encoder, parts[r.part]->heads, left(encoder, r) - beside, encoder.nodes[r.last].x + beside, y);
+      draw_group(*parts[r.part], "encoder", parts[r.part]->encoder, parts[r.part]->heads, left(encoder, r) - beside,
+                 std::min(encoder.nodes[r.last].x + beside, middle - kSpace - 4), y);
     for (const Range& r : out)
-      draw_group(*parts[r.part], "decoder", parts[r.part]->decoder, {}, left(decoder, r) - beside, decoder.nodes[r.last].x + beside, y);
+      draw_group(*parts[r.part], "decoder", parts[r.part]->decoder, {}, std::max(left(decoder, r) - beside, middle + kSpace + 4),
+                 decoder.nodes[r.last].x + beside, y);
     const Node& z = encoder.nodes.back();
     for (size_t i = 0; i + 1 < encoder.nodes.size(); ++i) draw_link(encoder.links[i], encoder.nodes[i], encoder.nodes[i + 1], y);
     for (size_t i = 0; i < decoder.nodes.size(); ++i) draw_link(decoder.links[i], i == 0 ? z : decoder.nodes[i - 1], decoder.nodes[i], y);
@@ -256,20 +259,22 @@ class Drawing {
           fmt::format("the embedding of {}: {} dimensions", modality_words(parts.front()->modality), z.label));
     text(several ? "z of " + modality_words(parts.front()->modality) : "z", z.x, y - h / 2 - 20, "center", 11.5, true, "latent");
     text(z.label, z.x, y - h / 2 - 7, "center", 10.5);
-    // What goes in and comes out stands at the ends of the row.
-    const std::string what = modality_words(parts.front()->modality) + ", " + grouped(parts.front()->inputs) +
-                             (parts.front()->modality == "atac" ? " peaks or features" : " features");
+    const std::string what =
+        fmt::format("{}, {} {}", modality_words(parts.front()->modality), grouped(parts.front()->inputs), parts.front()->times > 1 ? "peaks" : "features");
+    // Beside the arrow of the cycle.
+    const bool arrow = several && picture_.network.cycle && ends_.empty();
     ends_.push_back({encoder.nodes.front().x, decoder.nodes.back().x});
-    text(what, encoder.nodes.front().x - beside, y - kHalf - 76, "left", 11.5, true);
+    text(what, encoder.nodes.front().x + (arrow ? 12 : -beside), y - kHalf - 76, "left", 11.5, true);
   }
 
   void draw_space(double top, double bottom) {
     const double x = width_ / 2, from = top - kHalf - 62, to = bottom + kHalf + 24;
-    shape(rectangle(x - 34, from, 68, to - from, 12), "latent", "latent", 1.2, false, 0.12);
+    shape(rectangle(x - kSpace, from, 2 * kSpace, to - from, 12), "latent", "latent", 1.2, false, 0.12);
     text("one space", x, from + 16, "center", 11.5, true, "latent");
     if (!picture_.network.pair) return;
     const double a = top + kHalf + 12, b = bottom - kHalf - 46;
     shape(fmt::format("M{:.1f},{:.1f}V{:.1f}", x, a + 6, b - 6), "none", "latent", 1.6, false, 1, "pair term: samples of a donor are drawn together");
+    text("pair", x + 5, (a + b) / 2 + 4, "left", 10.5, false, "latent");
     arrow_head(x, a, 0, -1, "latent");
     arrow_head(x, b, 0, 1, "latent");
   }
@@ -298,11 +303,11 @@ class Drawing {
       for (const NetworkLayer& l : layers) parameters += l.parameters;
       const double first = x + 112, pitch = std::min(72.0, (width_ - kMargin - 130 - first) / static_cast<double>(std::max<size_t>(1, c.links.size())));
       for (size_t i = 0; i < c.nodes.size(); ++i) c.nodes[i].x = first + pitch * static_cast<double>(i);
-      const double last = c.nodes.back().x, right = last + 108;
+      const double last = c.nodes.back().x, right = std::max(last + 108, first + 330);
       shape(rectangle(first - 24, y - 64, right - first + 24, 116, 7), "area", "none", 0, false, 0.8);
       const bool only_some = picture_.contrastive || picture_.plain;
-      text(fmt::format("discriminator{}, {} parameters", only_some ? " of the adversarial mode" : "", short_count(parameters)), first - 14, y - 48, "left",
-           11.5, true);
+      text(only_some ? "discriminator of the adversarial mode" : "discriminator", first - 14, y - 48, "left", 11.5, true);
+      text(short_count(parameters) + " parameters", last + 14, y + 42, "left", 10, false, "muted");
       shape(fmt::format("M{:.1f},{:.1f}H{:.1f}", x + 36, y + 4, first - 16), "none", "line", 1.4, false, 1);
       arrow_head(first - 10, y + 4, 1, 0, "line");
       for (size_t i = 0; i + 1 < c.nodes.size(); ++i) {
@@ -377,7 +382,7 @@ class Drawing {
     f.signals = {{"width", width_}, {"height", height_}};
     std::string joined;
     for (const std::string& m : modalities_) joined += (joined.empty() ? "" : " and ") + modality_words(m);
-    f.title = modalities_.size() > 1 ? joined + " in one space" : joined + (picture_.models.size() == 1 ? ": " + picture_.models.front() : "");
+    f.title = modalities_.size() == 1 && picture_.models.size() == 1 ? picture_.models.front() : modalities_.size() == 1 ? joined : joined + " in one space";
     f.alternative = fmt::format("The network of {}: encoders, latents and decoders of {}, {} layers with {} parameters.", picture_.models.front(), joined,
                                 table.rows(), grouped(parameters));
     f.data = {

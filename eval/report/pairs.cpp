@@ -278,7 +278,7 @@ void add_planes(Page& page, const Results& r) {
   for (const Plane& p : planes) add_picture(page, p, false, cohorts);
   page.end_figures();
   if (!cohort_known) return;
-  page.paragraph("The same places, coloured by cohort: where a modality says nothing, samples of one tumour type still lie together.");
+  page.paragraph("The same places, coloured by cohort.");
   page.begin_figures(320);
   for (const Plane& p : planes) add_picture(page, p, true, cohorts);
   page.end_figures();

@@ -191,7 +191,7 @@ void add_both(Results& r, const std::vector<std::string>& samples, const std::ve
                 {"majority_share_rna", 0.28}};
     r.pairs.push_back(s);
     if (study.controls && m.id == std::string("coembed_adversarial")) {
-      s.control = "permuted labels", s.values["foscttm"] = 0.4987, s.values["recall_at_10"] = 0.09;
+      s.control = "permuted pairs", s.values["foscttm"] = 0.4987, s.values["recall_at_10"] = 0.09;
       r.pairs.push_back(s);
     }
     if (!study.tables) continue;

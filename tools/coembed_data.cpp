@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "data/matching.h"
 #include "data/pairs.h"
 #include "tools/training.h"
 
@@ -37,18 +38,6 @@ std::string some_of(const std::vector<std::string>& names) {
   return names.size() > 3 ? s + ", ..." : s;
 }
 
-enum Side { trains, validates, held_out };
-
-std::vector<Side> sides_of(const data::Table& obs) {
-  const data::Column& split = obs.at("split");
-  std::vector<Side> out;
-  for (int64_t r = 0; r < obs.rows(); ++r) {
-    const std::string s = split.text(r);
-    out.push_back(s == "holdout" ? held_out : s == "validation" ? validates : trains);
-  }
-  return out;
-}
-
 void check_seen(const CoembedHalf& half, const std::set<std::string>& held) {
   const Json& provenance = half.run.provenance;
   const std::string kind = people(half.run.config.modality) + " run";
@@ -64,13 +53,13 @@ void check_seen(const CoembedHalf& half, const std::set<std::string>& held) {
                "give both modalities one split (panvae preprocess --split-from) and train the run again");
 }
 
-void take_rows(CoembedHalf& half, const std::map<std::string, Side>& side_of) {
-  const std::vector<Side> before = sides_of(half.obs);
+void take_rows(CoembedHalf& half, const std::vector<data::Side>& sides) {
+  const data::Column& before = half.obs.at("split");
   int64_t moved = 0;
   for (int64_t r = 0; r < half.obs.rows(); ++r) {
-    const Side side = side_of.at(half.donors[static_cast<size_t>(r)]);
-    moved += side != before[static_cast<size_t>(r)];
-    (side == held_out ? half.holdout : side == validates ? half.validation : half.train).push_back(r);
+    const data::Side side = sides[static_cast<size_t>(r)];
+    moved += before.text(r) != data::side_name(side);
+    (side == data::Side::holdout ? half.holdout : side == data::Side::validation ? half.validation : half.train).push_back(r);
   }
   const std::string name = people(half.run.config.modality);
   if (moved > 0) log::info("{} {} samples change sides, since their donor has another sample or the other modality there", moved, name);
@@ -120,36 +109,24 @@ std::string CoembedHalf::fingerprint() const {
 }
 
 void one_split(CoembedHalf& rna, CoembedHalf& atac) {
-  std::map<std::string, Side> side_of;
-  for (const CoembedHalf* half : {&rna, &atac}) {
-    const std::vector<Side> sides = sides_of(half->obs);
-    for (size_t r = 0; r < sides.size(); ++r) {
-      Side& side = side_of.emplace(half->donors[r], sides[r]).first->second;
-      side = std::max(side, sides[r]);
-    }
-  }
+  const data::Sides sides = data::sides_of(rna.obs, atac.obs);
   std::set<std::string> held;
-  for (const auto& [donor, side] : side_of)
-    if (side == held_out) held.insert(donor);
-  for (CoembedHalf* half : {&rna, &atac}) {
+  for (const auto& [half, of] : {std::pair{&rna, &sides.rna}, std::pair{&atac, &sides.atac}})
+    for (size_t r = 0; r < of->size(); ++r)
+      if ((*of)[r] == data::Side::holdout) held.insert(half->donors[r]);
+  for (const auto& [half, of] : {std::pair{&rna, &sides.rna}, std::pair{&atac, &sides.atac}}) {
     check_seen(*half, held);
-    take_rows(*half, side_of);
+    take_rows(*half, *of);
   }
 }
 
 CoembedPairs coembed_pairs(const CoembedHalf& rna, const CoembedHalf& atac, const std::string& path) {
   CoembedPairs out;
-  const auto sides = [](const CoembedHalf& half) {
-    std::vector<Side> s(static_cast<size_t>(half.obs.rows()), held_out);
-    for (int64_t r : half.train) s[static_cast<size_t>(r)] = trains;
-    for (int64_t r : half.validation) s[static_cast<size_t>(r)] = validates;
-    return s;
-  };
-  const std::vector<Side> rna_sides = sides(rna), atac_sides = sides(atac);
+  const data::Sides sides = data::sides_of(rna.obs, atac.obs);
   const auto add = [&](int64_t r, int64_t a, int tier) {
-    const Side side = rna_sides[static_cast<size_t>(r)];
-    if (side == held_out || side != atac_sides[static_cast<size_t>(a)]) ++out.left_out;
-    else (side == trains ? out.train : out.validation).push_back({r, a, pair_weight(tier)});
+    const data::Side side = sides.rna[static_cast<size_t>(r)];
+    if (side == data::Side::holdout || side != sides.atac[static_cast<size_t>(a)]) ++out.left_out;
+    else (side == data::Side::train ? out.train : out.validation).push_back({r, a, pair_weight(tier)});
   };
   if (path.empty()) {
     std::map<std::string, std::vector<int64_t>> rows_of;

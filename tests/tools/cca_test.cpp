@@ -1,4 +1,5 @@
 // panvae cca as its users run it.
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <filesystem>

@@ -402,7 +402,9 @@ TEST(Report, BothModalitiesStandInOnePlane) {
   EXPECT_EQ(donor.size(), 30u);
   const std::vector<Json> donors = column(data, "plane-separate", "donor"), pc1 = column(data, "plane-separate", "pc1");
   for (size_t i = 0; i < donors.size(); ++i)
-    if (donors[i] == donor[3]) EXPECT_EQ(pc1[i], modality[i] == "RNA" ? x[3] : x2[3]);
+    if (donors[i] == donor[3]) {
+      EXPECT_EQ(pc1[i], modality[i] == "RNA" ? x[3] : x2[3]);
+    }
   EXPECT_EQ(signal(chart(data, "plane-separate-modality"), "some_held_out"), true);
   EXPECT_EQ(chart(data, "plane-separate-cohort")["data"].size(), 1u) << "no lines among the cohorts";
   // Without a hold-out all pairs are joined, up to a number; without donors none is.

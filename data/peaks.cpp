@@ -184,6 +184,13 @@ Peaks peaks_of(const Table& var, const std::string& path) {
   return peaks;
 }
 
+bool has_positions(const Table& var) {
+  if (var.find("chrom") || var.find("start") || var.find("end")) return true;  // one alone is an error that peaks_of() explains
+  std::string_view chromosome;
+  int64_t start = 0, end = 0;
+  return var.rows() > 0 && parse_peak_name(var.keys.front(), chromosome, start, end);
+}
+
 std::vector<int64_t> bed_order(const Peaks& peaks) {
   std::vector<int64_t> order(peaks.start.size());
   std::iota(order.begin(), order.end(), int64_t{0});

@@ -37,6 +37,9 @@ std::vector<int64_t> bed_order(const Peaks& peaks);
 // The columns chrom, start, end of `var` become those of `peaks`.
 void set_peak_columns(Table& var, const Peaks& peaks);
 
+// Whether features say where they lie: in a column chrom, start or end, or in the first one's name. Scores (principal components, say) do not.
+bool has_positions(const Table& var);
+
 // What was measured, "rna" or "atac": as the preprocessing in `frozen` says; else peaks are features with chrom, start and end
 // (genes with positions have a symbol, tss or strand too) or with names that are positions.
 std::string modality_of(const Table& var, const Frozen& frozen);

@@ -153,7 +153,8 @@ PreprocessReport Preprocessor::fit(Dataset<T, Matrix>& data, const PreprocessOpt
   if (!(options.prior_count > 0) || !std::isfinite(options.prior_count)) fail_usage("the prior count must be above 0", "--prior-count", "2 is edgeR's");
   if (options.input_is_log && options.tmm) fail_usage("TMM factors need counts", "--tmm", "leave it out with --input log");
   if (options.input_is_log && data.kind == "counts") log::warning("the values look like counts, but are taken as logs (--input log)");
-  if (options.modality == "atac") sort_peaks(data);
+  // Scores of accessibility lie nowhere; counts are of peaks.
+  if (options.modality == "atac" && (!options.input_is_log || has_positions(data.var))) sort_peaks(data);
   if (!options.input_is_log) drop_empty(data, report);
   const std::vector<int64_t> rows = options.fit_on_all ? all_rows(data.samples()) : training_rows(data.obs);
   if (rows.size() < 2)
@@ -246,7 +247,7 @@ void Preprocessor::fit_steps(Dataset<T, Matrix>& data, const std::vector<int64_t
   }
   if (!dropped.empty()) select_features(data, kept);
   frozen_.features = data.var.keys;
-  if (options.modality == "atac") store_peaks(frozen_, peaks_of(data.var, data.path));
+  if (options.modality == "atac" && has_positions(data.var)) store_peaks(frozen_, peaks_of(data.var, data.path));
   const int64_t g = data.features();
 
   if (options.quantile) {

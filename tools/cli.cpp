@@ -38,7 +38,7 @@ void Session::common(CLI::App& command, unsigned options) {
 
 void Session::begin() const {
   set_threads(globals.threads);
-  if (print_results) install_terminal(globals.quiet, globals.verbose);
+  if (!answer) install_terminal(globals.quiet, globals.verbose);
   // A result that cannot be written is known before the work, not after it.
   for (const std::string* path : {&globals.json, &globals.profile})
     if (!path->empty() && *path != "-") AtomicFile probe(*path);
@@ -58,7 +58,10 @@ void Session::emit(const std::string& text, const Json& json) const {
   const std::string dumped = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   const std::string& out = globals.json == "-" ? dumped : text;
   if (!globals.json.empty() && globals.json != "-") write_file(globals.json, dumped);
-  if (!print_results) return;
+  if (answer) {
+    *answer = text;
+    return;
+  }
   if (std::fwrite(out.data(), 1, out.size(), stdout) != out.size() || std::fflush(stdout) != 0)
     fail_machine("cannot write the result", "stdout", "is the disk full or the pipe closed?");
 }

@@ -15,12 +15,12 @@ namespace panvae::tools {
 // Options that many commands have; filled by the parser before a command's callback runs.
 struct Globals {
   std::string device = "auto";
-  std::string precision;  // empty: the device's default
-  std::string provider;   // of products and convolutions on cuda; empty: as the environment says
-  std::string tune;       // file of measured providers, empty for none
-  std::string profile;    // file of a trace of kernels, empty for none
+  std::string precision;              // empty: the device's default
+  std::string provider;               // of products and convolutions on cuda; empty: as the environment says
+  std::string tune;                   // file of measured providers, empty for none
+  std::string profile;                // file of a trace of kernels, empty for none
   std::shared_ptr<Profile> profiler;  // where there is such a file
-  int threads = 0;        // 0: all cores
+  int threads = 0;                    // 0: all cores
   uint64_t seed = 0;
   std::string json;  // file, "-" for stdout, empty for none
   bool quiet = false, verbose = false;
@@ -30,7 +30,7 @@ class Session {
  public:
   Globals globals;
   std::vector<std::string> arguments;  // the command line, without the program's name
-  bool print_results = true;  // false within a command that runs others
+  std::string* answer = nullptr;       // within a command that runs others: what goes to stdout elsewhere
   // Declares --json, --quiet, --verbose, --threads and, where asked for, --seed, --device with --profile, and --precision with
   // --provider and --tune.
   enum Option : unsigned { none = 0, seed = 1, device = 2, precision = 4 };

@@ -1,122 +1,266 @@
-// panvae demo: the whole way on simulated or real counts, each step a command that could be typed.
-#include <sys/stat.h>
+// panvae demo: the whole paper on simulated or real data, each step a command that could be typed.
+#include <sys/resource.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <chrono>
-#include <cstring>
+#include <cmath>
+#include <filesystem>
+#include <map>
 
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "tools/commands.h"
+#include "tools/config.h"
+#include "tools/demo_study.h"
 #include "tools/program.h"
 
 namespace panvae::tools {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 struct Options {
   std::string out = "panvae_demo", data;
+  Arguments settings;
   bool quick = false;
 };
 
-constexpr const char* kCounts = "rna_counts_15cohorts.tsv.gz";
-constexpr const char* kObs = "rna_counts_15cohorts_obs.tsv";
+constexpr const char *kCommands = "commands.sh", *kResults = "results.json", *kTables = "results.txt", *kReport = "report.html";
+constexpr const char* kMark = "#!/bin/sh\n# The commands of 'panvae demo'";  // the first lines of kCommands, by which a folder is known as ours
 
-class Demo {
+std::string for_shell(const std::string& word) {
+  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("_./=,:+-%@").find(c) != std::string_view::npos; };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string s = "'";
+  for (char c : word) s += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return s + "'";
+}
+
+// As it could be typed.
+std::string shown(const Arguments& arguments) {
+  std::string s = "panvae";
+  for (const std::string& a : arguments) s += " " + for_shell(a);
+  return s;
+}
+
+// Options of the demo that a command takes too.
+Arguments with_globals(Arguments a, const Globals& globals) {
+  const std::string& command = a.front();
+  const bool evaluates_all = command == "evaluate" && a[1] == "all", trains = command == "train";
+  const bool draws = trains || evaluates_all || command == "simulate" || command == "preprocess" || command == "pca" || command == "match";
+  const bool on_device = trains || evaluates_all || command == "embed" || command == "reconstruct";
+  if (draws && globals.seed != 0) a.insert(a.end(), {"--seed", std::to_string(globals.seed)});
+  if (on_device && globals.device != "auto") a.insert(a.end(), {"--device", globals.device});
+  if (globals.threads != 0) a.insert(a.end(), {"--threads", std::to_string(globals.threads)});
+  return a;
+}
+
+// The folder of the results. What was finished there before is taken away first, so that whatever stands there at the end is of this
+// time.
+class DemoFolder {
  public:
-  Demo(std::string folder, const Globals& globals) : folder_(std::move(folder)), globals_(globals) {}
-
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
-
-  // Runs one command, shows it, and returns its JSON result with the seconds it took under "wall_seconds".
-  Json run(std::vector<std::string> arguments, bool seeded, bool on_device) {
-    throw_if_interrupted();
-    std::string shown = "panvae";
-    for (const std::string& a : arguments) shown += " " + a;
-    log::info("\n$ {}", shown);
-    commands_ += shown + "\n";
-    const std::string json = path("step.json");
-    if (seeded) arguments.insert(arguments.end(), {"--seed", std::to_string(globals_.seed)});
-    if (on_device) arguments.insert(arguments.end(), {"--device", globals_.device});
-    arguments.insert(arguments.end(), {"--threads", std::to_string(globals_.threads), "--json", json});
-    const auto start = std::chrono::steady_clock::now();
-    if (run_program(arguments, false) != 0) throw Error(ErrorCode::internal, "internal error: the demo called a command wrongly", shown);
-    Json result = Json::parse(read_file(json));
-    result["wall_seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    std::remove(json.c_str());
-    return result;
+  explicit DemoFolder(const std::string& path) : path_(path) {
+    std::error_code error;
+    fs::create_directories(path_, error);
+    if (error) fail_machine(fmt::format("cannot make the folder: {}", error.message()), quoted(path_, 400), "check the path and its permissions");
+    const std::string commands = file(kCommands);
+    const bool ours = fs::exists(commands, error) && read_file(commands).rfind(kMark, 0) == 0;
+    if (!ours && !fs::is_empty(path_, error)) fail_input("the folder holds something else", quoted(path_, 400), "name a new folder with -o");
+    for (const char* name : {kResults, kTables, kReport}) fs::remove(file(name), error);
   }
-  const std::string& commands() const { return commands_; }
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
 
  private:
-  std::string folder_, commands_;
-  Globals globals_;
+  std::string path_;
 };
 
-void demo(const std::shared_ptr<Options>& o, const Session& session) {
-  session.begin();
-  if (::mkdir(o->out.c_str(), 0777) != 0 && errno != EEXIST)
-    fail_machine(fmt::format("cannot make the folder: {}", std::strerror(errno)), quoted(o->out, 400), "check the path and its permissions");
-  Demo d(o->out, session.globals);
-  const std::string counts = d.path("rna.h5ad"), processed = d.path("rna_preprocessed.h5ad"), run = d.path("rna_run"), pca = d.path("pca.h5ad"),
-                    vae = d.path("vae.h5ad"), units = d.path("vae_units.h5ad"), reconstructed = d.path("vae_reconstructed.h5ad");
-  std::vector<std::string> preprocess = {"preprocess", "-o", processed, counts, "--modality", "rna"};
-  if (o->data.empty()) {
-    std::vector<std::string> simulate = {"simulate", "-o", o->out};
-    if (o->quick) simulate.insert(simulate.end(), {"--donors", "300", "--genes", "1500"});
-    d.run(simulate, true, false);
-    preprocess.insert(preprocess.end(), {"--batch-key", "batch"});
-  } else {
-    d.run({"convert", "-o", counts, o->data + "/" + kCounts, "--rows", "features", "--obs", o->data + "/" + kObs}, false, false);
-    preprocess.insert(preprocess.end(), {"--where", "sample_type=tumor"});
-  }
-  const Json prepared = d.run(preprocess, true, false);
-  const Json pca_fit = d.run({"pca", "-o", pca, processed, "--components", "512"}, true, false);
-  std::vector<std::string> train = {"train", "rna", "-o", run, processed, "--overwrite"};
-  if (o->quick) train.insert(train.end(), {"--set", "model.hidden=512", "--set", "model.latent=128"});
-  const Json trained = d.run(train, true, true);
-  d.run({"embed", "-o", vae, run, processed}, false, true);
-  d.run({"embed", "-o", units, run, processed, "--axes", "latent"}, false, true);
-  const Json rebuilt = d.run({"reconstruct", "-o", reconstructed, run, processed}, false, true);
-  const Json pca_cohort = d.run({"evaluate", "cohort", pca}, true, false), vae_cohort = d.run({"evaluate", "cohort", vae}, true, false),
-             units_cohort = d.run({"evaluate", "cohort", units}, true, false);
+double processor_seconds() {
+  rusage r{};
+  ::getrusage(RUSAGE_SELF, &r);
+  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  return seconds(r.ru_utime) + seconds(r.ru_stime);
+}
 
-  auto accuracy = [](const Json& j) { return fmt::format("{:.3f} +- {:.3f}", j["accuracy_mean"].get<double>(), j["accuracy_se"].get<double>()); };
-  auto seconds = [](const Json& j) { return fmt::format("{:.1f}", j["wall_seconds"].get<double>()); };
-  TextTable t({"model", "hold-out cohort accuracy", "macro F1", "validation loss", "Spearman", "seconds"});
-  auto f1 = [](const Json& j) { return fmt::format("{:.3f}", j["macro_f1_mean"].get<double>()); };
-  t.row({"PCA, " + pca_fit["components"].dump() + " components", accuracy(pca_cohort), f1(pca_cohort), "", "", seconds(pca_fit)});
-  t.row({"RNA VAE", accuracy(vae_cohort), f1(vae_cohort), fmt::format("{:.2f}", trained["validation_loss"].get<double>()),
-         fmt::format("{:.3f}", rebuilt["spearman_per_sample_mean"].get<double>()), seconds(trained)});
-  t.row({"RNA VAE, latent units", accuracy(units_cohort), f1(units_cohort), "", "", ""});
-  const Json json = {{"preprocess", prepared},
-                     {"pca", pca_fit},
-                     {"train", trained},
-                     {"reconstruct", rebuilt},
-                     {"cohort", {{"pca", pca_cohort}, {"vae", vae_cohort}, {"vae_latent_units", units_cohort}}},
-                     {"folder", o->out}};
-  const std::string table =
-      fmt::format("{}\n{} samples, {} features, {} cohorts; accuracy on the {} held-out samples (5 folds, mean +- standard error; guessing scores {:.3f})\n",
-                  t.str(), prepared["samples"].dump(), prepared["features"].dump(),
-                  vae_cohort["classes"].is_array() ? std::to_string(vae_cohort["classes"].size()) : vae_cohort["classes"].dump(), vae_cohort["n"].dump(),
-                  vae_cohort["majority_share"].get<double>());
-  write_file(d.path("results.json"), json.dump(2) + "\n");
-  write_file(d.path("results.txt"), table);
-  write_file(d.path("commands.sh"), "#!/bin/sh\nset -e\n" + d.commands());
-  session.emit(table + "\nresults: " + o->out + "/\n", json);
+struct Answer {
+  Json json;         // what the command's --json writes, and "wall_seconds", "processor_seconds"
+  std::string text;  // what it prints
+};
+
+Answer run_step(const Arguments& arguments, const std::string& title, const std::string& json_file) {
+  throw_if_interrupted();
+  log::info("\n{} $ {}", title, shown(arguments));
+  struct Remove {
+    const std::string& path;
+    ~Remove() {
+      std::error_code ignored;
+      fs::remove(path, ignored);
+    }
+  } const remove{json_file};
+  Arguments all = arguments;
+  all.insert(all.end(), {"--json", json_file});
+  const auto start = std::chrono::steady_clock::now();
+  const double processor = processor_seconds();
+  Answer a;
+  if (run_program(all, &a.text) != 0) throw Error(ErrorCode::internal, "internal error: the demo called a command wrongly", shown(arguments));
+  a.json = Json::parse(read_file(json_file));
+  a.json["wall_seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  a.json["processor_seconds"] = processor_seconds() - processor;
+  return a;
+}
+
+std::string number(const Json& j, const char* key, int digits = 3) {
+  const auto at = j.find(key);
+  return at != j.end() && at->is_number() ? fmt::format("{:.{}f}", at->get<double>(), digits) : "-";
+}
+
+using Answers = std::map<std::string, Answer>;
+
+// How the networks were trained.
+std::string training_table(const Answers& answers) {
+  TextTable t({"training", "epochs", "stopped because", "validation loss", "FOSCTTM of validation pairs", "before", "time"});
+  const auto row = [&](const std::string& label, const std::string& name) {
+    const auto at = answers.find("train_" + name);
+    if (at == answers.end()) return;
+    const Json& j = at->second.json;
+    t.row({label, fmt::format("{} (best {})", j["epochs"].dump(), j["best_epoch"].dump()), j["stopped_because"].get<std::string>(),
+           number(j, "validation_loss"), number(j, "foscttm"), number(j, "foscttm_before"), human_seconds(j["wall_seconds"].get<double>())});
+  };
+  row("RNA VAE", "rna");
+  row("ATAC VAE", "atac");
+  for (const DemoCoembedding& c : kDemoCoembeddings) row(c.label, std::string("coembed_") + c.name);
+  return t.str();
+}
+
+// RNA imputed from ATAC of donors that nothing has seen.
+std::string imputation_table(const Answers& answers) {
+  TextTable t({"RNA from ATAC", "pairs", "Spearman per gene", "beyond the cohort's mean", "Spearman per sample", "squared error"});
+  const Json* last = nullptr;
+  for (const DemoCoembedding& c : kDemoCoembeddings) {
+    const auto at = answers.find(std::string("impute_coembed_") + c.name);
+    if (at == answers.end()) continue;
+    last = &at->second.json;
+    t.row({c.label, (*last)["judged_pairs"].dump(), number(*last, "spearman_per_feature_mean"), number(*last, "spearman_beyond_cohort_mean"),
+           number(*last, "spearman_per_sample_mean"), number(*last, "mean_squared_error")});
+  }
+  if (!last) return {};
+  t.row({"mean of the cohort", (*last)["judged_pairs"].dump(), number(*last, "cohort_mean_spearman_per_feature_mean"), "",
+         number(*last, "cohort_mean_spearman_per_sample_mean"), number(*last, "cohort_mean_mean_squared_error")});
+  return "\n" + t.str();
+}
+
+// What a matrix holds, in words.
+std::string size_of(const Answers& answers, const std::string& modality) {
+  const auto at = answers.find("preprocess_" + modality);
+  if (at == answers.end()) return {};
+  const Json &j = at->second.json, &split = j["split"];
+  return fmt::format("{}: {} samples, {} held out; {} features\n", modality == "rna" ? "RNA" : "ATAC", j["samples"].dump(), split["holdout"].dump(),
+                     j["features"].dump());
+}
+
+// The tables of 'evaluate all' without its last lines, which say where they are.
+std::string evaluation(const Answers& answers) {
+  const std::string& text = answers.at("evaluate").text;
+  return text.substr(0, text.rfind("\nwritten: "));
+}
+
+std::string tables(const DemoStudy& study, const Answers& answers) {
+  return fmt::format("{}\n{}{}\n{}{}\n{}", study.title, size_of(answers, "rna"), size_of(answers, "atac"), evaluation(answers), imputation_table(answers),
+                     training_table(answers));
+}
+
+// The steps that cost most.
+std::string times(const Json& studies, double wall) {
+  std::vector<std::pair<double, std::string>> of_steps;
+  double processor = 0;
+  for (const Json& study : studies)
+    for (const auto& [name, j] : study["steps"].items()) {
+      of_steps.push_back({-j["wall_seconds"].get<double>(), name});
+      processor += j["processor_seconds"].get<double>();
+    }
+  std::sort(of_steps.begin(), of_steps.end());
+  std::string s = fmt::format("{} ({} of processor time): ", human_seconds(wall), human_seconds(processor));
+  for (size_t i = 0; i < std::min<size_t>(4, of_steps.size()); ++i)
+    s += fmt::format("{}{} {}", i == 0 ? "" : ", ", of_steps[i].second, human_seconds(-of_steps[i].first));
+  return s + "\n";
+}
+
+// A setting that a training would refuse is refused before the first step.
+void check_settings(const Arguments& settings) {
+  for (const char* modality : {"rna", "atac", "coembed"}) {
+    RunConfig config(modality);
+    for (const std::string& s : settings) config.set(s);
+  }
+}
+
+void demo(const Options& o, const Session& session) {
+  session.begin();
+  check_settings(o.settings);
+  const auto start = std::chrono::steady_clock::now();
+  const std::vector<DemoStudy> studies = demo_studies(o.out, o.data, o.quick);
+  const DemoFolder folder(o.out);
+
+  // All commands are known before the first one runs.
+  std::vector<std::vector<DemoStep>> steps;
+  std::string commands = std::string(kMark) + ", where it was started. panvae must be on the PATH.\nset -e\n";
+  size_t total = 1, done = 0;
+  Arguments report = {"report", "-o", folder.file(kReport), "--title", studies.size() == 1 ? "panvae demo: " + studies.front().title : "panvae demo"};
+  for (const DemoStudy& study : studies) {
+    std::error_code error;
+    fs::create_directories(study.folder, error);
+    if (error) fail_machine(fmt::format("cannot make the folder: {}", error.message()), quoted(study.folder, 400), "check the path and its permissions");
+    if (study.folder != o.out) commands += "mkdir -p " + for_shell(study.folder) + "\n";
+    steps.push_back(demo_steps(study, o.settings));
+    for (DemoStep& step : steps.back()) {
+      step.arguments = with_globals(std::move(step.arguments), session.globals);
+      commands += shown(step.arguments) + "\n";
+    }
+    total += steps.back().size();
+    report.push_back(study.results());
+  }
+  commands += shown(report) + "\n";
+  write_file(folder.file(kCommands), commands);
+
+  std::string text;
+  Json json = {{"folder", o.out}, {"quick", o.quick}, {"data", o.data.empty() ? "simulated" : o.data}, {"studies", Json::array()}};
+  const auto run = [&](const Arguments& arguments) { return run_step(arguments, fmt::format("[{}/{}]", ++done, total), folder.file("step.json")); };
+  for (size_t i = 0; i < studies.size(); ++i) {
+    Answers answers;
+    Json of_steps = Json::object();
+    for (const DemoStep& step : steps[i]) {
+      Answer& a = answers[step.name] = run(step.arguments);
+      of_steps[step.name] = a.json;
+    }
+    text += tables(studies[i], answers) + "\n";
+    json["studies"].push_back({{"title", studies[i].title}, {"folder", studies[i].folder}, {"steps", std::move(of_steps)}});
+  }
+  json["report"] = run(report).json;
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  json["wall_seconds"] = seconds;
+  text += times(json["studies"], seconds);
+  write_file(folder.file(kTables), text);
+  write_file(folder.file(kResults), json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  session.emit(fmt::format("{}\nwritten: {}/  ({} with the figures, {}, {}, {})\n", text, o.out, kReport, kTables, kResults, kCommands), json);
 }
 
 }  // namespace
 
 void add_demo(CLI::App& root, Session& session) {
-  CLI::App* cmd = add_command(root, "demo", "The whole way: counts, preprocessing, PCA, RNA VAE, embedding, cohort accuracy", "panvae demo --quick");
+  CLI::App* cmd =
+      add_command(root, "demo", "The whole way, simulated or real: preprocessing, PCA, RNA and ATAC VAEs, co-embeddings, every benchmark, the report",
+                  "panvae demo --quick");
   auto o = std::make_shared<Options>();
-  cmd->add_option("-o,--output", o->out, "Folder of the results")->capture_default_str()->type_name("DIR");
-  cmd->add_option("--data", o->data, fmt::format("Folder with real counts, {} and {} (default: simulated)", kCounts, kObs))->type_name("DIR");
-  cmd->add_flag("--quick", o->quick, "A smaller simulation and model");
+  cmd->add_option("-o,--output", o->out, "Folder of the results: a new one, or that of an earlier demo, which is replaced")
+      ->capture_default_str()
+      ->type_name("DIR");
+  cmd->add_option("--data", o->data, "Folder with real data (default: simulated): " + demo_data_help())->type_name("DIR");
+  cmd->add_flag("--quick", o->quick, "Smaller data and models: minutes on two cores");
+  cmd->add_option("--set", o->settings, "A configuration key of every training, train.max_epochs for instance; repeatable")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
   session.common(*cmd, Session::seed | Session::device);
-  cmd->callback([o, &session] { demo(o, session); });
+  cmd->callback([o, &session] { demo(*o, session); });
 }
 
 }  // namespace panvae::tools

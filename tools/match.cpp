@@ -34,14 +34,6 @@ struct CorrelatedReport {
   bool done() const { return genes > 0; }
 };
 
-bool has_peaks(const data::SampleSource& atac) {
-  const data::Table& var = atac.var();
-  if (var.find("chrom") || var.find("start") || var.find("end")) return true;  // one alone is an error that peaks_of() explains
-  std::string_view chromosome;
-  int64_t start = 0, end = 0;
-  return data::parse_peak_name(var.keys.front(), chromosome, start, end);
-}
-
 std::vector<int64_t> rows_on(const std::vector<Side>& sides, Side side) {
   std::vector<int64_t> rows;
   for (size_t i = 0; i < sides.size(); ++i)
@@ -226,7 +218,8 @@ void run(const Options& o, const Session& session) {
   CorrelatedReport genes;
   if (o.correlated == 0) log::info("--correlated 0: clinical tiers alone");
   else if (o.genes.empty()) log::info("no --genes: clinical tiers alone, without the most correlated RNA samples");
-  else if (!has_peaks(atac)) log::info("{} holds no peaks ({} is the first feature): clinical tiers alone", o.atac, quoted(atac.var().keys.front()));
+  else if (!data::has_positions(atac.var()))
+    log::info("{} holds no peaks ({} is the first feature): clinical tiers alone", o.atac, quoted(atac.var().keys.front()));
   else genes = add_correlated(pairs, o, rna, atac, sides, library);
   if (pairs.empty())
     fail_input("no ATAC sample matches an RNA sample",

@@ -93,7 +93,7 @@ void finish(Data data, data::Preprocessor& preprocessor, Options& o, data::Stora
     for (const std::string& name : o.preserve)
       if (name != "none") o.fit.preserve.push_back(name);
     warn_about_batches(o, data.obs);
-    if (o.modality == "atac") data::sort_peaks(data);
+    if (o.modality == "atac" && (!is_log || data::has_positions(data.var))) data::sort_peaks(data);
     if (!is_log) data::Preprocessor::drop_empty(data, report);
     data::assign_split(data.obs, o.draw);
     const data::PreprocessReport fitted = preprocessor.fit(data, o.fit);

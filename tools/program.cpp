@@ -33,7 +33,7 @@ int report_usage(const CLI::App& app, const CLI::ParseError& e) {
 
 }  // namespace
 
-int run_program(const std::vector<std::string>& arguments, bool print_results) {
+int run_program(const std::vector<std::string>& arguments, std::string* answer) {
   CLI::App app("panvae: embeddings of patients from bulk RNA-seq counts, learned and judged. One program, no Python.", "panvae");
   app.set_version_flag(
       "--version", [] { return version_text(); }, "Version, commit, CUDA toolkit, BLAS");
@@ -41,7 +41,7 @@ int run_program(const std::vector<std::string>& arguments, bool print_results) {
   app.get_formatter()->column_width(34);
   app.footer("'panvae COMMAND --help' explains a command. Exit codes: 0 done, 2 usage, 3 input, 4 machine, 130 interrupted.\n");
   Session session;
-  session.print_results = print_results;
+  session.answer = answer;
   session.arguments = arguments;
   add_info(app, session);
   add_simulate(app, session);

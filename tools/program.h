@@ -6,7 +6,7 @@
 namespace panvae::tools {
 
 // Runs one command line (without the program's name) and returns its exit code: 0, or 2 after a usage error was printed.
-// Other failures are thrown as Error. `print_results` false: results go to --json alone.
-int run_program(const std::vector<std::string>& arguments, bool print_results = true);
+// Other failures are thrown as Error. What the command would print to stdout goes to `answer` where there is one.
+int run_program(const std::vector<std::string>& arguments, std::string* answer = nullptr);
 
 }  // namespace panvae::tools

@@ -23,7 +23,7 @@ std::string data_fingerprint(const data::Dataset<float>& d) {
 
 // Blocks are of neighbours on the genome, so peaks must come in its order.
 void check_peaks(const data::Dataset<float>& d) {
-  if (d.frozen.settings.value("modality", "") == "atac") return;  // sorted by preprocess
+  if (d.frozen.settings.value("modality", "") == "atac" && data::has_positions(d.var)) return;  // sorted by preprocess
   data::Peaks peaks;
   try {
     peaks = data::peaks_of(d.var, d.path);

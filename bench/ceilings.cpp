@@ -40,37 +40,9 @@ constexpr std::chrono::seconds kFresh{10};
 
 }  // namespace
 
-// Arrays that begin at the same place of a page would wait for each other in some caches: they are staggered by five lines.
-Triad::Triad(int64_t n) : n_(n) {
-  constexpr int64_t stagger = 80;
-  const int64_t stride = (n + 1023) / 1024 * 1024 + stagger;
-  const size_t bytes = static_cast<size_t>(4 * stride) * sizeof(float);
-  block_ = static_cast<float*>(cpu_backend().alloc(0, bytes));
-  if (!block_) fail_machine(fmt::format("out of memory: {} bytes for the triad", bytes));
-  std::fill(block_, block_ + 4 * stride, 1.0f);
-  for (int i = 0; i < 4; ++i) arrays_[i] = block_ + i * stride;
-}
-Triad::~Triad() {
-  cpu_backend().free(0, block_);
-}
-
-double Triad::bandwidth(const Limits& limits) {
+double bandwidth_of(Triad& triad, const Limits& limits) {
   Stream stream({DeviceType::cpu, 0});
-  float *p = arrays_[0], *m = arrays_[1], *v = arrays_[2];
-  const float* g = arrays_[3];
-  const Summary s = time_calls(stream, limits,
-                               {[=, n = n_] {
-                                  parallel_chunks(n, 16384, [=](int64_t begin, int64_t end) {
-#pragma omp simd
-                                    for (int64_t i = begin; i < end; ++i) {
-                                      p[i] += 0.5f * g[i];
-                                      m[i] += 0.5f * g[i];
-                                      v[i] += 0.5f * g[i];
-                                    }
-                                  });
-                                },
-                                {}});
-  return 28.0 * static_cast<double>(n_) / s.median;
+  return triad.bytes() / time_calls(stream, limits, {[&] { triad.pass(); }, {}}).median;
 }
 
 void Ability::join(const Ability& other) {
@@ -82,7 +54,7 @@ void Ability::join(const Ability& other) {
 double Ceilings::measure_bandwidth(const Limits& limits) {
   if (stream_.type() == DeviceType::cpu) {
     if (!triad_) triad_ = std::make_unique<Triad>(cold_bytes(stream_) / static_cast<int64_t>(4 * sizeof(float)));
-    return triad_->bandwidth(limits);
+    return bandwidth_of(*triad_, limits);
   }
   const size_t bytes = static_cast<size_t>(std::max(cold_bytes(stream_), int64_t{512} << 20));
   const Block from(stream_, bytes), to(stream_, bytes);

@@ -7,23 +7,12 @@
 #include <string>
 
 #include "bench/measure.h"
+#include "kernels/triad.h"
 
 namespace panvae::bench {
 
-// On cpu, in place over three arrays with a fourth read, 28 bytes an element of f32: Adam's traffic without its arithmetic.
-// A plain copy would understate what Adam reaches.
-class Triad {
- public:
-  explicit Triad(int64_t n);
-  ~Triad();
-  Triad(const Triad&) = delete;
-  Triad& operator=(const Triad&) = delete;
-  double bandwidth(const Limits& limits);  // bytes a second
-
- private:
-  int64_t n_;
-  float *block_, *arrays_[4];
-};
+// Bytes a second of the triad, by the median.
+double bandwidth_of(Triad& triad, const Limits& limits);
 
 // The least time of a row, and what sets it.
 struct Floor {

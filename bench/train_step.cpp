@@ -183,7 +183,8 @@ int main(int argc, char** argv) try {
   t.row(
       {"all products", fmt::format("{:.2f}", flops / 1e9), fmt::format("{:.1f}", product_seconds * 1e3), fmt::format("{:.0f}", flops / product_seconds / 1e9)});
 
-  const double bandwidth = bench::Triad(std::max<int64_t>(parameters, 1 << 24)).bandwidth({}), adam_floor = 28.0 * static_cast<double>(parameters) / bandwidth;
+  Triad triad(std::max<int64_t>(parameters, 1 << 24));
+  const double bandwidth = bench::bandwidth_of(triad, {}), adam_floor = 28.0 * static_cast<double>(parameters) / bandwidth;
   t.row({"Adam at triad bandwidth", "", fmt::format("{:.1f}", adam_floor * 1e3), ""});
   const double floor = product_seconds + adam_floor;
   const double memory_floor = 16.0 * static_cast<double>(parameters), batch_bytes = 4.0 * static_cast<double>(B * G);

@@ -10,6 +10,7 @@
 #include "engine/context.h"
 #include "engine/tensor.h"
 #include "kernels/kernels.h"
+#include "kernels/triad.h"
 
 namespace panvae {
 
@@ -20,7 +21,7 @@ double fastest(Stream& stream, const std::function<void()>& call) {
   double best = 1e30, total = 0;
   call();
   stream.synchronize();
-  for (int i = 0; i < 3 || (i < 50 && total < 0.15); ++i) {
+  for (int i = 0; i < 3 || (i < 100 && total < 0.4); ++i) {
     const auto begin = std::chrono::steady_clock::now();
     call();
     stream.synchronize();
@@ -42,11 +43,15 @@ DeviceCeilings measure_ceilings(Device device, MathMode math) {
   Stream& stream = context.stream();
   stream.math = math;
   const bool gpu = device.type == DeviceType::cuda;
-  const int64_t n = gpu ? int64_t{1} << 27 : int64_t{1} << 24, side = gpu ? 8192 : 768;
+  const int64_t side = gpu ? 8192 : 768;
   DeviceCeilings c;
-  {
-    const Tensor x = Tensor::zeros(context, {n}), y = Tensor::zeros(context, {n});
-    c.bandwidth = 12.0 * static_cast<double>(n) / fastest(stream, [&] { k::axpy<float>(stream, x.data<float>(), y.data<float>(), n, 0.5f); });
+  if (gpu) {
+    constexpr int64_t n = int64_t{1} << 27;
+    const Tensor from = Tensor::zeros(context, {n}), to = Tensor::zeros(context, {n});
+    c.bandwidth = 8.0 * static_cast<double>(n) / fastest(stream, [&] { k::copy<float>(stream, from.data<float>(), to.data<float>(), n); });
+  } else {
+    Triad triad(int64_t{1} << 24);
+    c.bandwidth = triad.bytes() / fastest(stream, [&] { triad.pass(); });
   }
   const Tensor a = Tensor::zeros(context, {side, side}), b = Tensor::zeros(context, {side, side}), d = Tensor::zeros(context, {side, side});
   const double edge = static_cast<double>(side);

@@ -7,7 +7,7 @@
 
 namespace panvae {
 
-// What the device can do at most, measured in half a second: bytes a second of y += a x over arrays beyond the cache, and operations
+// What the device can do at most, measured in a second: bytes a second of the triad (kernels/triad.h; on cuda of a copy) beyond the cache, and operations
 // a second of a large product in the math mode. The bench measures the same with more patience.
 struct DeviceCeilings {
   double bandwidth = 0, operations = 0;

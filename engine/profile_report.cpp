@@ -50,7 +50,9 @@ DeviceCeilings measure_ceilings(Device device, MathMode math) {
     const Tensor from = Tensor::zeros(context, {n}), to = Tensor::zeros(context, {n});
     c.bandwidth = 8.0 * static_cast<double>(n) / fastest(stream, [&] { k::copy<float>(stream, from.data<float>(), to.data<float>(), n); });
   } else {
-    Triad triad(int64_t{1} << 24);
+    // Eight times the cache, as the bench takes; at most 2 GiB.
+    const int64_t bytes = std::clamp<int64_t>(8 * stream.backend().properties(0).cache_bytes, int64_t{256} << 20, int64_t{2} << 30);
+    Triad triad(bytes / static_cast<int64_t>(4 * sizeof(float)));
     c.bandwidth = triad.bytes() / fastest(stream, [&] { triad.pass(); });
   }
   const Tensor a = Tensor::zeros(context, {side, side}), b = Tensor::zeros(context, {side, side}), d = Tensor::zeros(context, {side, side});

@@ -18,6 +18,8 @@ void embed(const std::shared_ptr<Options>& o, const Session& session) {
   session.begin();
   data::check_writable_name(o->out);
   std::unique_ptr<Context> context = make_context(session.globals);
+  // What preprocess wrote says of which modality it is.
+  if (o->modality.empty() && is_coembedding(o->run)) o->modality = data::SampleSource(o->in, o->dataset.read()).frozen().settings.value("modality", "");
   const Run run = load_run(*context, o->run, o->modality);
   if (run.coembedded && o->axes == "canonical")
     fail_usage("a co-embedding has one space for both modalities, whose axes are the latent units", "--axes canonical", "leave it out");
@@ -52,7 +54,7 @@ void add_embed(CLI::App& root, Session& session) {
   cmd->add_option("IN", o->in, "Samples: raw counts, logs or a preprocessed matrix")->required();
   cmd->add_option("-o,--output", o->out, "Embedding to write (.h5ad, .tsv, .csv; .gz)")->required()->type_name("OUT");
   cmd->add_option("--input", o->input, "What IN holds: counts, log or processed (default: found out)")->check(CLI::IsMember({"counts", "log", "processed"}));
-  cmd->add_option("--modality", o->modality, "Modality of IN: rna or atac (default: that of the run; a co-embedding has both)")
+  cmd->add_option("--modality", o->modality, "Modality of IN: rna or atac (default: that of the run; for a co-embedding as a preprocessed IN says)")
       ->check(CLI::IsMember({"rna", "atac"}));
   cmd->add_option("--axes", o->axes,
                   "canonical: axes in decoded units, by variance, noise axes 0; latent: the units as trained; auto: canonical for RNA, latent for ATAC and "

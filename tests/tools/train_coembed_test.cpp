@@ -215,6 +215,12 @@ TEST_F(TrainCoembed, either_half_embeds_new_samples_from_raw_counts) {
   EXPECT_LT((like.x.row(0) - a.x.row(5)).norm(), 1e-5f * a.x.row(5).norm());
 }
 
+TEST_F(TrainCoembed, a_preprocessed_matrix_says_of_which_modality_it_is) {
+  expect_done("embed -o said.h5ad co a.h5ad --modality atac");
+  expect_done("embed -o found.h5ad co a.h5ad");
+  EXPECT_EQ(data::read_dataset<float>(at("said.h5ad")).x, data::read_dataset<float>(at("found.h5ad")).x);
+}
+
 TEST_F(TrainCoembed, one_modality_is_imputed_from_the_other_and_judged) {
   expect_done("reconstruct -o imputed.h5ad co a.h5ad --to rna --against r.h5ad --json imputed.json");
   const data::Dataset<float> imputed = data::read_dataset<float>(at("imputed.h5ad")), r = data::read_dataset<float>(at("r.h5ad")),
@@ -279,7 +285,7 @@ TEST_F(TrainCoembed, what_it_refuses) {
   data::write_dataset(at("a1.h5ad"), a);
   expect_error(run("train coembed -o x --mode contrastive --rna rna_run --atac atac_run r1.h5ad a1.h5ad"), 3, "nothing to contrast");
 
-  expect_error(run("embed -o x.h5ad co r.h5ad"), 2, "say which: --modality rna");
+  expect_error(run("embed -o x.h5ad co rna.h5ad"), 2, "say which: --modality rna");
   expect_error(run("embed -o x.h5ad co r.h5ad --modality rna --axes canonical"), 2, "latent units");
   expect_error(run("reconstruct -o x.h5ad co r.h5ad"), 2, "say which: --to rna");
   expect_error(run("reconstruct -o x.h5ad rna_run r.h5ad --to atac"), 2, "model of rna");

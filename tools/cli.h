@@ -15,12 +15,12 @@ namespace panvae::tools {
 // Options that many commands have; filled by the parser before a command's callback runs.
 struct Globals {
   std::string device = "auto";
-  std::string precision;              // empty: the device's default
-  std::string provider;               // of products and convolutions on cuda; empty: as the environment says
-  std::string tune;                   // file of measured providers, empty for none
-  std::string profile;                // file of a trace of kernels, empty for none
+  std::string precision;  // empty: the device's default
+  std::string provider;   // of products and convolutions on cuda; empty: as the environment says
+  std::string tune;       // file of measured providers, empty for none
+  std::string profile;    // file of a trace of kernels, empty for none
   std::shared_ptr<Profile> profiler;  // where there is such a file
-  int threads = 0;                    // 0: all cores
+  int threads = 0;        // 0: all cores
   uint64_t seed = 0;
   std::string json;  // file, "-" for stdout, empty for none
   bool quiet = false, verbose = false;

@@ -259,7 +259,8 @@ void add_demo(CLI::App& root, Session& session) {
   cmd->add_option("--set", o->settings, "A configuration key of every training, train.max_epochs for instance; repeatable")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  session.common(*cmd, Session::seed | Session::device);
+  cmd->add_option("--device", session.globals.device, "auto, cpu, cuda or cuda:N, for the steps that train or embed")->capture_default_str();
+  session.common(*cmd, Session::seed);
   cmd->callback([o, &session] { demo(*o, session); });
 }
 

@@ -1,17 +1,25 @@
-// One training step of the RNA VAE, or of the block VAE of ATAC, against its floor.
+// One training step of the RNA VAE, or of the block or the hierarchical VAE of ATAC, against its floor.
 //
 //   floor = products of the step, each alone by BLAS at its shape + Adam's 28 bytes a parameter at triad bandwidth
 //
-// Everything else a step does (bias, activation, normalisation, noise, loss, column sums, gradient norm, the gather of the
-// batch) is what the ratio shows. Peak memory is the process's, against 16 bytes a parameter (weight, gradient, two moments)
-// and the batch.
+// A convolution counts as the product of its windows, laid out as a matrix beforehand. Everything else a step does (bias,
+// activation, normalisation, noise, loss, column sums, gradient norm, the gather of the batch) is what the ratio shows. Peak
+// memory is the process's, against 16 bytes a parameter (weight, gradient, two moments) and the batch.
 //   bench_train_step [--model rna] [--batch 256] [--genes 19421] [--hidden 1024] [--latent 512] [--steps 15] [--json FILE]
-//   bench_train_step --model block [--batch 256] [--block 5000] [--latent 512] ...
+//   bench_train_step --model block [--batch 256] [--block 5000] [--widths 2048,1024,512] [--latent 512] ...
+//   bench_train_step --model hierarchical [--batch 64] [--blocks 113] [--block-latent 512] [--channels 64] [--widths 2048,1024] ...
+//
+// For peers (bench/peers/interleave.py):
+//   --write FILE.safetensors   times nothing and writes what another library needs to compute the same: initial weights, samples,
+//                              and of the first steps the rows, the noise and the losses
+//   --serve                    waits for commands, one a line: `steps N` runs one step untimed and N timed ones, `floor` measures the
+//                              floor; each is answered by a line of JSON. So programs can take turns within seconds
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <functional>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -23,14 +31,19 @@
 #include "base/text.h"
 #include "base/threads.h"
 #include "bench/ceilings.h"
+#include "engine/checkpoint.h"
 #include "kernels/blas.h"
 #include "kernels/kernels.h"
 #include "models/atac_block_vae.h"
+#include "models/atac_hierarchical_vae.h"
 #include "models/trainer.h"
 
 using namespace panvae;
 
 namespace {
+
+constexpr double kLearningRate = 1e-4, kWeightDecay = 1e-4;
+constexpr int64_t kWrittenSteps = 3;
 
 double seconds_of(const std::function<void()>& f) {
   const auto t0 = std::chrono::steady_clock::now();
@@ -38,21 +51,104 @@ double seconds_of(const std::function<void()>& f) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - t0).count();
 }
 
-// Median of `times` runs after one to warm up.
-double median_seconds(int times, const std::function<void()>& f) {
-  f();
-  std::vector<double> t;
-  for (int i = 0; i < times; ++i) t.push_back(seconds_of(f));
+double median(std::vector<double> t) {
   std::sort(t.begin(), t.end());
   return t[t.size() / 2];
 }
 
-// A linear layer; what comes first needs no gradient of its input.
+// Of `times` runs after one to warm up.
+std::vector<double> seconds_of_runs(int64_t times, const std::function<void()>& f) {
+  f();
+  std::vector<double> t;
+  for (int64_t i = 0; i < times; ++i) t.push_back(seconds_of(f));
+  return t;
+}
+
+struct Options {
+  std::string model = "rna";
+  int64_t batch = 0, genes = 19421, hidden = 1024, latent = 512, steps = 15;
+  int64_t block = 5000;
+  int64_t blocks = 113, block_latent = 512, channels = 64;
+  std::vector<int64_t> widths;
+  std::string json, write;
+  bool serve = false;
+
+  RnaVaeShape rna() const { return {.genes = genes, .hidden = hidden, .latent = latent}; }
+  AtacBlockVaeShape atac_block() const {
+    AtacBlockVaeShape s{.block = block, .latent = latent};
+    if (!widths.empty()) s.widths = widths;
+    return s;
+  }
+  AtacHierarchicalVaeShape hierarchical() const {
+    AtacHierarchicalVaeShape s{.blocks = blocks, .block_latent = block_latent, .channels = channels, .latent = latent};
+    if (!widths.empty()) s.widths = widths;
+    return s;
+  }
+  std::unique_ptr<Vae> network() const {
+    if (model == "rna") return std::make_unique<RnaVae>(rna());
+    if (model == "block") return std::make_unique<AtacBlockVae>(atac_block());
+    return std::make_unique<AtacHierarchicalVae>(hierarchical());
+  }
+};
+
+int64_t whole_number(const std::string& text, const std::string& option) {
+  int64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end || value < 1) fail_usage(fmt::format("{} is a positive whole number, not {}", option, quoted(text)));
+  return value;
+}
+
+Options parse(int argc, char** argv) {
+  Options o;
+  for (int i = 1; i < argc; ++i) {
+    const std::string option = argv[i];
+    if (option == "--serve") {
+      o.serve = true;
+      continue;
+    }
+    int64_t* number = option == "--batch"          ? &o.batch
+                      : option == "--genes"        ? &o.genes
+                      : option == "--hidden"       ? &o.hidden
+                      : option == "--latent"       ? &o.latent
+                      : option == "--block"        ? &o.block
+                      : option == "--blocks"       ? &o.blocks
+                      : option == "--block-latent" ? &o.block_latent
+                      : option == "--channels"     ? &o.channels
+                      : option == "--steps"        ? &o.steps
+                                                   : nullptr;
+    std::string* text = option == "--model" ? &o.model : option == "--json" ? &o.json : option == "--write" ? &o.write : nullptr;
+    if (!number && !text && option != "--widths") fail_usage("unknown option " + quoted(option));
+    if (++i == argc) fail_usage(option + " needs a value");
+    const std::string value = argv[i];
+    if (number) {
+      *number = whole_number(value, option);
+    } else if (text) {
+      *text = value;
+    } else {
+      for (size_t begin = 0, end = 0; end != std::string::npos; begin = end + 1) {
+        end = value.find(',', begin);
+        o.widths.push_back(whole_number(value.substr(begin, end - begin), option));
+      }
+    }
+  }
+  if (o.model != "rna" && o.model != "block" && o.model != "hierarchical") fail_usage("--model is rna, block or hierarchical, not " + quoted(o.model));
+  if (!o.widths.empty() && o.model == "rna") fail_usage("--widths are those of block and hierarchical");
+  if (o.batch == 0) o.batch = o.model == "hierarchical" ? 64 : 256;
+  return o;
+}
+
+// A linear layer, or a convolution along `positions`, of stride 1; what comes first needs no gradient of its input.
 struct Layer {
   std::string what;
   int64_t in, out;
   bool first = false;
+  int64_t window = 1, positions = 1;
 };
+
+void append_widths(std::vector<Layer>& layers, const std::string& side, int64_t& in, const std::vector<int64_t>& widths) {
+  for (int64_t w : widths) layers.push_back({fmt::format("{} {}", side, w), std::exchange(in, w), w, layers.empty()});
+}
 
 std::vector<Layer> layers_of(const RnaVaeShape& s) {
   return {{"encoder hidden", s.genes, s.hidden, true},
@@ -65,153 +161,278 @@ std::vector<Layer> layers_of(const RnaVaeShape& s) {
 std::vector<Layer> layers_of(const AtacBlockVaeShape& s) {
   std::vector<Layer> layers;
   int64_t in = s.block;
-  for (int64_t w : s.widths) layers.push_back({fmt::format("encoder {}", w), std::exchange(in, w), w, layers.empty()});
+  append_widths(layers, "encoder", in, s.widths);
   layers.push_back({"mean", in, s.latent});
   layers.push_back({"log-variance", in, s.latent});
   in = s.latent;
-  for (int64_t w : mirrored_block_widths(s.widths)) layers.push_back({fmt::format("decoder {}", w), std::exchange(in, w), w});
+  append_widths(layers, "decoder", in, mirrored_block_widths(s.widths));
   layers.push_back({"output", in, s.block});
   return layers;
+}
+
+std::vector<Layer> layers_of(const AtacHierarchicalVaeShape& s) {
+  std::vector<Layer> layers{{"convolution", s.block_latent, s.channels, true, 3, s.blocks}};
+  int64_t in = s.channels * s.blocks;
+  append_widths(layers, "encoder", in, s.widths);
+  layers.push_back({"mean", in, s.latent});
+  layers.push_back({"log-variance", in, s.latent});
+  in = s.latent;
+  std::vector<int64_t> widths(s.widths.rbegin(), s.widths.rend());
+  widths.push_back(s.channels * s.blocks);
+  append_widths(layers, "decoder", in, widths);
+  layers.push_back({"transposed convolution", s.channels, s.block_latent, false, 3, s.blocks});
+  return layers;
+}
+
+std::vector<Layer> layers_of(const Options& o) {
+  return o.model == "rna" ? layers_of(o.rna()) : o.model == "block" ? layers_of(o.atac_block()) : layers_of(o.hierarchical());
 }
 
 struct Product {
   std::string what;
   int64_t M, N, K;
   bool ta, tb;
+
+  double flop() const { return 2.0 * static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K); }
 };
 
 std::vector<Product> products_of(const std::vector<Layer>& layers, int64_t B) {
   std::vector<Product> products;
   for (const Layer& l : layers) {
-    products.push_back({l.what, B, l.out, l.in, false, true});
-    products.push_back({l.what + ", weight gradient", l.out, l.in, B, true, false});
-    if (!l.first) products.push_back({l.what + ", input gradient", B, l.in, l.out, false, false});
+    const int64_t rows = B * l.positions, in = l.in * l.window;
+    products.push_back({l.what, rows, l.out, in, false, true});
+    products.push_back({l.what + ", weight gradient", l.out, in, rows, true, false});
+    // A convolution's windows are those of the gradient, so that the result needs no summing up.
+    if (!l.first) products.push_back({l.what + ", input gradient", rows, l.in, l.out * l.window, false, false});
   }
   return products;
+}
+
+// A network in training on random samples in memory.
+class Training {
+ public:
+  explicit Training(const Options& o)
+      : model(o.network()),
+        samples(4 * o.batch),
+        features(model->features()),
+        data(static_cast<size_t>(samples * features)),
+        state(context, *model, 0),
+        batch_(o.batch),
+        source_(drawn()),
+        adam_(state, {.weight_decay = kWeightDecay}) {
+    adam_.learning_rate = kLearningRate;
+  }
+
+  // Of step `turn`, counted from 0.
+  std::vector<int64_t> rows(int64_t turn) const {
+    std::vector<int64_t> rows(static_cast<size_t>(batch_));
+    for (int64_t i = 0; i < batch_; ++i) rows[static_cast<size_t>(i)] = (turn * 7 + i * 3) % samples;
+    return rows;
+  }
+  // Where `losses` is given: loss, huber and kl are added to it.
+  void step(std::vector<float>* losses = nullptr) {
+    {
+      Step step(context);
+      Tensor x = Tensor::empty(context, {batch_, features}, DType::f32, "batch");
+      source_.fill(rows(turn_++), x);
+      Tape tape(context);
+      const ItemLoss out = vae_loss(context, *model, x, true, 1.0, 1.0);
+      adam_.zero_grad();
+      tape.backward(out.loss.loss);
+      if (losses) {
+        const std::vector<float> parts = out.loss.parts.host<float>();
+        losses->insert(losses->end(), parts.begin(), parts.end());
+      }
+    }
+    adam_.step();
+    context.generator.next_step();
+  }
+  // Of the process so far, without the samples.
+  int64_t peak_bytes() const { return peak_resident_bytes() - static_cast<int64_t>(data.size() * sizeof(float)); }
+  int64_t batch_bytes() const { return batch_ * features * static_cast<int64_t>(sizeof(float)); }
+
+  Context context;
+  std::unique_ptr<Vae> model;
+  int64_t samples, features;
+  std::vector<float> data;
+  ModuleState state;
+
+ private:
+  MatrixSource drawn() {
+    k::random_normal<float>(context.stream(), data.data(), samples * features, 0.0f, 1.0f, PhiloxKey{1, 0, 0});
+    return MatrixSource(context, data.data(), samples, features);
+  }
+
+  int64_t batch_, turn_ = 0;
+  MatrixSource source_;
+  Adam adam_;
+};
+
+class Floor {
+ public:
+  Floor(const Options& o, int64_t parameters)
+      : products(products_of(layers_of(o), o.batch)), parameters_(parameters), triad_(std::max<int64_t>(parameters, 1 << 24)) {
+    int64_t largest = 0;
+    for (const Product& p : products) largest = std::max({largest, p.M * p.K, p.K * p.N, p.M * p.N});
+    for (Tensor* x : {&a_, &b_, &c_}) *x = Tensor::zeros(context_, {largest});
+    for (Tensor* x : {&a_, &b_}) k::random_normal<float>(context_.stream(), x->data<float>(), x->count(), 0.0f, 1.0f, PhiloxKey{2, 0, 0});
+  }
+  void measure() {
+    product_seconds = flops = 0;
+    seconds.clear();
+    for (const Product& p : products) {
+      seconds.push_back(median(seconds_of_runs(5, [&] {
+        k::matmul<float>(context_.stream(), a_.data<float>(), p.ta, b_.data<float>(), p.tb, c_.data<float>(), p.M, p.N, p.K, Epilogue<float>{});
+      })));
+      product_seconds += seconds.back();
+      flops += p.flop();
+    }
+    bandwidth = bench::bandwidth_of(triad_, {});
+  }
+  double adam() const { return 28.0 * static_cast<double>(parameters_) / bandwidth; }
+  double total() const { return product_seconds + adam(); }
+  std::string table() const {
+    TextTable t({"part", "GFLOP", "ms", "GFLOP/s"});
+    auto row = [&](const std::string& what, double flop, double s) {
+      t.row({what, fmt::format("{:.2f}", flop / 1e9), fmt::format("{:.1f}", s * 1e3), fmt::format("{:.0f}", flop / s / 1e9)});
+    };
+    for (size_t i = 0; i < products.size(); ++i) row(products[i].what, products[i].flop(), seconds[i]);
+    row("all products", flops, product_seconds);
+    t.row({"Adam at triad bandwidth", "", fmt::format("{:.1f}", adam() * 1e3), ""});
+    return t.str();
+  }
+  Json json() const {
+    return {{"product_seconds", product_seconds}, {"gflop", flops / 1e9}, {"triad_bytes_per_second", bandwidth}, {"floor_seconds", total()}};
+  }
+
+  const std::vector<Product> products;
+  std::vector<double> seconds;  // of each product, as last measured
+  double product_seconds = 0, flops = 0, bandwidth = 0;
+
+ private:
+  int64_t parameters_;
+  Context context_;
+  Tensor a_, b_, c_;
+  Triad triad_;
+};
+
+Json description(const Options& o, const Training& training) {
+  return {{"model", o.model},
+          {"batch", o.batch},
+          {"features", training.features},
+          {"hidden", o.hidden},
+          {"latent", o.latent},
+          {"threads", threads()},
+          {"parameters", training.state.parameter_count()}};
+}
+
+// What another library needs to take the first steps as they are here. Names of weights are those of a checkpoint.
+void write_first_steps(const Options& o) {
+  Training training(o), untouched(o);
+  const int64_t latents = o.batch * o.latent;
+  std::vector<float> losses, noise(static_cast<size_t>(kWrittenSteps * latents)), zeros(static_cast<size_t>(latents));
+  std::vector<int64_t> rows;
+  for (int64_t s = 0; s < kWrittenSteps; ++s) {
+    const std::vector<int64_t> of_step = training.rows(s);
+    rows.insert(rows.end(), of_step.begin(), of_step.end());
+    // What the step will draw: z of a posterior N(0, 1) is the noise.
+    Generator generator = training.context.generator;
+    k::reparameterize<float>(training.context.stream(), zeros.data(), zeros.data(), noise.data() + s * latents, latents, generator.next());
+    training.step(&losses);
+  }
+  TensorWriter w;
+  w.add(untouched.state, "weights.");
+  w.file.add("samples", "F32", {untouched.samples, untouched.features}, untouched.data.data());
+  w.file.add("rows", "I64", {kWrittenSteps, o.batch}, rows.data());
+  w.file.add("noise", "F32", {kWrittenSteps, o.batch, o.latent}, noise.data());
+  w.file.add("losses", "F32", {kWrittenSteps, 3}, losses.data());
+  Json step = description(o, untouched);
+  step["learning_rate"] = kLearningRate;
+  step["weight_decay"] = kWeightDecay;
+  if (o.model == "block") step["widths"] = o.atac_block().widths;
+  if (o.model == "hierarchical") {
+    step["widths"] = o.hierarchical().widths;
+    step["blocks"] = o.blocks;
+    step["block_latent"] = o.block_latent;
+    step["channels"] = o.channels;
+  }
+  w.file.metadata("step", step.dump());
+  w.file.write(o.write);
+  fmt::print("{}: losses {:.6g}, {:.6g}, {:.6g}\n", o.write, losses[0], losses[3], losses[6]);
+}
+
+void serve(const Options& o, Training& training) {
+  auto answer = [](const Json& j) {
+    fmt::print("{}\n", j.dump());
+    std::fflush(stdout);
+  };
+  std::unique_ptr<Floor> floor;
+  Json hello = description(o, training);
+  hello["blas"] = blas_description();
+  answer(hello);
+  for (std::string line; std::getline(std::cin, line);) {
+    if (line == "floor") {
+      if (!floor) floor = std::make_unique<Floor>(o, training.state.parameter_count());
+      floor->measure();
+      Json j = floor->json();
+      for (size_t i = 0; i < floor->products.size(); ++i) {
+        const Product& p = floor->products[i];
+        j["products"].push_back({{"what", p.what}, {"M", p.M}, {"N", p.N}, {"K", p.K}, {"ta", p.ta}, {"tb", p.tb}, {"seconds", floor->seconds[i]}});
+      }
+      answer(j);
+    } else if (line.rfind("steps ", 0) == 0) {
+      const std::vector<double> t = seconds_of_runs(whole_number(line.substr(6), "steps"), [&] { training.step(); });
+      answer({{"seconds", t}, {"peak_bytes", training.peak_bytes()}});
+    } else {
+      fail_usage("unknown command " + quoted(line) + ": steps N or floor");
+    }
+  }
+}
+
+void measure(const Options& o) {
+  // The step comes first, so that the peak memory is its own.
+  Json result;
+  double step_seconds = 0;
+  int64_t parameters = 0, peak = 0, batch_bytes = 0;
+  {
+    Training training(o);
+    result = description(o, training);
+    fmt::print("{} threads, {}\n{} VAE, batch {}, {} features, latent {}\n\n", threads(), blas_description(), o.model, o.batch, training.features, o.latent);
+    training.step();
+    step_seconds = median(seconds_of_runs(o.steps, [&] { training.step(); }));
+    parameters = training.state.parameter_count();
+    peak = training.peak_bytes();
+    batch_bytes = training.batch_bytes();
+  }
+  Floor floor(o, parameters);
+  floor.measure();
+  const double time_ratio = step_seconds / floor.total(), memory_ratio = static_cast<double>(peak - batch_bytes) / (16.0 * static_cast<double>(parameters));
+  fmt::print(
+      "{}\ntriad bandwidth {:.1f} GB/s\nfloor           {:.1f} ms\nstep            {:.1f} ms, {:.2f} times the floor\npeak memory     {} for {} parameters, "
+      "{:.2f} times 16 bytes each (without the batch of {})\n",
+      floor.table(), floor.bandwidth / 1e9, floor.total() * 1e3, step_seconds * 1e3, time_ratio, human_bytes(peak), parameters, memory_ratio,
+      human_bytes(batch_bytes));
+  result.update(floor.json());
+  result["step_seconds"] = step_seconds;
+  result["time_ratio"] = time_ratio;
+  result["peak_bytes"] = peak;
+  result["memory_ratio"] = memory_ratio;
+  if (!o.json.empty()) write_file(o.json, result.dump(2) + "\n");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
-  int64_t B = 256, G = 19421, H = 1024, Z = 512, steps = 15;
-  int64_t block = 5000;
-  std::string json_path, which = "rna";
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string o = argv[i];
-    if (o == "--json") {
-      json_path = argv[i + 1];
-      continue;
-    }
-    if (o == "--model") {
-      which = argv[i + 1];
-      if (which != "rna" && which != "block") fail_usage("--model is rna or block, not " + quoted(which));
-      continue;
-    }
-    int64_t* v = o == "--batch"    ? &B
-                 : o == "--genes"  ? &G
-                 : o == "--hidden" ? &H
-                 : o == "--latent" ? &Z
-                 : o == "--block"  ? &block
-                 : o == "--steps"  ? &steps
-                                   : nullptr;
-    if (!v) fail_usage("unknown option " + quoted(o));
-    *v = std::stoll(argv[i + 1]);
-  }
+  const Options o = parse(argc, argv);
   set_threads(0);
-  const RnaVaeShape rna{.genes = G, .hidden = H, .latent = Z};
-  const AtacBlockVaeShape atac{.block = block, .latent = Z};
-  if (which == "block") G = block;
-  fmt::print("{} threads, {}\n{} VAE, batch {}, {} features, latent {}\n\n", threads(), blas_description(), which, B, G, Z);
-
-  // The step comes first, so that the peak memory is its own.
-  const int64_t samples = 4 * B;
-  double step_seconds = 0;
-  int64_t parameters = 0, peak = 0;
-  {
-    Context context;
-    std::vector<float> data(static_cast<size_t>(samples * G));
-    k::random_normal<float>(context.stream(), data.data(), samples * G, 0.0f, 1.0f, PhiloxKey{1, 0, 0});
-    MatrixSource source(context, data.data(), samples, G);
-    std::unique_ptr<Vae> model;
-    if (which == "rna") model = std::make_unique<RnaVae>(rna);
-    else model = std::make_unique<AtacBlockVae>(atac);
-    ModuleState state(context, *model, 0);
-    parameters = state.parameter_count();
-    Adam adam(state, {.weight_decay = 1e-4});
-    adam.learning_rate = 1e-4;
-    std::vector<int64_t> rows(static_cast<size_t>(B));
-    int64_t turn = 0;
-    auto one_step = [&] {
-      for (int64_t i = 0; i < B; ++i) rows[static_cast<size_t>(i)] = (turn * 7 + i * 3) % samples;
-      ++turn;
-      {
-        Step step(context);
-        Tensor x = Tensor::empty(context, {B, G}, DType::f32, "batch");
-        source.fill(rows, x);
-        Tape tape(context);
-        const ItemLoss out = vae_loss(context, *model, x, true, 1.0, 1.0);
-        adam.zero_grad();
-        tape.backward(out.loss.loss);
-      }
-      adam.step();
-      context.generator.next_step();
-    };
-    one_step();
-    step_seconds = median_seconds(static_cast<int>(steps), one_step);
-    peak = peak_resident_bytes() - samples * G * 4;
+  if (!o.write.empty()) {
+    write_first_steps(o);
+  } else if (o.serve) {
+    Training training(o);
+    serve(o, training);
+  } else {
+    measure(o);
   }
-
-  Context context;
-  const std::vector<Product> products = products_of(which == "rna" ? layers_of(rna) : layers_of(atac), B);
-  int64_t largest = 0;
-  for (const Product& p : products) largest = std::max({largest, p.M * p.K, p.K * p.N, p.M * p.N});
-  TextTable t({"part", "GFLOP", "ms", "GFLOP/s"});
-  double product_seconds = 0, flops = 0;
-  {
-    Tensor big_a = Tensor::zeros(context, {largest}), big_b = Tensor::zeros(context, {largest}), c = Tensor::zeros(context, {largest});
-    for (Tensor* x : {&big_a, &big_b}) k::random_normal<float>(context.stream(), x->data<float>(), x->count(), 0.0f, 1.0f, PhiloxKey{2, 0, 0});
-    for (const Product& p : products) {
-      const double s = median_seconds(5, [&] {
-        k::matmul<float>(context.stream(), big_a.data<float>(), p.ta, big_b.data<float>(), p.tb, c.data<float>(), p.M, p.N, p.K, Epilogue<float>{});
-      });
-      const double f = 2.0 * static_cast<double>(p.M) * static_cast<double>(p.N) * static_cast<double>(p.K);
-      t.row({p.what, fmt::format("{:.2f}", f / 1e9), fmt::format("{:.1f}", s * 1e3), fmt::format("{:.0f}", f / s / 1e9)});
-      product_seconds += s;
-      flops += f;
-    }
-  }
-  t.row(
-      {"all products", fmt::format("{:.2f}", flops / 1e9), fmt::format("{:.1f}", product_seconds * 1e3), fmt::format("{:.0f}", flops / product_seconds / 1e9)});
-
-  Triad triad(std::max<int64_t>(parameters, 1 << 24));
-  const double bandwidth = bench::bandwidth_of(triad, {}), adam_floor = 28.0 * static_cast<double>(parameters) / bandwidth;
-  t.row({"Adam at triad bandwidth", "", fmt::format("{:.1f}", adam_floor * 1e3), ""});
-  const double floor = product_seconds + adam_floor;
-  const double memory_floor = 16.0 * static_cast<double>(parameters), batch_bytes = 4.0 * static_cast<double>(B * G);
-  const double time_ratio = step_seconds / floor, memory_ratio = (static_cast<double>(peak) - batch_bytes) / memory_floor;
-  fmt::print(
-      "{}\ntriad bandwidth {:.1f} GB/s\nfloor           {:.1f} ms\nstep            {:.1f} ms, {:.2f} times the floor\npeak memory     {} for {} parameters, "
-      "{:.2f} times 16 bytes each (without the batch of {})\n",
-      t.str(), bandwidth / 1e9, floor * 1e3, step_seconds * 1e3, time_ratio, human_bytes(peak), parameters, memory_ratio,
-      human_bytes(static_cast<int64_t>(batch_bytes)));
-  if (!json_path.empty())
-    write_file(json_path, Json{{"model", which},
-                               {"batch", B},
-                               {"features", G},
-                               {"hidden", H},
-                               {"latent", Z},
-                               {"threads", threads()},
-                               {"parameters", parameters},
-                               {"product_seconds", product_seconds},
-                               {"gflop", flops / 1e9},
-                               {"triad_bytes_per_second", bandwidth},
-                               {"floor_seconds", floor},
-                               {"step_seconds", step_seconds},
-                               {"time_ratio", time_ratio},
-                               {"peak_bytes", peak},
-                               {"memory_ratio", memory_ratio}}
-                                  .dump(2) +
-                              "\n");
   return 0;
 } catch (const panvae::Error& e) {
   fmt::print(stderr, "bench_train_step: error: {}\n", e.what());

@@ -26,13 +26,16 @@ hid_t native<f16>() {
   return type;
 }
 
-namespace {
-
-// Without it the library prints its own error stacks to stderr.
-void silence() {
+void prepare_library() {
   static std::once_flag once;
-  std::call_once(once, [] { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); });
+  std::call_once(once, [] {
+    // A file that could not be written stays half open in the library, which then crashes where it tidies up at exit.
+    H5dont_atexit();
+    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // else it prints its own error stacks to stderr
+  });
 }
+
+namespace {
 
 // All strings that `read` delivers for a type and a number of elements, of variable or fixed length. False on failure.
 template <class Read>
@@ -73,7 +76,7 @@ Handle open_attribute(hid_t file, const std::string& inner, const std::string& n
 }  // namespace
 
 File::File(const std::string& path) : path_(path) {
-  silence();
+  prepare_library();
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0)
     fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path, 400), "check the name and its permissions");

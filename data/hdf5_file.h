@@ -63,6 +63,9 @@ class Handle {
   Close close_ = nullptr;
 };
 
+// Before the first call of the library in a process; File and Writer see to it.
+void prepare_library();
+
 // A file opened for reading. Paths are relative to its root ("obs/cohort"). Reading functions throw ErrorCode::input
 // naming file and path.
 class File {

@@ -43,7 +43,7 @@ void Writer::check(long long result) const {
 }
 
 Writer::Writer(const std::string& temporary, std::string final_path) : path_(std::move(final_path)) {
-  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  prepare_library();
   Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);
   file_ = Handle(H5Fcreate(temporary.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose);

@@ -166,8 +166,10 @@ std::string evaluation(const Answers& answers) {
 }
 
 std::string tables(const DemoStudy& study, const Answers& answers) {
-  return fmt::format("{}\n{}{}\n{}{}\n{}", study.title, size_of(answers, "rna"), size_of(answers, "atac"), evaluation(answers), imputation_table(answers),
-                     training_table(answers));
+  const std::string imputation = imputation_table(answers);
+  return fmt::format("{}\n{}{}scores are of what is held out, which nothing was fitted on{}\n\n{}{}\n{}", study.title, size_of(answers, "rna"),
+                     size_of(answers, "atac"), imputation.empty() ? "" : "; no pair term: the losses of the paper to the letter", evaluation(answers),
+                     imputation, training_table(answers));
 }
 
 // The steps that cost most.

@@ -35,7 +35,7 @@ struct Sizes {
 Sizes sizes(bool quick) {
   if (quick)
     return {.latent = "32",
-            .simulate = {"--donors", "400", "--genes", "1000", "--peaks", "4000", "--cohorts", "6", "--atac-fraction", "0.6"},
+            .simulate = {"--donors", "600", "--genes", "1000", "--peaks", "6000", "--cohorts", "6", "--atac-fraction", "0.8"},
             .rna = {"model.hidden=256", "train.learning_rate=0.001"},
             .blocks = {"block.size=500", "block.slide=250", "block.widths=128,64", "block.latent=16", "hierarchical.widths=128,64", "train.epoch_steps=20"},
             .dense = {"model.hidden=128"},

@@ -33,14 +33,14 @@ struct DemoStudy {
   std::string results() const { return path("results"); }
 };
 
-// A co-embedding of the demo: by one of the paper's losses, with matched pairs drawn together or to the letter.
+// A co-embedding of the demo: by one of the paper's losses, with the pair term, or to the letter without.
 struct DemoCoembedding {
   const char *name, *label, *mode, *pair;
 };
-inline constexpr DemoCoembedding kDemoCoembeddings[] = {{"adversarial", "adversarial, with pairs", "adversarial", "1"},
-                                                        {"contrastive", "contrastive, with pairs", "contrastive", "1"},
-                                                        {"adversarial_paper", "adversarial, as in the paper", "adversarial", "0"},
-                                                        {"contrastive_paper", "contrastive, as in the paper", "contrastive", "0"}};
+inline constexpr DemoCoembedding kDemoCoembeddings[] = {{"adversarial", "adversarial", "adversarial", "1"},
+                                                        {"contrastive", "contrastive", "contrastive", "1"},
+                                                        {"adversarial_no_pair", "adversarial, no pair term", "adversarial", "0"},
+                                                        {"contrastive_no_pair", "contrastive, no pair term", "contrastive", "0"}};
 
 // The studies that are shown: a simulated one, or those whose files are in the folder `data`. Folders of real ones lie in `out`.
 // ErrorCode::input where `data` is no folder, or holds nothing that is known.

@@ -260,6 +260,7 @@ NumberSource::NumberSource(const File& file, const std::string& dataset) : file_
       file.fail(dataset, fmt::format("is compressed with filter {} {}, which is not at hand", id, quoted(name)),
                 "write the file with compression='gzip', or set HDF5_PLUGIN_PATH");
   }
+  if (!boolean_) chunks_.emplace(dataset_.get(), shape_);
 }
 
 template <class T>
@@ -276,6 +277,7 @@ void NumberSource::read(int64_t begin, int64_t count, T* out) const {
     if (begin < 0 || begin + count > shape_[0] || H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr) < 0)
       file_.fail(name_, "is shorter than other parts of the file say");
   }
+  if (chunks_ && chunks_->read(begin, count, out)) return;
   const auto n = static_cast<hsize_t>(size);
   Handle memory(H5Screate_simple(1, &n, nullptr), H5Sclose);
   if (boolean_) {

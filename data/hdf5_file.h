@@ -1,14 +1,16 @@
 // HDF5 behind a few calls: handles that close themselves, strings and numbers read with their types checked. The only
-// file of this room, with hdf5_file.cpp, that calls the C library's read and write functions. Not thread-safe (the
+// file of this room, with its sources and hdf5_chunks, that calls the C library's read and write functions. Not thread-safe (the
 // library is not): one thread reads or writes.
 #pragma once
 #include <hdf5.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/float_types.h"
+#include "data/hdf5_chunks.h"
 
 namespace panvae::data::hdf5 {
 
@@ -119,6 +121,7 @@ class NumberSource {
   const File& file_;
   std::string name_;
   Handle dataset_;
+  std::optional<ChunkReader> chunks_;
   std::vector<int64_t> shape_;
   bool boolean_ = false, half_ = false;
 };

@@ -3,11 +3,14 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "data/hdf5_chunks.h"
 #include "data/hdf5_file.h"
 
 namespace panvae::data::hdf5 {
 
 namespace {
+
+constexpr int kLevel = 2;  // of deflate: counts are small numbers, and more effort gains little
 
 Handle utf8_type() {
   Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
@@ -119,17 +122,19 @@ void Writer::numbers(const std::string& path, const std::vector<int64_t>& shape,
   Handle space = simple_space(shape), properties = dataset_properties();
   int64_t size = 1;
   for (int64_t s : shape) size *= s;
-  if (compressed && size > 0 && !shape.empty()) {
-    std::vector<hsize_t> chunk(shape.begin(), shape.end());
+  compressed = compressed && size > 0 && !shape.empty() && shape.size() <= 2;
+  std::vector<hsize_t> chunk(shape.begin(), shape.end());
+  if (compressed) {
     const auto row = static_cast<hsize_t>(size / shape[0]);
     chunk[0] = std::min<hsize_t>(chunk[0], std::max<hsize_t>(1, (hsize_t{1} << 18) / row));
     H5Pset_chunk(properties.get(), static_cast<int>(chunk.size()), chunk.data());
     H5Pset_shuffle(properties.get());
-    H5Pset_deflate(properties.get(), 2);
+    H5Pset_deflate(properties.get(), kLevel);
   }
   Handle d(H5Dcreate2(file_.get(), path.c_str(), native<T>(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose);
   check(d.get());
-  if (size > 0) check(H5Dwrite(d.get(), native<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
+  if (compressed) check(write_chunks(d.get(), shape[0], size / shape[0], static_cast<int64_t>(chunk[0]), sizeof(T), kLevel, values) ? 0 : -1);
+  else if (size > 0) check(H5Dwrite(d.get(), native<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values));
 }
 template void Writer::numbers(const std::string&, const std::vector<int64_t>&, const float*, bool);
 template void Writer::numbers(const std::string&, const std::vector<int64_t>&, const double*, bool);

@@ -39,6 +39,20 @@ class Fixture {
   void doubles(const std::string& at, const std::vector<hsize_t>& shape, const std::vector<double>& v, hid_t stored = H5T_NATIVE_DOUBLE) {
     numbers(at, stored, H5T_NATIVE_DOUBLE, shape, v);
   }
+  // In chunks, compressed; without values nothing is written.
+  void compressed(const std::string& at, hid_t stored, const std::vector<hsize_t>& shape, std::vector<hsize_t> chunk, bool shuffled,
+                  const std::vector<double>& values) {
+    for (size_t i = 0; i < chunk.size(); ++i) chunk[i] = std::min(chunk[i], shape[i]);
+    const hid_t space = H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr), p = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_chunk(p, static_cast<int>(chunk.size()), chunk.data());
+    if (shuffled) H5Pset_shuffle(p);
+    H5Pset_deflate(p, 2);
+    const hid_t d = H5Dcreate2(file_, at.c_str(), stored, space, H5P_DEFAULT, p, H5P_DEFAULT);
+    if (!values.empty()) H5Dwrite(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
+    H5Dclose(d);
+    H5Pclose(p);
+    H5Sclose(space);
+  }
   void integers(const std::string& at, const std::vector<int64_t>& v, hid_t stored = H5T_NATIVE_INT32) { numbers(at, stored, H5T_NATIVE_INT64, {v.size()}, v); }
   // h5py's bool: an enumeration.
   void booleans(const std::string& at, const std::vector<int8_t>& v) {
@@ -380,6 +394,93 @@ TEST_F(H5ad, AnArrayInStripsOfColumns) {
   const LargeArray ragged{"large", 3, 7, [&](const auto& add) { add(0, RowMatrix<double>(2, 7)); }};
   error_of([&] { write_dataset(path("ragged.h5ad"), d, Storage::same, &ragged); }, ErrorCode::usage);
   EXPECT_FALSE(std::filesystem::exists(path("ragged.h5ad")));
+}
+
+// Chunks that go through zlib here, on all threads, are what the library reads and writes itself: every type, chunks that do not
+// divide the matrix, shuffled or not, ranges that begin and end within chunks.
+TEST_F(H5ad, CompressedChunksAreWhatTheLibraryReads) {
+  const std::vector<std::pair<const char*, hid_t>> types = {{"i8", H5T_NATIVE_INT8},    {"u8", H5T_NATIVE_UINT8},   {"i16", H5T_NATIVE_INT16},
+                                                            {"u16", H5T_NATIVE_UINT16}, {"i32", H5T_NATIVE_INT32},  {"u32", H5T_NATIVE_UINT32},
+                                                            {"i64", H5T_NATIVE_INT64},  {"u64", H5T_NATIVE_UINT64}, {"f16", hdf5::native<f16>()},
+                                                            {"f32", H5T_NATIVE_FLOAT},  {"f64", H5T_NATIVE_DOUBLE}, {"f32be", H5T_IEEE_F32BE}};
+  constexpr hsize_t rows = 37, columns = 53;
+  std::vector<double> values;
+  for (hsize_t i = 0; i < rows * columns; ++i) values.push_back(static_cast<double>((i * 7919) % 120));
+  const std::string name = path("chunks.h5");
+  int made = 0;
+  {
+    Fixture f(name);
+    for (const auto& [type, stored] : types)
+      for (const std::vector<hsize_t>& chunk : std::vector<std::vector<hsize_t>>{{5, 7}, {37, 53}, {4, 53}, {40, 60}, {1, 1}})
+        for (bool shuffled : {false, true}) f.compressed(fmt::format("d{}", made++), stored, {rows, columns}, chunk, shuffled, values);
+    f.compressed("line", H5T_NATIVE_INT32, {rows * columns}, {100}, true, values);
+    f.compressed("never_written", H5T_NATIVE_INT32, {rows, columns}, {5, 7}, true, {});
+  }
+  const hdf5::File file(name);
+  for (int i = 0; i < made; ++i) {
+    const hdf5::NumberSource source(file, fmt::format("d{}", i));
+    for (const auto& [begin, count] : {std::pair{0, 37}, std::pair{3, 20}, std::pair{36, 1}, std::pair{5, 5}}) {
+      const size_t n = static_cast<size_t>(count) * columns;
+      std::vector<double> doubles(n);
+      std::vector<float> floats(n);
+      std::vector<int64_t> integers(n);
+      source.read(begin, count, doubles.data());
+      source.read(begin, count, floats.data());
+      source.read(begin, count, integers.data());
+      for (size_t k = 0; k < n; ++k) {
+        const double expected = values[static_cast<size_t>(begin) * columns + k];
+        ASSERT_EQ(doubles[k], expected) << i << " " << begin;
+        ASSERT_EQ(floats[k], static_cast<float>(expected));
+        ASSERT_EQ(integers[k], static_cast<int64_t>(expected));
+      }
+    }
+  }
+  EXPECT_EQ(file.doubles("line"), values);
+  EXPECT_EQ(file.doubles("never_written"), std::vector<double>(rows * columns, 0.0));
+  // Fractions and numbers beyond the range become what the library makes of them.
+  {
+    Fixture f(path("odd.h5"));
+    f.compressed("fractions", H5T_NATIVE_DOUBLE, {4}, {2}, true, {-1.75, 2.5, 1e300, 3});
+  }
+  const hdf5::File odd(path("odd.h5"));
+  EXPECT_EQ(odd.integers("fractions"), (std::vector<int64_t>{-1, 2, std::numeric_limits<int64_t>::max(), 3}));
+}
+
+TEST_F(H5ad, CountsAreWrittenInTheBytesOfTheLibrary) {
+  RowMatrix<double> x(300, 1500);
+  for (int64_t i = 0; i < x.size(); ++i) x.data()[i] = static_cast<double>((i * 31 + i / 7) % 90);
+  {
+    hdf5::Writer w(path("ours.h5"), "ours.h5");
+    w.numbers("X", {300, 1500}, x.data(), true);
+    w.close();
+    Fixture f(path("library.h5"));
+    f.compressed("X", H5T_NATIVE_DOUBLE, {300, 1500}, {174, 1500}, true, std::vector<double>(x.data(), x.data() + x.size()));
+  }
+  std::vector<hsize_t> sizes;
+  for (const char* name : {"ours.h5", "library.h5"}) {
+    const hid_t file = H5Fopen(path(name).c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), set = H5Dopen2(file, "X", H5P_DEFAULT);
+    std::vector<double> read(static_cast<size_t>(x.size()));
+    EXPECT_GE(H5Dread(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, read.data()), 0) << name;
+    EXPECT_EQ(read, std::vector<double>(x.data(), x.data() + x.size())) << name;
+    sizes.push_back(H5Dget_storage_size(set));
+    H5Dclose(set);
+    H5Fclose(file);
+  }
+  EXPECT_EQ(sizes[0], sizes[1]);
+}
+
+TEST_F(H5ad, ADamagedChunkIsRefused) {
+  std::vector<double> values(40 * 50);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<double>(i * i));  // compresses badly
+  {
+    Fixture f(path("whole.h5"));
+    f.compressed("X", H5T_NATIVE_DOUBLE, {40, 50}, {5, 50}, true, values);
+  }
+  std::string bytes = read_file(path("whole.h5"));
+  // The chunks are most of the file: what is changed behind its middle is one of them.
+  for (size_t i = bytes.size() * 3 / 5; i < bytes.size() * 3 / 5 + 60; ++i) bytes[i] = static_cast<char>(~bytes[i]);
+  const hdf5::File file(put("damaged.h5", bytes));
+  expect_names(error_of([&] { file.doubles("X"); }), {"cannot be read", "X"});
 }
 
 TEST_F(H5ad, RowsInRanges) {

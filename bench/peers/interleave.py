@@ -210,11 +210,11 @@ def processor():
         return platform.processor()
 
 
-def context(options):
+def context(threads):
     root = os.path.dirname(os.path.dirname(HERE))
     commit = subprocess.run(["git", "-C", root, "describe", "--always", "--dirty"], capture_output=True, text=True, check=False).stdout.strip()
     return {"date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"), "panvae": commit or "unknown", "processor": processor(),
-            "threads": options.threads, "load_at_the_start": os.getloadavg()[0], "rounds": options.rounds, "steps_per_round": options.count}
+            "threads": threads, "load_at_the_start": os.getloadavg()[0]}
 
 
 def origin(context, rows):
@@ -259,7 +259,7 @@ def main(argv):
     options = parse(argv)
     os.makedirs(options.out, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-    result = {"context": context(options), "rows": []}
+    result = {"context": {**context(options.threads), "rounds": options.rounds, "steps_per_round": options.count}, "rows": []}
     for model, batch in options.rows:
         row = run_row(options, model, batch, environment)
         result["rows"].append(row)

@@ -108,7 +108,7 @@ def preprocess(counts, genes, obs, seed):
 
 
 def principal_components(x, train):
-    pca = PCA(n_components=min(512, int(train.sum()) - 1), random_state=0)
+    pca = PCA(n_components=min(512, int(train.sum()) - 1, x.shape[1]), random_state=0)
     pca.fit(x[train])
     return pca.transform(x), pca._fit_svd_solver  # which one "auto" has become
 

@@ -1,0 +1,149 @@
+"""python3 -m unittest peers_test, in this folder: turns, ratios, verdicts and tables, with programs that only pretend. No PyTorch."""
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import interleave
+
+# Pretends to be bench_train_step, or torch_vae.py where --mode is given; the seconds of its steps are those of a file beside it.
+PRETENDER = """
+import json, os, sys
+arguments = sys.argv[1:]
+folder = os.path.dirname(os.path.abspath(__file__))
+plan = json.load(open(os.path.join(folder, "plan.json")))
+name = arguments[arguments.index("--mode") + 1] if "--mode" in arguments else "ours"
+def say(value): print(json.dumps(value), flush=True)
+if "--write" in arguments:
+    open(arguments[arguments.index("--write") + 1], "w").close()
+    sys.exit(plan.get("write", 0))
+mine = plan[name]
+if "dies" in mine: sys.exit(mine["dies"])
+say({"blas": "pretended", "torch": "0", "adam": "fused", "loss_differences": [mine.get("difference", 0.0)] * 3,
+     "losses_agree": mine.get("difference", 0.0) < 1e-4, "resident_after_import_bytes": 1 << 20})
+turn = 0
+for line in sys.stdin:
+    with open(os.path.join(folder, "log"), "a") as log: log.write(name + " " + line.split()[0] + "\\n")
+    if line.startswith("steps"):
+        s = mine["seconds"][turn]
+        turn += 1
+        say({"seconds": [s, 2 * s, s], "peak_bytes": mine["mib"] * turn << 20})
+    elif line.startswith("floor"):
+        say({"floor_seconds": 0.1 * turn, "product_seconds": plan["blas"], "products": [{"what": "a", "M": 1, "N": 2, "K": 3, "ta": True, "tb": False, "seconds": 1}]})
+    else:
+        assert json.loads(line.split(maxsplit=1)[1]) == [{"M": 1, "N": 2, "K": 3, "ta": True, "tb": False}]
+        say({"product_seconds": plan["torch"]})
+"""
+
+
+class Run(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def run_with(self, rounds=3, **plan):
+        """Exit status, the only row, and the lines of the Markdown, of a run of pretenders."""
+        everything = {"ours": {"seconds": [1, 1, 1], "mib": 10}, "eager": {"seconds": [2, 2, 2], "mib": 40}, "compiled": {"seconds": [1.5, 1.5, 1.5], "mib": 50},
+                      "blas": 0.5, "torch": 0.5}
+        everything.update(plan)
+        for name, text in (("program", f"#!{sys.executable}\n{PRETENDER}"), ("plan.json", json.dumps(everything))):
+            with open(self.path(name), "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(self.path(name), 0o755)
+        # "Python" is a program that leaves out torch_vae.py's name and pretends likewise.
+        with open(self.path("python"), "w", encoding="utf-8") as file:
+            file.write(f'#!/bin/sh\nshift\nexec "{self.path("program")}" "$@"\n')
+        os.chmod(self.path("python"), 0o755)
+        with contextlib.redirect_stdout(io.StringIO()):
+            status = interleave.main(["--program", self.path("program"), "--python", self.path("python"), "--out", self.path("out"), "--rows", "rna:8",
+                                      "--rounds", str(rounds), "--count", "3", "--threads", "1"])
+        with open(self.path("out/steps.json"), encoding="utf-8") as file:
+            (row,) = json.load(file)["rows"]
+        with open(self.path("out/steps.md"), encoding="utf-8") as file:
+            return status, row, file.read().splitlines()
+
+    def test_takes_turns(self):
+        self.run_with(rounds=2)
+        with open(self.path("log"), encoding="utf-8") as file:
+            turns = file.read().split("\n")[:-1]
+        self.assertEqual(turns, ["ours steps", "eager steps", "compiled steps", "ours floor", "eager products"] * 2)
+
+    def test_all_goals_reached(self):
+        status, row, lines = self.run_with()
+        self.assertEqual(status, 0)
+        self.assertEqual(row["missed"], [])
+        self.assertAlmostEqual(row["ours_over_eager"], 0.5)
+        self.assertAlmostEqual(row["ours_over_compiled"], 1 / 1.5)
+        self.assertAlmostEqual(row["floor_ms"], 200)
+        self.assertAlmostEqual(row["ours_over_floor"], 5)
+        self.assertIn("all goals reached", lines[-1])
+
+    def test_ratios_are_within_rounds(self):
+        # The machine is four times slower in the second round and twice in the third, for all alike.
+        _, row, _ = self.run_with(ours={"seconds": [1, 4, 2], "mib": 1}, eager={"seconds": [2, 8, 4], "mib": 2}, compiled={"seconds": [1, 8, 4], "mib": 2})
+        self.assertEqual(row["ours_over_eager_rounds"], [0.5, 0.5, 0.5])
+        self.assertEqual(row["ours_over_compiled"], 0.5)
+        self.assertEqual(row["providers"]["ours"]["round_medians_ms"], [1000, 4000, 2000])
+
+    def test_peak_of_ours_is_from_before_the_floor(self):
+        _, row, _ = self.run_with()
+        self.assertEqual({name: p["peak_bytes"] >> 20 for name, p in row["providers"].items()}, {"ours": 10, "eager": 120, "compiled": 150})
+
+    def test_losing_rows_stay_and_say_why(self):
+        status, row, lines = self.run_with(eager={"seconds": [0.9] * 3, "mib": 1}, blas=0.8, torch=0.3)
+        self.assertEqual(status, 0)  # to lose is a result
+        self.assertEqual(row["missed"], ["slower than eager", "more memory than eager"])
+        self.assertIn("our products alone take 0.89 of eager's step", row["reason"])
+        self.assertIn("**slower than eager, more memory than eager**", lines[-1])
+        _, row, _ = self.run_with(eager={"seconds": [1.2] * 3, "mib": 40}, blas=0.5, torch=0.5)
+        self.assertEqual(row["missed"], ["above 0.8 of eager"])
+        self.assertIn("the products are not what is slower", row["reason"])
+
+    def test_wrong_losses_are_not_timed(self):
+        status, row, lines = self.run_with(eager={"seconds": [2] * 3, "mib": 40, "difference": 0.01})
+        self.assertEqual(status, 1)
+        self.assertNotIn("eager", row["providers"])
+        self.assertIn("compiled", row["providers"])
+        self.assertIn("WRONG: losses differ by 1.0e-02", lines[-1])
+
+    def test_a_program_that_dies_is_a_row(self):
+        status, row, lines = self.run_with(compiled={"dies": 3})
+        self.assertEqual(status, 1)
+        self.assertIn("ended with status 3", row["errors"]["compiled"])
+        self.assertIn("ended with status 3", lines[-1])
+        self.assertAlmostEqual(row["ours_over_eager"], 0.5)
+        status, row, lines = self.run_with(ours={"dies": 4})
+        self.assertEqual(status, 1)
+        self.assertNotIn("providers", row)
+        status, row, lines = self.run_with(write=2)
+        self.assertEqual(status, 1)
+        self.assertIn("ours", row["errors"])
+
+    def test_wrong_usage(self):
+        for wrong in (["--rows", "rna"], ["--rows", "rna:x"], ["--rounds", "0"], ["--count", "0"]):
+            with self.assertRaises(SystemExit) as caught, contextlib.redirect_stderr(io.StringIO()):
+                interleave.parse(["--program", "p", "--out", "o", *wrong])
+            self.assertEqual(caught.exception.code, 2)
+
+
+class Script(unittest.TestCase):
+    script = os.path.join(interleave.HERE, "..", "run_peers.sh")
+
+    def test_is_shell(self):
+        subprocess.run(["bash", "-n", self.script], check=True)
+
+    def test_wrong_usage(self):
+        for arguments in ([], ["everything"], ["all", "--rounds", "3"]):
+            done = subprocess.run(["bash", self.script, *arguments], capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 2, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -420,22 +420,26 @@ std::string summary(const eval::Results& r) {
   return t.str();
 }
 
-// Pairs of RNA and ATAC, with what chance gives; empty where there are none.
+// Pairs of RNA and ATAC, and at the end what chance gives, once where it is the same; empty where there are none.
 std::string pairs_summary(const eval::Results& r) {
   if (r.pairs.empty()) return {};
   TextTable t({"RNA and ATAC", "pairs", "FOSCTTM", "within cohort", "recall at 1", "recall at 10", "mixing", "cohort to ATAC", "cohort to RNA"});
+  const auto cells = [](const eval::ResultsScore& s, const std::string& label, const std::vector<const char*>& keys) {
+    std::vector<std::string> out = {label, s.values["n_pairs"].dump()};
+    for (const char* key : keys) out.push_back(cell(s.values, key));
+    return out;
+  };
+  std::vector<std::vector<std::string>> chances;
   for (const eval::ResultsScore& s : r.pairs) {
-    const auto row = [&](const std::string& label, const std::vector<const char*>& keys) {
-      std::vector<std::string> cells = {label, s.values["n_pairs"].dump()};
-      for (const char* key : keys) cells.push_back(cell(s.values, key));
-      t.row(cells);
-    };
-    row(s.control.empty() ? r.find_model(s.model)->label : "  permuted",
-        {"foscttm", "foscttm_within_cohort", "recall_at_1", "recall_at_10", "mixing_entropy", "transfer_rna_to_atac", "transfer_atac_to_rna"});
-    if (s.control.empty())
-      row("  by chance",
-          {"chance_foscttm", "", "chance_recall_at_1", "chance_recall_at_10", "chance_mixing_entropy", "majority_share_atac", "majority_share_rna"});
+    t.row(cells(s, s.control.empty() ? r.find_model(s.model)->label : "  permuted",
+                {"foscttm", "foscttm_within_cohort", "recall_at_1", "recall_at_10", "mixing_entropy", "transfer_rna_to_atac", "transfer_atac_to_rna"}));
+    if (!s.control.empty()) continue;
+    std::vector<std::string> chance =
+        cells(s, "by chance", {"", "", "chance_recall_at_1", "chance_recall_at_10", "chance_mixing_entropy", "majority_share_atac", "majority_share_rna"});
+    chance[2] = chance[3] = "0.500";
+    if (std::find(chances.begin(), chances.end(), chance) == chances.end()) chances.push_back(std::move(chance));
   }
+  for (std::vector<std::string>& chance : chances) t.row(std::move(chance));
   return "\n" + t.str();
 }
 

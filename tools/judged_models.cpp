@@ -132,9 +132,9 @@ void describe_training(eval::ResultsModel& info, const Json& provenance, const s
   if (training.is_object()) info.device = training.value("device", "");
 }
 
-// "adversarial", "contrastive, no pair term"
+// "adversarial", "contrastive, no pairs"
 std::string mode_words(const CoembedConfig& c) {
-  return c.mode + (c.pair > 0 ? "" : ", no pair term");
+  return c.mode + (c.pair > 0 ? "" : ", no pairs");
 }
 
 JudgedModel judged_run(Context& context, std::shared_ptr<Run> run, const std::string& folder, const std::string& path, const data::ReadOptions& read) {
@@ -325,14 +325,17 @@ std::vector<JudgedPair> judged_pairs(Context& context, const std::vector<Loaded>
     out.push_back(std::move(pair));
   };
   const auto is = [](const Loaded& l, const char* modality, bool coembedded) { return l.run->config.modality == modality && l.run->coembedded == coembedded; };
+  std::vector<std::pair<const Loaded*, const Loaded*>> separate;
   for (const Loaded& rna : loaded)
-    for (const Loaded& atac : loaded) {
-      if (!is(rna, "rna", false) || !is(atac, "atac", false) || rna.run->model->latent() != atac.run->model->latent()) continue;
-      JudgedPair pair;
-      pair.info.kind = "separate";
-      pair.info.label = fmt::format("{} and {}, not aligned", data[rna.data].models[rna.model].info.label, data[atac.data].models[atac.model].info.label);
-      add(std::move(pair), rna, atac, "separate");
-    }
+    for (const Loaded& atac : loaded)
+      if (is(rna, "rna", false) && is(atac, "atac", false) && rna.run->model->latent() == atac.run->model->latent()) separate.emplace_back(&rna, &atac);
+  for (const auto& [rna, atac] : separate) {
+    JudgedPair pair;
+    pair.info.kind = "separate";
+    pair.info.label = fmt::format("separate VAEs, {}", rna->run->model->latent());
+    if (separate.size() > 1) pair.info.label += fmt::format(" ({} and {})", last_part(rna->folder), last_part(atac->folder));
+    add(std::move(pair), *rna, *atac, "separate");
+  }
   for (size_t i = 0; i + 1 < loaded.size(); ++i) {
     const Loaded &rna = loaded[i], &atac = loaded[i + 1];  // the halves of a co-embedding follow one another
     if (!is(rna, "rna", true)) continue;
@@ -372,6 +375,13 @@ Judged load_judged(Context& context, const std::vector<std::string>& runs, const
   for (size_t i = 0; i < files.size(); ++i)
     if (std::find(paths.begin(), paths.end(), files[i]) == paths.end()) log::warning("no run has the features of {}: it is not used", quoted(files[i], 200));
 
+  // Whether there is one matrix of the modality: then its models need no other name.
+  const auto alone = [&](const std::string& modality) {
+    std::set<size_t> of;
+    for (const Loaded& l : loaded)
+      if (l.run->config.modality == modality) of.insert(l.data);
+    return of.size() == 1;
+  };
   std::set<std::string> data_ids, model_ids, labels;
   Judged out;
   std::vector<JudgedData>& all = out.data;
@@ -405,7 +415,7 @@ Judged load_judged(Context& context, const std::vector<std::string>& runs, const
       m.info.data = d.info.id;
       const std::string name = m.info.run.empty() ? fmt::format("pca{}", *m.info.dimensions) : last_part(m.info.run);
       m.info.id = unique_id(name + (m.info.kind == "coembedding" ? "_" + m.info.modality : ""), model_ids);
-      if (paths.size() > 1) m.info.label += fmt::format(", {}", d.info.id);
+      if (paths.size() > 1 && (m.info.run.empty() || !alone(d.info.modality))) m.info.label += fmt::format(", {}", d.info.id);
       if (!labels.insert(m.info.label).second) labels.insert(m.info.label += fmt::format(" ({})", m.info.id));
     }
   }

@@ -19,11 +19,6 @@ std::string short_count(int64_t n) {
   return n < 10000 ? grouped(n) : n < 999500 ? decimals(x / 1e3, 0) + " k" : decimals(x / 1e6, x < 9.95e7 ? 1 : 0) + " M";
 }
 
-// Height of a bar of so many units.
-double height_of(double units) {
-  return std::clamp(26 * std::log10(std::max(1.0, units)) - 26, 8.0, 2 * kHalf);
-}
-
 // A layer that changes the width, with what follows it and does not.
 struct Link {
   enum class Kind { layer, gather } kind = Kind::layer;  // gather: the pieces' embeddings become one row, or go back
@@ -140,7 +135,10 @@ class Drawing {
       std::vector<Range> ignored;
       for (const NetworkPart& p : picture_.network.parts)
         if (p.modality == m) rows.back().push_back(&p);
-      most = std::max({most, encoder_of(rows.back(), ignored).nodes.size() - 1, decoder_of(rows.back(), ignored).nodes.size()});
+      const Chain encoder = encoder_of(rows.back(), ignored), decoder = decoder_of(rows.back(), ignored);
+      most = std::max({most, encoder.nodes.size() - 1, decoder.nodes.size()});
+      for (const Chain* c : {&encoder, &decoder})
+        for (const Node& n : c->nodes) most_units_ = std::max(most_units_, n.units);
     }
     const bool several = rows.size() > 1;
     width_ = several ? kBroad : std::clamp(2 * (kMargin + static_cast<double>(most) * kPitch), 440.0, kBroad);
@@ -193,6 +191,12 @@ class Drawing {
           tone, "none", 0, false, 1);
   }
 
+  // Of a bar of so many units. The widest of the picture is as high as there is room; the square tells a bottleneck at a glance.
+  double height(double units) const {
+    const double part = most_units_ > 1 ? std::log10(std::max(1.0, units)) / std::log10(most_units_) : 1;
+    return 2 * kHalf * std::min(1.0, 0.12 + 0.88 * part * part);
+  }
+
   // One colour for all layers of one kind, in the order in which they come.
   std::string tone_of(const std::string& words) {
     const size_t at = static_cast<size_t>(std::find(kinds_.begin(), kinds_.end(), words) - kinds_.begin());
@@ -204,16 +208,16 @@ class Drawing {
     const double x1 = a.x + kBar / 2, x2 = b.x - kBar / 2;
     if (link.kind == Link::Kind::gather) {
       for (int i = -2; i <= 2; ++i)
-        shape(fmt::format("M{:.1f},{:.1f}L{:.1f},{:.1f}", x1, y + i * height_of(a.units) / 4.4, x2, y + i * height_of(b.units) / 4.4), "none", "line", 1, true,
-              0.9, link.words);
+        shape(fmt::format("M{:.1f},{:.1f}L{:.1f},{:.1f}", x1, y + i * height(a.units) / 4.4, x2, y + i * height(b.units) / 4.4), "none", "line", 1, true, 0.9,
+              link.words);
       return;
     }
-    shape(trapezoid(x1 + 1.5, height_of(a.units), x2 - 1.5, height_of(b.units), y), tone_of(link.words), 0.45,
+    shape(trapezoid(x1 + 1.5, height(a.units), x2 - 1.5, height(b.units), y), tone_of(link.words), 0.45,
           fmt::format("{}: {} to {}, {} parameters", link.words, a.label, b.label, grouped(link.parameters)));
     text(short_count(link.parameters), (a.x + b.x) / 2, y + kHalf + 15, "center", 10, false, "muted");
   }
   void draw_node(const Node& n, double y) {
-    const double h = height_of(n.units);
+    const double h = height(n.units);
     shape(rectangle(n.x - kBar / 2, y - h / 2, kBar, h, 2), "bar", 1, n.label);
     text(n.label, n.x, y - h / 2 - 7, "center", 10.5);
   }
@@ -254,7 +258,7 @@ class Drawing {
     for (size_t i = 0; i < decoder.nodes.size(); ++i) draw_link(decoder.links[i], i == 0 ? z : decoder.nodes[i - 1], decoder.nodes[i], y);
     for (size_t i = 0; i + 1 < encoder.nodes.size(); ++i) draw_node(encoder.nodes[i], y);
     for (const Node& n : decoder.nodes) draw_node(n, y);
-    const double h = height_of(z.units) + 6;
+    const double h = height(z.units) + 6;
     shape(rectangle(z.x - 7, y - h / 2, 14, h, 4), "latent", 1,
           fmt::format("the embedding of {}: {} dimensions", modality_words(parts.front()->modality), z.label));
     text(several ? "z of " + modality_words(parts.front()->modality) : "z", z.x, y - h / 2 - 20, "center", 11.5, true, "latent");
@@ -301,6 +305,7 @@ class Drawing {
       add_layers(c, layers, 0);
       int64_t parameters = 0;
       for (const NetworkLayer& l : layers) parameters += l.parameters;
+      constexpr double kLow = 52;  // of the bars between the rows
       const double first = x + 112, pitch = std::min(72.0, (width_ - kMargin - 130 - first) / static_cast<double>(std::max<size_t>(1, c.links.size())));
       for (size_t i = 0; i < c.nodes.size(); ++i) c.nodes[i].x = first + pitch * static_cast<double>(i);
       const double last = c.nodes.back().x, right = std::max(last + 108, first + 330);
@@ -312,12 +317,12 @@ class Drawing {
       arrow_head(first - 10, y + 4, 1, 0, "line");
       for (size_t i = 0; i + 1 < c.nodes.size(); ++i) {
         const Node &a = c.nodes[i], &b = c.nodes[i + 1];
-        shape(trapezoid(a.x + kBar / 2 + 1.5, 0.8 * height_of(a.units), b.x - kBar / 2 - 1.5, 0.8 * height_of(b.units), y + 4), tone_of(c.links[i].words), 0.45,
-              fmt::format("{}: {} to {}, {} parameters", c.links[i].words, a.label, b.label, grouped(c.links[i].parameters)));
+        shape(trapezoid(a.x + kBar / 2 + 1.5, std::min(kLow, height(a.units)), b.x - kBar / 2 - 1.5, std::min(kLow, height(b.units)), y + 4),
+              tone_of(c.links[i].words), 0.45, fmt::format("{}: {} to {}, {} parameters", c.links[i].words, a.label, b.label, grouped(c.links[i].parameters)));
         text(short_count(c.links[i].parameters), (a.x + b.x) / 2, y + 42, "center", 10, false, "muted");
       }
       for (const Node& n : c.nodes) {
-        const double h = 0.8 * height_of(n.units);
+        const double h = std::min(kLow, height(n.units));
         shape(rectangle(n.x - kBar / 2, y + 4 - h / 2, kBar, h, 2), "bar", 1, n.label);
         text(n.label, n.x, y + 4 - h / 2 - 6, "center", 10.5);
       }
@@ -402,7 +407,7 @@ class Drawing {
   PageTable shapes_, texts_;
   std::vector<std::string> modalities_, kinds_;
   std::vector<std::pair<double, double>> ends_;  // of each row: its first and last bar
-  double width_ = 0, height_ = 0;
+  double width_ = 0, height_ = 0, most_units_ = 1;
 };
 
 }  // namespace

@@ -19,6 +19,11 @@ void add_training(Page& page, ReportContent& content) {
       page.note(
           "Loss per sample: Huber loss summed over the features and the weighted Kullback-Leibler term, whose weight grows over the first epochs. The weights "
           "of the best validation epoch are kept.");
+      const auto together = [&](const ResultsModel& model) { return model.modality == "both" && r.find_table("curves", model.id); };
+      if (std::any_of(r.models.begin(), r.models.end(), together))
+        page.note(
+            "Of co-embeddings: the sum of all terms while training; on validation samples the reconstruction of both modalities and the FOSCTTM of the pairs, "
+            "which early stopping looks at. So the two curves are not of one scale.");
       page.begin_figures(320);
       begun = true;
     }
@@ -57,6 +62,7 @@ void add_training(Page& page, ReportContent& content) {
     f.title = m.label;
     f.chart = "curves";
     f.signals = {{"from", significant(low - margin, 6)}, {"to", significant(top + margin, 6)}, {"best", m.best_epoch ? Json(*m.best_epoch) : Json()}};
+    if (m.modality == "both") f.signals["axis"] = "loss";
     f.alternative = fmt::format("Training and validation loss of {} over {} epochs{}.", m.label, t.rows(),
                                 m.best_epoch ? fmt::format(", best epoch {}", *m.best_epoch) : "");
     if (cut) f.caption = fmt::format("The first epochs, up to {}, lie above the picture.", shortest_number(high));

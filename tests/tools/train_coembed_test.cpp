@@ -305,4 +305,90 @@ TEST_F(TrainCoembed, dense_networks_have_their_own_keys) {
   EXPECT_GT(json("dense.json")["spearman_per_sample_mean"].get<double>(), 0.4);
 }
 
+// evaluate all: the halves as models of their data, both together by their pairs, beside the single runs that are not aligned.
+TEST_F(TrainCoembed, evaluate_all_judges_both_halves_and_their_pairs) {
+  const Outcome o = run("evaluate all rna_run atac_run co -o results --pca 8 --seed 5 --json all.json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  const Json j = json("results/results.json"), answer = json("all.json");
+  std::vector<std::string> ids;
+  for (const Json& m : j["models"])
+    if (m["kind"] != "pca" && m["kind"] != "clinical")
+      ids.push_back(m["id"].get<std::string>() + " " + m["kind"].get<std::string>() + " " + m["modality"].get<std::string>() + " " +
+                    (m["data"] == "" ? "-" : m["data"].get<std::string>()));
+  EXPECT_EQ(ids, (std::vector<std::string>{"rna_run vae rna r", "co_rna coembedding rna r", "atac_run vae atac a", "co_atac coembedding atac a",
+                                           "separate separate both -", "co coembedding both -"}));
+  const auto scores = [&](const std::string& kind, const std::string& model) {
+    Json out = Json::array();
+    for (const Json& s : j[kind])
+      if (s["model"] == model) out.push_back(s);
+    return out;
+  };
+  // Each half as its embedding would be judged by hand.
+  expect_done("embed -o co_a.h5ad co a.h5ad --modality atac");
+  expect_done("embed -o co_r.h5ad co r.h5ad --modality rna");
+  expect_done("evaluate cohort co_a.h5ad --seed 5 --json one.json");
+  EXPECT_EQ(scores("cohort", "co_atac")[0]["folds"], json("one.json")["folds"]);
+  EXPECT_TRUE(scores("expression", "co_rna")[0].contains("spearman_per_sample_mean"));
+  // So are the pairs, of the co-embedding and of the runs before it, on their latent units.
+  expect_done("evaluate pairs co_r.h5ad co_a.h5ad --seed 5 --json one.json");
+  Json one = json("one.json");
+  const Json pairs = scores("pairs", "co");
+  ASSERT_EQ(pairs.size(), 2u);
+  for (const char* key : {"foscttm", "foscttm_within_cohort", "recall_at_10", "z", "transfer_atac_to_rna", "n_pairs"})
+    EXPECT_EQ(pairs[0][key], one[key]) << key;
+  EXPECT_TRUE(pairs[0]["control"].is_null());
+  EXPECT_EQ(pairs[1]["control"], "permuted pairs");
+  expect_done("evaluate pairs co_r.h5ad co_a.h5ad --seed 5 --control permuted --json one.json");
+  EXPECT_EQ(pairs[1]["foscttm"], json("one.json")["foscttm"]);
+  expect_done("embed -o r8.h5ad rna_run r.h5ad --axes latent");
+  expect_done("embed -o a8.h5ad atac_run a.h5ad");
+  expect_done("evaluate pairs r8.h5ad a8.h5ad --seed 5 --json one.json");
+  one = json("one.json");
+  ASSERT_EQ(scores("pairs", "separate").size(), 1u) << "one control is enough";
+  for (const char* key : {"foscttm", "recall_at_1", "mixing_entropy"}) EXPECT_EQ(scores("pairs", "separate")[0][key], one[key]) << key;
+  EXPECT_EQ(answer["pairs"].size(), 3u);
+  EXPECT_EQ(answer["pairs"][0]["model"], "separate");
+  for (const char* part : {"separate VAEs, 8", "co-embedding, adversarial, 8", "RNA, co-embedded (adversarial), 8", "by chance"})
+    EXPECT_NE(o.out.find(part), std::string::npos) << part << o.out;
+  // Both modalities in one plane: every sample once, whatever its name in the other modality.
+  for (const char* model : {"separate", "co"}) {
+    const data::Table plane = data::read_table(at(std::string("results/plane/") + model + ".tsv"));
+    const data::Table r = data::read_dataset<float>(at("r.h5ad")).obs, a = data::read_dataset<float>(at("a.h5ad")).obs;
+    ASSERT_EQ(plane.rows(), r.rows() + a.rows());
+    EXPECT_EQ(plane.at("modality").text(0), "rna");
+    EXPECT_EQ(plane.at("modality").text(r.rows()), "atac");
+    for (int64_t i = 0; i < r.rows(); ++i) EXPECT_EQ(plane.at("split").text(i), r.at("split").text(i));
+    for (int64_t i = 0; i < a.rows(); ++i) EXPECT_EQ(plane.at("donor").text(r.rows() + i), a.at("donor").text(i));
+  }
+  // What the networks are, as they are.
+  const Json* both = nullptr;
+  for (const Json& m : j["models"])
+    if (m["id"] == "co") both = &m["network"];
+  ASSERT_TRUE(both);
+  EXPECT_EQ((*both)["mode"], "adversarial");
+  EXPECT_EQ((*both)["cycle"], true);
+  ASSERT_EQ((*both)["parts"].size(), 3u);
+  EXPECT_EQ((*both)["parts"][0]["encoder"][0]["in"], (*both)["parts"][0]["inputs"]);
+  EXPECT_EQ((*both)["parts"][1]["frozen"], true);
+  EXPECT_FALSE((*both)["parts"][2].contains("frozen"));
+  EXPECT_EQ((*both)["discriminator"].size(), 3u);
+  EXPECT_EQ((*both)["discriminator"][0]["in"], 8);
+  expect_done("report -o report.html results");
+  EXPECT_NE(read_file(at("report.html")).find("Two modalities in one space"), std::string::npos);
+}
+
+// Runs of both modalities need not have donors in common, nor latents of one size.
+TEST_F(TrainCoembed, evaluate_all_goes_on_where_there_are_no_pairs) {
+  data::Dataset<float> d = data::read_dataset<float>(at("a.h5ad"));
+  std::vector<std::string> donors;
+  for (int64_t i = 0; i < d.samples(); ++i) donors.push_back("other" + std::to_string(i / 2));
+  d.obs.set(data::factor_from_text("donor", donors));
+  data::write_dataset(at("others.h5ad"), d);
+  const Outcome o = run("evaluate all rna_run atac_run --data r.h5ad --data others.h5ad -o apart --pca none --controls none --json all.json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("pairs are not judged"), std::string::npos) << o.err;
+  EXPECT_TRUE(json("all.json")["pairs"].empty());
+  expect_done("report -o report.html apart");
+}
+
 }  // namespace

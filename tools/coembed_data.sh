@@ -11,10 +11,10 @@ out=${2:-coembed_data}
 seeds=${3:-"0 1 2"}
 folds=${4:-"0 1 2 3 4"}
 latent=${LATENT:-64}
-vae='--set model.hidden=256 --set train.max_epochs=200 --set train.learning_rate=1e-3 --set train.patience=10'
-read -r -a rna_vae <<<"${RNA_VAE:-$vae}"
-read -r -a atac_vae <<<"${ATAC_VAE:-$vae --set model.network=dense --set model.scale=none}"
-read -r -a coembed <<<"${COEMBED:---set train.learning_rate=1e-3}"
+vae="--set model.hidden=256 --set model.activation=${ACTIVATION:-linear} --set train.learning_rate=1e-3 --set train.patience=10"
+read -r -a rna_vae <<<"${RNA_VAE:-$vae --set train.max_epochs=40}"
+read -r -a atac_vae <<<"${ATAC_VAE:-$vae --set train.max_epochs=100 --set model.network=dense --set model.scale=none}"
+read -r -a coembed <<<"${COEMBED:---set train.learning_rate=1e-3 --set train.patience=10}"
 read -r -a classical <<<"${CLASSICAL:---pca 50 --components 10 --shrinkage 0 --power 0}"
 read -r -a shrunk <<<"${SHRUNK:---pca 50 --components 10 --shrinkage 0.05 --power 2}"
 panvae=${PANVAE:-$(dirname "$0")/../build/panvae}
@@ -167,10 +167,10 @@ awk -F'\t' -v json="$out/table.json" -v tsv="$out/means.tsv" '
     printf "row\tmetric\tmean\tsd over seeds\n" >tsv
     printf "{" >json
     for (i = 1; i <= rows; i++) {
-      printf "%s\n  \"%s\": {", i > 1 ? "," : "", row[i] >json
+      printf "%s\n  \"%s\": {", (i > 1 ? "," : ""), row[i] >json
       c = 0
       for (j = 1; j <= metrics; j++) if ((k = row[i] "\t" metric[j]) in mean) {
-        printf "%s\n    \"%s\": {\"mean\": %.6f, \"sd\": %.6f}", c++ ? "," : "", metric[j], mean[k], sd[k] >json
+        printf "%s\n    \"%s\": {\"mean\": %.6f, \"sd\": %.6f}", (c++ ? "," : ""), metric[j], mean[k], sd[k] >json
         printf "%s\t%.4f\t%.4f\n", k, mean[k], sd[k] >tsv
       }
       printf "\n  }" >json

@@ -145,13 +145,17 @@ TEST_F(Demo, an_interrupted_one_is_not_done_and_can_be_begun_anew) {
   const Outcome again = run(std::string("demo -o stopped --data rna_only") + kShort);
   ASSERT_EQ(again.code, 0) << again.err;
   EXPECT_NE(again.err.find("atac.h5ad is not in"), std::string::npos) << again.err;
-  EXPECT_EQ(steps(json("stopped/results.json")["studies"][0]), (std::vector<std::string>{"embed_rna", "evaluate", "pca_rna", "preprocess_rna", "train_rna"}));
+  EXPECT_EQ(steps(json("stopped/results.json")["studies"][0]), (std::vector<std::string>{"preprocess_rna", "pca_rna", "train_rna", "embed_rna", "evaluate"}));
   EXPECT_EQ(again.out.find("RNA from ATAC"), std::string::npos);
 
-  // Where it then fails, what was there of before is gone.
+  // Where it then fails, what was finished before is gone; what is refused before any work leaves it.
   fs::remove(at("rna_only/rna.h5ad"));
-  write_file(at("rna_only/rna.h5ad"), "no such file");
   EXPECT_EQ(run(std::string("demo -o stopped --data rna_only") + kShort).code, 3);
+  EXPECT_TRUE(fs::exists(at("stopped/results.json")));
+  write_file(at("one.tsv"), "s\tA\tB\nx\t5\t7\n");
+  expect_done("convert -o rna_only/rna.h5ad one.tsv");
+  EXPECT_EQ(run(std::string("demo -o stopped --data rna_only") + kShort).code, 3);
+  expect_unfinished("stopped");
 }
 
 TEST_F(Demo, takes_public_tables_by_their_names) {

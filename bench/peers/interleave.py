@@ -227,8 +227,8 @@ def origin(context, rows):
     return [
         f"- {context['date']}: panvae {context['panvae']} on {context['processor']}, {context['threads']} threads, {ours.get('blas', 'no BLAS')}; "
         f"PyTorch {peer.get('torch', 'missing')}, {peer.get('adam', 'no')} Adam; load {context['load_at_the_start']:.2f} at the start",
-        f"- {context['rounds']} rounds of {context['steps_per_round']} steps, in turns; ieee math; the same weights, samples and noise gave losses that agree to "
-        f"{max(differences):.1e}" if differences else "- no loss was compared",
+        f"- {context['rounds']} rounds of {context['steps_per_round']} steps, in turns; ieee math; "
+        + (f"the same weights, samples and noise gave losses that agree to {max(differences):.1e}" if differences else "no loss was compared"),
         f"- memory: of the process at its peak, without the samples; PyTorch itself takes {own_code:.0f} MiB of it",
     ]
 

@@ -33,7 +33,8 @@ for line in sys.stdin:
         turn += 1
         say({"seconds": [s, 2 * s, s], "peak_bytes": mine["mib"] * turn << 20})
     elif line.startswith("floor"):
-        say({"floor_seconds": 0.1 * turn, "product_seconds": plan["blas"], "products": [{"what": "a", "M": 1, "N": 2, "K": 3, "ta": True, "tb": False, "seconds": 1}]})
+        product = {"what": "a", "M": 1, "N": 2, "K": 3, "ta": True, "tb": False, "seconds": 1}
+        say({"floor_seconds": 0.1 * turn, "product_seconds": plan["blas"], "products": [product]})
     else:
         assert json.loads(line.split(maxsplit=1)[1]) == [{"M": 1, "N": 2, "K": 3, "ta": True, "tb": False}]
         say({"product_seconds": plan["torch"]})
@@ -50,8 +51,8 @@ class Run(unittest.TestCase):
 
     def run_with(self, rounds=3, **plan):
         """Exit status, the only row, and the lines of the Markdown, of a run of pretenders."""
-        everything = {"ours": {"seconds": [1, 1, 1], "mib": 10}, "eager": {"seconds": [2, 2, 2], "mib": 40}, "compiled": {"seconds": [1.5, 1.5, 1.5], "mib": 50},
-                      "blas": 0.5, "torch": 0.5}
+        everything = {"ours": {"seconds": [1, 1, 1], "mib": 10}, "eager": {"seconds": [2, 2, 2], "mib": 40},
+                      "compiled": {"seconds": [1.5, 1.5, 1.5], "mib": 50}, "blas": 0.5, "torch": 0.5}
         everything.update(plan)
         for name, text in (("program", f"#!{sys.executable}\n{PRETENDER}"), ("plan.json", json.dumps(everything))):
             with open(self.path(name), "w", encoding="utf-8") as file:

@@ -2,13 +2,14 @@
 """The training steps of bench_train_step by PyTorch: same network, weights, samples, noise, loss and Adam.
 
   bench_train_step --model rna --write FIRST.safetensors
-  torch_vae.py FIRST.safetensors [--mode eager|compiled] [--steps 15] [--out FILE.json]
+  torch_vae.py FIRST.safetensors [--mode eager|compiled] [--steps 15] [--device cpu|cuda] [--math ieee|tf32|bf16] [--out FILE.json]
   torch_vae.py FIRST.safetensors --mode compiled --serve      for interleave.py: the commands of bench_train_step --serve, and `products`
 
 Before anything is timed, the first steps of FIRST.safetensors are taken from the same weights with the same rows and the same
 noise: the loss of the first must agree to 1e-4, those of the steps behind it (which the gradients and Adam have made) to 1e-3,
-relative. The timed steps are the very function that was checked, with new noise each: the batch gathered from a matrix in memory,
-forward, backward, fused Adam. Compiled means that forward, loss and backward are; the optimizer is fused already.
+relative (TOLERANCES has those of tf32 and bf16, against our ieee). The timed steps are the very function that was checked, with
+new noise each: the batch gathered from a matrix in memory, forward, backward, fused Adam. Compiled means that forward, loss and
+backward are (on cuda as CUDA graphs); the optimizer is fused already. bf16 is autocast.
 
 Peak memory is the process's without the samples, from the end of the check on: what reading the file and compiling took is not
 in it; PyTorch's own code is, as it is in any program that uses it ("resident_after_import_bytes").
@@ -31,7 +32,7 @@ except ImportError as error:
     print(f"torch_vae.py: there is no PyTorch here: {error}", file=sys.stderr)
     sys.exit(4)
 
-FIRST_TOLERANCE, NEXT_TOLERANCE = 1e-4, 1e-3
+TOLERANCES = {"ieee": (1e-4, 1e-3), "tf32": (1e-3, 1e-2), "bf16": (1e-2, 3e-2)}  # of the first step's loss, of those behind it
 TYPES = {"F32": torch.float32, "I64": torch.int64}
 
 
@@ -44,8 +45,15 @@ def status_bytes(key):
         return 0
 
 
+def wait(device):
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 def forget_peak():
     """From now on the peak is that of what follows, where the system allows it."""
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
     try:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
             file.write("5")
@@ -197,10 +205,10 @@ def fused_adam(parameters, learning_rate, weight_decay):
 class Training:
     """The steps of FIRST.safetensors, from its weights on."""
 
-    def __init__(self, path, mode, device):
+    def __init__(self, path, mode, device, math):
         tensors, metadata = read_safetensors(path)
         self.step_info = json.loads(metadata["step"])
-        self.device, self.turn = device, 0
+        self.device, self.math, self.turn = device, math, 0
         self.samples = tensors.pop("samples").to(device)
         self.rows, self.noise, self.losses = tensors.pop("rows"), tensors.pop("noise").to(device), tensors.pop("losses")
         self.model = network(self.step_info)
@@ -211,7 +219,9 @@ class Training:
             raise ValueError(f"{path}: the networks differ in {', '.join(wrong)}")
         self.model.to(device)
         self.adam, self.adam_name = fused_adam(self.model.parameters(), self.step_info["learning_rate"], self.step_info["weight_decay"])
-        self.loss = torch.compile(self.model, dynamic=False) if mode == "compiled" else self.model
+        self.loss = self.model
+        if mode == "compiled":
+            self.loss = torch.compile(self.model, dynamic=False, mode="reduce-overhead" if device == "cuda" else "default")
         self.batch_rows = torch.arange(self.step_info["batch"]) * 3
 
     def samples_bytes(self):
@@ -219,7 +229,9 @@ class Training:
 
     def step(self, rows, noise):
         """Loss, Huber and KL before the step."""
-        parts = self.loss(self.samples.index_select(0, rows.to(self.device)), noise)
+        x = self.samples.index_select(0, rows.to(self.device))
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.math == "bf16"):
+            parts = self.loss(x, noise)
         self.adam.zero_grad(set_to_none=True)
         parts[0].backward()
         self.adam.step()
@@ -231,22 +243,23 @@ class Training:
         for rows, noise, losses in zip(self.rows, self.noise, self.losses):
             ours = torch.stack([part.detach() for part in self.step(rows, noise)]).cpu()
             differences.append(float(((ours - losses).abs() / losses.abs()).max()))
-        right = differences[0] <= FIRST_TOLERANCE and all(d <= NEXT_TOLERANCE for d in differences[1:])  # a NaN is not
+        first, behind = TOLERANCES[self.math]
+        right = differences[0] <= first and all(d <= behind for d in differences[1:])  # a NaN is not
         return differences, right
 
     def timed_step(self):
         self.turn += 1
         rows = (self.turn * 7 + self.batch_rows) % self.samples.shape[0]
         self.step(rows, torch.randn(self.noise.shape[1:], device=self.device))
-        if self.device == "cuda":
-            torch.cuda.synchronize()
+        wait(self.device)
 
     def seconds_of_steps(self, count):
         self.timed_step()
         return [seconds_of(self.timed_step) for _ in range(count)]
 
     def peak_bytes(self):
-        return status_bytes("VmHWM") - self.samples_bytes()
+        peak = torch.cuda.max_memory_allocated() if self.device == "cuda" else status_bytes("VmHWM")
+        return peak - self.samples_bytes()
 
 
 def seconds_of(f):
@@ -255,16 +268,17 @@ def seconds_of(f):
     return time.perf_counter() - start
 
 
-def product_seconds(products, times=5):
+def product_seconds(products, device, times=5):
     """Each product alone, at the shapes that bench_train_step's floor has."""
     total = 0.0
     for p in products:
-        a = torch.rand(p["K"], p["M"]).t() if p["ta"] else torch.rand(p["M"], p["K"])
-        b = torch.rand(p["N"], p["K"]).t() if p["tb"] else torch.rand(p["K"], p["N"])
-        c = torch.empty(p["M"], p["N"])
+        a = torch.rand(p["K"], p["M"], device=device).t() if p["ta"] else torch.rand(p["M"], p["K"], device=device)
+        b = torch.rand(p["N"], p["K"], device=device).t() if p["tb"] else torch.rand(p["K"], p["N"], device=device)
+        c = torch.empty(p["M"], p["N"], device=device)
 
         def product():
             torch.mm(a, b, out=c)
+            wait(device)
 
         product()
         total += statistics.median(seconds_of(product) for _ in range(times))
@@ -281,7 +295,7 @@ def serve(training, hello):
         if words[0] == "steps":
             answer({"seconds": training.seconds_of_steps(int(words[1])), "peak_bytes": training.peak_bytes()})
         elif words[0] == "products":
-            answer({"product_seconds": product_seconds(json.loads(words[1]))})
+            answer({"product_seconds": product_seconds(json.loads(words[1]), training.device)})
         else:
             raise ValueError(f"unknown command {line!r}: steps N or products [...]")
 
@@ -298,6 +312,7 @@ def main():
     parser.add_argument("--steps", type=int, default=15, help="timed, after one that is not (default 15)")
     parser.add_argument("--threads", type=int, default=0, help="default: OMP_NUM_THREADS, else all cores this process may use")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--math", choices=list(TOLERANCES), default="ieee")
     parser.add_argument("--serve", action="store_true", help="take commands from stdin")
     parser.add_argument("--out", metavar="FILE", help="the result as JSON")
     options = parser.parse_args()
@@ -305,13 +320,14 @@ def main():
         print("torch_vae.py: PyTorch sees no GPU", file=sys.stderr)
         return 4
     torch.set_num_threads(options.threads or int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0]) or len(os.sched_getaffinity(0)))
-    torch.set_float32_matmul_precision("highest")  # ieee
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.math != "ieee"
     torch.manual_seed(0)
-    training = Training(options.first, options.mode, options.device)
+    training = Training(options.first, options.mode, options.device, options.math)
     start = time.perf_counter()
     differences, right = training.check()
     result = {
         "provider": f"torch {options.mode}", "torch": torch.__version__.split("+")[0], "threads": torch.get_num_threads(), "adam": training.adam_name,
+        "device": options.device, "math": options.math,
         "model": training.step_info["model"], "batch": training.step_info["batch"], "loss_differences": differences, "losses_agree": right,
         "check_seconds": time.perf_counter() - start, "resident_after_import_bytes": RESIDENT_AFTER_IMPORT,
     }
@@ -325,7 +341,8 @@ def main():
     seconds = training.seconds_of_steps(options.steps)
     result.update(median_ms=statistics.median(seconds) * 1e3, p20_ms=quantile(seconds, 0.2) * 1e3, p80_ms=quantile(seconds, 0.8) * 1e3,
                   steps=options.steps, peak_bytes=training.peak_bytes())
-    print(f"{result['provider']}, {result['model']} VAE, batch {result['batch']}, {result['threads']} threads, PyTorch {result['torch']}, {result['adam']} Adam")
+    print(f"{result['provider']}, {result['model']} VAE, batch {result['batch']}, {options.device}, {options.math}, {result['threads']} threads, "
+          f"PyTorch {result['torch']}, {result['adam']} Adam")
     print(f"losses of the first {len(differences)} steps agree to {', '.join(f'{d:.1e}' for d in differences)}")
     print(f"step {result['median_ms']:.1f} ms ({result['p20_ms']:.1f} to {result['p80_ms']:.1f}), peak memory {result['peak_bytes'] / 2**20:.0f} MiB")
     if options.out:

@@ -9,6 +9,7 @@ import tempfile
 import unittest
 
 import interleave
+import pipeline
 
 # Pretends to be bench_train_step, or torch_vae.py where --mode is given; the seconds of its steps are those of a file beside it.
 PRETENDER = """
@@ -132,6 +133,68 @@ class Run(unittest.TestCase):
             with self.assertRaises(SystemExit) as caught, contextlib.redirect_stderr(io.StringIO()):
                 interleave.parse(["--program", "p", "--out", "o", *wrong])
             self.assertEqual(caught.exception.code, 2)
+
+
+def pipeline_run(scale=1.0, training=40.0):
+    """A run of both sides; panvae's commands take `scale` seconds each, training as given."""
+    ours = ["preprocess", "pca", "train", "embed", "cohort of pca", "cohort of vae"]
+    python = ["start", "read", "preprocess", "pca", "train", "embed", "accuracy"]
+    return {
+        "panvae": {"phases": {n: {"seconds": training if n == "train" else scale, "peak_bytes": 100 << 20} for n in ours}, "samples": 7,
+                   "genes": 5, "epochs": 3, "accuracy": {"pca": 0.5, "vae": 0.75}, "pca_method": "exact", "split": {"train": 5, "holdout": 2}},
+        "python": {"phases": {n: {"seconds": 50.0 if n == "train" else 2.0, "peak_bytes": (200 if n == "train" else 90) << 20} for n in python}, "samples": 7,
+                   "genes": 5, "epochs": 3, "accuracy": {"pca": 0.25, "vae": 0.125}, "pca_solver": "full", "split": {"train": 5, "holdout": 2}},
+        "largest_difference": 1e-6,
+    }
+
+
+class Pipeline(unittest.TestCase):
+    def row(self, name, *runs):
+        return next(r for r in pipeline.rows_of(runs) if r["phase"] == name)
+
+    def test_phases_are_added_up(self):
+        row = self.row("read and preprocess", pipeline_run())
+        self.assertEqual((row["panvae_seconds"], row["python_seconds"], row["ratio"]), (1, 4, 0.25))
+        self.assertEqual(row["missed"], ["more memory"])  # 100 MiB against 90
+        self.assertEqual(self.row("accuracy of both embeddings", pipeline_run())["panvae_seconds"], 2)
+        self.assertEqual(self.row("start", pipeline_run())["panvae_seconds"], 0)
+
+    def test_goals(self):
+        row = self.row("all but training", pipeline_run())
+        self.assertEqual((row["panvae_seconds"], row["python_seconds"]), (5, 12))
+        self.assertEqual(row["missed"], ["more memory"])
+        row = self.row("in all", pipeline_run())
+        self.assertEqual((row["panvae_seconds"], row["python_seconds"], row["missed"]), (45, 62, []))
+        self.assertEqual(self.row("all but training", pipeline_run(scale=2.0))["missed"], ["above 0.5", "more memory"])
+        self.assertEqual(self.row("in all", pipeline_run(training=50.0))["missed"], ["above 0.8"])
+        self.assertEqual(self.row("training", pipeline_run(training=50.0))["missed"], ["slower"])
+
+    def test_medians_of_runs(self):
+        runs = [pipeline_run(scale=s) for s in (1.0, 9.0, 1.5)]
+        self.assertEqual(self.row("PCA", *runs)["panvae_seconds"], 1.5)
+        self.assertEqual(self.row("all but training", *runs)["panvae_seconds"], 7.5)
+
+    def test_table_keeps_losing_phases(self):
+        runs = [pipeline_run(scale=3.0)]
+        lines = pipeline.table({"name": "real", "batch": 32, "runs": runs, "table": pipeline.rows_of(runs)})
+        self.assertIn("7 samples x 5 genes, 3 epochs", lines[0])
+        (line,) = [line for line in lines if line.startswith("| embedding")]
+        self.assertIn("| 3.00 | 2.00 | 1.50 | 100 | 90 | **slower, more memory** |", line)
+        self.assertEqual(len(lines), 4 + len(pipeline.PHASES) + 2)
+
+    def test_another_computation_is_refused(self):
+        for key, value in (("samples", 8), ("genes", 4), ("epochs", 2), ("split", {"train": 7})):
+            run = pipeline_run()
+            run["python"][key] = value
+            with self.assertRaisesRegex(pipeline.PipelineError, key):
+                pipeline.check_agreement(run["panvae"], run["python"], "none", "none")
+
+    def test_a_command_is_measured_or_an_error(self):
+        done = pipeline.run([sys.executable, "-c", "x = bytearray(64 << 20); x[::4096] = b'1' * len(x[::4096])"], os.environ)
+        self.assertGreater(done["peak_bytes"], 64 << 20)
+        self.assertGreater(done["seconds"], 0)
+        with self.assertRaisesRegex(pipeline.PipelineError, "status 3 of "):
+            pipeline.run([sys.executable, "-c", "raise SystemExit(3)"], os.environ)
 
 
 class Script(unittest.TestCase):

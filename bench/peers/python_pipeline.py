@@ -30,6 +30,7 @@ from sklearn.preprocessing import LabelEncoder
 from torch_vae import forget_peak, fused_adam, rna_vae, status_bytes
 
 HIDDEN, LATENT, WARMUP_EPOCHS, CLIP = 1024, 512, 10, 10.0
+SIDES = ("train", "validation", "holdout")
 
 
 class Phases:
@@ -194,8 +195,8 @@ def main():
     accuracies = phases.run("accuracy", lambda: {"pca": accuracy(scores, obs, options), "vae": accuracy(means, obs, options)})
 
     result = {
-        "samples": x.shape[0], "genes": x.shape[1], "split": obs["split"].value_counts().to_dict(), "epochs": options.epochs, "batch": options.batch,
-        "phases": phases.done, "accuracy": accuracies, "validation_losses": losses, "pca_solver": solver,
+        "samples": x.shape[0], "genes": x.shape[1], "split": {side: int((obs["split"] == side).sum()) for side in SIDES},
+        "epochs": options.epochs, "batch": options.batch, "phases": phases.done, "accuracy": accuracies, "validation_losses": losses, "pca_solver": solver,
         "versions": {"numpy": np.__version__, "pandas": pd.__version__, "torch": torch.__version__.split("+")[0], "scikit-learn": sklearn.__version__,
                      "xgboost": xgboost.__version__},
     }

@@ -85,7 +85,7 @@ class Judge {
   void judge(const std::vector<JudgedPair>& pairs) {
     const JudgedPair* controlled = nullptr;
     for (const JudgedPair& p : pairs)
-      if (!controlled || (controlled->info.kind == "separate" && p.info.kind != "separate")) controlled = &p;
+      if (!controlled || (controlled->info.kind != "coembedding" && p.info.kind == "coembedding")) controlled = &p;
     for (const JudgedPair& p : pairs) judge(p, o_.controls == "all" || (o_.controls == "one" && &p == controlled));
   }
 

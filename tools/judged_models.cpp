@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "data/sample_source.h"
+#include "eval/cca.h"
 #include "eval/classifier.h"
 #include "eval/wide_pca.h"
 #include "models/architecture.h"
@@ -311,18 +312,66 @@ class LatentUnits {
   std::map<std::pair<size_t, size_t>, std::shared_ptr<const data::Dataset<double>>> made_;
 };
 
-std::vector<JudgedPair> judged_pairs(Context& context, const std::vector<Loaded>& loaded, const std::vector<JudgedData>& data, std::set<std::string>& ids,
-                                     std::set<std::string>& labels) {
+// What goes into a canonical correlation analysis: the matrix, or where it is wide the scores of the baseline with most
+// components, if there is one.
+std::optional<data::Dataset<double>> cca_input(const JudgedData& d) {
+  if (eval::is_wide(d.matrix.samples(), d.matrix.features())) {
+    const JudgedModel* widest = nullptr;
+    for (const JudgedModel& m : d.models)
+      if (m.info.kind == "pca" && (!widest || *m.info.dimensions > *widest->info.dimensions)) widest = &m;
+    if (!widest) return std::nullopt;
+    return widest->embedding;
+  }
+  data::Dataset<double> out;
+  out.x = d.matrix.x.cast<double>();
+  out.obs = d.matrix.obs;
+  out.var = d.matrix.var;
+  out.kind = d.matrix.kind;
+  out.path = d.matrix.path;
+  return out;
+}
+
+// The classical baseline of two modalities, with the defaults of 'panvae cca'. Nothing where no donor of both trains.
+std::optional<JudgedPair> judged_cca(const JudgedData& rna, const JudgedData& atac, uint64_t seed) {
+  const std::optional<data::Dataset<double>> x = cca_input(rna), y = cca_input(atac);
+  if (!x || !y) return std::nullopt;
+  eval::CcaOptions options;
+  options.seed = seed;
+  try {
+    const eval::CcaResult r = eval::embed_by_cca(*x, *y, options);
+    JudgedPair pair;
+    pair.info.kind = "cca";
+    pair.info.label = fmt::format("CCA, {}", r.singular.size());
+    pair.info.dimensions = r.singular.size();
+    pair.info.seed = seed;
+    const auto embedding = [](const eval::CcaSide& side, const data::Table& obs) {
+      return std::make_shared<const data::Dataset<double>>(as_embedding(side.scores.cast<float>(), obs, "CC"));
+    };
+    pair.rna = embedding(r.rna, x->obs);
+    pair.atac = embedding(r.atac, y->obs);
+    return pair;
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::input) throw;
+    log::warning("no canonical correlation analysis of {} and {}: {}", rna.info.label, atac.info.label, e.what());
+    return std::nullopt;
+  }
+}
+
+std::vector<JudgedPair> judged_pairs(Context& context, const std::vector<Loaded>& loaded, const std::vector<JudgedData>& data, bool baselines, uint64_t seed,
+                                     std::set<std::string>& ids, std::set<std::string>& labels) {
   std::vector<JudgedPair> out;
   LatentUnits units(data);
-  const auto add = [&](JudgedPair pair, const Loaded& rna, const Loaded& atac, const std::string& id) {
+  const auto add = [&](JudgedPair pair, const std::string& id) {
     pair.info.id = unique_id(id, ids);
     pair.info.modality = "both";
-    pair.info.dimensions = rna.run->model->latent();
     if (!labels.insert(pair.info.label).second) labels.insert(pair.info.label += fmt::format(" ({})", pair.info.id));
+    out.push_back(std::move(pair));
+  };
+  const auto add_runs = [&](JudgedPair pair, const Loaded& rna, const Loaded& atac, const std::string& id) {
+    pair.info.dimensions = rna.run->model->latent();
     pair.rna = units.of(rna);
     pair.atac = units.of(atac);
-    out.push_back(std::move(pair));
+    add(std::move(pair), id);
   };
   const auto is = [](const Loaded& l, const char* modality, bool coembedded) { return l.run->config.modality == modality && l.run->coembedded == coembedded; };
   std::vector<std::pair<const Loaded*, const Loaded*>> separate;
@@ -334,8 +383,13 @@ std::vector<JudgedPair> judged_pairs(Context& context, const std::vector<Loaded>
     pair.info.kind = "separate";
     pair.info.label = fmt::format("separate VAEs, {}", rna->run->model->latent());
     if (separate.size() > 1) pair.info.label += fmt::format(" ({} and {})", last_part(rna->folder), last_part(atac->folder));
-    add(std::move(pair), *rna, *atac, "separate");
+    add_runs(std::move(pair), *rna, *atac, "separate");
   }
+  for (const JudgedData& rna : data)
+    for (const JudgedData& atac : data) {
+      if (!baselines || rna.info.modality != "rna" || atac.info.modality != "atac") continue;
+      if (std::optional<JudgedPair> pair = judged_cca(rna, atac, seed)) add(std::move(*pair), "cca");
+    }
   for (size_t i = 0; i + 1 < loaded.size(); ++i) {
     const Loaded &rna = loaded[i], &atac = loaded[i + 1];  // the halves of a co-embedding follow one another
     if (!is(rna, "rna", true)) continue;
@@ -347,7 +401,7 @@ std::vector<JudgedPair> judged_pairs(Context& context, const std::vector<Loaded>
     describe_training(pair.info, rna.run->provenance, rna.folder);
     pair.info.network = network_of(context, config, *rna.run, *atac.run);
     pair.curves = curves_of(rna.folder);
-    add(std::move(pair), rna, atac, last_part(rna.folder));
+    add_runs(std::move(pair), rna, atac, last_part(rna.folder));
   }
   return out;
 }
@@ -419,7 +473,8 @@ Judged load_judged(Context& context, const std::vector<std::string>& runs, const
       if (!labels.insert(m.info.label).second) labels.insert(m.info.label += fmt::format(" ({})", m.info.id));
     }
   }
-  out.pairs = judged_pairs(context, loaded, all, model_ids, labels);
+  const bool some_baseline = !baselines.components.empty() || baselines.latent || baselines.best;
+  out.pairs = judged_pairs(context, loaded, all, some_baseline, seed, model_ids, labels);
   return out;
 }
 

@@ -29,7 +29,7 @@ struct JudgedData {
   std::vector<std::string> warnings;
 };
 
-// Both modalities of donors in one space: a co-embedding, or two runs that are not aligned.
+// Both modalities of donors in one space: a co-embedding, two runs that are not aligned, or their canonical correlation analysis.
 struct JudgedPair {
   eval::ResultsModel info;
   std::shared_ptr<const data::Dataset<double>> rna, atac;  // equally many dimensions
@@ -51,8 +51,8 @@ struct PcaBaselines {
 PcaBaselines parse_pca_baselines(const std::string& text);
 
 // The runs' embeddings, grouped by their data; each half of a co-embedding is a model of its data. An RNA run and an ATAC run of
-// equally many latents are a pair, too. `files` are matched to runs by their features; where there are none, a run's
-// data is the file it was trained on, beside the run's folder or here. Names of models and data are made unique.
+// equally many latents are a pair, too, and where there are baselines the two matrices' canonical correlation analysis. `files` are matched to runs by their
+// features; where there are none, a run's data is the file it was trained on, beside the run's folder or here. Names of models and data are made unique.
 // ErrorCode::input naming the run where no file fits or the file holds counts.
 Judged load_judged(Context& context, const std::vector<std::string>& runs, const std::vector<std::string>& files, const DatasetOptions& options,
                    const PcaBaselines& baselines, uint64_t seed);

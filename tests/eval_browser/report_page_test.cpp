@@ -73,7 +73,7 @@ void expect_quiet(const Outcome& o) {
 
 TEST(ReportPage, DrawsEveryChartInLightAndDark) {
   test::FakeStudy study;
-  study.atac = true;
+  study.atac = study.both = true;
   Folder folder;
   write_page(folder, page_of(test::fake_results(study)));
   for (const char* theme : {"light", "dark"}) {

@@ -316,7 +316,7 @@ TEST_F(TrainCoembed, evaluate_all_judges_both_halves_and_their_pairs) {
       ids.push_back(m["id"].get<std::string>() + " " + m["kind"].get<std::string>() + " " + m["modality"].get<std::string>() + " " +
                     (m["data"] == "" ? "-" : m["data"].get<std::string>()));
   EXPECT_EQ(ids, (std::vector<std::string>{"rna_run vae rna r", "co_rna coembedding rna r", "atac_run vae atac a", "co_atac coembedding atac a",
-                                           "separate separate both -", "co coembedding both -"}));
+                                           "separate separate both -", "cca cca both -", "co coembedding both -"}));
   const auto scores = [&](const std::string& kind, const std::string& model) {
     Json out = Json::array();
     for (const Json& s : j[kind])
@@ -346,12 +346,15 @@ TEST_F(TrainCoembed, evaluate_all_judges_both_halves_and_their_pairs) {
   one = json("one.json");
   ASSERT_EQ(scores("pairs", "separate").size(), 1u) << "one control is enough";
   for (const char* key : {"foscttm", "recall_at_1", "mixing_entropy"}) EXPECT_EQ(scores("pairs", "separate")[0][key], one[key]) << key;
-  EXPECT_EQ(answer["pairs"].size(), 3u);
+  expect_done("cca --rna-output rc.h5ad --atac-output ac.h5ad r.h5ad a.h5ad --seed 5");
+  expect_done("evaluate pairs rc.h5ad ac.h5ad --seed 5 --json one.json");
+  EXPECT_EQ(scores("pairs", "cca")[0]["foscttm"], json("one.json")["foscttm"]);
+  EXPECT_EQ(answer["pairs"].size(), 4u);
   EXPECT_EQ(answer["pairs"][0]["model"], "separate");
   for (const char* part : {"separate VAEs, 8", "co-embedding, adversarial, 8", "RNA, co-embedded (adversarial), 8", "by chance"})
     EXPECT_NE(o.out.find(part), std::string::npos) << part << o.out;
   // Both modalities in one plane: every sample once, whatever its name in the other modality.
-  for (const char* model : {"separate", "co"}) {
+  for (const char* model : {"separate", "cca", "co"}) {
     const data::Table plane = data::read_table(at(std::string("results/plane/") + model + ".tsv"));
     const data::Table r = data::read_dataset<float>(at("r.h5ad")).obs, a = data::read_dataset<float>(at("a.h5ad")).obs;
     ASSERT_EQ(plane.rows(), r.rows() + a.rows());

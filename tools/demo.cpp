@@ -57,14 +57,19 @@ Arguments with_globals(Arguments a, const Globals& globals) {
   return a;
 }
 
+void make_folder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) fail_machine(fmt::format("cannot make the folder: {}", error.message()), quoted(path, 400), "check the path and its permissions");
+}
+
 // The folder of the results. What was finished there before is taken away first, so that whatever stands there at the end is of this
 // time.
 class DemoFolder {
  public:
   explicit DemoFolder(const std::string& path) : path_(path) {
+    make_folder(path_);
     std::error_code error;
-    fs::create_directories(path_, error);
-    if (error) fail_machine(fmt::format("cannot make the folder: {}", error.message()), quoted(path_, 400), "check the path and its permissions");
     const std::string commands = file(kCommands);
     const bool ours = fs::exists(commands, error) && read_file(commands).rfind(kMark, 0) == 0;
     if (!ours && !fs::is_empty(path_, error)) fail_input("the folder holds something else", quoted(path_, 400), "name a new folder with -o");
@@ -88,27 +93,46 @@ struct Answer {
   std::string text;  // what it prints
 };
 
-Answer run_step(const Arguments& arguments, const std::string& title, const std::string& json_file) {
-  throw_if_interrupted();
-  log::info("\n{} $ {}", title, shown(arguments));
-  struct Remove {
-    const std::string& path;
-    ~Remove() {
-      std::error_code ignored;
-      fs::remove(path, ignored);
+// Runs commands one after the other, each shown as it could be typed.
+class Runner {
+ public:
+  Runner(size_t total, std::string json_file) : total_(total), json_file_(std::move(json_file)) {}
+  ~Runner() { remove(); }
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
+
+  Answer run(const DemoStep& step) {
+    throw_if_interrupted();
+    log::info("\n[{}/{}] $ {}", ++done_, total_, shown(step.arguments));
+    const auto start = std::chrono::steady_clock::now();
+    const double processor = processor_seconds();
+    Answer a;
+    try {
+      call(step.arguments, a);
+    } catch (const Error& e) {
+      if (!step.optional || e.code() != ErrorCode::input) throw;
+      log::warning("left out: {}", e.what());
+      a.json = {{"left_out", e.what()}};
     }
-  } const remove{json_file};
-  Arguments all = arguments;
-  all.insert(all.end(), {"--json", json_file});
-  const auto start = std::chrono::steady_clock::now();
-  const double processor = processor_seconds();
-  Answer a;
-  if (run_program(all, &a.text) != 0) throw Error(ErrorCode::internal, "internal error: the demo called a command wrongly", shown(arguments));
-  a.json = Json::parse(read_file(json_file));
-  a.json["wall_seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  a.json["processor_seconds"] = processor_seconds() - processor;
-  return a;
-}
+    a.json["wall_seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    a.json["processor_seconds"] = processor_seconds() - processor;
+    return a;
+  }
+
+ private:
+  void call(Arguments arguments, Answer& a) const {
+    arguments.insert(arguments.end(), {"--json", json_file_});
+    if (run_program(arguments, &a.text) != 0) throw Error(ErrorCode::internal, "internal error: the demo called a command wrongly", shown(arguments));
+    a.json = Json::parse(read_file(json_file_));
+    remove();
+  }
+  void remove() const {
+    std::error_code ignored;
+    fs::remove(json_file_, ignored);
+  }
+  size_t total_, done_ = 0;
+  std::string json_file_;
+};
 
 std::string number(const Json& j, const char* key, int digits = 3) {
   const auto at = j.find(key);
@@ -139,7 +163,7 @@ std::string imputation_table(const Answers& answers) {
   const Json* last = nullptr;
   for (const DemoCoembedding& c : kDemoCoembeddings) {
     const auto at = answers.find(std::string("impute_coembed_") + c.name);
-    if (at == answers.end()) continue;
+    if (at == answers.end() || at->second.json.contains("left_out")) continue;
     last = &at->second.json;
     t.row({c.label, (*last)["judged_pairs"].dump(), number(*last, "spearman_per_feature_mean"), number(*last, "spearman_beyond_cohort_mean"),
            number(*last, "spearman_per_sample_mean"), number(*last, "mean_squared_error")});
@@ -196,48 +220,60 @@ void check_settings(const Arguments& settings) {
   }
 }
 
-void demo(const Options& o, const Session& session) {
+// All commands, known before the first one runs.
+struct Plan {
+  std::vector<DemoStudy> studies;
+  std::vector<std::vector<DemoStep>> steps;  // of each study
+  DemoStep report;
+
+  size_t size() const {
+    size_t n = 1;
+    for (const std::vector<DemoStep>& of : steps) n += of.size();
+    return n;
+  }
+};
+
+Plan plan(const Options& o, const Globals& globals) {
+  Plan p{demo_studies(o.out, o.data, o.quick), {}, {"report", {"report", "-o", o.out + "/" + kReport, "--title"}, false}};
+  p.report.arguments.push_back(p.studies.size() == 1 ? "panvae demo: " + p.studies.front().title : "panvae demo");
+  for (const DemoStudy& study : p.studies) {
+    p.steps.push_back(demo_steps(study, o.settings));
+    for (DemoStep& step : p.steps.back()) step.arguments = with_globals(std::move(step.arguments), globals);
+    p.report.arguments.push_back(study.results());
+  }
+  return p;
+}
+
+std::string script(const Plan& p) {
+  std::string s = std::string(kMark) + ", where it was started. panvae must be on the PATH.\nset -e\n";
+  for (size_t i = 0; i < p.studies.size(); ++i) {
+    s += "mkdir -p " + for_shell(p.studies[i].folder) + "\n";
+    for (const DemoStep& step : p.steps[i]) s += shown(step.arguments) + (step.optional ? " || true\n" : "\n");
+  }
+  return s + shown(p.report.arguments) + "\n";
+}
+
+void demo(Options& o, const Session& session) {
   session.begin();
+  while (o.out.size() > 1 && o.out.back() == '/') o.out.pop_back();
   check_settings(o.settings);
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<DemoStudy> studies = demo_studies(o.out, o.data, o.quick);
+  const Plan p = plan(o, session.globals);
   const DemoFolder folder(o.out);
-
-  // All commands are known before the first one runs.
-  std::vector<std::vector<DemoStep>> steps;
-  std::string commands = std::string(kMark) + ", where it was started. panvae must be on the PATH.\nset -e\n";
-  size_t total = 1, done = 0;
-  Arguments report = {"report", "-o", folder.file(kReport), "--title", studies.size() == 1 ? "panvae demo: " + studies.front().title : "panvae demo"};
-  for (const DemoStudy& study : studies) {
-    std::error_code error;
-    fs::create_directories(study.folder, error);
-    if (error) fail_machine(fmt::format("cannot make the folder: {}", error.message()), quoted(study.folder, 400), "check the path and its permissions");
-    if (study.folder != o.out) commands += "mkdir -p " + for_shell(study.folder) + "\n";
-    steps.push_back(demo_steps(study, o.settings));
-    for (DemoStep& step : steps.back()) {
-      step.arguments = with_globals(std::move(step.arguments), session.globals);
-      commands += shown(step.arguments) + "\n";
-    }
-    total += steps.back().size();
-    report.push_back(study.results());
-  }
-  commands += shown(report) + "\n";
-  write_file(folder.file(kCommands), commands);
+  for (const DemoStudy& study : p.studies) make_folder(study.folder);
+  write_file(folder.file(kCommands), script(p));
 
   std::string text;
   Json json = {{"folder", o.out}, {"quick", o.quick}, {"data", o.data.empty() ? "simulated" : o.data}, {"studies", Json::array()}};
-  const auto run = [&](const Arguments& arguments) { return run_step(arguments, fmt::format("[{}/{}]", ++done, total), folder.file("step.json")); };
-  for (size_t i = 0; i < studies.size(); ++i) {
+  Runner runner(p.size(), folder.file("step.json"));
+  for (size_t i = 0; i < p.studies.size(); ++i) {
     Answers answers;
-    Json of_steps = Json::object();
-    for (const DemoStep& step : steps[i]) {
-      Answer& a = answers[step.name] = run(step.arguments);
-      of_steps[step.name] = a.json;
-    }
-    text += tables(studies[i], answers) + "\n";
-    json["studies"].push_back({{"title", studies[i].title}, {"folder", studies[i].folder}, {"steps", std::move(of_steps)}});
+    Json steps = Json::object();
+    for (const DemoStep& step : p.steps[i]) steps[step.name] = (answers[step.name] = runner.run(step)).json;
+    text += tables(p.studies[i], answers) + "\n";
+    json["studies"].push_back({{"title", p.studies[i].title}, {"folder", p.studies[i].folder}, {"steps", std::move(steps)}});
   }
-  json["report"] = run(report).json;
+  json["report"] = runner.run(p.report).json;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   json["wall_seconds"] = seconds;
   text += times(json["studies"], seconds);

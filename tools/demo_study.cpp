@@ -179,7 +179,7 @@ std::vector<DemoStudy> demo_studies(const std::string& out, const std::string& d
 
 std::vector<DemoStep> demo_steps(const DemoStudy& s, const Arguments& settings) {
   std::vector<DemoStep> steps;
-  const auto add = [&](const std::string& name, const Arguments& a, const Arguments& more = {}) { steps.push_back({name, joined(a, more)}); };
+  const auto add = [&](const std::string& name, const Arguments& a, const Arguments& more = {}) { steps.push_back({name, joined(a, more), false}); };
   const auto at = [&](const std::string& name) { return s.path(name); };
   const Arguments of_all = set(settings);
   const bool both = s.rna && s.atac;
@@ -213,6 +213,8 @@ std::vector<DemoStep> demo_steps(const DemoStudy& s, const Arguments& settings) 
         add(fmt::format("embed_{}_{}", name, modality),
             {"embed", "-o", at(fmt::format("{}_{}.h5ad", name, modality)), run, modality == "rna" ? rna : atac, "--modality", modality});
       add("impute_" + name, {"reconstruct", "-o", at(name + "_imputed_rna.h5ad"), run, atac, "--to", "rna", "--against", rna});
+      // Samples of others need not have donors of both modalities among those held out.
+      steps.back().optional = s.simulate.empty();
       runs.push_back(run);
     }
   }

@@ -11,6 +11,7 @@ using Arguments = std::vector<std::string>;
 struct DemoStep {
   std::string name;     // of its result, unique within the study
   Arguments arguments;  // after "panvae"
+  bool optional;        // the data may not allow it: then it is left out, which is said
 };
 
 // One modality: where its matrix comes from, how it is prepared and trained.

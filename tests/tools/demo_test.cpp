@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "data/read.h"
+#include "data/write.h"
 #include "tests/tools/helpers.h"
 
 namespace {
@@ -156,6 +157,24 @@ TEST_F(Demo, an_interrupted_one_is_not_done_and_can_be_begun_anew) {
   expect_done("convert -o rna_only/rna.h5ad one.tsv");
   EXPECT_EQ(run(std::string("demo -o stopped --data rna_only") + kShort).code, 3);
   expect_unfinished("stopped");
+}
+
+TEST_F(Demo, modalities_of_different_donors_are_matched_by_cohort_and_not_judged_by_pairs) {
+  fs::create_directories(at("apart"));
+  fs::copy_file(at("own/rna.h5ad"), at("apart/rna.h5ad"));
+  data::Dataset<float> atac = data::read_dataset<float>(at("own/atac.h5ad"));
+  std::vector<std::string> donors = data::donors_of(atac.obs);
+  for (std::string& d : donors) d = "another_" + d;
+  atac.obs.set(data::factor_from_text("donor", donors));
+  data::write_dataset(at("apart/atac.h5ad"), atac);
+  const Outcome o = run(std::string("demo -o apart_results/ --data apart/") + kShort);
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("warning: left out: "), std::string::npos) << o.err;
+  EXPECT_NE(o.err.find("genes.tsv is not in"), std::string::npos) << o.err;
+  const Json steps = json("apart_results/results.json")["studies"][0]["steps"];
+  EXPECT_TRUE(steps["impute_coembed_adversarial"].contains("left_out"));
+  EXPECT_EQ(steps["evaluate"]["pairs"].size(), 0u);
+  EXPECT_EQ(o.out.find("RNA from ATAC"), std::string::npos);
 }
 
 TEST_F(Demo, takes_public_tables_by_their_names) {

@@ -141,15 +141,15 @@ awk -F'\t' -v json="$out/table.json" -v tsv="$out/means.tsv" '
   $5 != "" && $5 != "null" {k = $3 "\t" $4; sum[k, $1] += $6 * $5; n[k, $1] += $6; seeds[$1] = 1; keys[k] = 1
     if (!($3 in seen)) {seen[$3] = 1; row[++rows] = $3}
     if (!($4 in known)) {known[$4] = 1; metric[++metrics] = $4}}
-  function cell(r, m) {return (r "\t" m) in mean ? sprintf("%.3f ± %.3f", mean[r "\t" m], sd[r "\t" m]) : ""}
-  function table(columns, heads,   c, h, i, j, line) {
+  function cell(r, m) {return (r "\t" m) in mean ? sprintf("%.3f +- %.3f", mean[r "\t" m], sd[r "\t" m]) : ""}
+  function table(columns, heads,   c, h, i, j, line, filled) {
     split(columns, c, " "); split(heads, h, "|"); line = "| |"
     for (j = 1; j in c; j++) line = line " " h[j] " |"
     print line; gsub(/[^|]+/, "---", line); print line
     for (i = 1; i <= rows; i++) {
-      line = "| " (row[i] in label ? label[row[i]] : row[i]) " |"
-      for (j = 1; j in c; j++) line = line " " cell(row[i], c[j]) " |"
-      print line
+      line = "| " label[row[i]] " |"; filled = 0
+      for (j = 1; j in c; j++) {line = line " " cell(row[i], c[j]) " |"; filled += (row[i] "\t" c[j]) in mean}
+      if (filled) print line
     }
     print ""
   }

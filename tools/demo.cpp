@@ -2,8 +2,8 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
-#include <cmath>
 #include <filesystem>
 #include <map>
 

@@ -1,7 +1,6 @@
 #include "tools/demo_study.h"
 
 #include <filesystem>
-#include <set>
 
 #include "base/error.h"
 #include "base/log.h"

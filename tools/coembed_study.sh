@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The table of simulated co-embedding in docs/results.md: studies with everything planted, one per seed. RNA of all donors, ATAC of some
 # (two replicates each); a VAE of each modality, then the co-embeddings by an adversary and by contrast, each with the pair term and
-# without (the losses of the paper to the letter). Everything is judged on donors that nothing has seen; cohort accuracy is that of a
-# classifier that learned from the training donors' embeddings. The discriminator of the separate VAEs is one that was trained on
-# their embeddings as they are. What is there already is not trained again.
+# without (the losses of the paper to the letter), and canonical correlation analysis beside them. Everything is judged on donors that
+# nothing has seen; cohort accuracy is that of a classifier that learned from the training donors' embeddings. The discriminator of the
+# separate VAEs is one that was trained on their embeddings as they are. What is there already is not trained again.
 #   tools/coembed_study.sh [OUT_DIR] [SEEDS] [extra options of 'panvae train coembed' ...]
 # DONORS, GENES, PEAKS, ATAC_FRACTION and LATENT in the environment change the studies.
 set -euo pipefail
@@ -54,6 +54,8 @@ for seed in $seeds; do
     --seed "$seed" --overwrite --set train.learning_rate=0 --set train.discriminator_learning_rate=0.0001 --set loss.pair=0 --set loss.cycle=0 \
     --set train.max_epochs=60 --set train.min_epochs=60
   judge "$seed" 'separate VAEs' "$d/rna_z.h5ad" "$d/atac_z.h5ad" "$d/still/training.json" none
+  run cca --rna-output "$d/cca_rna.h5ad" --atac-output "$d/cca_atac.h5ad" --pairs "$d/pairs.tsv" "$d/r.h5ad" "$d/a.h5ad"
+  judge "$seed" 'CCA' "$d/cca_rna.h5ad" "$d/cca_atac.h5ad" none none
   for mode in adversarial contrastive; do
     for pair in 1 0; do
       name=$mode$pair

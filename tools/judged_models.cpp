@@ -143,7 +143,7 @@ JudgedModel judged_run(Context& context, std::shared_ptr<Run> run, const std::st
   const std::string modality = run->config.modality == "atac" ? "ATAC" : "RNA";
   const bool linear = run->config.is_dense() && run->config.dense.activation == "linear";
   const int64_t latent = run->model->latent();
-  m.info.label = run->coembedded ? fmt::format("{}, co-embedded ({}), {}", modality, mode_words(coembedding_config(folder).coembed), latent)
+  m.info.label = run->coembedded ? fmt::format("{}, {}, {}", modality, mode_words(coembedding_config(folder).coembed), latent)
                                  : fmt::format("{} {}, {}", modality, linear ? "linear VAE" : "VAE", latent);
   m.info.kind = run->coembedded ? "coembedding" : linear ? "linear_vae" : "vae";
   m.info.modality = run->config.modality;

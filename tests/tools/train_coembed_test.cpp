@@ -351,7 +351,7 @@ TEST_F(TrainCoembed, evaluate_all_judges_both_halves_and_their_pairs) {
   EXPECT_EQ(scores("pairs", "cca")[0]["foscttm"], json("one.json")["foscttm"]);
   EXPECT_EQ(answer["pairs"].size(), 4u);
   EXPECT_EQ(answer["pairs"][0]["model"], "separate");
-  for (const char* part : {"separate VAEs, 8", "co-embedding, adversarial, 8", "RNA, co-embedded (adversarial), 8", "by chance"})
+  for (const char* part : {"separate VAEs, 8", "co-embedding, adversarial, 8", "RNA, adversarial, 8", "by chance"})
     EXPECT_NE(o.out.find(part), std::string::npos) << part << o.out;
   // Both modalities in one plane: every sample once, whatever its name in the other modality.
   for (const char* model : {"separate", "cca", "co"}) {

@@ -9,7 +9,7 @@
 #   PEERS_PYTHON  a Python with torch, numpy, pandas, scikit-learn, xgboost, h5py; without it BUILD/peers-venv is made from PyPI
 #   BUILD         folder of the build (build); its programs are brought up to date unless PEERS_BUILD=no
 #   OUT           folder of the results (BUILD/peers): steps.json, steps.md, pipeline.json, pipeline.md
-#   DATA          folder with rna_counts_full_6cohorts (../shared/data); where it is missing, pipeline has the simulated set alone
+#   DATA          folder with rna_counts_full_6cohorts ; without it pipeline has the simulated set alone
 # Exit status: 0; 1 if a program failed or computed something else; 2 for wrong usage; 4 if something is missing here.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -27,7 +27,7 @@ if [ "$part" = all ] && [ $# -gt 0 ]; then
 fi
 build=${BUILD:-$root/build}
 out=${OUT:-$build/peers}
-data=${DATA:-$root/../shared/data}
+data=${DATA:-}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 # Kernels that PyTorch's compiler has made once are found again.

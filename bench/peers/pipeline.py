@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """panvae from raw counts to results, beside the same steps in Python (python_pipeline.py): seconds and peak memory of each phase.
 
-  pipeline.py --panvae build/panvae --data ../shared/data --out FOLDER [--sets real,simulated] [--samples 10000] [--genes 19421]
+  pipeline.py --panvae build/panvae --data FOLDER --out FOLDER [--sets real,simulated] [--samples 10000] [--genes 19421]
 
 real: rna_counts_full_6cohorts of --data (a gzipped table), tumours. simulated: a .h5ad that `panvae simulate` makes in FOLDER once.
 Both sides have the same counts, split, variance filter (none), hyperparameters, epochs and threads; panvae's commands are processes

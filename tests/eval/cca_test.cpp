@@ -259,8 +259,7 @@ TEST(CcaStudy, OrderAndThreadsDoNotMatter) {
   const CcaResult t = embed_by_cca(turned.rna, turned.atac, o);
   EXPECT_EQ((t.singular - r.singular).norm(), 0);
   EXPECT_EQ(largest(t.rna.scores - r.rna.scores), 0);
-  for (size_t i = 0; i < order.size(); ++i)
-    EXPECT_EQ(largest(t.atac.scores.row(static_cast<int64_t>(i)) - r.atac.scores.row(order[i])), 0);
+  for (size_t i = 0; i < order.size(); ++i) EXPECT_EQ(largest(t.atac.scores.row(static_cast<int64_t>(i)) - r.atac.scores.row(order[i])), 0);
 }
 
 TEST(CcaStudy, Refuses) {

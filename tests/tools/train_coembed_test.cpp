@@ -232,7 +232,6 @@ TEST_F(TrainCoembed, one_modality_is_imputed_from_the_other_and_judged) {
   EXPECT_EQ(j["judged_on"], "holdout");
   EXPECT_GT(j["judged_pairs"].get<int64_t>(), 10);
   EXPECT_GT(j["spearman_per_sample_mean"].get<double>(), 0.8);
-  // The cohort's mean, by hand, of the first pair.
   EXPECT_GT(j["cohort_mean_spearman_per_sample_mean"].get<double>(), 0.8);
   EXPECT_GT(j["cohort_mean_mean_squared_error"].get<double>(), 0);
   // The other way, and within one modality.

@@ -45,16 +45,21 @@ double bandwidth_of(Triad& triad, const Limits& limits) {
   return triad.bytes() / time_calls(stream, limits, {[&] { triad.pass(); }, {}}).median;
 }
 
+double reading_of(Triad& triad, const Limits& limits) {
+  Stream stream({DeviceType::cpu, 0});
+  return triad.read_bytes() / time_calls(stream, limits, {[&] { triad.read(); }, {}}).median;
+}
+
 void Ability::join(const Ability& other) {
   bandwidth = std::max(bandwidth, other.bandwidth);
   peak = std::max(peak, other.peak);
   launch = std::min(launch, other.launch);
 }
 
-double Ceilings::measure_bandwidth(const Limits& limits) {
+double Ceilings::measure_bandwidth(const Limits& limits, bool reading) {
   if (stream_.type() == DeviceType::cpu) {
     if (!triad_) triad_ = std::make_unique<Triad>(cold_bytes(stream_) / static_cast<int64_t>(4 * sizeof(float)));
-    return bandwidth_of(*triad_, limits);
+    return reading ? reading_of(*triad_, limits) : bandwidth_of(*triad_, limits);
   }
   const size_t bytes = static_cast<size_t>(std::max(cold_bytes(stream_), int64_t{512} << 20));
   const Block from(stream_, bytes), to(stream_, bytes);
@@ -99,6 +104,10 @@ double Ceilings::bandwidth() {
   if (bandwidth_ == 0) bandwidth_ = measure_bandwidth(options_.limits);
   return bandwidth_;
 }
+double Ceilings::reading() {
+  if (reading_ == 0) reading_ = measure_bandwidth(options_.limits, true);
+  return reading_;
+}
 double Ceilings::peak(DType dtype, MathMode mode) {
   double& rate = peaks_[fmt::format("{} {}", type_name(dtype), math_name(mode))];
   if (rate == 0) rate = measure_peak(dtype, mode, options_.limits);
@@ -114,7 +123,7 @@ Ability Ceilings::now(const Row& row, bool anew) {
   const bool computes = row.flops() > 0;
   if (stream_.type() == DeviceType::cuda && !anew) return {bandwidth(), computes ? peak(row.dtype, row.op->math) : 0, launch()};
   const Limits brief{options_.limits.seconds / 10, options_.limits.precision};
-  return {measure_bandwidth(brief), computes ? measure_peak(row.dtype, row.op->math, brief) : 0, measure_launch()};
+  return {measure_bandwidth(brief, row.op->reads_only), computes ? measure_peak(row.dtype, row.op->math, brief) : 0, measure_launch()};
 }
 
 Floor Ceilings::floor(const Row& row, bool hot, const Ability& ability) {

@@ -11,8 +11,9 @@
 
 namespace panvae::bench {
 
-// Bytes a second of the triad, by the median.
+// Bytes a second of the triad, and of reading its arrays, by the median.
 double bandwidth_of(Triad& triad, const Limits& limits);
+double reading_of(Triad& triad, const Limits& limits);
 
 // The least time of a row, and what sets it.
 struct Floor {
@@ -23,7 +24,7 @@ struct Floor {
 
 // What the device can do at a moment.
 struct Ability {
-  double bandwidth = 0;  // bytes a second. cpu: the triad; cuda: a copy on the device
+  double bandwidth = 0;  // bytes a second. cpu: the triad, or of a row that writes next to nothing, reading; cuda: a copy on the device
   double peak = 0;       // operations a second of a square product. cpu: BLAS; cuda: the faster of ours and cuBLASLt
   double launch = 0;     // seconds of a kernel that does almost nothing; 0 on cpu
   // The better of each.
@@ -35,6 +36,7 @@ class Ceilings {
   Ceilings(Stream& stream, const Options& options) : stream_(stream), options_(options) {}
   // As measured when first asked for.
   double bandwidth();
+  double reading();
   double peak(DType dtype, MathMode mode);
   double launch();
   // What there is for a row now. On cuda that does not change, unless `anew`; on cpu it is measured, briefly: cores and
@@ -43,14 +45,14 @@ class Ceilings {
   Floor floor(const Row& row, bool hot, const Ability& ability);
 
  private:
-  double measure_bandwidth(const Limits& limits);
+  double measure_bandwidth(const Limits& limits, bool reading = false);
   double measure_peak(DType dtype, MathMode mode, const Limits& limits);
   double measure_launch();
   double blas(const Row& row);  // operations a second of BLAS alone at a product's shape, no older than some seconds
   Stream& stream_;
   const Options& options_;
   std::unique_ptr<Triad> triad_;
-  double bandwidth_ = 0, launch_ = 0;
+  double bandwidth_ = 0, reading_ = 0, launch_ = 0;
   std::map<std::string, double> peaks_;
   struct {
     std::string shape;

@@ -88,6 +88,7 @@ std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, 
     for (const VendorLibrary& v : vendor_libraries()) context[v.name] = v.why_absent.empty() ? v.version : "absent: " + v.why_absent;
   if (stream.type() == DeviceType::simt) return context;
   context["ceiling_bandwidth"] = fmt::format("{:.1f} GB/s", ceilings.bandwidth() / 1e9);
+  context["ceiling_reading"] = fmt::format("{:.1f} GB/s", ceilings.reading() / 1e9);
   for (const Row& r : rows)
     if (r.flops() > 0)
       context[fmt::format("ceiling_{}_{}", type_name(r.dtype), math_name(r.op->math))] =

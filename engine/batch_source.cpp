@@ -43,6 +43,7 @@ void MatrixSource::fill(const std::vector<int64_t>& rows, Tensor& x) {
   Tensor indices = Tensor::empty(c, {n}, DType::i64, "batch");
   indices.upload(rows.data(), n);
   k::gather_rows<float>(c.stream(), matrix_.data<float>(), indices.data<int64_t>(), x.data<float>(), matrix_.size(0), n, features());
+  c.claim_calls("batch", x.shape());
 }
 
 MatrixBlockSource::MatrixBlockSource(Context& context, const float* values, int64_t samples, int64_t features)
@@ -72,6 +73,7 @@ void MatrixBlockSource::fill(const std::vector<BlockRef>& blocks, Tensor& x) {
   if (matrix_.dtype() == DType::f16)
     k::gather_blocks_f16<float>(c.stream(), matrix_.data<f16>(), samples_of, firsts, x.data<float>(), samples(), features(), n, x.size(1));
   else k::gather_blocks<float>(c.stream(), matrix_.data<float>(), samples_of, firsts, x.data<float>(), samples(), features(), n, x.size(1));
+  c.claim_calls("batch", x.shape());
 }
 
 bool stays_on_device(const Context& context, int64_t bytes) {

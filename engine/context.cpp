@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/kernels.h"
+#include "kernels/profile.h"
 
 namespace panvae {
 
@@ -16,9 +17,14 @@ void Context::check_finite(const Tensor& t, const char* op, const std::string& w
   dispatch(t.dtype(), op, [&]<class T>(T) { k::sum_squares<T>(stream_, t.data<T>(), static_cast<double*>(b.data), t.count()); });
   stream_.backend().copy(stream_.device().index, &sum, b.data, sizeof sum, CopyKind::device_to_host, stream_.handle());
   memory_->give(b);
+  claim_calls("nan guard", t.shape());
   if (!std::isfinite(sum))
     throw Error(ErrorCode::input, fmt::format("{}: {} of shape {} holds a NaN or an infinity", op, what, t.shape().str()), "",
                 "look for extreme values in the input, or lower the learning rate", op);
+}
+
+void Context::name_calls(const char* op, const Shape& shape, const char* phase) {
+  stream_.profile->claim(fmt::format("{} {}{}{}", op, shape.str(), *phase ? " " : "", phase));
 }
 
 }  // namespace panvae

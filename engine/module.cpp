@@ -73,6 +73,7 @@ ModuleState::ModuleState(Context& context, Module& module, uint64_t seed, DType 
       if (!buffers) slots_.push_back(d.slot);
     }
     (buffers ? buffers_ : parameters_) = flat;
+    context.claim_calls("initial weights", flat.shape());
   }
 }
 

@@ -36,6 +36,7 @@ void Adam::step() {
     k::adam_prepare<double>(s, sum_squares_.data<double>(), slots_.data<double>(), options_);
     k::adam<T>(s, p.data<T>(), g.data<T>(), m_.data<T>(), v_.data<T>(), p.count(), slots_.data<double>(), options_);
   });
+  c.claim_calls("adam", p.shape());
   Tensor flat = p;
   flat.bump_version();
 }
@@ -60,6 +61,7 @@ double clip_grad_norm(ModuleState& state, double max_norm) {
     k::sum_squares<T>(c.stream(), g.data<T>(), sum.data<double>(), g.count());
     k::clip<T>(c.stream(), g.data<T>(), g.count(), sum.data<double>(), static_cast<T>(max_norm));
   });
+  c.claim_calls("clip", g.shape());
   return std::sqrt(sum.host<double>()[0]);
 }
 

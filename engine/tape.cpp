@@ -65,6 +65,7 @@ Tape::~Tape() {
 
 Tensor record(const char* name, const std::vector<Tensor>& inputs, Tensor output, std::initializer_list<Tensor> saved, std::function<void(Grads&)> backward) {
   Context& context = output.context();
+  context.claim_calls(name, output.shape());
   if (context.nan_guard) context.check_finite(output, name, "its output");
   bool wanted = false;
   for (const Tensor& t : inputs) wanted = wanted || t.needs_gradient();
@@ -89,6 +90,7 @@ void Tape::run_node(const Node& node, const Variable* loss) {
     PV_CHECK(t.version() == version, "{}: a tensor of shape {} that its gradient needs was changed in place after use", node.name, t.shape().str());
   Grads grads(node.inputs, node.shapes, *node.output->gradient, node.output.get() == loss);
   node.backward(grads);
+  context_.claim_calls(node.name, node.output->gradient->shape(), "backward");
   if (!context_.nan_guard) return;
   for (size_t i = 0; i < node.inputs.size(); ++i)
     if (node.inputs[i] && node.inputs[i]->written)
@@ -100,6 +102,7 @@ void Tape::backward(const Tensor& loss) {
   PV_CHECK(loss.variable(), "backward: the loss does not depend on a parameter recorded on this tape");
   Tensor one = Tensor::empty(context_, loss.shape(), loss.dtype(), "gradient");
   dispatch(loss.dtype(), "backward", [&]<class T>(T) { k::fill<T>(context_.stream(), one.data<T>(), 1, T(1)); });
+  context_.claim_calls("seed of backward", loss.shape());
   loss.variable()->gradient = std::make_unique<Tensor>(one);
   loss.variable()->written = true;
   std::vector<Node> nodes = std::move(nodes_);

@@ -1,6 +1,8 @@
 #include "kernels/triad.h"
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 #include "base/error.h"
 #include "base/threads.h"
@@ -33,6 +35,19 @@ void Triad::pass() {
       v[i] += 0.5f * g[i];
     }
   });
+}
+
+double Triad::read() {
+  constexpr int64_t kChunk = 131072;
+  std::vector<float> sums(static_cast<size_t>((n_ + kChunk - 1) / kChunk));
+  const float *p = arrays_[0], *m = arrays_[1], *v = arrays_[2], *g = arrays_[3];
+  parallel_chunks(n_, kChunk, [=, to = sums.data()](int64_t begin, int64_t end) {
+    float s = 0;
+#pragma omp simd reduction(+ : s)
+    for (int64_t i = begin; i < end; ++i) s += (p[i] + m[i]) + (v[i] + g[i]);
+    to[begin / kChunk] = s;
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 }  // namespace panvae

@@ -14,6 +14,10 @@ class Triad {
   Triad& operator=(const Triad&) = delete;
   void pass();
   double bytes() const { return 28.0 * static_cast<double>(n_); }  // of a pass
+  // Reads the four arrays, and gives their sum. A core reads more slowly than it reads and writes, as bytes are counted: what only
+  // reads is held against this.
+  double read();
+  double read_bytes() const { return 16.0 * static_cast<double>(n_); }
 
  private:
   int64_t n_;

@@ -71,12 +71,13 @@ template <class T> Work copy_strided(In<T>, int64_t, InOut<T>, int64_t, int64_t 
 template <class T> Work transpose(In<T>, Out<T>, int64_t B, int64_t R, int64_t C) { return each<T>(B, R, C, 2, 0); }
 
 // Sums: what goes in, and the few that come out.
-template <class T> Work summed(Work in, int64_t out) { in.bytes += static_cast<double>(out) * item<T>; return in; }
-template <class T> Work sum_rows(In<T>, Out<T>, int64_t rows, int64_t columns) { return summed<T>(each<T>(rows, columns, 1, 1), rows); }
-template <class T> Work sum_columns(In<T>, InOut<T>, int64_t rows, int64_t columns, bool) { return summed<T>(each<T>(rows, columns, 1, 1), columns); }
-template <class T> Work sum_channels(In<T>, InOut<T>, int64_t B, int64_t C, int64_t L, bool) { return summed<T>(each<T>(B, C, L, 1, 1), C); }
-template <class T> Work sum(In<T>, Out<T>, int64_t n, T) { return each<T>(n, 1, 1); }
-template <class T> Work sum_squares(In<T>, Out<double>, int64_t n) { return each<T>(n, 1, 2); }
+inline Work reads(Work w) { w.reads_only = true; return w; }
+template <class T> Work and_few(Work in, int64_t out) { in.bytes += static_cast<double>(out) * item<T>; return in; }
+template <class T> Work sum_rows(In<T>, Out<T>, int64_t rows, int64_t columns) { return reads(and_few<T>(each<T>(rows, columns, 1, 1), rows)); }
+template <class T> Work sum_columns(In<T>, InOut<T>, int64_t rows, int64_t columns, bool) { return reads(and_few<T>(each<T>(rows, columns, 1, 1), columns)); }
+template <class T> Work sum_channels(In<T>, InOut<T>, int64_t B, int64_t C, int64_t L, bool) { return reads(and_few<T>(each<T>(B, C, L, 1, 1), C)); }
+template <class T> Work sum(In<T>, Out<T>, int64_t n, T) { return reads(each<T>(n, 1, 1)); }
+template <class T> Work sum_squares(In<T>, Out<double>, int64_t n) { return reads(each<T>(n, 1, 2)); }
 
 template <class T> Work matmul(In<T>, bool transpose_a, In<T>, bool transpose_b, InOut<T>, int64_t M, int64_t N, int64_t K, Epilogue<T>) {
   const double m = static_cast<double>(M), n = static_cast<double>(N), kk = static_cast<double>(K);
@@ -89,7 +90,7 @@ template <class T> Work convolution(const Conv1dShape& s) {
 template <class T> Work conv1d(In<T>, In<T>, InOut<T>, Conv1dShape s, Epilogue<T>) { return convolution<T>(s); }
 template <class T> Work conv1d_grad_input(In<T>, In<T>, InOut<T>, Conv1dShape s, Epilogue<T>) { return convolution<T>(s); }
 template <class T> Work conv1d_grad_weight(In<T>, In<T>, InOut<T>, Conv1dShape s, bool) { return convolution<T>(s); }
-template <class T> Work bias_activation(InOut<T>, int64_t A, int64_t C, int64_t L, In<T>, Activation, T) { return summed<T>(each<T>(A, C, L, 2, 2), C); }
+template <class T> Work bias_activation(InOut<T>, int64_t A, int64_t C, int64_t L, In<T>, Activation, T) { return and_few<T>(each<T>(A, C, L, 2, 2), C); }
 
 template <class T> Work random_uniform(Out<T>, int64_t n, T, T, PhiloxKey) { return each<T>(n, 1, 2); }
 template <class T> Work random_normal(Out<T>, int64_t n, T, T, PhiloxKey) { return each<T>(n, 1, 30); }

@@ -154,6 +154,7 @@ const Case conv1d_grad_weight("conv1d_grad_weight", [](OpCase& c) {
 
 // sizes: B, C, L, accumulate. The gradient of a convolution's bias.
 const Case sum_channels("sum_channels", [](OpCase& c) {
+  c.reads_only = true;
   c.dims = {"B", "C", "L"};
   c.bench = {{64, 64, 113, 0}, {64, 512, 113, 0}};
   c.sizes = {{1, 1, 1, 0}, {0, 5, 3, 0}, {0, 5, 3, 1}, {5, 0, 2, 0}, {5, 3, 0, 1}, {3, 7, 11, 1}, {130, 3, 257, 0}, {2, 300, 5, 0}, {3000, 2, 7, 1}};

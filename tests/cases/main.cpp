@@ -76,11 +76,13 @@ TEST(table, the_profile_and_the_bench_count_the_same_work) {
         return static_cast<double>(sizeof(T));
       };
       const double item = c.f32 ? call(float{}, c.f32) : call(double{}, c.f64);
+      profile.settle(stream);
       ASSERT_EQ(profile.calls().size(), 1u) << c.name << " " << label_of(c, s);
       const Profile::Call& seen = profile.calls().front();
       EXPECT_EQ(seen.kernel, c.kernel_name());
       EXPECT_DOUBLE_EQ(seen.work.bytes, c.bytes(s, item)) << c.name << " " << label_of(c, s);
       EXPECT_DOUBLE_EQ(seen.work.flops, c.flops(s)) << c.name << " " << label_of(c, s);
+      EXPECT_EQ(seen.work.reads_only, c.reads_only) << c.name;
       EXPECT_GE(seen.seconds, 0);
     }
   }

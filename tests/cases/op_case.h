@@ -205,6 +205,7 @@ struct OpCase {
   std::vector<Sizes> bench;
   std::function<std::string(const Sizes&)> label;
   MathMode math = MathMode::ieee;  // of its products
+  bool reads_only = false;         // next to nothing is written: the bandwidth of reading is its ceiling
 
   // The body for both computing types: [](auto& r, const Sizes& s) { ... } or []<class T>(Run<T>& r, const Sizes& s) { ... }.
   template <class F>

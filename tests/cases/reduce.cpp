@@ -15,6 +15,7 @@ double product(const Sizes& s) {
 constexpr double kSumUnits = 24;
 
 const Case sum_rows("sum_rows", [](OpCase& c) {
+  c.reads_only = true;
   c.dims = {"R", "C"};
   c.bench = {{256, 2048}, {256, 19421}};
   c.sizes = {{1, 1}, {0, 5}, {5, 0}, {31, 17}, {1, 40001}, {2000, 1}, {300, 257}, {3, 16385}};
@@ -44,6 +45,7 @@ const Case sum_rows("sum_rows", [](OpCase& c) {
 
 // sizes: rows, columns, accumulate. The gradient of a bias.
 const Case sum_columns("sum_columns", [](OpCase& c) {
+  c.reads_only = true;
   c.dims = {"R", "C"};
   c.bench = {{256, 2048, 0}, {256, 19421, 0}};
   c.sizes = {{1, 1, 0}, {0, 5, 0}, {0, 5, 1}, {5, 0, 0}, {17, 31, 1}, {64, 256, 0}, {65, 257, 1}, {1, 5001, 0}, {2001, 3, 1}, {300, 600, 0}};
@@ -71,6 +73,7 @@ const Case sum_columns("sum_columns", [](OpCase& c) {
 });
 
 const Case sum("sum", [](OpCase& c) {
+  c.reads_only = true;
   c.sizes = {{0}, {1}, {31}, {257}, {16384}, {16385}, {50001}};
   c.dims = {"N"};
   c.bench = elementwise_bench();
@@ -96,6 +99,7 @@ const Case sum("sum", [](OpCase& c) {
 
 // As a constant in a graph: x scaled by the square of another tensor's norm.
 const Case sum_squares("sum_squares", [](OpCase& c) {
+  c.reads_only = true;
   c.sizes = {{0}, {1}, {31}, {257}, {16384}, {16385}, {50001}};
   c.dims = {"N"};
   c.bench = elementwise_bench();

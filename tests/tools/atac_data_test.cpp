@@ -11,7 +11,7 @@
 #include "data/peaks.h"
 #include "data/read.h"
 #include "data/write.h"
-#include "tests/tools/helpers.h"
+#include "tests/tools/suite_folder.h"
 
 namespace {
 
@@ -19,22 +19,12 @@ using namespace panvae;
 using namespace panvae::test;
 namespace fs = std::filesystem;
 
-class AtacData : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    char name[] = "/tmp/panvae_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
-    const Outcome o = run("simulate -o sim --donors 60 --genes 100 --cohorts 3 --peaks 900 --atac-fraction 0.6 --replicates 2 --json sim.json");
-    ASSERT_EQ(o.code, 0) << o.err;
-    const Outcome p = run("preprocess -o pp.h5ad sim/atac.h5ad --modality atac --batch-key batch --unknown-batch zero --json pp.json");
-    ASSERT_EQ(p.code, 0) << p.err;
+class AtacData : public SuiteFolder<AtacData> {
+ public:
+  static void prepare() {
+    expect_done("simulate -o sim --donors 60 --genes 100 --cohorts 3 --peaks 900 --atac-fraction 0.6 --replicates 2 --json sim.json");
+    expect_done("preprocess -o pp.h5ad sim/atac.h5ad --modality atac --batch-key batch --unknown-batch zero --json pp.json");
   }
-  static void TearDownTestSuite() { fs::remove_all(folder); }
-  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
-  static std::string at(const std::string& name) { return folder + "/" + name; }
-  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
-  static inline std::string folder;
 };
 
 TEST_F(AtacData, simulate_reports_both_modalities) {

@@ -1,12 +1,11 @@
 // panvae cca as its users run it.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <filesystem>
 
 #include "base/json.h"
 #include "data/read.h"
-#include "tests/tools/helpers.h"
+#include "tests/tools/suite_folder.h"
 
 namespace {
 
@@ -14,24 +13,16 @@ using namespace panvae;
 using namespace panvae::test;
 namespace fs = std::filesystem;
 
-class CcaProgram : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    char name[] = "/tmp/panvae_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
+class CcaProgram : public SuiteFolder<CcaProgram> {
+ public:
+  static void prepare() {
     for (const char* arguments : {"simulate -o sim --donors 150 --genes 300 --cohorts 4 --peaks 1500 --atac-fraction 0.8 --replicates 1 --seed 3",
-                                  "preprocess -o r.h5ad sim/rna.h5ad --modality rna", "preprocess -o a.h5ad sim/atac.h5ad --modality atac"}) {
-      const Outcome o = run(arguments);
-      ASSERT_EQ(o.code, 0) << o.err;
-    }
+                                  "preprocess -o r.h5ad sim/rna.h5ad --modality rna", "preprocess -o a.h5ad sim/atac.h5ad --modality atac"})
+      expect_done(arguments);
   }
-  static void TearDownTestSuite() { fs::remove_all(folder); }
-  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
-  static std::string at(const std::string& name) { return folder + "/" + name; }
-  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
+
+ protected:
   static std::string to(const std::string& name) { return fmt::format("cca --rna-output {0}.r.h5ad --atac-output {0}.a.h5ad r.h5ad a.h5ad ", name); }
-  static inline std::string folder;
 };
 
 TEST_F(CcaProgram, SimulatedStudy) {

@@ -1,20 +1,17 @@
 // The whole way as its users meet it: on folders of small matrices, stopped and begun anew, and where it cannot go.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <set>
 #include <sstream>
-#include <thread>
 
 #include "base/json.h"
 #include "data/read.h"
 #include "data/write.h"
-#include "tests/tools/helpers.h"
+#include "tests/tools/stopped_run.h"
+#include "tests/tools/suite_folder.h"
 
 namespace {
 
@@ -24,25 +21,16 @@ namespace fs = std::filesystem;
 
 constexpr const char* kShort = " --quick --set train.max_epochs=2 --set train.min_epochs=1 --set train.epoch_steps=2";
 
-class Demo : public ::testing::Test {
- protected:
+class Demo : public SuiteFolder<Demo> {
+ public:
   // A small study of both modalities, in the folder of one who brings counts.
-  static void SetUpTestSuite() {
-    char name[] = "/tmp/panvae_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
+  static void prepare() {
     expect_done("simulate -o sim --donors 90 --genes 120 --peaks 600 --cohorts 3 --atac-fraction 1 --replicates 1");
     fs::create_directories(at("own"));
     for (const char* file : {"rna.h5ad", "atac.h5ad", "genes.tsv"}) fs::copy_file(at("sim/") + file, at("own/") + file);
   }
-  static void TearDownTestSuite() { fs::remove_all(folder); }
-  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
-  static void expect_done(const std::string& arguments) {
-    const Outcome o = run(arguments);
-    ASSERT_EQ(o.code, 0) << arguments << "\n" << o.err;
-  }
-  static std::string at(const std::string& name) { return folder + "/" + name; }
-  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
+
+ protected:
   static std::vector<std::string> lines(const std::string& name) {
     std::vector<std::string> all;
     std::istringstream text(read_file(at(name)));
@@ -84,7 +72,6 @@ class Demo : public ::testing::Test {
     write_file(at(to), text + "\n");
     ASSERT_EQ(shell("gzip '" + to + "'", folder).code, 0);
   }
-  static inline std::string folder;
 };
 
 TEST_F(Demo, goes_the_whole_way_and_its_commands_can_be_typed) {
@@ -134,20 +121,8 @@ TEST_F(Demo, goes_the_whole_way_and_its_commands_can_be_typed) {
 }
 
 TEST_F(Demo, an_interrupted_one_is_not_done_and_can_be_begun_anew) {
-  const pid_t child = fork();
-  if (child == 0) {
-    if (chdir(folder.c_str()) != 0) _exit(99);
-    const std::string command = "exec '" + kProgram + "' demo -o stopped --data own --quick >child_out.txt 2>child_err.txt";
-    execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
-    _exit(98);
-  }
-  const std::string begun = at("stopped/study/coembed_adversarial/metrics.jsonl");
-  for (int i = 0; i < 100000 && !fs::exists(begun); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  kill(child, SIGINT);
-  int status = 0;
-  waitpid(child, &status, 0);
-  ASSERT_TRUE(WIFEXITED(status));
-  EXPECT_EQ(WEXITSTATUS(status), 130) << read_file(at("child_err.txt"));
+  ASSERT_NO_FATAL_FAILURE(
+      stop_when(folder, "demo -o stopped --data own --quick", SIGINT, [] { return fs::exists(at("stopped/study/coembed_adversarial/metrics.jsonl")); }));
   expect_unfinished("stopped");
   EXPECT_FALSE(fs::exists(at("stopped/study/coembed_adversarial/model.safetensors")));
 

@@ -1,36 +1,30 @@
 // panvae evaluate all as its users meet it.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <filesystem>
 
 #include "base/json.h"
 #include "data/read.h"
-#include "tests/tools/helpers.h"
+#include "tests/tools/suite_folder.h"
 
 namespace {
 
 using namespace panvae;
 using namespace panvae::test;
 
-class EvaluateAll : public ::testing::Test {
- protected:
+class EvaluateAll : public SuiteFolder<EvaluateAll> {
+ public:
   // Two small runs on simulated samples, made once.
-  static void SetUpTestSuite() {
-    char name[] = "/tmp/panvae_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
+  static void prepare() {
     const std::string train =
-        " train rna x.h5ad --set train.max_epochs=12 --set train.learning_rate=0.002 --set loss.kl_weight=0.05 --set model.hidden=32 --set model.latent=12 ";
+        "train rna x.h5ad --set train.max_epochs=12 --set train.learning_rate=0.002 --set loss.kl_weight=0.05 --set model.hidden=32 --set model.latent=12 ";
     for (const std::string& step :
-         {std::string(" simulate -o sim --donors 240 --genes 200 --cohorts 3"), std::string(" preprocess -o x.h5ad sim/rna.h5ad --modality rna"),
-          train + "-o vae", train + "-o linear --set model.activation=linear"}) {
-      const Outcome o = run(step);
-      ASSERT_EQ(o.code, 0) << step << o.err;
-    }
+         {std::string("simulate -o sim --donors 240 --genes 200 --cohorts 3"), std::string("preprocess -o x.h5ad sim/rna.h5ad --modality rna"),
+          train + "-o vae", train + "-o linear --set model.activation=linear"})
+      expect_done(step);
   }
-  static void TearDownTestSuite() { std::filesystem::remove_all(folder); }
-  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "'" + arguments, folder); }
+
+ protected:
   static Json results(const std::string& name) { return Json::parse(read_file(folder + "/" + name + "/results.json")); }
   // What is asked of one model; null where it was not.
   static Json score(const Json& all, const std::string& kind, const std::string& model, const std::string& setting = "", bool within = false,
@@ -50,11 +44,10 @@ class EvaluateAll : public ::testing::Test {
       for (Json& value : j) drop_times(value);
     }
   }
-  static inline std::string folder;
 };
 
 TEST_F(EvaluateAll, JudgesRunsAndBaselinesByEveryBenchmark) {
-  const Outcome o = run(" evaluate all vae linear -o results --pca 20,latent,best --json all.json");
+  const Outcome o = run("evaluate all vae linear -o results --pca 20,latent,best --json all.json");
   ASSERT_EQ(o.code, 0) << o.err;
   const Json j = results("results");
   std::vector<std::string> kinds, ids;
@@ -89,10 +82,10 @@ TEST_F(EvaluateAll, JudgesRunsAndBaselinesByEveryBenchmark) {
 
 // Every number is that of a command that could be typed.
 TEST_F(EvaluateAll, SaysWhatTheSingleCommandsSay) {
-  ASSERT_EQ(run(" evaluate all vae --data x.h5ad -o single --pca 20 --controls none --seed 4").code, 0);
-  ASSERT_EQ(run(" embed -o vae.h5ad vae x.h5ad").code, 0);
-  ASSERT_EQ(run(" pca -o pca.h5ad x.h5ad --components 20 --seed 4").code, 0);
-  ASSERT_EQ(run(" reconstruct -o back.h5ad vae x.h5ad").code, 0);
+  ASSERT_EQ(run("evaluate all vae --data x.h5ad -o single --pca 20 --controls none --seed 4").code, 0);
+  ASSERT_EQ(run("embed -o vae.h5ad vae x.h5ad").code, 0);
+  ASSERT_EQ(run("pca -o pca.h5ad x.h5ad --components 20 --seed 4").code, 0);
+  ASSERT_EQ(run("reconstruct -o back.h5ad vae x.h5ad").code, 0);
   const Json j = results("single");
   EXPECT_TRUE(score(j, "cohort", "vae", "", false, "permuted labels").is_null());
   for (const auto& [id, file] : {std::pair{"vae", "vae.h5ad"}, std::pair{"pca20", "pca.h5ad"}}) {
@@ -105,7 +98,7 @@ TEST_F(EvaluateAll, SaysWhatTheSingleCommandsSay) {
     EXPECT_EQ(Json::parse(read_file(folder + "/one.json"))["harrell_mean"], score(j, "survival", id, "embedding+clinical", true)["harrell_mean"]) << id;
   }
   const Json de = score(j, "expression", "vae");
-  ASSERT_EQ(run(" evaluate expression x.h5ad back.h5ad --json one.json --seed 4 --cohort " + de["cohort"].get<std::string>()).code, 0);
+  ASSERT_EQ(run("evaluate expression x.h5ad back.h5ad --json one.json --seed 4 --cohort " + de["cohort"].get<std::string>()).code, 0);
   const Json one = Json::parse(read_file(folder + "/one.json"));
   EXPECT_EQ(one["n_de"], de["n_de"]);
   EXPECT_EQ(one["cohort_mean_n_de"], de["cohort_mean_n_de"]);
@@ -115,7 +108,7 @@ TEST_F(EvaluateAll, SaysWhatTheSingleCommandsSay) {
 TEST_F(EvaluateAll, TheSameCommandGivesTheSameResults) {
   std::string text[2];
   for (std::string& t : text) {
-    const Outcome o = run(" evaluate all vae -o same --pca latent --threads 2");
+    const Outcome o = run("evaluate all vae -o same --pca latent --threads 2");
     ASSERT_EQ(o.code, 0) << o.err;
     Json j = results("same");
     drop_times(j);
@@ -125,16 +118,16 @@ TEST_F(EvaluateAll, TheSameCommandGivesTheSameResults) {
 }
 
 TEST_F(EvaluateAll, RefusesWhatItCannotJudge) {
-  expect_error(run(" evaluate all nowhere -o r"), 3, "no trained model");
-  expect_error(run(" evaluate all vae -o r --data nowhere.h5ad"), 3, "nowhere.h5ad");
-  expect_error(run(" evaluate all vae -o r --data sim/rna.h5ad"), 3, "raw counts have no baseline");
-  expect_error(run(" evaluate all vae -o r --pca many"), 2, "'many' is no PCA baseline");
-  expect_error(run(" evaluate all vae -o r --cohort-map nowhere.tsv"), 3, "nowhere.tsv");
-  expect_error(run(" evaluate all vae -o r --expression-cohort Nowhere"), 3, "Nowhere");
-  expect_error(run(" evaluate all -o r"), 2, "RUN");
+  expect_error(run("evaluate all nowhere -o r"), 3, "no trained model");
+  expect_error(run("evaluate all vae -o r --data nowhere.h5ad"), 3, "nowhere.h5ad");
+  expect_error(run("evaluate all vae -o r --data sim/rna.h5ad"), 3, "raw counts have no baseline");
+  expect_error(run("evaluate all vae -o r --pca many"), 2, "'many' is no PCA baseline");
+  expect_error(run("evaluate all vae -o r --cohort-map nowhere.tsv"), 3, "nowhere.tsv");
+  expect_error(run("evaluate all vae -o r --expression-cohort Nowhere"), 3, "Nowhere");
+  expect_error(run("evaluate all -o r"), 2, "RUN");
   ASSERT_TRUE(std::filesystem::create_directories(folder + "/precious"));
   write_file(folder + "/precious/thesis.txt", "x");
-  expect_error(run(" evaluate all vae -o precious --pca none --controls none"), 3, "precious");
+  expect_error(run("evaluate all vae -o precious --pca none --controls none"), 3, "precious");
   EXPECT_EQ(read_file(folder + "/precious/thesis.txt"), "x");
   EXPECT_FALSE(std::filesystem::exists(folder + "/r"));
 }

@@ -1,5 +1,4 @@
 // panvae evaluate alignment, expression and cohort as their users meet them.
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +7,7 @@
 #include "base/json.h"
 #include "data/read.h"
 #include "data/write.h"
-#include "tests/tools/helpers.h"
+#include "tests/tools/suite_folder.h"
 
 namespace {
 
@@ -20,19 +19,13 @@ const std::string kStats = std::string(PANVAE_SOURCE_DIR) + "/tests/reference/st
 const std::string kAligned = kStats + "align_embedding.tsv --obs " + kStats + "align_obs.tsv";
 const std::string kExpression = kStats + "observed.tsv " + kStats + "reconstructed.tsv --obs " + kStats + "observed_obs.tsv";
 
-class EvaluateProgram : public ::testing::Test {
+class EvaluateProgram : public SuiteFolder<EvaluateProgram> {
+ public:
+  static void prepare() {}
+
  protected:
-  static void SetUpTestSuite() {
-    char name[] = "/tmp/panvae_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
-  }
-  static void TearDownTestSuite() { fs::remove_all(folder); }
-  static Outcome panvae(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
+  static Outcome panvae(const std::string& arguments) { return SuiteFolder::run(arguments); }
   static Outcome run(const std::string& arguments) { return panvae("evaluate " + arguments); }
-  static std::string at(const std::string& name) { return folder + "/" + name; }
-  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
-  static inline std::string folder;
 };
 
 TEST_F(EvaluateProgram, AlignmentAnswersAsScipy) {

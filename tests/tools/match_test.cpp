@@ -1,5 +1,4 @@
 // panvae match and evaluate pairs as their users run them.
-#include <unistd.h>
 
 #include <filesystem>
 #include <set>
@@ -8,7 +7,7 @@
 #include "data/pairs.h"
 #include "data/read.h"
 #include "data/write.h"
-#include "tests/tools/helpers.h"
+#include "tests/tools/suite_folder.h"
 
 namespace {
 
@@ -16,21 +15,12 @@ using namespace panvae;
 using namespace panvae::test;
 namespace fs = std::filesystem;
 
-class MatchProgram : public ::testing::Test {
+class MatchProgram : public SuiteFolder<MatchProgram> {
+ public:
+  static void prepare() { expect_done("simulate -o sim --donors 120 --genes 300 --cohorts 4 --peaks 2500 --atac-fraction 0.5 --replicates 2"); }
+
  protected:
-  static void SetUpTestSuite() {
-    char name[] = "/tmp/panvae_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
-    const Outcome o = run("simulate -o sim --donors 120 --genes 300 --cohorts 4 --peaks 2500 --atac-fraction 0.5 --replicates 2");
-    ASSERT_EQ(o.code, 0) << o.err;
-  }
-  static void TearDownTestSuite() { fs::remove_all(folder); }
-  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
-  static std::string at(const std::string& name) { return folder + "/" + name; }
-  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
   static inline const std::string kInputs = "--rna sim/rna.h5ad --atac sim/atac.h5ad --genes sim/genes.tsv";
-  static inline std::string folder;
 };
 
 TEST_F(MatchProgram, SimulatedStudy) {

@@ -1,12 +1,11 @@
 // --profile: the same numbers as without it, a table, and a trace that browsers read.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
 #include "base/json.h"
-#include "tests/tools/helpers.h"
+#include "tests/tools/suite_folder.h"
 
 namespace {
 
@@ -14,18 +13,12 @@ using namespace panvae;
 using namespace panvae::test;
 namespace fs = std::filesystem;
 
-class ProfileOption : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    char name[] = "/tmp/panvae_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
-    ASSERT_EQ(run("simulate -o . --donors 40 --genes 90").code, 0);
-    ASSERT_EQ(run("preprocess -o r.h5ad rna.h5ad --modality rna").code, 0);
+class ProfileOption : public SuiteFolder<ProfileOption> {
+ public:
+  static void prepare() {
+    expect_done("simulate -o . --donors 40 --genes 90");
+    expect_done("preprocess -o r.h5ad rna.h5ad --modality rna");
   }
-  static void TearDownTestSuite() { fs::remove_all(folder); }
-  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
-  static inline std::string folder;
 };
 
 TEST_F(ProfileOption, a_training_is_measured_and_stays_the_same) {
@@ -34,20 +27,27 @@ TEST_F(ProfileOption, a_training_is_measured_and_stays_the_same) {
   const Outcome o = run(train + " -o measured --profile trace.json --quiet");
   ASSERT_EQ(o.code, 0) << o.err;
   EXPECT_EQ(read_file(folder + "/plain/model.safetensors"), read_file(folder + "/measured/model.safetensors"));
-  for (const char* word : {"matmul NT ", "adam ", "huber_kl ", "outside of kernels", "100.0", "ceilings measured here", "trace.json"})
+  for (const char* word :
+       {"matmul NT ", "adam ", "huber_kl ", "linear [", "] backward", "batch [", "outside of kernels", "100.0", "ceilings measured here", "trace.json"})
     EXPECT_NE(o.err.find(word), std::string::npos) << word << "\n" << o.err;
   EXPECT_EQ(o.out.find("matmul"), std::string::npos) << "results alone go to stdout";
   const Json trace = Json::parse(read_file(folder + "/trace.json"));
   const Json& events = trace["traceEvents"];
-  ASSERT_GT(events.size(), 50u);
-  EXPECT_EQ(trace["otherData"]["calls"].get<size_t>(), events.size());
-  double end = 0;
+  size_t calls = 0, operations = 0;
+  double end = 0, operation_end = 0;
   for (const Json& e : events) {
+    const bool operation = e["cat"] == "operation";
+    ++(operation ? operations : calls);
     EXPECT_EQ(e["ph"], "X");
-    EXPECT_GE(e["ts"].get<double>(), end - 1e-3) << "calls of one stream do not overlap";
-    EXPECT_GE(e["dur"].get<double>(), 0);
-    end = e["ts"].get<double>() + e["dur"].get<double>();
+    const double begin = e["ts"].get<double>(), last = begin + e["dur"].get<double>();
+    EXPECT_GE(begin, (operation ? operation_end : end) - 1e-3) << "calls of one stream do not overlap";
+    EXPECT_GE(last, begin);
+    EXPECT_TRUE(operation || last <= operation_end + 1e-3) << "a call lies within its operation";
+    (operation ? operation_end : end) = last;
   }
+  EXPECT_GT(operations, 30u);
+  EXPECT_GT(calls, operations) << "some operations call several kernels";
+  EXPECT_EQ(trace["otherData"]["calls"].get<size_t>(), calls);
 }
 
 TEST_F(ProfileOption, of_a_command_that_calls_no_kernel_and_of_one_that_fails) {

@@ -1,23 +1,19 @@
 // The program as its users meet it: commands run in a shell, exit codes, messages, files.
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
-#include <thread>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/philox.h"
 #include "data/read.h"
 #include "data/write.h"
-#include "tests/tools/helpers.h"
+#include "tests/tools/stopped_run.h"
+#include "tests/tools/suite_folder.h"
 
 namespace {
 
@@ -28,22 +24,13 @@ namespace fs = std::filesystem;
 constexpr const char* kSmall = " --set model.hidden=32 --set model.latent=8 --set train.max_epochs=14 --set train.batch_size=16";
 
 // One simulated study, preprocessed and trained, for all tests of this program.
-class Program : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    char name[] = "/tmp/panvae_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
-    ASSERT_EQ(run("simulate -o sim --donors 120 --genes 300 --cohorts 4").code, 0);
-    ASSERT_EQ(run("preprocess -o x.h5ad sim/rna.h5ad --modality rna --batch-key batch").code, 0);
-    const Outcome trained = run(std::string("train rna -o run x.h5ad --json train.json") + kSmall);
-    ASSERT_EQ(trained.code, 0) << trained.err;
+class Program : public SuiteFolder<Program> {
+ public:
+  static void prepare() {
+    expect_done("simulate -o sim --donors 120 --genes 300 --cohorts 4");
+    expect_done("preprocess -o x.h5ad sim/rna.h5ad --modality rna --batch-key batch");
+    expect_done(std::string("train rna -o run x.h5ad --json train.json") + kSmall);
   }
-  static void TearDownTestSuite() { fs::remove_all(folder); }
-  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
-  static std::string at(const std::string& name) { return folder + "/" + name; }
-  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
-  static inline std::string folder;
 };
 
 TEST_F(Program, version_names_commit_cuda_and_blas_quickly) {
@@ -122,41 +109,17 @@ TEST_F(Program, the_same_command_gives_the_same_bytes) {
   EXPECT_EQ(read_file(at("run/metrics.jsonl")), read_file(at("again/metrics.jsonl")));
 }
 
-// Kills the run with `signal` once it has written a few epochs, resumes it, and compares with the undisturbed run.
-void interrupt_and_resume(const std::string& folder, int signal, int expected) {
-  const std::string name = signal == SIGINT ? "interrupted" : "killed";
-  const std::string options = std::string(kSmall) + " --set train.checkpoint_seconds=0 --set train.max_epochs=400 --set train.patience=400";
-  ASSERT_EQ(shell("'" + kProgram + "' train rna -o whole_" + name + " x.h5ad" + options, folder).code, 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    if (chdir(folder.c_str()) != 0) _exit(99);
-    const std::string command = "exec '" + kProgram + "' train rna -o " + name + " x.h5ad" + options + " >child_out.txt 2>child_err.txt";
-    execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
-    _exit(98);
-  }
-  const std::string metrics = folder + "/" + name + "/metrics.jsonl";
-  for (int i = 0; i < 3000 && !(fs::exists(metrics) && fs::file_size(metrics) > 1500); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  kill(child, signal);
-  int status = 0;
-  waitpid(child, &status, 0);
-  if (expected >= 0) {
-    ASSERT_TRUE(WIFEXITED(status));
-    EXPECT_EQ(WEXITSTATUS(status), expected);
-  } else {
-    ASSERT_TRUE(WIFSIGNALED(status)) << "the run ended before it was killed: make it longer";
-  }
-  EXPECT_FALSE(fs::exists(folder + "/" + name + "/model.safetensors"));
-  const Outcome resumed = shell("'" + kProgram + "' train rna -o " + name + " x.h5ad --resume", folder);
-  ASSERT_EQ(resumed.code, 0) << resumed.err;
-  for (const char* file : {"model.safetensors", "metrics.jsonl", "config.toml"})
-    EXPECT_EQ(read_file(folder + "/whole_" + name + "/" + file), read_file(folder + "/" + name + "/" + file)) << file;
+void interrupt_and_resume(const std::string& folder, const std::string& name, int signal) {
+  const auto train = [](const std::string& run, const std::string& more) { return "train rna -o " + run + " x.h5ad " + more; };
+  stop_and_resume(folder, train, std::string(kSmall) + " --set train.checkpoint_seconds=0 --set train.max_epochs=400 --set train.patience=400", "whole", name,
+                  signal, 6);
 }
 
 TEST_F(Program, interrupted_and_resumed_is_bit_equal) {
-  interrupt_and_resume(folder, SIGINT, 130);
+  interrupt_and_resume(folder, "interrupted", SIGINT);
 }
 TEST_F(Program, killed_and_resumed_is_bit_equal) {
-  interrupt_and_resume(folder, SIGKILL, -1);
+  interrupt_and_resume(folder, "killed", SIGKILL);
 }
 
 double relative_difference(const Eigen::VectorXd& a, const Eigen::VectorXd& b) {

@@ -1,19 +1,15 @@
 // ATAC through the program: two stages trained, stopped and continued, embedded and reconstructed.
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
-#include <thread>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "data/read.h"
 #include "data/write.h"
-#include "tests/tools/helpers.h"
+#include "tests/tools/stopped_run.h"
+#include "tests/tools/suite_folder.h"
 
 namespace {
 
@@ -27,26 +23,19 @@ constexpr const char* kSmall =
     " --set train.learning_rate=0.001 --set train.epoch_steps=1";
 
 // One simulated study with ATAC, preprocessed and trained, for all tests.
-class TrainAtac : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    char name[] = "/tmp/panvae_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
-    ASSERT_EQ(run("simulate -o sim --donors 60 --genes 100 --peaks 700 --cohorts 3 --atac-fraction 1").code, 0);
-    ASSERT_EQ(run("preprocess -o a.h5ad sim/atac.h5ad --modality atac").code, 0);
-    const Outcome trained = run(std::string("train atac -o run a.h5ad --json train.json") + kSmall);
-    ASSERT_EQ(trained.code, 0) << trained.err;
+class TrainAtac : public SuiteFolder<TrainAtac> {
+ public:
+  static void prepare() {
+    expect_done("simulate -o sim --donors 60 --genes 100 --peaks 700 --cohorts 3 --atac-fraction 1");
+    expect_done("preprocess -o a.h5ad sim/atac.h5ad --modality atac");
+    expect_done(std::string("train atac -o run a.h5ad --json train.json") + kSmall);
   }
-  static void TearDownTestSuite() { fs::remove_all(folder); }
-  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
-  static std::string at(const std::string& name) { return folder + "/" + name; }
-  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
+
+ protected:
   static void expect_same_run(const std::string& a, const std::string& b) {
     for (const char* file : {"model.safetensors", "metrics.jsonl", "config.toml"})
       EXPECT_EQ(read_file(at(a + "/" + file)), read_file(at(b + "/" + file))) << file;
   }
-  static inline std::string folder;
 };
 
 TEST_F(TrainAtac, both_stages_are_reported) {
@@ -99,53 +88,23 @@ TEST_F(TrainAtac, stages_apart_are_the_same_as_both_at_once) {
   expect_error(run("train atac -o nothing a.h5ad --stage hierarchical"), 3, "no block VAE");
 }
 
-// Stops the run once its metrics have so many lines, continues it, and compares with the undisturbed run.
-void stop_and_resume(const std::string& folder, const std::string& name, int signal, int64_t lines) {
-  const std::string options = std::string(kSmall) + " --set train.checkpoint_seconds=0 --set train.max_epochs=60 --set train.patience=60";
-  if (!fs::exists(folder + "/long/model.safetensors")) {
-    ASSERT_EQ(shell("'" + kProgram + "' train atac -o long a.h5ad" + options, folder).code, 0);
-  }
-  const pid_t child = fork();
-  if (child == 0) {
-    if (chdir(folder.c_str()) != 0) _exit(99);
-    const std::string command = "exec '" + kProgram + "' train atac -o " + name + " a.h5ad" + options + " >child_out.txt 2>child_err.txt";
-    execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
-    _exit(98);
-  }
-  auto written = [&] {
-    const std::string metrics = folder + "/" + name + "/metrics.jsonl";
-    if (!fs::exists(metrics)) return int64_t{0};
-    const std::string text = read_file(metrics);
-    return static_cast<int64_t>(std::count(text.begin(), text.end(), '\n'));
-  };
-  for (int i = 0; i < 6000 && written() < lines; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  kill(child, signal);
-  int status = 0;
-  waitpid(child, &status, 0);
-  if (signal == SIGINT) {
-    ASSERT_TRUE(WIFEXITED(status));
-    EXPECT_EQ(WEXITSTATUS(status), 130);
-  } else {
-    ASSERT_TRUE(WIFSIGNALED(status)) << "the run ended before it was killed: make it longer";
-  }
-  EXPECT_FALSE(fs::exists(folder + "/" + name + "/model.safetensors"));
-  const Outcome resumed = shell("'" + kProgram + "' train atac -o " + name + " a.h5ad --resume", folder);
-  ASSERT_EQ(resumed.code, 0) << resumed.err;
-  for (const char* file : {"model.safetensors", "metrics.jsonl", "config.toml"})
-    EXPECT_EQ(read_file(folder + "/long/" + file), read_file(folder + "/" + name + "/" + file)) << file;
+void interrupt_and_resume(const std::string& folder, const std::string& name, int signal, int64_t lines) {
+  const auto train = [](const std::string& run, const std::string& more) { return "train atac -o " + run + " a.h5ad " + more; };
+  stop_and_resume(folder, train, std::string(kSmall) + " --set train.checkpoint_seconds=0 --set train.max_epochs=60 --set train.patience=60", "long", name,
+                  signal, lines);
 }
 
 TEST_F(TrainAtac, killed_in_the_first_stage_and_resumed_is_bit_equal) {
-  stop_and_resume(folder, "first_killed", SIGKILL, 4);
+  interrupt_and_resume(folder, "first_killed", SIGKILL, 4);
 }
 TEST_F(TrainAtac, interrupted_in_the_first_stage_and_resumed_is_bit_equal) {
-  stop_and_resume(folder, "first_interrupted", SIGINT, 4);
+  interrupt_and_resume(folder, "first_interrupted", SIGINT, 4);
 }
 TEST_F(TrainAtac, killed_in_the_second_stage_and_resumed_is_bit_equal) {
-  stop_and_resume(folder, "second_killed", SIGKILL, 64);
+  interrupt_and_resume(folder, "second_killed", SIGKILL, 64);
 }
 TEST_F(TrainAtac, interrupted_in_the_second_stage_and_resumed_is_bit_equal) {
-  stop_and_resume(folder, "second_interrupted", SIGINT, 64);
+  interrupt_and_resume(folder, "second_interrupted", SIGINT, 64);
 }
 TEST_F(TrainAtac, a_finished_run_resumed_stays_what_it_is) {
   fs::copy(at("run"), at("finished"), fs::copy_options::recursive);

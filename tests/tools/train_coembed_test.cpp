@@ -1,22 +1,18 @@
 // Co-embedding through the program: two runs trained on together, stopped and continued, either half embedded and imputed.
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <sstream>
-#include <thread>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "data/read.h"
 #include "data/write.h"
-#include "tests/tools/helpers.h"
+#include "tests/tools/stopped_run.h"
+#include "tests/tools/suite_folder.h"
 
 namespace {
 
@@ -33,12 +29,9 @@ std::string coembed(const std::string& name, const std::string& mode, const std:
 }
 
 // One simulated study of both modalities, with its single runs, for all tests.
-class TrainCoembed : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    char name[] = "/tmp/panvae_test_XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder = name;
+class TrainCoembed : public SuiteFolder<TrainCoembed> {
+ public:
+  static void prepare() {
     expect_done("simulate -o . --donors 120 --genes 150 --peaks 900 --cohorts 3 --atac-fraction 1");
     expect_done("preprocess -o r.h5ad rna.h5ad --modality rna");
     expect_done("preprocess -o a.h5ad atac.h5ad --modality atac");
@@ -52,14 +45,8 @@ class TrainCoembed : public ::testing::Test {
     expect_done("match -o pairs.tsv --rna r.h5ad --atac a.h5ad --genes genes.tsv");
     expect_done(coembed("co", "adversarial", std::string("--pairs pairs.tsv --json co.json") + kShort));
   }
-  static void TearDownTestSuite() { fs::remove_all(folder); }
-  static Outcome run(const std::string& arguments) { return shell("'" + kProgram + "' " + arguments, folder); }
-  static void expect_done(const std::string& arguments) {
-    const Outcome o = run(arguments);
-    ASSERT_EQ(o.code, 0) << arguments << "\n" << o.err;
-  }
-  static std::string at(const std::string& name) { return folder + "/" + name; }
-  static Json json(const std::string& name) { return Json::parse(read_file(at(name))); }
+
+ protected:
   static std::vector<Json> metrics(const std::string& name) {
     std::vector<Json> all;
     std::istringstream lines(read_file(at(name + "/metrics.jsonl")));
@@ -85,7 +72,6 @@ class TrainCoembed : public ::testing::Test {
       if (of_rna.count(a.at("donor").text(i))) both.insert(a.at("donor").text(i));
     return {both.begin(), both.end()};
   }
-  static inline std::string folder;
 };
 
 TEST_F(TrainCoembed, reports_each_term_and_the_alignment) {
@@ -147,53 +133,20 @@ TEST_F(TrainCoembed, a_weight_of_zero_takes_its_term_away) {
   }
 }
 
-// Stops the run once it has so many epochs, continues it, and compares with one that nothing disturbed.
-void stop_and_resume(const std::string& folder, const std::string& mode, int signal) {
-  const std::string options = std::string(kShort) + " --set train.checkpoint_seconds=0 --set train.max_epochs=40 --set train.patience=40";
-  const std::string whole = "whole_" + mode, name = "stopped_" + mode + std::to_string(signal);
-  const auto command = [&](const std::string& run, const std::string& more) {
-    return "exec '" + kProgram + "' " + coembed(run, mode, more) + " >" + run + "_out.txt 2>" + run + "_err.txt";
-  };
-  if (!fs::exists(folder + "/" + whole + "/model.safetensors")) {
-    ASSERT_EQ(shell("'" + kProgram + "' " + coembed(whole, mode, options), folder).code, 0);
-  }
-  const pid_t child = fork();
-  if (child == 0) {
-    if (chdir(folder.c_str()) != 0) _exit(99);
-    execl("/bin/sh", "sh", "-c", command(name, options).c_str(), nullptr);
-    _exit(98);
-  }
-  const auto epochs = [&] {
-    const std::string path = folder + "/" + name + "/metrics.jsonl";
-    if (!fs::exists(path)) return int64_t{0};
-    const std::string text = read_file(path);
-    return static_cast<int64_t>(std::count(text.begin(), text.end(), '\n'));
-  };
-  for (int i = 0; i < 6000 && epochs() < 4; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  kill(child, signal);
-  int status = 0;
-  waitpid(child, &status, 0);
-  if (signal == SIGINT) {
-    ASSERT_TRUE(WIFEXITED(status));
-    EXPECT_EQ(WEXITSTATUS(status), 130);
-  } else {
-    ASSERT_TRUE(WIFSIGNALED(status)) << "the run ended before it was killed: make it longer";
-  }
-  EXPECT_FALSE(fs::exists(folder + "/" + name + "/model.safetensors"));
-  const Outcome resumed = shell("'" + kProgram + "' " + coembed(name, mode, "--resume"), folder);
-  ASSERT_EQ(resumed.code, 0) << resumed.err;
-  for (const char* file : {"model.safetensors", "metrics.jsonl", "config.toml"})
-    EXPECT_EQ(read_file(folder + "/" + whole + "/" + file), read_file(folder + "/" + name + "/" + file)) << file;
+void interrupt_and_resume(const std::string& folder, const std::string& mode, int signal) {
+  const auto train = [&](const std::string& run, const std::string& more) { return coembed(run, mode, more); };
+  stop_and_resume(folder, train, std::string(kShort) + " --set train.checkpoint_seconds=0 --set train.max_epochs=40 --set train.patience=40", "whole_" + mode,
+                  "stopped_" + mode + std::to_string(signal), signal, 4);
 }
 
 TEST_F(TrainCoembed, an_adversarial_run_killed_and_resumed_is_bit_equal) {
-  stop_and_resume(folder, "adversarial", SIGKILL);
+  interrupt_and_resume(folder, "adversarial", SIGKILL);
 }
 TEST_F(TrainCoembed, an_adversarial_run_interrupted_and_resumed_is_bit_equal) {
-  stop_and_resume(folder, "adversarial", SIGINT);
+  interrupt_and_resume(folder, "adversarial", SIGINT);
 }
 TEST_F(TrainCoembed, a_contrastive_run_killed_and_resumed_is_bit_equal) {
-  stop_and_resume(folder, "contrastive", SIGKILL);
+  interrupt_and_resume(folder, "contrastive", SIGKILL);
 }
 
 TEST_F(TrainCoembed, either_half_embeds_new_samples_from_raw_counts) {

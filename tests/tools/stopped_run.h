@@ -24,7 +24,11 @@ inline void stop_when(const std::string& folder, const std::string& arguments, i
     execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
     _exit(98);
   }
-  for (int i = 0; i < 100000 && !ready() && waitpid(child, nullptr, WNOHANG | WNOWAIT) == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const auto ended = [child] {
+    siginfo_t info = {};
+    return waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
+  };
+  for (int i = 0; i < 100000 && !ready() && !ended(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   kill(child, signal);
   int status = 0;
   waitpid(child, &status, 0);

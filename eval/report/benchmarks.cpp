@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "eval/classifier.h"
-#include "eval/report/sections.h"
+#include "eval/report/bars.h"
 
 namespace panvae::eval {
 
@@ -85,78 +85,49 @@ bool has_bar(const Results& r, Benchmark b, const ResultsModel& m) {
 void add_bars(Page& page, const Results& r, Benchmark b) {
   const BenchmarkInfo info = info_of(b, r);
   const std::vector<std::string> best = best_models(r, b);
-  PageTable t;
-  t.id = fmt::format("scores-{}", static_cast<int>(b));
-  t.columns = {{"model"}, {info.axis}, {"standard error"}, {"by chance"}, {"control"}, {"kind"}, {"shown"}};
-  std::vector<std::string> labels;
+  const std::string number_of = std::to_string(static_cast<int>(b));
+  Bars bars{.table = "scores-" + number_of,
+            .figure = "figure-" + number_of,
+            .name = info.name,
+            .axis = info.axis,
+            .higher_is_better = info.higher_is_better,
+            .digits = info.digits};
   double top = 0, low = 1;
   for (const ResultsModel& m : r.models) {
     const Value v = value_of(r, b, m.id);
     if (!has_bar(r, b, m)) continue;
-    const double control = control_of(r, b, m.id), chance = chance_of(r, b, m.id);
     const bool is_best = std::find(best.begin(), best.end(), m.id) != best.end();
-    const std::string text = std::isfinite(v.mean) ? with_error(v.mean, v.se, info.digits) : "not defined";
-    for (double x : {v.mean + (std::isfinite(v.se) ? v.se : 0), control, chance})
+    const Bar& bar = bars.bars.emplace_back(Bar{m.label, v.mean, v.se, chance_of(r, b, m.id), control_of(r, b, m.id),
+                                                is_best           ? "best"
+                                                : is_baseline(m)  ? "baseline"
+                                                : is_embedding(m) ? "model"
+                                                                  : "clinical",
+                                                with_error(v.mean, v.se, info.digits)});
+    for (double x : {v.mean + (std::isfinite(v.se) ? v.se : 0), bar.control, bar.chance})
       if (std::isfinite(x)) top = std::max(top, x), low = std::min(low, x);
-    labels.push_back(m.label);
-    t.row({m.label, significant(v.mean, 6), significant(v.se, 4), significant(chance, 6), significant(control, 6),
-           is_best           ? "best"
-           : is_baseline(m)  ? "baseline"
-           : is_embedding(m) ? "model"
-                             : "clinical",
-           text});
   }
-  if (labels.empty()) return;
-  double from = 0, to = 1;
-  if (b == Benchmark::survival) from = low < 0.5 ? std::floor(low * 20) / 20 : 0.5, to = std::min(1.0, std::ceil(top * 20) / 20);
-  else if (b != Benchmark::cohort) to = nice_top(std::max(top, 1e-9) * 1.02);
-  const bool spread_out = b == Benchmark::expression && top > 30;
-  Figure f;
-  f.id = fmt::format("figure-{}", static_cast<int>(b));
-  f.title = fmt::format("{}: {}", info.name, info.higher_is_better ? "higher is better →" : "← lower is better");
-  f.chart = "bars";
-  f.table = t.id;
-  f.signals = {{"models", labels},
-               {"axis", info.axis + (spread_out ? ", square-root scale" : "")},
-               {"from", from},
-               {"to", to},
-               {"format", fmt::format(".{}f", info.digits)},
-               {"root", spread_out ? 0.5 : 1.0}};
-  std::string alternative = fmt::format("Bars of {} per model, {} is better.", info.axis, info.higher_is_better ? "higher" : "lower");
-  for (size_t i = 0; i < labels.size(); ++i) alternative += fmt::format(" {}: {}.", labels[i], t.columns[6].values[i].get<std::string>());
-  f.alternative = alternative;
-  const auto some = [&](size_t column) {
-    return std::any_of(t.columns[column].values.begin(), t.columns[column].values.end(), [](const Json& v) { return !v.is_null(); });
-  };
+  if (bars.bars.empty()) return;
+  if (b == Benchmark::survival) bars.from = low < 0.5 ? std::floor(low * 20) / 20 : 0.5, bars.to = std::min(1.0, std::ceil(top * 20) / 20);
+  else if (b != Benchmark::cohort) bars.to = nice_top(std::max(top, 1e-9) * 1.02);
+  bars.square_root = b == Benchmark::expression && top > 30;
   std::string dashed;
-  if (some(3)) dashed = b == Benchmark::cohort ? "Dashed: always guessing the largest cohort. " : "Dashed: chance. ";
-  if (some(4)) dashed += b == Benchmark::expression ? "Red diamonds: the cohort mean as a reconstruction. " : "Red diamonds: labels permuted. ";
+  if (bars.any(&Bar::chance)) dashed = b == Benchmark::cohort ? "Dashed: always guessing the largest cohort. " : "Dashed: chance. ";
+  if (bars.any(&Bar::control)) dashed += b == Benchmark::expression ? "Red diamonds: the cohort mean as a reconstruction. " : "Red diamonds: labels permuted. ";
   switch (b) {
     case Benchmark::cohort:
-      f.caption = dashed + "XGBoost, folds keep donors whole.";
+      bars.caption = dashed + "XGBoost, folds keep donors whole.";
       break;
     case Benchmark::alignment:
-      f.caption = dashed + "More components come nearer to any labels, as their lower chance says: compare embeddings of one size.";
+      bars.caption = dashed + "More components come nearer to any labels, as their lower chance says: compare embeddings of one size.";
       break;
     case Benchmark::survival:
-      f.caption = dashed + "Cox regression on the embedding's top components alone; the axis starts at " + fmt::format("{:.2f}.", from);
+      bars.caption = dashed + "Cox regression on the embedding's top components alone; the axis starts at " + fmt::format("{:.2f}.", bars.from);
       break;
     case Benchmark::expression:
-      f.caption = dashed + "Reconstructed against observed, one cohort. Few is good only where the reconstruction also follows each patient: see Spearman.";
+      bars.caption = dashed + "Reconstructed against observed, one cohort. Few is good only where the reconstruction also follows each patient: see Spearman.";
       break;
   }
-  f.data = {{"scores",
-             t.id,
-             {{"model", "model"},
-              {"mean", info.axis},
-              {"se", "standard error"},
-              {"chance", "by chance"},
-              {"control", "control"},
-              {"kind", "kind"},
-              {"text", "shown"}},
-             {}}};
-  page.add(std::move(t));
-  page.figure(f);
+  bars.add_to(page);
 }
 
 std::string joined(const std::vector<std::string>& words) {

@@ -7,7 +7,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "eval/report/sections.h"
+#include "eval/report/bars.h"
 
 namespace panvae::eval {
 
@@ -58,48 +58,26 @@ std::vector<Row> rows_of(const Results& r) {
 }
 
 void add_bars(Page& page, const std::vector<Row>& rows, const PairsScore& score) {
+  Bars bars{.table = fmt::format("pairs-{}", score.id), .name = score.name, .axis = score.axis, .higher_is_better = score.higher_is_better};
+  bars.figure = bars.table + "-bars";
   double best = kUnknown, top = 0;
   for (const Row& row : rows) {
-    const double x = number(*row.score, score.key);
-    for (double v : {x, chance_of(score, *row.score), row.control ? number(*row.control, score.key) : kUnknown})
+    const double x = number(*row.score, score.key), control = row.control ? number(*row.control, score.key) : kUnknown;
+    bars.bars.push_back({.model = row.label,
+                         .value = x,
+                         .chance = chance_of(score, *row.score),
+                         .control = control,
+                         .kind = is_baseline(*row.model) ? "baseline" : "model",
+                         .text = decimals(x, 3)});
+    for (double v : {x, bars.bars.back().chance, control})
       if (std::isfinite(v)) top = std::max(top, v);
     if (std::isfinite(x) && (std::isnan(best) || (score.higher_is_better ? x > best : x < best))) best = x;
   }
   if (std::isnan(best)) return;
-  PageTable t;
-  t.id = fmt::format("pairs-{}", score.id);
-  t.columns = {{"model"}, {score.axis}, {"standard error"}, {"by chance"}, {"control"}, {"kind"}, {"shown"}};
-  std::vector<std::string> labels;
-  std::string alternative = fmt::format("Bars of {} per model, {} is better.", score.axis, score.higher_is_better ? "higher" : "lower");
-  for (const Row& row : rows) {
-    const double x = number(*row.score, score.key), chance = chance_of(score, *row.score);
-    const std::string text = std::isfinite(x) ? decimals(x, 3) : "not defined";
-    labels.push_back(row.label);
-    alternative += fmt::format(" {}: {}.", row.label, text);
-    t.row({row.label, significant(x, 6), Json(), significant(chance, 6), row.control ? significant(number(*row.control, score.key), 6) : Json(),
-           x == best                 ? "best"
-           : is_baseline(*row.model) ? "baseline"
-                                     : "model",
-           text});
-  }
-  Figure f;
-  f.id = t.id + "-bars";
-  f.title = fmt::format("{}: {}", score.name, score.higher_is_better ? "higher is better →" : "← lower is better");
-  f.alternative = alternative;
-  f.chart = "bars";
-  f.signals = {{"models", labels}, {"axis", score.axis}, {"from", 0}, {"to", std::min(1.0, std::ceil(top * 1.02 * 20) / 20)}, {"format", ".3f"}};
-  f.data = {{"scores",
-             t.id,
-             {{"model", "model"},
-              {"mean", score.axis},
-              {"se", "standard error"},
-              {"chance", "by chance"},
-              {"control", "control"},
-              {"kind", "kind"},
-              {"text", "shown"}},
-             {}}};
-  page.add(std::move(t));
-  page.figure(f);
+  for (Bar& b : bars.bars)
+    if (b.value == best) b.kind = "best";
+  bars.to = std::min(1.0, std::ceil(top * 1.02 * 20) / 20);
+  bars.add_to(page);
 }
 
 // A row per model, then one of what chance gives: it depends on the pairs alone, so models of the same pairs share it.

@@ -30,7 +30,12 @@ struct PhiloxKey {
   uint64_t seed = 0;
   uint32_t op = 0;
   uint32_t step = 0;
+  // Where this is not null, kernels read the step there, in memory of their device, when they run: a graph that was captured
+  // once then draws other numbers at each launch. (A double holds any step.)
+  const double* step_at = nullptr;
 
+  // With the step read. Kernels begin with it.
+  constexpr PhiloxKey now() const { return step_at ? PhiloxKey{seed, op, static_cast<uint32_t>(*step_at)} : *this; }
   constexpr Philox4 four(uint64_t group) const { return philox4x32_10(static_cast<uint32_t>(group), static_cast<uint32_t>(group >> 32), op, step, seed); }
   constexpr uint32_t bits(uint64_t element) const { return four(element / 4).v[element % 4]; }
 };

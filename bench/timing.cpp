@@ -92,18 +92,16 @@ Summary time_calls(Stream& stream, const Limits& limits, const Work& work) {
 }
 
 Summary time_graph(Stream& stream, const Limits& limits, const Work& work, int calls) {
-  const Backend& backend = stream.backend();
-  backend.graph_begin(stream.handle());
-  for (int i = 0; i < calls; ++i) work.call();
-  void* graph = backend.graph_end(stream.handle());
+  const Graph graph = stream.capture([&] {
+    for (int i = 0; i < calls; ++i) work.call();
+  });
   Stopwatch watch(stream);
-  const Work replay{[&] { backend.graph_launch(graph, stream.handle()); },
+  const Work replay{[&] { graph.launch(stream); },
                     [&](int64_t) {
                       if (work.tidy) work.tidy(calls);
                     }};
   watch.time(1, replay.call);
   Summary s = sample(watch, limits, 1, replay);
-  backend.graph_destroy(graph);
   for (double* x : {&s.median, &s.p20, &s.p80, &s.low, &s.high}) *x /= calls;
   return s;
 }

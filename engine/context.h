@@ -17,7 +17,8 @@ struct Generator {
   uint64_t seed = 0;
   uint32_t step = 0;
   uint32_t op = 0;
-  PhiloxKey next() { return {seed, op++, step}; }
+  const double* step_at = nullptr;  // while a step is captured: where the device has the number of the step (step_graph.h)
+  PhiloxKey next() { return {seed, op++, step, step_at}; }
   void next_step() { ++step, op = 0; }
 };
 // Steps with this number draw initial weights, so that they meet no training step.
@@ -57,7 +58,7 @@ class Context {
 // One training step: temporaries come from the arena and are gone at its end.
 class Step {
  public:
-  explicit Step(Context& context) : context_(context) { context_.memory().begin_step(); }
+  explicit Step(Context& context) : context_(context) { context_.memory().begin_step(context.stream()); }
   ~Step() { context_.memory().end_step(); }
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;

@@ -51,6 +51,8 @@ Memory::Block Memory::take(size_t bytes, const char* label) {
       return b;
     }
   }
+  PV_CHECK(!arena_only, "graph: {} for {} are taken {} while a step is captured: make what outlives a step before, and run each step once before it is captured",
+           human_bytes(static_cast<int64_t>(bytes)), label, in_step_ ? "beside the arena" : "outside of a Step");
   // A cached block up to an eighth larger than asked will do; a larger one is kept for who needs it.
   if (auto it = cache_.lower_bound(bytes); it != cache_.end() && it->first <= bytes + bytes / 8) {
     Block b{it->second, it->first, 0};
@@ -80,18 +82,23 @@ void Memory::give(const Block& block) noexcept {
   }
 }
 
-void Memory::begin_step() {
+void Memory::settle_arena() {
   PV_CHECK(!in_step_, "step: begun within a step");
-  if (arena_wanted_ > arena_bytes_) {
-    if (arena_) device_free(arena_, arena_bytes_);
-    arena_ = nullptr;
-    arena_bytes_ = 0;
-    // The step before left its blocks in the cache: they become the arena.
-    release_cache();
-    arena_ = static_cast<char*>(device_alloc(arena_wanted_));
-    if (arena_) arena_bytes_ = arena_wanted_;  // without an arena steps still run, from the cache
-  }
-  if (poison_arena && arena_) backend_of(device_.type).fill_bytes(device_.index, arena_, 0xFF, arena_bytes_, nullptr);
+  if (arena_wanted_ <= arena_bytes_) return;
+  PV_CHECK(!arena_only, "graph: the arena of steps must grow while a step is captured: run each step once before it is captured");
+  if (arena_) device_free(arena_, arena_bytes_);
+  arena_ = nullptr;
+  arena_bytes_ = 0;
+  ++arena_moves_;
+  // The step before left its blocks in the cache: they become the arena.
+  release_cache();
+  arena_ = static_cast<char*>(device_alloc(arena_wanted_));
+  if (arena_) arena_bytes_ = arena_wanted_;  // without an arena steps still run, from the cache
+}
+
+void Memory::begin_step(Stream& stream) {
+  settle_arena();
+  if (poison_arena && arena_) stream.backend().fill_bytes(device_.index, arena_, 0xFF, arena_bytes_, stream.handle());
   arena_used_ = 0;
   arena_wanted_ = 0;
   ++step_;

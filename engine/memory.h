@@ -35,9 +35,15 @@ class Memory {
   void give(const Block& block) noexcept;
 
   // Between begin_step and end_step blocks come from the arena: addresses are the same in every step of one shape. Its
-  // size is what the first step took; a step that needs more takes the rest from the cache, and the arena grows after it.
-  void begin_step();
+  // size is what the first step took; a step that needs more takes the rest from the cache, and the arena grows after it, at the
+  // begin of the next or by settle_arena().
+  void begin_step(Stream& stream);
   void end_step();
+  void settle_arena();
+  // How often the arena has moved: a graph that was captured before knows a place that is gone.
+  int64_t arena_moves() const { return arena_moves_; }
+  // While a step is captured nothing may come from anywhere but the arena: what a graph remembers of the cache, others get later.
+  bool arena_only = false;
   bool in_step() const { return in_step_; }
   uint64_t step() const { return step_; }
   // Tests: the arena is filled with NaN at each begin_step, so that reading what a step did not write is seen.
@@ -65,6 +71,7 @@ class Memory {
   char* arena_ = nullptr;
   size_t arena_bytes_ = 0, arena_used_ = 0, arena_wanted_ = 0;
   uint64_t step_ = 0;
+  int64_t arena_moves_ = 0;
   bool in_step_ = false;
 };
 

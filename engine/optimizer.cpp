@@ -19,21 +19,25 @@ Adam::Adam(ModuleState& state, AdamOptions options) : state_(state), options_(op
   sum_squares_ = Tensor::zeros(c, {1}, DType::f64, "adam");
 }
 
-void Adam::step() {
+void Adam::upload_settings() {
+  if (learning_rate == uploaded_[0] && max_norm == uploaded_[1]) return;
+  const double now[2] = {learning_rate, max_norm};
+  static_assert(adam_learning_rate == 0 && adam_max_norm == 1);
+  slots_.part(0, {2}).upload(now, 2);
+  std::copy(now, now + 2, uploaded_);
+}
+
+void Adam::step(const Tensor& losses) {
   Context& c = state_.context();
   Stream& s = c.stream();
   state_.settle_gradients();
-  if (learning_rate != uploaded_[0] || max_norm != uploaded_[1]) {
-    const double now[2] = {learning_rate, max_norm};
-    static_assert(adam_learning_rate == 0 && adam_max_norm == 1);
-    slots_.part(0, {2}).upload(now, 2);
-    std::copy(now, now + 2, uploaded_);
-  }
+  upload_settings();
   const Tensor& p = state_.flat_parameters();
   const Tensor& g = state_.flat_gradients();
   dispatch(p.dtype(), "adam", [&]<class T>(T) {
     k::sum_squares<T>(s, g.data<T>(), sum_squares_.data<double>(), g.count());
-    k::adam_prepare<double>(s, sum_squares_.data<double>(), slots_.data<double>(), options_);
+    k::adam_prepare<T>(s, sum_squares_.data<double>(), losses.defined() ? losses.data<T>() : nullptr, losses.defined() ? losses.count() : 0,
+                       slots_.data<double>(), options_);
     k::adam<T>(s, p.data<T>(), g.data<T>(), m_.data<T>(), v_.data<T>(), p.count(), slots_.data<double>(), options_);
   });
   c.claim_calls("adam", p.shape());

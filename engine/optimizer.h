@@ -6,7 +6,8 @@
 namespace panvae {
 
 // Adam (Kingma and Ba 2015) or, with `decoupled`, AdamW (Loshchilov and Hutter 2019), as PyTorch defines them. A step
-// whose gradient norm is not finite changes nothing and is counted in skipped().
+// whose gradient norm, or loss where it is given, is not finite changes nothing and is counted in skipped(). All of that is
+// decided on the device: a step may be captured as a graph.
 class Adam {
  public:
   // Takes gradients and two moments of the size of the parameters from the state's context.
@@ -16,7 +17,11 @@ class Adam {
   double max_norm = 0;  // global gradient norm is clipped to this; 0: no clipping
 
   void zero_grad() { state_.forget_gradients(); }
-  void step();
+  // `losses`: any number of values of the parameters' type, on the device.
+  void step(const Tensor& losses = {});
+  // Brings learning_rate and max_norm to the device where they have changed. step() does it; where steps are captured, call it
+  // before each launch.
+  void upload_settings();
   // These read the device and wait for it.
   int64_t steps() const;  // taken, skipped ones not counted
   int64_t skipped() const;

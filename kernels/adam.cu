@@ -1,6 +1,6 @@
 // Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019), as PyTorch defines them, over flat buffers:
 //   adam_prepare   norm = sqrt(sum of squares of the gradient); scale = min(1, max_norm / (norm + 1e-6)) or 1;
-//                  if norm is finite: t += 1, step size = lr / (1 - beta1^t), sqrt_bias2 = sqrt(1 - beta2^t)
+//                  if norm and losses are finite: t += 1, step size = lr / (1 - beta1^t), sqrt_bias2 = sqrt(1 - beta2^t)
 //                  else: scale = 0, skipped += 1, and adam leaves everything as it is
 //   adam           g = scale grad [+ wd p];  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
 //                  [p -= lr wd p];  p -= step_size m / (sqrt(v) / sqrt_bias2 + eps)
@@ -20,10 +20,13 @@ namespace {
 
 constexpr double kNormEpsilon = 1e-6;  // torch.nn.utils.clip_grad_norm_
 
-__host__ __device__ inline void prepare(double sum_squares, double* slots, AdamOptions o) {
+template <class T>
+__host__ __device__ inline void prepare(double sum_squares, const T* losses, int64_t count, double* slots, AdamOptions o) {
   const double norm = std::sqrt(sum_squares), max_norm = slots[adam_max_norm];
   slots[adam_norm] = norm;
-  if (!std::isfinite(norm)) {
+  bool finite = std::isfinite(norm);
+  for (int64_t i = 0; i < count; ++i) finite = finite && std::isfinite(losses[i]);
+  if (!finite) {
     slots[adam_gradient_scale] = 0;
     slots[adam_skipped] += 1;
     return;
@@ -65,8 +68,8 @@ struct Update {
 namespace cpu {
 
 template <class T>
-void adam_prepare(Stream&, In<T> sum_squares, InOut<T> slots, AdamOptions options) {
-  prepare(*sum_squares, slots, options);
+void adam_prepare(Stream&, In<double> sum_squares, In<T> losses, int64_t count, InOut<double> slots, AdamOptions options) {
+  prepare(*sum_squares, losses, count, slots, options);
 }
 
 template <class T>
@@ -94,13 +97,14 @@ void clip(Stream&, InOut<T> x, int64_t n, In<double> sum_squares, T max_norm) {
 
 namespace PV_EXEC {
 
-static __global__ void adam_prepare_kernel(In<double> sum_squares, double* slots, AdamOptions options) {
-  if (threadIdx.x == 0) prepare(*sum_squares, slots, options);
+template <class T>
+__global__ void adam_prepare_kernel(In<double> sum_squares, In<T> losses, int64_t count, double* slots, AdamOptions options) {
+  if (threadIdx.x == 0) prepare(*sum_squares, losses, count, slots, options);
 }
 
 template <class T>
-void adam_prepare(Stream& stream, In<T> sum_squares, InOut<T> slots, AdamOptions options) {
-  launch(stream, 1, kWarp, 0, adam_prepare_kernel, sum_squares, slots, options);
+void adam_prepare(Stream& stream, In<double> sum_squares, In<T> losses, int64_t count, InOut<double> slots, AdamOptions options) {
+  launch(stream, 1, kWarp, 0, adam_prepare_kernel<T>, sum_squares, losses, count, slots, options);
 }
 
 template <class T>
@@ -149,7 +153,7 @@ void clip(Stream& stream, InOut<T> x, int64_t n, In<double> sum_squares, T max_n
 
 }  // namespace PV_EXEC
 
-PV_INSTANTIATE_FOR(adam_prepare, double)
+PV_INSTANTIATE(adam_prepare)
 PV_INSTANTIATE(adam)
 PV_INSTANTIATE(clip)
 

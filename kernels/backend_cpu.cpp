@@ -1,4 +1,4 @@
-// The backend of cpu and simt: host memory, work done when a call returns.
+// The backend of cpu: host memory, work done when a call returns.
 #include <sys/mman.h>
 
 #include <chrono>
@@ -27,7 +27,7 @@ void* cpu_alloc(int, size_t bytes) {
 using Clock = std::chrono::steady_clock;
 
 [[noreturn]] void no_graphs() {
-  throw Error(ErrorCode::usage, "graphs: this device captures none", "", "use cuda");
+  throw Error(ErrorCode::usage, "graph: the cpu captures none", "", "run the work as it is", "graph");
 }
 
 }  // namespace
@@ -64,10 +64,12 @@ const Backend& cpu_backend() {
           },
       .range_push = [](const char*) {},
       .range_pop = [] {},
+      .why_no_graphs = [] { return std::string("the cpu has none"); },
       .graph_begin = [](void*) { no_graphs(); },
       .graph_end = [](void*) -> void* { no_graphs(); },
       .graph_launch = [](void*, void*) { no_graphs(); },
       .graph_destroy = [](void*) noexcept {},
+      .graph_difference = nullptr,
       .alloc_host = cpu_alloc,
       .free_host = [](void* p) noexcept { std::free(p); },
   };

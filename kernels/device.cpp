@@ -1,6 +1,7 @@
 #include "kernels/device.h"
 
 #include <charconv>
+#include <cstdlib>
 
 #include "base/error.h"
 #include "kernels/profile.h"
@@ -46,7 +47,15 @@ std::string describe_device(Device d) {
 }
 
 const Backend& backend_of(DeviceType type) {
-  return type == DeviceType::cuda ? cuda_backend() : cpu_backend();
+  return type == DeviceType::cuda ? cuda_backend() : type == DeviceType::simt ? simt_backend() : cpu_backend();
+}
+
+bool synchronous_launches() {
+  static const bool value = [] {
+    const char* text = std::getenv("PANVAE_SYNC");
+    return text && *text && *text != '0';
+  }();
+  return value;
 }
 
 Stream::Stream(Device device) : device_(device), backend_(&backend_of(device.type)) {
@@ -60,8 +69,37 @@ Stream::~Stream() {
   backend_->stream_destroy(device_.index, handle_);
 }
 
+void Graph::launch(Stream& stream) const {
+  PV_CHECK(handle_, "graph: launched before anything was captured");
+  backend_->graph_launch(handle_, stream.handle());
+}
+
+Graph Stream::capture(const std::function<void()>& work) {
+  PV_CHECK(!capturing_, "graph: captured within a capture");
+  if (const std::string why = backend_->why_no_graphs(); !why.empty())
+    throw Error(ErrorCode::usage, "graph: this device captures none", why, "run the work as it is", "graph");
+  backend_->graph_begin(handle_);
+  capturing_ = true;
+  try {
+    work();
+  } catch (...) {
+    capturing_ = false;
+    try {
+      const Graph half(*backend_, backend_->graph_end(handle_));
+    } catch (const Error&) {
+      // The capture is over, and what went wrong first is on its way.
+    }
+    throw;
+  }
+  capturing_ = false;
+  return {*backend_, backend_->graph_end(handle_)};
+}
+
 void* Stream::scratch(size_t bytes) {
   if (bytes > scratch_bytes_) {
+    PV_CHECK(!capturing_, "graph: {} bytes of scratch memory are asked for while a graph is captured, and there are {}: run the work once before", bytes,
+             scratch_bytes_);
+    ++scratch_moves_;
     // Work queued on this stream may still use the old block.
     synchronize();
     if (scratch_) backend_->free(device_.index, scratch_);

@@ -1,9 +1,11 @@
 // Devices, streams and what a device can do. Everything above this room talks to devices through these types alone.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -42,8 +44,8 @@ struct DeviceProperties {
 enum class CopyKind { host_to_device, device_to_host, device_to_device };
 
 // A dozen functions are all that a device must bring. A function throws Error{machine} on failure; release functions
-// (free, *_destroy) never throw. `stream` is the handle of stream_create; on cpu and simt it is null and work is done
-// when the call returns.
+// (free, *_destroy) never throw. `stream` is the handle of stream_create; on cpu it is null. On cpu and simt work is done when
+// the call returns.
 struct Backend {
   const char* name;
   int (*device_count)();
@@ -65,18 +67,27 @@ struct Backend {
   // A named range of the host's time for the vendor's profiler (NVTX). Nothing on cpu.
   void (*range_push)(const char* name);
   void (*range_pop)();
+  // Between graph_begin and graph_end, called by one thread, what is queued on the stream is recorded, arguments by value, and
+  // not done. What cannot be recorded is an error and makes the capture void: waiting for the stream, events, copies from or to
+  // the host, and memory taken or given back by that thread.
+  std::string (*why_no_graphs)();    // empty where there are graphs
   void (*graph_begin)(void* stream);
-  void* (*graph_end)(void* stream);  // an executable graph
+  void* (*graph_end)(void* stream);  // an executable graph; ends a capture that is void, too, and throws
   void (*graph_launch)(void* graph, void* stream);
   void (*graph_destroy)(void* graph) noexcept;
+  // The first call that two graphs do not have in common; empty where they are the same. Null where nobody can tell (cuda).
+  std::string (*graph_difference)(void* a, void* b);
   // Memory of the host that the device copies from and to at full speed (page-locked for a GPU); null when out of memory.
   void* (*alloc_host)(int device, size_t bytes);
   void (*free_host)(void* p) noexcept;
 };
 const Backend& backend_of(DeviceType type);
 const Backend& cpu_backend();
+const Backend& simt_backend();
 const Backend& cuda_backend();       // the stub where CUDA was not compiled in
 std::string cuda_toolkit_version();  // "13.0", or "" without CUDA
+// PANVAE_SYNC=1 in the environment: cuda waits for each kernel, so that an error is reported at the kernel that made it.
+bool synchronous_launches();
 
 namespace simt {
 // In which order the executor runs the threads of a block between barriers. Results must not depend on it.
@@ -95,6 +106,31 @@ class TooManyThreads : public Error {
 };
 }  // namespace simt
 
+// An executable graph: what a stream was told while it captured.
+class Graph {
+ public:
+  Graph() = default;
+  Graph(const Backend& backend, void* handle) : backend_(&backend), handle_(handle) {}
+  ~Graph() {
+    if (handle_) backend_->graph_destroy(handle_);
+  }
+  Graph(Graph&& other) noexcept : backend_(other.backend_), handle_(std::exchange(other.handle_, nullptr)) {}
+  Graph& operator=(Graph&& other) noexcept {
+    std::swap(backend_, other.backend_);
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  explicit operator bool() const { return handle_ != nullptr; }
+  // Does it all again, with the memory, the sizes and the numbers of then.
+  void launch(class Stream& stream) const;
+  // As Backend::graph_difference.
+  std::string difference(const Graph& other) const { return backend_->graph_difference ? backend_->graph_difference(handle_, other.handle_) : std::string(); }
+
+ private:
+  const Backend* backend_ = nullptr;
+  void* handle_ = nullptr;
+};
+
 // A queue of work on one device, with the little state that kernels need beside their arguments.
 class Stream {
  public:
@@ -109,8 +145,16 @@ class Stream {
   void* handle() const { return handle_; }
   void synchronize() { backend_->sync(device_.index, handle_); }
 
-  // Memory for partial results of one kernel call; its content is undefined at the next call. Grows as asked.
+  // What `work` queues on this stream, recorded and not done. Throws what `work` throws, and where the device has no graphs or
+  // `work` did what cannot be recorded; the stream is usable afterwards.
+  Graph capture(const std::function<void()>& work);
+  bool capturing() const { return capturing_; }
+
+  // Memory for partial results of one kernel call; its content is undefined at the next call. Grows as asked, but not while a
+  // graph is captured.
   void* scratch(size_t bytes);
+  // How often it has moved: a graph that was captured before knows a place that is gone.
+  int64_t scratch_moves() const { return scratch_moves_; }
   template <class T>
   T* scratch(int64_t count) {
     return static_cast<T*>(scratch(static_cast<size_t>(count) * sizeof(T)));
@@ -130,6 +174,8 @@ class Stream {
   void* handle_ = nullptr;
   void* scratch_ = nullptr;
   size_t scratch_bytes_ = 0;
+  int64_t scratch_moves_ = 0;
+  bool capturing_ = false;
 };
 
 }  // namespace panvae

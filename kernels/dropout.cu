@@ -47,7 +47,8 @@ void mask_elements(Mask<T> mask, const T* x, const uint32_t* words, T* y, int64_
 }
 
 template <class T>
-void dropout(Stream&, In<T> x, Out<T> y, int64_t n, double rate, PhiloxKey key) {
+void dropout(Stream&, In<T> x, Out<T> y, int64_t n, double rate, PhiloxKey given) {
+  const PhiloxKey key = given.now();
   const Mask<T> mask(rate);
   const bool streaming = streams(y, n, x);
   parallel_chunks(n, chunk_of(streaming), [=](int64_t begin, int64_t end) {
@@ -73,7 +74,7 @@ __global__ void dropout_kernel(const T* x, T* y, int64_t n, Mask<T> mask, Philox
   constexpr int kPacks = 4 / Pack<T>::size;
   const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (4 * g >= n) return;
-  const Philox4 bits = key.four(static_cast<uint64_t>(g));
+  const Philox4 bits = key.now().four(static_cast<uint64_t>(g));
   if (packed && 4 * g + 4 <= n) {
     for (int p = 0; p < kPacks; ++p) {
       Pack<T> v = reinterpret_cast<const Pack<T>*>(x)[g * kPacks + p];

@@ -160,7 +160,7 @@ PV_KERNEL(conv1d_grad_weight, In<T> x, In<T> grad_y, InOut<T> grad_w, Conv1dShap
 // epilogue.cu: y = act(y + bias[channel]) in place; bias may be null
 PV_KERNEL(bias_activation, InOut<T> y /*[A, C, L]*/, int64_t A, int64_t C, int64_t L, In<T> bias /*[C]*/, Activation activation, T slope)
 
-// random.cu: element i of the stream `key`
+// random.cu: element i of the stream `key`, as it is now (PhiloxKey::step_at)
 PV_KERNEL(random_uniform, Out<T> y, int64_t n, T low, T high, PhiloxKey key)
 PV_KERNEL(random_normal, Out<T> y, int64_t n, T mean, T deviation, PhiloxKey key)
 
@@ -204,8 +204,8 @@ PV_KERNEL(bce_with_logits, In<T> x, In<T> target /*in [0, 1]*/, int64_t n, Out<T
 PV_KERNEL(triplet, In<T> x /*[N, D]*/, In<T> y /*[M, D]*/, In<int64_t> anchors, In<int64_t> positives, In<int64_t> negatives, int64_t N, int64_t M, int64_t D,
           int64_t count, T margin, Out<T> loss /*[1]*/, Out<T> grad_x, Out<T> grad_y)
 
-// adam.cu: over flat buffers; `slots` as AdamSlot says
-PV_KERNEL(adam_prepare, In<T> sum_squares /*[1], of the gradient; T is double*/, InOut<T> slots, AdamOptions options)
+// adam.cu: over flat buffers; `slots` as AdamSlot says. A step is skipped where the gradient or one of the losses is not finite.
+PV_KERNEL(adam_prepare, In<double> sum_squares /*[1], of the gradient*/, In<T> losses /*[count]*/, int64_t count, InOut<double> slots, AdamOptions options)
 PV_KERNEL(adam, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options)
 // In place: x *= min(1, max_norm / norm), norm = sqrt(*sum_squares)
 PV_KERNEL(clip, InOut<T> x, int64_t n, In<double> sum_squares /*[1]*/, T max_norm)

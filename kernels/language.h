@@ -150,14 +150,6 @@ inline void check_kernel(cudaError_t status, const char* doing, const void* kern
       "PANVAE_SYNC=1 tells which kernel was at fault", name);
 }
 
-inline bool synchronous() {
-  static const bool value = [] {
-    const char* text = std::getenv("PANVAE_SYNC");
-    return text && *text && *text != '0';
-  }();
-  return value;
-}
-
 }  // namespace detail
 
 // Starts `kernel` on the stream. A grid without blocks starts nothing. PANVAE_SYNC=1 in the environment waits for each
@@ -176,7 +168,7 @@ void launch(Stream& stream, dim3 grid, dim3 block, size_t smem, void (*kernel)(P
     return cudaLaunchKernel(function, grid, block, pointers, smem, handle);
   };
   detail::check_kernel(start(args...), "launch", function, grid, block, smem);
-  if (detail::synchronous()) {
+  if (synchronous_launches()) {
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
     if (cudaStreamIsCapturing(handle, &capture) == cudaSuccess && capture == cudaStreamCaptureStatusNone)
       detail::check_kernel(cudaStreamSynchronize(handle), "run", function, grid, block, smem);

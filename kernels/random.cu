@@ -1,5 +1,6 @@
 // Random tensors, a function of (seed, op, step, element) alone: y[i] from word i % 4 of Philox group i / 4. Parallel over
-// groups; 4 n bytes written (f32).
+// groups; 4 n bytes written (f32). The step may stand in memory of the device (PhiloxKey::step_at), here and in all kernels
+// that draw.
 #include "base/threads.h"
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
@@ -35,7 +36,8 @@ struct Normal {
 namespace cpu {
 
 template <class T, class F>
-void random(Out<T> y, int64_t n, F f, PhiloxKey key) {
+void random(Out<T> y, int64_t n, F f, PhiloxKey given) {
+  const PhiloxKey key = given.now();
   parallel_chunks((n + 3) / 4, 4096, [=](int64_t begin, int64_t end) {
     for (int64_t g = begin; g < end; ++g) {
       const Four<T> r = f(key.four(static_cast<uint64_t>(g)));
@@ -61,7 +63,7 @@ template <class T, class F>
 __global__ void random_kernel(Out<T> y, int64_t n, F f, PhiloxKey key) {
   const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (4 * g >= n) return;
-  const Four<T> r = f(key.four(static_cast<uint64_t>(g)));
+  const Four<T> r = f(key.now().four(static_cast<uint64_t>(g)));
   for (int64_t j = 0; j < 4 && 4 * g + j < n; ++j) y[4 * g + j] = r.v[j];
 }
 

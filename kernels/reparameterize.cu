@@ -42,13 +42,15 @@ __host__ __device__ inline void reparameterize_grad_group(const T* logvar, const
 namespace cpu {
 
 template <class T>
-void reparameterize(Stream&, In<T> mu, In<T> logvar, Out<T> z, int64_t n, PhiloxKey key) {
+void reparameterize(Stream&, In<T> mu, In<T> logvar, Out<T> z, int64_t n, PhiloxKey given) {
+  const PhiloxKey key = given.now();
   parallel_chunks((n + 3) / 4, 1024, [=](int64_t begin, int64_t end) {
     for (int64_t g = begin; g < end; ++g) reparameterize_group(mu, logvar, z, g, n, key);
   });
 }
 template <class T>
-void reparameterize_grad(Stream&, In<T> logvar, In<T> grad_z, Out<T> grad_logvar, int64_t n, PhiloxKey key) {
+void reparameterize_grad(Stream&, In<T> logvar, In<T> grad_z, Out<T> grad_logvar, int64_t n, PhiloxKey given) {
+  const PhiloxKey key = given.now();
   parallel_chunks((n + 3) / 4, 1024, [=](int64_t begin, int64_t end) {
     for (int64_t g = begin; g < end; ++g) reparameterize_grad_group(logvar, grad_z, grad_logvar, g, n, key);
   });
@@ -61,12 +63,12 @@ namespace PV_EXEC {
 template <class T>
 __global__ void reparameterize_kernel(In<T> mu, In<T> logvar, Out<T> z, int64_t n, PhiloxKey key) {
   const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (4 * g < n) reparameterize_group(mu, logvar, z, g, n, key);
+  if (4 * g < n) reparameterize_group(mu, logvar, z, g, n, key.now());
 }
 template <class T>
 __global__ void reparameterize_grad_kernel(In<T> logvar, In<T> grad_z, Out<T> grad_logvar, int64_t n, PhiloxKey key) {
   const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (4 * g < n) reparameterize_grad_group(logvar, grad_z, grad_logvar, g, n, key);
+  if (4 * g < n) reparameterize_grad_group(logvar, grad_z, grad_logvar, g, n, key.now());
 }
 
 template <class T>

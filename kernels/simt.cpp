@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "kernels/simt_executor.h"
+#include "kernels/simt_graph.h"
 
 namespace panvae::simt::detail {
 
@@ -141,13 +142,20 @@ BlockRunner& this_runner() {
 }
 
 void run_grid(Stream& stream, const Site& at, dim3 grid, dim3 block, size_t smem, const Call& call) {
-  const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
-  if (blocks == 0) return;
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   const Launch launch{grid, block, smem, stream.simt, call, at};
   check_shape(launch);
+  auto* queue = static_cast<Queue*>(stream.handle());
+  if (queue->recording) queue->recording->add(launch);
+  else run_launch(launch);
+}
+
+void run_launch(const Launch& launch) {
+  const dim3 grid = launch.grid, block = launch.block;
+  const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
   static const int cores = usable_cores();
-  const int wanted = std::min(stream.simt.threads > 0 ? stream.simt.threads : cores, kMostOsThreads);
-  const bool worth = blocks > 1 && (stream.simt.threads > 1 || blocks * block.x * block.y * block.z >= kThreadsWorthHelp);
+  const int wanted = std::min(launch.options.threads > 0 ? launch.options.threads : cores, kMostOsThreads);
+  const bool worth = blocks > 1 && (launch.options.threads > 1 || blocks * block.x * block.y * block.z >= kThreadsWorthHelp);
   Job job(launch, blocks);
   pool.run(job, worth ? static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(wanted), blocks)) - 1 : 0);
   if (job.failure) std::rethrow_exception(job.failure);

@@ -144,7 +144,31 @@ struct Call {  // a kernel with its arguments, ready to be run by any thread
   void (*run)(const void* arguments);
   const void* arguments;
   const void* kernel;  // its address: errors name it
+  size_t bytes;        // of the arguments: a graph copies them
+  // The first parameter that two sets of arguments do not have in common, counted from 0; -1: none.
+  int (*difference)(const void* a, const void* b);
 };
+// Bit for bit, so that a NaN equals itself, and without what lies between the members.
+template <class T>
+bool same_bits(T a, T b) {
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(&a);
+  __builtin_clear_padding(&b);
+#else
+  if constexpr (std::is_class_v<T> && !std::has_unique_object_representations_v<T>) return true;  // nobody can tell
+#endif
+  return std::memcmp(&a, &b, sizeof a) == 0;
+}
+template <class... P>
+int first_difference(const std::tuple<P...>& a, const std::tuple<P...>& b) {
+  int at = 0, found = -1;
+  std::apply(
+      [&](const P&... left) {
+        std::apply([&](const P&... right) { ((found < 0 && !same_bits<P>(left, right) ? void(found = at) : void(), ++at), ...); }, b);
+      },
+      a);
+  return found;
+}
 struct StreamAt {  // carries the place of the launch along
   Stream& stream;
   Site at;
@@ -154,10 +178,12 @@ void run_grid(Stream& stream, const Site& at, dim3 grid, dim3 block, size_t smem
 
 }  // namespace detail
 
-// Runs `kernel` to its end. What a GPU would leave undefined, and an exception within the kernel, arrive here as Error.
+// Runs `kernel` to its end, or notes it where the stream captures. What a GPU would leave undefined, and an exception within
+// the kernel, arrive here as Error.
 template <class... P, class... A>
 void launch(detail::StreamAt stream, dim3 grid, dim3 block, size_t smem, void (*kernel)(P...), A... args) {
   static_assert(sizeof...(P) == sizeof...(A), "the kernel has another number of parameters");
+  static_assert((std::is_trivially_copyable_v<P> && ...), "arguments travel as bytes");
   struct Arguments {
     void (*kernel)(P...);
     std::tuple<P...> values;
@@ -167,7 +193,10 @@ void launch(detail::StreamAt stream, dim3 grid, dim3 block, size_t smem, void (*
     const auto& a = *static_cast<const Arguments*>(p);
     std::apply(a.kernel, a.values);
   };
-  detail::run_grid(stream.stream, stream.at, grid, block, smem, {run, &arguments, reinterpret_cast<const void*>(kernel)});
+  auto difference = [](const void* a, const void* b) {
+    return detail::first_difference(static_cast<const Arguments*>(a)->values, static_cast<const Arguments*>(b)->values);
+  };
+  detail::run_grid(stream.stream, stream.at, grid, block, smem, {run, &arguments, reinterpret_cast<const void*>(kernel), sizeof arguments, difference});
 }
 
 // ---- synchronisation. The last parameter is never given: it says where the call stands.

@@ -293,6 +293,7 @@ class BlockRunner {
   char start_token_ = 0, end_token_ = 0, barrier_tokens_[2] = {};
 };
 
+void run_launch(const Launch& launch);
 BlockRunner& this_runner();                                            // of this OS thread, made on first use
 extern constinit thread_local BlockRunner* active_runner PV_SIMT_TLS;  // not null on fibers
 

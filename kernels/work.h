@@ -117,7 +117,7 @@ template <class T> Work triplet(In<T>, In<T>, In<int64_t>, In<int64_t>, In<int64
   return {(3 * static_cast<double>(count * D) + static_cast<double>((N + M) * D)) * item<T> + 24 * static_cast<double>(count),
           20 * static_cast<double>(count * D), {count, D}};
 }
-template <class T> Work adam_prepare(In<T>, InOut<T>, AdamOptions) { return {8.0 * static_cast<double>(adam_slots), 10, {}}; }
+template <class T> Work adam_prepare(In<double>, In<T>, int64_t, InOut<double>, AdamOptions) { return {8.0 * static_cast<double>(adam_slots), 10, {}}; }
 template <class T> Work adam(InOut<T>, In<T>, InOut<T>, InOut<T>, int64_t n, In<double>, AdamOptions) { return each<T>(n, 7, 14); }
 template <class T> Work clip(InOut<T>, int64_t n, In<double>, T) { return each<T>(n, 2, 1); }
 // clang-format on

@@ -46,13 +46,14 @@ void BlockTask::prefetch(const ItemBatch& batch) {
   source_.prefetch(blocks_of(batch), model_.features());
 }
 
-ItemLoss BlockTask::loss(Context& context, const ItemBatch& batch, double huber_delta, double kl_weight) {
-  Tensor x = Tensor::empty(context, {static_cast<int64_t>(batch.items.size()), model_.features()}, DType::f32, "batch");
-  {
-    const LoadingTime loading(seconds_loading);
-    source_.fill(blocks_of(batch), x);
-  }
-  return vae_loss(context, model_, x, batch.pass > 0, huber_delta, kl_weight);
+void BlockTask::load(Context& context, const ItemBatch& batch) {
+  Tensor& x = input(context, 0, static_cast<int64_t>(batch.items.size()), model_.features());
+  const LoadingTime loading(seconds_loading);
+  source_.fill(blocks_of(batch), x);
+}
+
+ItemLoss BlockTask::loss(Context& context, bool training, double huber_delta, double kl_weight) {
+  return vae_loss(context, model_, inputs().at(0), training, huber_delta, kl_weight);
 }
 
 PeakTask::PeakTask(AtacHierarchicalVae& model, AtacBlockVae& blocks, BatchSource& means, BlockSource& peaks, const BlockSchedule& schedule,
@@ -91,19 +92,23 @@ void PeakTask::prefetch(const ItemBatch& batch) {
   peaks_.prefetch(tiles_of(rows_of(batch)), schedule_.size());
 }
 
-ItemLoss PeakTask::loss(Context& context, const ItemBatch& batch, double huber_delta, double kl_weight) {
+void PeakTask::load(Context& context, const ItemBatch& batch) {
   const std::vector<int64_t> rows = rows_of(batch);
-  const int64_t n = static_cast<int64_t>(rows.size()), tiles = schedule_.tiles(), size = schedule_.size();
-  Tensor x = Tensor::empty(context, {n, model_.features()}, DType::f32, "batch");
-  Tensor peaks = Tensor::empty(context, {n * tiles, size}, DType::f32, "batch");
-  {
-    const LoadingTime loading(seconds_loading);
-    means_.fill(rows, x);
-    peaks_.fill(tiles_of(rows), peaks);
-  }
+  const int64_t n = static_cast<int64_t>(rows.size());
+  input(context, 0, n, model_.features());
+  input(context, 1, n * schedule_.tiles(), schedule_.size());
+  Tensor x = inputs()[0], peaks = inputs()[1];
+  const LoadingTime loading(seconds_loading);
+  means_.fill(rows, x);
+  peaks_.fill(tiles_of(rows), peaks);
+}
+
+ItemLoss PeakTask::loss(Context& context, bool training, double huber_delta, double kl_weight) {
+  const Tensor &x = inputs().at(0), &peaks = inputs().at(1);
+  const int64_t n = x.size(0), tiles = schedule_.tiles(), size = schedule_.size();
   const Evaluation frozen(blocks_);
   const Posterior q = model_.encode(x);
-  const Tensor z = batch.pass > 0 ? ops::reparameterize(q.mean, q.logvar, context.generator.next()) : q.mean;
+  const Tensor z = training ? ops::reparameterize(q.mean, q.logvar, context.generator.next()) : q.mean;
   const Tensor means = ops::reshape(model_.decode(z), {n * tiles, blocks_.latent()});
   const Tensor decoded = ops::reshape(blocks_.decode(means), {n, tiles * size});
   return {ops::huber_kl(decoded, peaks.view({n, tiles * size}), q.mean, q.logvar, huber_delta, kl_weight), q};

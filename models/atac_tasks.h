@@ -20,7 +20,8 @@ class BlockTask : public TrainingTask {
   int64_t train_items(int64_t pass) const override;
   int64_t validation_items() const override;
   void prefetch(const ItemBatch& batch) override;
-  ItemLoss loss(Context& context, const ItemBatch& batch, double huber_delta, double kl_weight) override;
+  void load(Context& context, const ItemBatch& batch) override;
+  ItemLoss loss(Context& context, bool training, double huber_delta, double kl_weight) override;
 
  private:
   std::vector<BlockRef> blocks_of(const ItemBatch& batch) const;
@@ -49,7 +50,8 @@ class PeakTask : public TrainingTask {
   int64_t train_items(int64_t) const override { return static_cast<int64_t>(train_rows_.size()); }
   int64_t validation_items() const override { return static_cast<int64_t>(validation_rows_.size()); }
   void prefetch(const ItemBatch& batch) override;
-  ItemLoss loss(Context& context, const ItemBatch& batch, double huber_delta, double kl_weight) override;
+  void load(Context& context, const ItemBatch& batch) override;
+  ItemLoss loss(Context& context, bool training, double huber_delta, double kl_weight) override;
 
  private:
   std::vector<int64_t> rows_of(const ItemBatch& batch) const;

@@ -253,7 +253,9 @@ std::vector<double> CoembedTrainer::step(int64_t epoch, int64_t index) {
   const Tensor zero = Tensor::zeros(context_, {1});
   std::vector<Tensor> parts{joint.loss.detach(), joint.rna.parts, joint.atac.parts};
   for (const Tensor& t : {joint.cycle, joint.pair, joint.triplet, joint.generator, against.loss}) parts.push_back(t.defined() ? t.detach() : zero);
-  const std::vector<float> v = ops::concat(parts, 0).host<float>();
+  const Tensor losses = ops::concat(parts, 0);
+  update(losses);
+  const std::vector<float> v = losses.host<float>();
   std::vector<double> sums(sums_count);
   sums[loss_sum] = v[0];
   sums[rna_huber_sum] = v[2] / static_cast<double>(rna_.samples.source.features());

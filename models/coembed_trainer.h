@@ -2,7 +2,8 @@
 // one of matched pairs; in adversarial mode the discriminator learns once in every step, from the posterior means that the
 // autoencoders' half of it began with.
 //
-// Every draw is a function of the seed and the number of the step, so a resumed run needs no other state.
+// Every draw is a function of the seed and the number of the step, so a resumed run needs no other state. Steps run kernel by
+// kernel, never as a graph: how many rows a step reads depends on which samples of its pairs and triplets are in its batch already.
 #pragma once
 #include <functional>
 #include <limits>

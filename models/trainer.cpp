@@ -32,7 +32,7 @@ Json EpochMetrics::json() const {
 }
 
 VaeTrainer::VaeTrainer(Context& context, TrainingTask& task, ModuleState& state, LossOptions loss, TrainOptions options)
-    : TrainingLoop(context, options, sums_count), task_(task), loss_(loss) {
+    : TrainingLoop(context, options, sums_count), task_(task), loss_(loss), parts_(Tensor::zeros(context, {3}, DType::f32, "loss")) {
   PV_CHECK(task.train_items(1) >= task.smallest_batch(), "train: {} training items, and batch normalisation needs {}", task.train_items(1),
            task.smallest_batch());
   learners_.emplace_back(state, AdamOptions{.weight_decay = options.weight_decay}, options.learning_rate, options.clip_norm);
@@ -101,15 +101,20 @@ std::vector<double> VaeTrainer::step(int64_t epoch, int64_t index) {
   const size_t next = static_cast<size_t>(index) + 1;
   // Announced once: a step that is repeated to explain a NaN asks for nothing new.
   if (next < batches_.size() && !context_.nan_guard) task_.prefetch(batches_[next]);
-  std::vector<float> parts;
-  {
-    Step step(context_);
-    Tape tape(context_);
-    const ops::VaeLoss loss = task_.loss(context_, batch, loss_.huber_delta, kl_weight_of(epoch)).loss;
-    learners_[0].adam.zero_grad();
-    tape.backward(loss.loss);
-    parts = loss.parts.host<float>();
-  }
+  task_.load(context_, batch);
+  const double kl_weight = kl_weight_of(epoch);
+  run_step(task_.inputs(), {kl_weight}, [&] {
+    {
+      Step step(context_);
+      Tape tape(context_);
+      const ops::VaeLoss loss = task_.loss(context_, true, loss_.huber_delta, kl_weight).loss;
+      learners_[0].adam.zero_grad();
+      tape.backward(loss.loss);
+      parts_.assign(loss.parts);
+    }
+    update(parts_);
+  });
+  const std::vector<float> parts = parts_.host<float>();
   const double b = static_cast<double>(batch.items.size());
   return {parts[0] * b, parts[1] * b, parts[2] * b, b};
 }
@@ -132,8 +137,9 @@ void VaeTrainer::validate(EpochMetrics& m) {
     const ItemBatch batch = std::exchange(next, batch_at(first + options_.batch_size));
     if (!next.items.empty()) task_.prefetch(next);
     const double items = static_cast<double>(batch.items.size());
+    task_.load(context_, batch);
     Step step(context_);
-    const ItemLoss out = task_.loss(context_, batch, loss_.huber_delta, loss_.kl_weight);
+    const ItemLoss out = task_.loss(context_, false, loss_.huber_delta, loss_.kl_weight);
     const auto parts = out.loss.parts.host<float>();
     huber += static_cast<double>(parts[1]) * items;
     kl += static_cast<double>(parts[2]) * items;

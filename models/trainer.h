@@ -1,5 +1,5 @@
 // How a variational autoencoder is trained: shuffled mini-batches and KL warm-up, on the loop of training_loop.h. What is
-// trained, and on what, is a TrainingTask's business.
+// trained, and on what, is a TrainingTask's business. A step runs as a graph (step_graph.h) where the device has some.
 #pragma once
 #include <functional>
 #include <memory>
@@ -59,6 +59,7 @@ class VaeTrainer : public TrainingLoop {
   std::unique_ptr<TrainingTask> own_task_;
   TrainingTask& task_;
   LossOptions loss_;
+  Tensor parts_;                    // [3]: loss, huber and kl of the last step
   std::vector<ItemBatch> batches_;  // of this epoch
   EpochMetrics metrics_;            // of the last epoch
 

@@ -76,10 +76,21 @@ void Learner::read(const SafetensorsReader& file) {
   read_copy("best_buffers", best_buffers_, state.flat_buffers());
 }
 
-TrainingLoop::TrainingLoop(Context& context, TrainOptions options, size_t sums) : context_(context), options_(options), sums_(sums) {
+TrainingLoop::TrainingLoop(Context& context, TrainOptions options, size_t sums)
+    : context_(context), options_(options), sums_(sums), graph_(context) {
   PV_CHECK(options.batch_size > 0 && options.max_epochs > 0 && options.epoch_steps > 0, "train: batch size {}, {} epochs of at least {} steps",
            options.batch_size, options.max_epochs, options.epoch_steps);
   context_.generator = {options.seed, 0, 0};
+  graph_.on = options.graph;
+}
+
+void TrainingLoop::update(const Tensor& losses) {
+  for (Learner& l : learners_) l.adam.step(losses);
+}
+
+void TrainingLoop::run_step(const std::vector<Tensor>& inputs, const std::vector<double>& baked, const std::function<void()>& record) {
+  for (Learner& l : learners_) l.adam.upload_settings();
+  graph_.run(inputs, baked, record);
 }
 
 int64_t TrainingLoop::steps_of_all_epochs() const {
@@ -89,7 +100,7 @@ int64_t TrainingLoop::steps_of_all_epochs() const {
 }
 
 void TrainingLoop::explain_bad_loss(int64_t epoch, int64_t index, const Generator& generator) {
-  // The weights are those of this step still: the same step again, with every tensor looked at.
+  // update() left the weights as they were before the step: the same step again, with every tensor looked at.
   context_.generator = generator;
   auto restore_buffers = [this] {
     for (Learner& l : learners_) l.restore_buffers();
@@ -120,7 +131,6 @@ void TrainingLoop::train_epoch() {
     const std::vector<double> s = step(epoch, b);
     PV_ASSERT(s.size() == sums_.size());
     if (!std::all_of(s.begin(), s.end(), [](double v) { return std::isfinite(v); })) explain_bad_loss(epoch, b, before);
-    for (Learner& l : learners_) l.adam.step();
     context_.generator.next_step();
     for (size_t i = 0; i < s.size(); ++i) sums_[i] += s[i];
     at_.batch = static_cast<double>(b + 1);
@@ -145,6 +155,7 @@ TrainResult TrainingLoop::run() {
   progress.advance(static_cast<int64_t>(at_.steps));
   progress_ = &progress;
   items_seen_ = 0;
+  const int64_t replays_before = graph_.replays();
   const double loading_before = seconds_loading();
   set_training(true);
   std::string why = fmt::format("max_epochs {} reached", options_.max_epochs);
@@ -184,6 +195,7 @@ TrainResult TrainingLoop::run() {
   r.best_epoch = static_cast<int64_t>(at_.best_epoch);
   r.steps = static_cast<int64_t>(at_.steps);
   for (const Learner& l : learners_) r.skipped_steps += l.adam.skipped();
+  r.replayed_steps = graph_.replays() - replays_before;
   r.stopped_because = why;
   r.train_loss = at_.best_train;
   r.validation_loss = at_.best_validation;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/optimizer.h"
+#include "engine/step_graph.h"
 
 namespace panvae {
 
@@ -21,10 +22,12 @@ struct TrainOptions {
   int64_t epoch_steps = 1;
   double checkpoint_seconds = 60;
   uint64_t seed = 0;
+  bool graph = true;  // steps run as graphs where the device has some; false: kernel by kernel. The bits are the same
 };
 
 struct TrainResult {
   int64_t epochs = 0, best_epoch = 0, steps = 0, skipped_steps = 0;
+  int64_t replayed_steps = 0;  // of this call, run as a graph
   std::string stopped_because;
   double train_loss = 0, validation_loss = 0;  // of the best epoch
   double seconds = 0, samples_per_second = 0;  // of this call, not of runs it continued; items a second where they are no samples
@@ -72,6 +75,8 @@ class TrainingLoop {
   // whole epochs that are done.
   int64_t resume();
   void write_checkpoint();
+  // How steps run: for those who watch it.
+  StepGraph& graph() { return graph_; }
 
  protected:
   // `sums` numbers are added up over the steps of an epoch: the first is the loss, the last its weight in the mean.
@@ -88,8 +93,7 @@ class TrainingLoop {
   virtual double seconds_loading() const { return 0; }
   // The steps from `first` on are asked for next.
   virtual void begin_epoch(int64_t /*epoch*/, int64_t /*first*/) {}
-  // Forward and backward of a step: gradients are left to the learners. Returns the sums of this step; any that is not finite
-  // ends the run.
+  // A whole step: forward, backward, update(). Returns the sums of this step; any that is not finite ends the run.
   virtual std::vector<double> step(int64_t epoch, int64_t index) = 0;
   virtual int64_t items_of_step(int64_t epoch, int64_t index) const = 0;
   // After the last step of an epoch, and again when its place is known.
@@ -98,6 +102,10 @@ class TrainingLoop {
   virtual std::string progress_note(int64_t epoch, const std::vector<double>& sums) const = 0;
 
   int64_t steps_done() const { return static_cast<int64_t>(at_.steps); }
+  // All learners take their step, by the gradients they have; none where one of the losses, f32 on the device, is not finite.
+  void update(const Tensor& losses);
+  // `record` by graph_, what it reads of the learners being on the device.
+  void run_step(const std::vector<Tensor>& inputs, const std::vector<double>& baked, const std::function<void()>& record);
 
   Context& context_;
   TrainOptions options_;
@@ -117,6 +125,7 @@ class TrainingLoop {
     }
   } at_;
   std::vector<double> sums_;  // of the steps done of this epoch
+  StepGraph graph_;
   double last_checkpoint_ = 0;
   int64_t items_seen_ = 0;
   class Progress* progress_ = nullptr;

@@ -36,11 +36,23 @@ class TrainingTask {
   virtual int64_t validation_items() const = 0;
   // This batch comes after the one that is asked for next: a source that loads on a thread may begin with it.
   virtual void prefetch(const ItemBatch&) {}
-  // The loss of a batch, within a Step. In training noise is drawn for z by the context's generator; in validation z is the
-  // posterior mean.
-  virtual ItemLoss loss(Context& context, const ItemBatch& batch, double huber_delta, double kl_weight) = 0;
+  // Loads a batch into inputs(), not within a Step.
+  virtual void load(Context& context, const ItemBatch& batch) = 0;
+  const std::vector<Tensor>& inputs() const { return inputs_; }
+  // The loss of the batch that was loaded last, within a Step. In training noise is drawn for z by the context's generator;
+  // otherwise z is the posterior mean. It reads inputs() and weights and no other memory, and waits for nothing: it may be recorded
+  // as a graph.
+  virtual ItemLoss loss(Context& context, bool training, double huber_delta, double kl_weight) = 0;
 
   double seconds_loading = 0;  // spent on waiting for data so far
+
+ protected:
+  // Of load(): input i, f32 [rows, columns], for new values. It stays where it is until a batch is larger than all before, so that
+  // a step which was recorded finds the next batch at the same place.
+  Tensor& input(Context& context, size_t i, int64_t rows, int64_t columns);
+
+ private:
+  std::vector<Tensor> inputs_, memory_;
 };
 
 // A Vae on whole rows of a source.
@@ -52,7 +64,8 @@ class RowTask : public TrainingTask {
   int64_t smallest_batch() const override { return model_.smallest_batch(); }
   int64_t train_items(int64_t) const override { return static_cast<int64_t>(train_rows_.size()); }
   int64_t validation_items() const override { return static_cast<int64_t>(validation_rows_.size()); }
-  ItemLoss loss(Context& context, const ItemBatch& batch, double huber_delta, double kl_weight) override;
+  void load(Context& context, const ItemBatch& batch) override;
+  ItemLoss loss(Context& context, bool training, double huber_delta, double kl_weight) override;
 
  private:
   Vae& model_;

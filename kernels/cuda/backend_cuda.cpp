@@ -116,11 +116,13 @@ const Backend& cuda_backend() {
           },
       .range_push = [](const char* name) { nvtxRangePushA(name); },
       .range_pop = [] { nvtxRangePop(); },
+      .why_no_graphs = [] { return synchronous_launches() ? std::string("PANVAE_SYNC waits for each kernel") : std::string(); },
+      // Thread-local: threads that read batches may go on, and what this one must not do is an error at once.
       .graph_begin = [](void* s) { PV_CUDA(cudaStreamBeginCapture(as_stream(s), cudaStreamCaptureModeThreadLocal)); },
       .graph_end = [](void* s) -> void* {
         cudaGraph_t graph = nullptr;
         cudaGraphExec_t executable = nullptr;
-        PV_CUDA(cudaStreamEndCapture(as_stream(s), &graph));
+        PV_CUDA(cudaStreamEndCapture(as_stream(s), &graph));  // an error, and no graph, where the capture is void
         const cudaError_t e = cudaGraphInstantiate(&executable, graph, 0);
         cudaGraphDestroy(graph);
         check(e, "cudaGraphInstantiate");
@@ -128,6 +130,7 @@ const Backend& cuda_backend() {
       },
       .graph_launch = [](void* g, void* s) { PV_CUDA(cudaGraphLaunch(static_cast<cudaGraphExec_t>(g), as_stream(s))); },
       .graph_destroy = [](void* g) noexcept { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(g)); },
+      .graph_difference = nullptr,
       .alloc_host = [](int device, size_t bytes) -> void* {
         void* p = nullptr;
         PV_CUDA(cudaSetDevice(device));

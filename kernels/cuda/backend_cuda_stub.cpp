@@ -37,10 +37,12 @@ const Backend& cuda_backend() {
       .event_milliseconds = [](void*, void*) -> float { no_cuda(); },
       .range_push = [](const char*) {},
       .range_pop = [] {},
+      .why_no_graphs = [] { return std::string("built without CUDA"); },
       .graph_begin = [](void*) { no_cuda(); },
       .graph_end = [](void*) -> void* { no_cuda(); },
       .graph_launch = [](void*, void*) { no_cuda(); },
       .graph_destroy = [](void*) noexcept {},
+      .graph_difference = nullptr,
       .alloc_host = [](int, size_t) -> void* { no_cuda(); },
       .free_host = [](void*) noexcept {},
   };

@@ -79,28 +79,38 @@ const Case adam("adam", [](OpCase& c) {
   c.op = stepped;
 });
 
-// sizes: max_norm in tenths, sum of squares (-1: NaN, -2: infinite), steps before
+// What the loss of a step may be, and how many there are; a step with one that is not finite is skipped.
+std::vector<double> losses_of(int64_t kind) {
+  const double bad = kind == 3 ? std::nan("") : kind == 4 ? -std::numeric_limits<double>::infinity() : 2;
+  return kind == 0 ? std::vector<double>{} : kind == 1 ? std::vector<double>{-3} : std::vector<double>{1, 0, bad};
+}
+
+// sizes: max_norm in tenths, sum of squares (-1: NaN, -2: infinite), steps before, kind of the losses
 const Case adam_prepare("adam_prepare", [](OpCase& c) {
   c.label = [](const Sizes&) { return std::string("one"); };
-  c.bench = {{10, 9, 5}};
-  c.sizes = {{0, 9, 0}, {10, 9, 0}, {100, 9, 41}, {5, 0, 3}, {30, 9, 7}, {0, -1, 2}, {10, -2, 2}};
+  c.bench = {{10, 9, 5, 0}};
+  c.sizes = {{0, 9, 0, 0},  {10, 9, 0, 1}, {100, 9, 41, 2}, {5, 0, 3, 0},  {30, 9, 7, 2}, {0, -1, 2, 0},
+             {10, -2, 2, 1}, {10, 9, 5, 3}, {0, 9, 5, 4},    {0, -1, 5, 3}, {0, 0, 0, 4}};
   c.variants = 2;
-  c.f64 = [](Run<double>& r, const Sizes& s) {
+  c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const AdamOptions o = options_of(r.variant);
     const double max_norm = static_cast<double>(s[0]) / 10, steps = static_cast<double>(s[2]), rate = 2e-3;
     const double squares = s[1] == -1 ? std::nan("") : s[1] == -2 ? std::numeric_limits<double>::infinity() : static_cast<double>(s[1]);
-    const auto sum = r.in(1, list({squares}));
+    const std::vector<double> given = losses_of(s[3]);
+    const int64_t count = static_cast<int64_t>(given.size());
+    const auto sum = r.template in<double>(1, list({squares}));
+    const auto losses = r.in(count, list(given));
     std::vector<double> before(adam_slots, 0.125);
     before[adam_learning_rate] = rate;
     before[adam_max_norm] = max_norm;
     before[adam_step] = steps;
     before[adam_skipped] = 2;
-    const auto slots = r.inout(adam_slots, list(before));
-    r.call([=](Stream& stream) { k::adam_prepare<double>(stream, sum, slots, o); });
+    const auto slots = r.template inout<double>(adam_slots, list(before));
+    r.call([=](Stream& stream) { k::adam_prepare<T>(stream, sum, losses, count, slots, o); });
     const double norm = std::sqrt(squares);
     std::vector<double> after = before;
     after[adam_norm] = norm;
-    if (!std::isfinite(norm)) {
+    if (!std::isfinite(norm) || s[3] > 2) {
       after[adam_gradient_scale] = 0;
       after[adam_skipped] = 3;
     } else {
@@ -110,7 +120,7 @@ const Case adam_prepare("adam_prepare", [](OpCase& c) {
       after[adam_sqrt_bias2] = std::sqrt(1 - std::pow(o.beta2, steps + 1));
     }
     r.expect(slots, 8, [&](int64_t i) { return after[static_cast<size_t>(i)]; });
-  };
+  });
   c.flops = [](const Sizes&) { return 10.0; };
   c.bytes = [](const Sizes&, double) { return 8.0 * static_cast<double>(adam_slots); };
   c.op_sizes = small_op_sizes();
@@ -120,7 +130,7 @@ const Case adam_prepare("adam_prepare", [](OpCase& c) {
     std::vector<double> start(adam_slots, 0.0);
     start[adam_learning_rate] = 1e-2;
     const Tensor slots = Tensor::from(context, {adam_slots}, start), squares = Tensor::from(context, {1}, std::vector<double>{4.0});
-    k::adam_prepare<double>(context.stream(), squares.data<double>(), slots.data<double>(), AdamOptions{});
+    k::adam_prepare<double>(context.stream(), squares.data<double>(), nullptr, 0, slots.data<double>(), AdamOptions{});
     return times_constant(x[0], [&](Tensor& p) {
       Tensor m = Tensor::zeros(context, p.shape(), p.dtype()), v = Tensor::zeros(context, p.shape(), p.dtype());
       dispatch(p.dtype(), "adam", [&]<class T>(T) {

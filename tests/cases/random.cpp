@@ -10,6 +10,14 @@ namespace {
 
 constexpr PhiloxKey kKey{0x123456789ABCDEFull, 5, 17};
 
+// kKey; in the odd variants its step stands in memory of the device.
+template <class T>
+PhiloxKey key_of(Run<T>& r) {
+  if (r.variant % 2 == 0) return kKey;
+  const auto step = r.template in<double>(1, [](PhiloxSequence&, int64_t) { return static_cast<double>(kKey.step); });
+  return {kKey.seed, kKey.op, kKey.step + 1, step};
+}
+
 // The uniform number in (0, 1) that belongs to element i: 24 bits for f32, 32 for f64.
 template <class T>
 double unit(int64_t i) {
@@ -25,6 +33,7 @@ double normal(int64_t i) {
 
 void common(OpCase& c, double operations) {
   c.sizes = {{0}, {1}, {3}, {4}, {31}, {1025}, {16385}, {40001}};
+  c.variants = 2;
   c.dims = {"N"};
   c.bench = {{256 * 512}, {41369565}};
   c.flops = [=](const Sizes& s) { return operations * static_cast<double>(s[0]); };
@@ -38,7 +47,8 @@ const Case random_uniform("random_uniform", [](OpCase& c) {
   common(c, 2);
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto y = r.out(s[0]);
-    r.call([=](Stream& stream) { k::random_uniform<T>(stream, y, s[0], T(-2), T(3), kKey); });
+    const PhiloxKey key = key_of(r);
+    r.call([=](Stream& stream) { k::random_uniform<T>(stream, y, s[0], T(-2), T(3), key); });
     r.expect(
         y, 4, [](int64_t i) { return -2 + 5 * unit<T>(i); }, [](int64_t) { return 5.0; });
   });
@@ -54,7 +64,8 @@ const Case random_normal("random_normal", [](OpCase& c) {
   common(c, 30);
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto y = r.out(s[0]);
-    r.call([=](Stream& stream) { k::random_normal<T>(stream, y, s[0], T(0.5), T(2), kKey); });
+    const PhiloxKey key = key_of(r);
+    r.call([=](Stream& stream) { k::random_normal<T>(stream, y, s[0], T(0.5), T(2), key); });
     // The angle is rounded before its cosine is taken: an error of a few units of 2 pi, times radius and deviation.
     r.expect(
         y, 8, [](int64_t i) { return 0.5 + 2 * normal<T>(i); }, [](int64_t i) { return 0.5 + 2 * std::sqrt(-2 * std::log(unit<T>(i / 2 * 2))) * 6.3; });
@@ -79,7 +90,8 @@ const Case dropout("dropout", [](OpCase& c) {
     const double rates[] = {0.3, 0.0, 0.9, 0.5}, rate = rates[r.variant];
     const auto x = r.in(s[0], r.variant == 3 ? specials() : uniform(-2, 2));
     const auto y = r.variant == 0 ? r.out(s[0]) : r.over(x);
-    r.call([=](Stream& stream) { k::dropout<T>(stream, x, y, s[0], rate, kKey); });
+    const PhiloxKey key = key_of(r);
+    r.call([=](Stream& stream) { k::dropout<T>(stream, x, y, s[0], rate, key); });
     r.expect(y, 2, [&](int64_t i) {
       const double word = philox4x32_10(static_cast<uint32_t>(i / 4), 0, kKey.op, kKey.step, kKey.seed).v[i % 4];
       return word / 4294967296.0 < rate ? x[i] * 0 : x[i] / (1 - rate);

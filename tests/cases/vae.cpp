@@ -10,6 +10,14 @@ namespace {
 
 constexpr PhiloxKey kKey{99, 3, 4};
 
+// kKey; in the odd variants its step stands in memory of the device.
+template <class T>
+PhiloxKey key_of(Run<T>& r) {
+  if (r.variant % 2 == 0) return kKey;
+  const auto step = r.template in<double>(1, [](PhiloxSequence&, int64_t) { return static_cast<double>(kKey.step); });
+  return {kKey.seed, kKey.op, kKey.step + 1, step};
+}
+
 template <class T>
 double noise(int64_t i) {
   const Philox4 words = philox4x32_10(static_cast<uint32_t>(i / 4), 0, kKey.op, kKey.step, kKey.seed);
@@ -34,6 +42,7 @@ double clamped(double l) {
 
 void common(OpCase& c) {
   c.sizes = {{0}, {1}, {3}, {5}, {31}, {1025}, {5001}};
+  c.variants = 2;
   c.dims = {"N"};
   c.bench = {{256 * 512}};
   c.flops = [](const Sizes& s) { return 40 * static_cast<double>(s[0]); };
@@ -52,7 +61,8 @@ const Case reparameterize("reparameterize", [](OpCase& c) {
   common(c);
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto mu = r.in(s[0], uniform(-2, 2)), logvar = r.in(s[0], uniform(-18, 18)), z = r.out(s[0]);
-    r.call([=](Stream& stream) { k::reparameterize<T>(stream, mu, logvar, z, s[0], kKey); });
+    const PhiloxKey key = key_of(r);
+    r.call([=](Stream& stream) { k::reparameterize<T>(stream, mu, logvar, z, s[0], key); });
     r.expect(
         z, 12, [&](int64_t i) { return mu[i] + std::exp(clamped(logvar[i]) / 2) * noise<T>(i); },
         [&](int64_t i) { return std::abs(mu[i]) + std::exp(clamped(logvar[i]) / 2) * noise_size<T>(i); });
@@ -63,7 +73,8 @@ const Case reparameterize_grad("reparameterize_grad", [](OpCase& c) {
   common(c);
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const auto logvar = r.in(s[0], uniform(-18, 18)), grad_z = r.in(s[0]), grad_logvar = r.out(s[0]);
-    r.call([=](Stream& stream) { k::reparameterize_grad<T>(stream, logvar, grad_z, grad_logvar, s[0], kKey); });
+    const PhiloxKey key = key_of(r);
+    r.call([=](Stream& stream) { k::reparameterize_grad<T>(stream, logvar, grad_z, grad_logvar, s[0], key); });
     auto outside = [&](int64_t i) { return logvar[i] < -15 || logvar[i] > 15; };
     r.expect(
         grad_logvar, 12, [&](int64_t i) { return outside(i) ? 0.0 : grad_z[i] * noise<T>(i) * std::exp(logvar[i] / 2) / 2; },

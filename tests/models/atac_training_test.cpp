@@ -299,7 +299,8 @@ TEST(peak_training, is_the_huber_loss_of_decoded_peaks) {
   PeakTask task(whole, p.blocks, *p.mean_rows, p.source, p.schedule, rows(0, Pipeline::kTrain), rows(Pipeline::kTrain, Pipeline::kSeen));
   whole.set_training(false);
   const ItemBatch batch{0, {0, 1, 2}};
-  const std::vector<float> parts = task.loss(p.context, batch, 1.0, 0.5).loss.parts.host<float>();
+  task.load(p.context, batch);
+  const std::vector<float> parts = task.loss(p.context, false, 1.0, 0.5).loss.parts.host<float>();
   double huber = 0;
   for (int64_t i = 0; i < 3; ++i) {
     const int64_t sample = Pipeline::kTrain + i;
@@ -347,16 +348,16 @@ TEST(peak_training, gradients_pass_through_the_block_decoder) {
   ModuleState state(p.context, whole, 14);
   state.require_gradients();
   PeakTask task(whole, p.blocks, *p.mean_rows, p.source, p.schedule, rows(0, Pipeline::kTrain), {});
-  const ItemBatch batch{1, rows(0, 20)};
+  task.load(p.context, {1, rows(0, 20)});
   auto loss_now = [&] {
     p.context.generator = {3, 0, 0};
-    return static_cast<double>(task.loss(p.context, batch, 1.0, 0.1).loss.parts.host<float>()[0]);
+    return static_cast<double>(task.loss(p.context, true, 1.0, 0.1).loss.parts.host<float>()[0]);
   };
   {
     Tape tape(p.context);
     p.context.generator = {3, 0, 0};
     state.forget_gradients();
-    tape.backward(task.loss(p.context, batch, 1.0, 0.1).loss.loss);
+    tape.backward(task.loss(p.context, true, 1.0, 0.1).loss.loss);
   }
   // Along the gradient itself the loss must change by the square of its length.
   const std::vector<float> g = state.flat_gradients().host<float>(), w = state.flat_parameters().host<float>();

@@ -4,16 +4,18 @@
 //
 // A convolution counts as the product of its windows, laid out as a matrix beforehand. Everything else a step does (bias,
 // activation, normalisation, noise, loss, column sums, gradient norm, the gather of the batch) is what the ratio shows. Peak
-// memory is the process's, against 16 bytes a parameter (weight, gradient, two moments) and the batch.
+// memory is the process's, on cuda the device's, against 16 bytes a parameter (weight, gradient, two moments) and the batch.
 //   bench_train_step [--model rna] [--batch 256] [--genes 19421] [--hidden 1024] [--latent 512] [--steps 15] [--json FILE]
 //   bench_train_step --model block [--batch 256] [--block 5000] [--widths 2048,1024,512] [--latent 512] ...
 //   bench_train_step --model hierarchical [--batch 64] [--blocks 113] [--block-latent 512] [--channels 64] [--widths 2048,1024] ...
+//   ... [--device cpu|cuda] [--precision ieee|tf32|bf16] [--no-graph]   --no-graph: kernel by kernel where a graph is the rule
 //
 // For peers (bench/peers/interleave.py):
 //   --write FILE.safetensors   times nothing and writes what another library needs to compute the same: initial weights, samples,
 //                              and of the first steps the rows, the noise and the losses
 //   --serve                    waits for commands, one a line: `steps N` runs one step untimed and N timed ones, `floor` measures the
-//                              floor; each is answered by a line of JSON. So programs can take turns within seconds
+//                              floor; each is answered by a line of JSON. So programs can take turns within seconds. `losses`
+//                              are those of the last step, in hexadecimal: two ways to compute the same can be compared to the bit
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -32,6 +34,8 @@
 #include "base/threads.h"
 #include "bench/ceilings.h"
 #include "engine/checkpoint.h"
+#include "engine/profile_report.h"
+#include "engine/step_graph.h"
 #include "kernels/blas.h"
 #include "kernels/kernels.h"
 #include "models/atac_block_vae.h"
@@ -70,8 +74,10 @@ struct Options {
   int64_t block = 5000;
   int64_t blocks = 113, block_latent = 512, channels = 64;
   std::vector<int64_t> widths;
-  std::string json, write;
-  bool serve = false;
+  std::string json, write, device_name = "cpu", precision = "ieee";
+  Device device;
+  MathMode math = MathMode::ieee;
+  bool serve = false, graph = true;
 
   RnaVaeShape rna() const { return {.genes = genes, .hidden = hidden, .latent = latent}; }
   AtacBlockVaeShape atac_block() const {
@@ -103,8 +109,8 @@ Options parse(int argc, char** argv) {
   Options o;
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
-    if (option == "--serve") {
-      o.serve = true;
+    if (option == "--serve" || option == "--no-graph") {
+      (option == "--serve" ? o.serve : o.graph) = option == "--serve";
       continue;
     }
     int64_t* number = option == "--batch"          ? &o.batch
@@ -117,7 +123,12 @@ Options parse(int argc, char** argv) {
                       : option == "--channels"     ? &o.channels
                       : option == "--steps"        ? &o.steps
                                                    : nullptr;
-    std::string* text = option == "--model" ? &o.model : option == "--json" ? &o.json : option == "--write" ? &o.write : nullptr;
+    std::string* text = option == "--model"       ? &o.model
+                        : option == "--json"      ? &o.json
+                        : option == "--write"     ? &o.write
+                        : option == "--device"    ? &o.device_name
+                        : option == "--precision" ? &o.precision
+                                                  : nullptr;
     if (!number && !text && option != "--widths") fail_usage("unknown option " + quoted(option));
     if (++i == argc) fail_usage(option + " needs a value");
     const std::string value = argv[i];
@@ -135,6 +146,12 @@ Options parse(int argc, char** argv) {
   if (o.model != "rna" && o.model != "block" && o.model != "hierarchical") fail_usage("--model is rna, block or hierarchical, not " + quoted(o.model));
   if (!o.widths.empty() && o.model == "rna") fail_usage("--widths are those of block and hierarchical");
   if (o.batch == 0) o.batch = o.model == "hierarchical" ? 64 : 256;
+  o.device = parse_device(o.device_name);
+  o.math = o.precision == "tf32" ? MathMode::tf32 : o.precision == "bf16" ? MathMode::bf16 : MathMode::ieee;
+  if (o.precision != "ieee" && o.math == MathMode::ieee) fail_usage("--precision is ieee, tf32 or bf16, not " + quoted(o.precision));
+  const bool cpu = o.device.type == DeviceType::cpu;
+  if (cpu && o.math != MathMode::ieee) fail_usage("--precision " + o.precision + " needs --device cuda");
+  if (!cpu && !o.write.empty()) fail_usage("--write takes its steps on the cpu, which rounds as every peer can");
   return o;
 }
 
@@ -212,14 +229,20 @@ std::vector<Product> products_of(const std::vector<Layer>& layers, int64_t B) {
 class Training {
  public:
   explicit Training(const Options& o)
-      : model(o.network()),
+      : context(o.device),
+        model(o.network()),
         samples(4 * o.batch),
         features(model->features()),
         data(static_cast<size_t>(samples * features)),
         state(context, *model, 0),
+        graph(context),
         batch_(o.batch),
         source_(drawn()),
-        adam_(state, {.weight_decay = kWeightDecay}) {
+        adam_(state, {.weight_decay = kWeightDecay}),
+        x_(Tensor::zeros(context, {batch_, features}, DType::f32, "batch")),
+        losses_(Tensor::zeros(context, {3}, DType::f32, "loss")) {
+    context.stream().math = o.math;
+    graph.on = o.graph;
     adam_.learning_rate = kLearningRate;
   }
 
@@ -229,26 +252,29 @@ class Training {
     for (int64_t i = 0; i < batch_; ++i) rows[static_cast<size_t>(i)] = (turn * 7 + i * 3) % samples;
     return rows;
   }
-  // Where `losses` is given: loss, huber and kl are added to it.
-  void step(std::vector<float>* losses = nullptr) {
-    {
-      Step step(context);
-      Tensor x = Tensor::empty(context, {batch_, features}, DType::f32, "batch");
-      source_.fill(rows(turn_++), x);
-      Tape tape(context);
-      const ItemLoss out = vae_loss(context, *model, x, true, 1.0, 1.0);
-      adam_.zero_grad();
-      tape.backward(out.loss.loss);
-      if (losses) {
-        const std::vector<float> parts = out.loss.parts.host<float>();
-        losses->insert(losses->end(), parts.begin(), parts.end());
+  // As the trainer takes it: the host looks at loss, huber and kl, which are returned, and so waits for the device.
+  std::vector<float> step() {
+    source_.fill(rows(turn_++), x_);
+    adam_.upload_settings();
+    graph.run({x_}, {}, [this] {
+      {
+        Step step(context);
+        Tape tape(context);
+        const ItemLoss out = vae_loss(context, *model, x_, true, 1.0, 1.0);
+        adam_.zero_grad();
+        tape.backward(out.loss.loss);
+        losses_.assign(out.loss.parts);
       }
-    }
-    adam_.step();
+      adam_.step(losses_);
+    });
     context.generator.next_step();
+    return losses_.host<float>();
   }
-  // Of the process so far, without the samples.
-  int64_t peak_bytes() const { return peak_resident_bytes() - static_cast<int64_t>(data.size() * sizeof(float)); }
+  // Of the process so far, on cuda of the device, without the samples.
+  int64_t peak_bytes() const {
+    const int64_t all = context.device().type == DeviceType::cuda ? context.shared_memory()->peak_bytes() : peak_resident_bytes();
+    return all - static_cast<int64_t>(data.size() * sizeof(float));
+  }
   int64_t batch_bytes() const { return batch_ * features * static_cast<int64_t>(sizeof(float)); }
 
   Context context;
@@ -256,22 +282,27 @@ class Training {
   int64_t samples, features;
   std::vector<float> data;
   ModuleState state;
+  StepGraph graph;
 
  private:
   MatrixSource drawn() {
-    k::random_normal<float>(context.stream(), data.data(), samples * features, 0.0f, 1.0f, PhiloxKey{1, 0, 0});
+    Stream host({DeviceType::cpu, 0});
+    k::random_normal<float>(host, data.data(), samples * features, 0.0f, 1.0f, PhiloxKey{1, 0, 0});
     return MatrixSource(context, data.data(), samples, features);
   }
 
   int64_t batch_, turn_ = 0;
   MatrixSource source_;
   Adam adam_;
+  Tensor x_, losses_;
 };
 
 class Floor {
  public:
   Floor(const Options& o, int64_t parameters)
-      : products(products_of(layers_of(o), o.batch)), parameters_(parameters), triad_(std::max<int64_t>(parameters, 1 << 24)) {
+      : products(products_of(layers_of(o), o.batch)), parameters_(parameters), context_(o.device) {
+    context_.stream().math = o.math;
+    if (o.device.type != DeviceType::cuda) triad_ = std::make_unique<Triad>(std::max<int64_t>(parameters, 1 << 24));
     int64_t largest = 0;
     for (const Product& p : products) largest = std::max({largest, p.M * p.K, p.K * p.N, p.M * p.N});
     for (Tensor* x : {&a_, &b_, &c_}) *x = Tensor::zeros(context_, {largest});
@@ -283,11 +314,12 @@ class Floor {
     for (const Product& p : products) {
       seconds.push_back(median(seconds_of_runs(5, [&] {
         k::matmul<float>(context_.stream(), a_.data<float>(), p.ta, b_.data<float>(), p.tb, c_.data<float>(), p.M, p.N, p.K, Epilogue<float>{});
+        context_.stream().synchronize();
       })));
       product_seconds += seconds.back();
       flops += p.flop();
     }
-    bandwidth = bench::bandwidth_of(triad_, {});
+    bandwidth = triad_ ? bench::bandwidth_of(*triad_, {}) : measure_ceilings(context_.device(), context_.stream().math).bandwidth;
   }
   double adam() const { return 28.0 * static_cast<double>(parameters_) / bandwidth; }
   double total() const { return product_seconds + adam(); }
@@ -313,7 +345,7 @@ class Floor {
   int64_t parameters_;
   Context context_;
   Tensor a_, b_, c_;
-  Triad triad_;
+  std::unique_ptr<Triad> triad_;  // on cuda a copy takes its place
 };
 
 Json description(const Options& o, const Training& training) {
@@ -323,6 +355,8 @@ Json description(const Options& o, const Training& training) {
           {"hidden", o.hidden},
           {"latent", o.latent},
           {"threads", threads()},
+          {"device", to_string(o.device)},
+          {"precision", o.precision},
           {"parameters", training.state.parameter_count()}};
 }
 
@@ -338,7 +372,7 @@ void write_first_steps(const Options& o) {
     // What the step will draw: z of a posterior N(0, 1) is the noise.
     Generator generator = training.context.generator;
     k::reparameterize<float>(training.context.stream(), zeros.data(), zeros.data(), noise.data() + s * latents, latents, generator.next());
-    training.step(&losses);
+    for (float v : training.step()) losses.push_back(v);
   }
   TensorWriter w;
   w.add(untouched.state, "weights.");
@@ -381,8 +415,12 @@ void serve(const Options& o, Training& training) {
       }
       answer(j);
     } else if (line.rfind("steps ", 0) == 0) {
-      const std::vector<double> t = seconds_of_runs(whole_number(line.substr(6), "steps"), [&] { training.step(); });
-      answer({{"seconds", t}, {"peak_bytes", training.peak_bytes()}});
+      std::vector<float> losses;
+      const std::vector<double> t = seconds_of_runs(whole_number(line.substr(6), "steps"), [&] { losses = training.step(); });
+      answer({{"seconds", t},
+              {"peak_bytes", training.peak_bytes()},
+              {"replays", training.graph.replays()},
+              {"losses", fmt::format("{:a} {:a} {:a}", losses[0], losses[1], losses[2])}});
     } else {
       fail_usage("unknown command " + quoted(line) + ": steps N or floor");
     }
@@ -393,27 +431,30 @@ void measure(const Options& o) {
   // The step comes first, so that the peak memory is its own.
   Json result;
   double step_seconds = 0;
-  int64_t parameters = 0, peak = 0, batch_bytes = 0;
+  int64_t parameters = 0, peak = 0, batch_bytes = 0, replays = 0;
   {
     Training training(o);
     result = description(o, training);
-    fmt::print("{} threads, {}\n{} VAE, batch {}, {} features, latent {}\n\n", threads(), blas_description(), o.model, o.batch, training.features, o.latent);
+    fmt::print("{}, {} threads, {}\n{} VAE, batch {}, {} features, latent {}, {}\n\n", describe_device(o.device), threads(), blas_description(), o.model,
+               o.batch, training.features, o.latent, o.precision);
     training.step();
     step_seconds = median(seconds_of_runs(o.steps, [&] { training.step(); }));
     parameters = training.state.parameter_count();
     peak = training.peak_bytes();
     batch_bytes = training.batch_bytes();
+    replays = training.graph.replays();
   }
   Floor floor(o, parameters);
   floor.measure();
   const double time_ratio = step_seconds / floor.total(), memory_ratio = static_cast<double>(peak - batch_bytes) / (16.0 * static_cast<double>(parameters));
   fmt::print(
-      "{}\ntriad bandwidth {:.1f} GB/s\nfloor           {:.1f} ms\nstep            {:.1f} ms, {:.2f} times the floor\npeak memory     {} for {} parameters, "
+      "{}\ntriad bandwidth {:.1f} GB/s\nfloor           {:.2f} ms\nstep            {:.2f} ms, {:.2f} times the floor{}\npeak memory     {} for {} parameters, "
       "{:.2f} times 16 bytes each (without the batch of {})\n",
-      floor.table(), floor.bandwidth / 1e9, floor.total() * 1e3, step_seconds * 1e3, time_ratio, human_bytes(peak), parameters, memory_ratio,
+      floor.table(), floor.bandwidth / 1e9, floor.total() * 1e3, step_seconds * 1e3, time_ratio, replays > 0 ? ", as a graph" : "", human_bytes(peak), parameters, memory_ratio,
       human_bytes(batch_bytes));
   result.update(floor.json());
   result["step_seconds"] = step_seconds;
+  result["replays"] = replays;
   result["time_ratio"] = time_ratio;
   result["peak_bytes"] = peak;
   result["memory_ratio"] = memory_ratio;

@@ -102,7 +102,7 @@ const Backend& simt_backend() {
       static_cast<Recording*>(graph)->run();
     };
     b.graph_destroy = [](void* graph) noexcept { delete static_cast<Recording*>(graph); };
-    b.graph_difference = [](void* a, void* b) { return static_cast<Recording*>(a)->difference(*static_cast<Recording*>(b)); };
+    b.graph_difference = [](void* one, void* other) { return static_cast<Recording*>(one)->difference(*static_cast<Recording*>(other)); };
     return b;
   }();
   return backend;

@@ -8,7 +8,8 @@ usage:
   tools/gpu_check.sh [OPTION...] [PART...]  where the GPU is; without PART: all of them, in this order
 parts:
   build      compiles the core (PANVAE_OMICS=OFF: base, kernels, engine, models) for this GPU, its tests and the bench
-  test       every test; those on cuda first: kernels against formulas, three runs equal to the bit, by every provider
+  test       every test; those on cuda first: kernels against formulas, three runs equal to the bit, by every provider; and
+             training steps at the sizes of the paper as graphs and kernel by kernel: times, and losses equal to the bit
   sanitize   compute-sanitizer memcheck, racecheck, synccheck and initcheck over our kernels at small sizes
   bench      every row of panvae_bench, and a table with the providers side by side
   peers      the same rows by PyTorch, eager and compiled, where it is installed
@@ -196,6 +197,22 @@ needs_build() {
   [ -e "$build/gpu_check.built" ] || part_build
 }
 
+# Thirty steps of each network as graphs, and thirty kernel by kernel: seconds, and losses that must be the same to the bit.
+training_steps() {
+  for model in rna block hierarchical; do
+    for how in '' --no-graph; do
+      echo "steps 30" | timeout 60 "$build/bench/bench_train_step" --serve --model $model --device cuda --precision tf32 $how >"$build/steps$how.json" ||
+        fail "training steps of $model ${how:-as graphs} failed"
+      median=$(sed -n 's/.*"seconds":\[\([^]]*\)\].*/\1/p' "$build/steps$how.json" | tr ',' '\n' | sort -g | sed -n 15p)
+      echo "$model ${how:-as graphs}: $median s a step, by the median"
+    done
+    losses=$(sed -n 's/.*"losses":"\([^"]*\)".*/\1/p' "$build/steps.json")
+    [ -n "$losses" ] || fail "training steps of $model said no losses"
+    [ "$losses" = "$(sed -n 's/.*"losses":"\([^"]*\)".*/\1/p' "$build/steps--no-graph.json")" ] || fail "training steps of $model are other ones as graphs"
+    if grep -q '"replays":0' "$build/steps.json"; then fail "training steps of $model did not run as graphs"; fi
+  done
+}
+
 # CTest's own lists of tests, those that need the card first: they are what this machine is for.
 part_test() {
   needs_build
@@ -204,6 +221,8 @@ part_test() {
   if have_gpu; then
     say "tests on cuda"
     ctest --test-dir "$build" --output-on-failure --no-tests=error --timeout 300 --parallel "$jobs" -R '[.]cuda' || status=1
+    say "training steps as graphs and kernel by kernel"
+    (training_steps) || status=1
   fi
   say "all other tests"
   ctest --test-dir "$build" --output-on-failure --no-tests=error --timeout 300 --parallel "$jobs" -E '[.]cuda' || status=1

@@ -67,11 +67,13 @@ void FolderOptions::declare(CLI::App& cmd) {
   cmd.add_option("--set", set, "A configuration key, over --config (repeatable)")->type_name("KEY=VALUE")->allow_extra_args(false);
   cmd.add_flag("--resume", resume, "Continue the run in the folder from its checkpoint");
   cmd.add_flag("--overwrite", overwrite, "Replace a run in the folder");
+  cmd.add_flag("--no-graph", no_graph, "On a GPU, start each kernel of a step by itself, not a recorded step as one CUDA graph; the results are the same bits");
 }
 
 TrainingFolder::TrainingFolder(const FolderOptions& o, const std::string& modality) : config(configure(o, modality)), options_(o) {
   if (!o.resume && !o.overwrite && (exists(path("model.safetensors")) || exists(path("checkpoint.safetensors"))))
     fail_usage("the folder holds a run already", quoted(o.run, 400), "continue it with --resume, replace it with --overwrite, or name another folder");
+  config.train.graph = !o.no_graph;
 }
 
 void TrainingFolder::begin() const {
@@ -137,6 +139,7 @@ TrainResult TrainingFolder::finish(TrainingLoop& loop, const std::string& stage)
   if (r.seconds > 0)
     log::debug("{}trained for {}, {:.2f} % of it waiting for data", stage.empty() ? "" : stage + ": ", human_seconds(r.seconds),
                100 * r.loading_seconds / r.seconds);
+  if (r.replayed_steps > 0) log::debug("{} of the steps ran as a graph", r.replayed_steps);
   return r;
 }
 
@@ -151,7 +154,8 @@ Json TrainingFolder::result_json(const TrainResult& r, int64_t parameters, bool 
           {"loading_seconds", r.loading_seconds},
           {"parameters", parameters},
           {"steps", r.steps},
-          {"skipped_steps", r.skipped_steps}};
+          {"skipped_steps", r.skipped_steps},
+          {"replayed_steps", r.replayed_steps}};
 }
 
 int64_t peak_memory_bytes(Context& context) {

@@ -13,7 +13,7 @@ namespace panvae::tools {
 struct FolderOptions {
   std::string run, config;
   std::vector<std::string> set;
-  bool resume = false, overwrite = false;
+  bool resume = false, overwrite = false, no_graph = false;
   std::string base_config;  // a file whose keys stand before --config and --set; empty for none
 
   void declare(CLI::App& command);

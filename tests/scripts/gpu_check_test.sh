@@ -42,7 +42,15 @@ case $1 in
     mkdir -p "$2/bench"
     printf '#!/bin/sh\nfor a; do case $a in --benchmark_out=*) echo "{}" >"${a#*=}" ;; esac; done\necho rows\n' >"$2/bench/panvae_bench"
     printf '#!/bin/sh\necho tests ran\n' >"$2/test_cases"
-    chmod +x "$2/bench/panvae_bench" "$2/test_cases"
+    cat >"$2/bench/bench_train_step" <<'STEPS'
+#!/bin/sh
+read command
+losses=0x1p+3 replays=30
+case "$*" in *--no-graph*) losses=${OTHER_LOSSES:-0x1p+3} replays=0 ;; esac
+echo '{"model":"it"}'
+echo "{\"losses\":\"$losses 0x1p+2\",\"replays\":${NO_REPLAYS:-$replays},\"seconds\":[0.25,$(seq -s, 0.5 0.5 15)]}"
+STEPS
+    chmod +x "$2/bench/panvae_bench" "$2/test_cases" "$2/bench/bench_train_step"
     ;;
   -G) echo "configured: $*" ;;
 esac
@@ -96,6 +104,7 @@ for part in build test sanitize bench; do summary "^$part .* passed"; done
 summary '^peers .* incomplete: python3 has no PyTorch'
 grep -q 'CMAKE_CUDA_ARCHITECTURES=90' out/build.log || failed "the architecture of the card"
 grep -q 'ctest .*-R \[.\]cuda' out/test.log || failed "the tests on cuda come first"
+for how in 'as graphs' --no-graph; do grep -q "^hierarchical $how: 7.0 s a step" out/test.log || failed "steps $how"; done
 for tool in memcheck racecheck synccheck initcheck; do grep -q -- "---- $tool" out/sanitize.log || failed "$tool"; done
 [ -e out/bench.json ] || failed "no bench.json"
 [ "$(ls out | wc -l)" -le 8 ] || failed "more than eight files"
@@ -107,6 +116,10 @@ expect 0 test  # builds first
 BROKEN_TESTS=1 expect 1 test bench
 summary '^test .* failed'
 summary '^bench .* passed'
+OTHER_LOSSES=0x1.8p+3 expect 1 test
+grep -q 'training steps of rna are other ones as graphs' out/test.log || failed "losses that differ"
+NO_REPLAYS=0 expect 1 test
+grep -q 'training steps of rna did not run as graphs' out/test.log || failed "steps that were not replayed"
 BROKEN_TOOL=racecheck expect 1 sanitize
 grep -q 'exit status 9' out/sanitize.log || failed "the tool that failed"
 

@@ -299,8 +299,7 @@ class Training {
 
 class Floor {
  public:
-  Floor(const Options& o, int64_t parameters)
-      : products(products_of(layers_of(o), o.batch)), parameters_(parameters), context_(o.device) {
+  Floor(const Options& o, int64_t parameters) : products(products_of(layers_of(o), o.batch)), parameters_(parameters), context_(o.device) {
     context_.stream().math = o.math;
     if (o.device.type != DeviceType::cuda) triad_ = std::make_unique<Triad>(std::max<int64_t>(parameters, 1 << 24));
     int64_t largest = 0;
@@ -450,8 +449,8 @@ void measure(const Options& o) {
   fmt::print(
       "{}\ntriad bandwidth {:.1f} GB/s\nfloor           {:.2f} ms\nstep            {:.2f} ms, {:.2f} times the floor{}\npeak memory     {} for {} parameters, "
       "{:.2f} times 16 bytes each (without the batch of {})\n",
-      floor.table(), floor.bandwidth / 1e9, floor.total() * 1e3, step_seconds * 1e3, time_ratio, replays > 0 ? ", as a graph" : "", human_bytes(peak), parameters, memory_ratio,
-      human_bytes(batch_bytes));
+      floor.table(), floor.bandwidth / 1e9, floor.total() * 1e3, step_seconds * 1e3, time_ratio, replays > 0 ? ", as a graph" : "", human_bytes(peak),
+      parameters, memory_ratio, human_bytes(batch_bytes));
   result.update(floor.json());
   result["step_seconds"] = step_seconds;
   result["replays"] = replays;

@@ -51,7 +51,8 @@ Memory::Block Memory::take(size_t bytes, const char* label) {
       return b;
     }
   }
-  PV_CHECK(!arena_only, "graph: {} for {} are taken {} while a step is captured: make what outlives a step before, and run each step once before it is captured",
+  PV_CHECK(!arena_only,
+           "graph: {} for {} are taken {} while a step is captured: make what outlives a step before, and run each step once before it is captured",
            human_bytes(static_cast<int64_t>(bytes)), label, in_step_ ? "beside the arena" : "outside of a Step");
   // A cached block up to an eighth larger than asked will do; a larger one is kept for who needs it.
   if (auto it = cache_.lower_bound(bytes); it != cache_.end() && it->first <= bytes + bytes / 8) {

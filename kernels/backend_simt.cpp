@@ -94,7 +94,8 @@ const Backend& simt_backend() {
       PV_CHECK(capture_of_thread && capture_of_thread == recording_of(stream), "graph: ended by a thread that did not begin it");
       capture_of_thread = nullptr;
       std::unique_ptr<Recording> recording = std::move(queue_of(stream).recording);
-      if (!recording->broken_by.empty()) throw Error(ErrorCode::usage, fmt::format("graph: the capture is void: {}", recording->broken_by), "", kBefore, "graph");
+      if (!recording->broken_by.empty())
+        throw Error(ErrorCode::usage, fmt::format("graph: the capture is void: {}", recording->broken_by), "", kBefore, "graph");
       return recording.release();
     };
     b.graph_launch = [](void* graph, void* stream) {

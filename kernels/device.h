@@ -70,7 +70,7 @@ struct Backend {
   // Between graph_begin and graph_end, called by one thread, what is queued on the stream is recorded, arguments by value, and
   // not done. What cannot be recorded is an error and makes the capture void: waiting for the stream, events, copies from or to
   // the host, and memory taken or given back by that thread.
-  std::string (*why_no_graphs)();    // empty where there are graphs
+  std::string (*why_no_graphs)();  // empty where there are graphs
   void (*graph_begin)(void* stream);
   void* (*graph_end)(void* stream);  // an executable graph; ends a capture that is void, too, and throws
   void (*graph_launch)(void* graph, void* stream);

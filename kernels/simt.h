@@ -163,9 +163,7 @@ template <class... P>
 int first_difference(const std::tuple<P...>& a, const std::tuple<P...>& b) {
   int at = 0, found = -1;
   std::apply(
-      [&](const P&... left) {
-        std::apply([&](const P&... right) { ((found < 0 && !same_bits<P>(left, right) ? void(found = at) : void(), ++at), ...); }, b);
-      },
+      [&](const P&... left) { std::apply([&](const P&... right) { ((found < 0 && !same_bits<P>(left, right) ? void(found = at) : void(), ++at), ...); }, b); },
       a);
   return found;
 }

@@ -76,8 +76,7 @@ void Learner::read(const SafetensorsReader& file) {
   read_copy("best_buffers", best_buffers_, state.flat_buffers());
 }
 
-TrainingLoop::TrainingLoop(Context& context, TrainOptions options, size_t sums)
-    : context_(context), options_(options), sums_(sums), graph_(context) {
+TrainingLoop::TrainingLoop(Context& context, TrainOptions options, size_t sums) : context_(context), options_(options), sums_(sums), graph_(context) {
   PV_CHECK(options.batch_size > 0 && options.max_epochs > 0 && options.epoch_steps > 0, "train: batch size {}, {} epochs of at least {} steps",
            options.batch_size, options.max_epochs, options.epoch_steps);
   context_.generator = {options.seed, 0, 0};

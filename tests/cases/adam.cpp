@@ -89,7 +89,7 @@ std::vector<double> losses_of(int64_t kind) {
 const Case adam_prepare("adam_prepare", [](OpCase& c) {
   c.label = [](const Sizes&) { return std::string("one"); };
   c.bench = {{10, 9, 5, 0}};
-  c.sizes = {{0, 9, 0, 0},  {10, 9, 0, 1}, {100, 9, 41, 2}, {5, 0, 3, 0},  {30, 9, 7, 2}, {0, -1, 2, 0},
+  c.sizes = {{0, 9, 0, 0},   {10, 9, 0, 1}, {100, 9, 41, 2}, {5, 0, 3, 0},  {30, 9, 7, 2}, {0, -1, 2, 0},
              {10, -2, 2, 1}, {10, 9, 5, 3}, {0, 9, 5, 4},    {0, -1, 5, 3}, {0, 0, 0, 4}};
   c.variants = 2;
   c.body([]<class T>(Run<T>& r, const Sizes& s) {

@@ -23,7 +23,12 @@ constexpr int64_t kIn = 24, kChannels = 4, kLength = 10, kOut = 6;
 // Linear, BatchNorm, dropout, convolution, Linear; and noise on its output.
 class Net : public Module {
  public:
-  Net() : first_(kIn, kChannels * kLength, true, {Activation::leaky_relu, 0.01}), norm_(kChannels * kLength), drop_(0.25), conv_(kChannels, 3, 3), last_(24, kOut) {
+  Net()
+      : first_(kIn, kChannels * kLength, true, {Activation::leaky_relu, 0.01}),
+        norm_(kChannels * kLength),
+        drop_(0.25),
+        conv_(kChannels, 3, 3),
+        last_(24, kOut) {
     declare_module("first", first_);
     declare_module("norm", norm_);
     declare_module("drop", drop_);
@@ -139,7 +144,8 @@ TEST(step_graph, noise_is_that_of_the_step) {
     std::vector<std::vector<float>> drawn;
     for (uint32_t step : {3u, 3u, 3u, 4u, 9u, 3u}) {
       c.generator.step = step;
-      graph.run({zeros}, {}, [&] { k::reparameterize<float>(c.stream(), zeros.data<float>(), zeros.data<float>(), noise.data<float>(), 50, c.generator.next()); });
+      graph.run({zeros}, {},
+                [&] { k::reparameterize<float>(c.stream(), zeros.data<float>(), zeros.data<float>(), noise.data<float>(), 50, c.generator.next()); });
       EXPECT_EQ(c.generator.op, 1u) << "what is drawn outside goes on behind";
       c.generator.op = 0;
       drawn.push_back(noise.host<float>());
@@ -278,8 +284,12 @@ TEST(step_graph, what_cannot_be_recorded_is_named_and_training_goes_on_without_g
   } mistakes[] = {
       {"the host waits for the stream", [](Trained& t) { t.context.stream().synchronize(); }},
       {"memory of the device is copied to the host", [](Trained& t) { t.loss.host<float>(); }},
-      {"memory of the host is copied to the device", [](Trained& t) { Tensor::from(t.context, {2}, std::vector<float>{1, 2}); }},
-      {"of scratch memory are asked for", [](Trained& t) { t.context.stream().scratch(t.graph.captures() + t.graph.eager_steps() > 0 ? size_t{64} << 20 : 1); }},
+      {"memory of the host is copied to the device",
+       [](Trained& t) {
+         Tensor::from(t.context, {2}, std::vector<float>{1, 2});
+       }},
+      {"of scratch memory are asked for",
+       [](Trained& t) { t.context.stream().scratch(t.graph.captures() + t.graph.eager_steps() > 0 ? size_t{64} << 20 : 1); }},
       {"for too much are taken beside the arena while a step is captured",
        [](Trained& t) {
          if (t.context.generator.step_at) Tensor::empty(t.context, {100000}, DType::f32, "too much");

@@ -1,8 +1,8 @@
 // Whole trainings whose steps run as graphs, against the same trainings kernel by kernel: the same bits in weights, metrics and
 // checkpoints. On simt, which records and refuses as a GPU does; and on cuda where there is one.
-#include "engine/staged_source.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "engine/staged_source.h"
 #include "tests/models/atac_helpers.h"
 
 namespace panvae::test {
@@ -14,7 +14,7 @@ constexpr Device kSimt{DeviceType::simt, 0};
 struct Left {
   std::vector<std::string> lines;
   std::vector<float> weights, buffers;
-  std::string checkpoint;
+  std::string checkpoint = {};
   TrainResult result;
 };
 void expect_same(const Left& a, const Left& b) {
@@ -31,7 +31,7 @@ struct How {
   Device device = kSimt;
   bool graph = true, verify = true, resume = false;
   int64_t stop_after = -1;  // interrupted when so many batches were asked for
-  std::string checkpoint;
+  std::string checkpoint = {};
 };
 
 // Batches of 7 and 8 items, a KL weight of its own in each of three epochs, clipping.
@@ -124,12 +124,11 @@ Left whole(const How& how, bool peaks) {
 
 using Training = std::function<Left(const How&)>;
 const std::vector<std::pair<const char*, Training>>& trainings() {
-  static const std::vector<std::pair<const char*, Training>> all = {
-      {"rna", rna},
-      {"blocks", [](const How& how) { return blocks(how, false); }},
-      {"staged blocks", [](const How& how) { return blocks(how, true); }},
-      {"block means", [](const How& how) { return whole(how, false); }},
-      {"peaks", [](const How& how) { return whole(how, true); }}};
+  static const std::vector<std::pair<const char*, Training>> all = {{"rna", rna},
+                                                                    {"blocks", [](const How& how) { return blocks(how, false); }},
+                                                                    {"staged blocks", [](const How& how) { return blocks(how, true); }},
+                                                                    {"block means", [](const How& how) { return whole(how, false); }},
+                                                                    {"peaks", [](const How& how) { return whole(how, true); }}};
   return all;
 }
 

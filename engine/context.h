@@ -18,7 +18,7 @@ struct Generator {
   uint32_t step = 0;
   uint32_t op = 0;
   const double* step_at = nullptr;  // while a step is captured: where the device has the number of the step (step_graph.h)
-  PhiloxKey next() { return {seed, op++, step, step_at}; }
+  PhiloxKey next() { return {seed, op++, step_at ? 0 : step, step_at}; }
   void next_step() { ++step, op = 0; }
 };
 // Steps with this number draw initial weights, so that they meet no training step.

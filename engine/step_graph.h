@@ -13,7 +13,8 @@ namespace panvae {
 // What may be recorded is a function of the inputs, of what stands outside of the arena (weights, moments, running statistics,
 // the scalars of Adam) and of the noise of the context's generator, and leaves its results there, too. It begins and ends a Step
 // of its own where it has temporaries, and never looks at a number that the device holds. Numbers that the host hands to kernels
-// are baked into the record: those that change from step to step are named to run().
+// are baked into the record: those that change from step to step are named to run(). What the host does beside calling kernels,
+// in a hook of a gradient for instance, it does when a step is recorded, and not when it is replayed.
 class StepGraph {
  public:
   explicit StepGraph(Context& context);

@@ -18,46 +18,14 @@
 #include <cmath>
 
 #include "base/threads.h"
+#include "kernels/batchnorm.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
-#include "kernels/moments.h"
 
 namespace panvae {
 
-namespace {
-
-// A channel's normalisation: h = ((x - mean.large) - mean.small) inverse, inverse = 1 / sqrt(var + eps).
-template <class T>
-struct Channel {
-  TwoPart<T> mean;
-  T inverse;
-
-  __host__ __device__ T centred(T x) const { return (x - mean.large) - mean.small; }
-};
-
-// statistics [3, C]
-template <class T>
-__host__ __device__ inline Channel<T> channel_of(const T* statistics, int64_t c, int64_t C) {
-  return {{statistics[c], statistics[C + c]}, statistics[2 * C + c]};
-}
-template <class T>
-__host__ __device__ inline void put(T* statistics, int64_t c, int64_t C, const Channel<T>& s) {
-  statistics[c] = s.mean.large, statistics[C + c] = s.mean.small, statistics[2 * C + c] = s.inverse;
-}
-template <class T>
-__host__ __device__ inline void update_running(T* running, int64_t c, T momentum, T value) {
-  running[c] = (T(1) - momentum) * running[c] + momentum * value;
-}
-template <class T>
-__host__ __device__ inline void put_or_add(T* to, int64_t c, bool add, T value) {
-  if (to) to[c] = add ? to[c] + value : value;
-}
-
-}  // namespace
-
 namespace cpu {
 
-constexpr int64_t kRows = 8;      // whose elements of a column are in registers together
 constexpr int64_t kBand = 4096;   // columns of [B, C L] that are swept together, in whole channels
 constexpr int64_t kTile = 65536;  // elements of a tile
 constexpr int64_t kPiece = 512;   // elements that are summed in T, before their sum is added in f64
@@ -102,23 +70,7 @@ double sum_of(int64_t n, F f) {
   return total;
 }
 
-// mean and m2 of each column over `before` rows, with R more; x - origin counts.
-template <int R, class T>
-void add_moments(const T* x, int64_t stride, int64_t columns, int64_t before, const T* origin, T* mean, T* m2) {
-  const T share = static_cast<T>(static_cast<double>(R) / static_cast<double>(before + R)), weight = share * static_cast<T>(before);
-#pragma omp simd
-  for (int64_t c = 0; c < columns; ++c) {
-    T d[R], sum = T(0), square = T(0);
-    for (int r = 0; r < R; ++r) d[r] = x[r * stride + c] - origin[c];
-    for (int r = 0; r < R; ++r) sum += d[r];
-    const T m = sum * (T(1) / R);
-    for (int r = 0; r < R; ++r) square += (d[r] - m) * (d[r] - m);
-    const T delta = m - mean[c];
-    mean[c] += delta * share;
-    m2[c] += square + delta * weight * delta;
-  }
-}
-// The same for channels of L > 1 elements.
+// add_moments for channels of L > 1 elements.
 template <int R, class T>
 void add_moments_of_runs(const T* x, int64_t stride, int64_t channels, int64_t L, int64_t before, const T* origin, T* mean, T* m2) {
   const double count = static_cast<double>(R * L), share = static_cast<double>(R) / static_cast<double>(before + R),
@@ -182,14 +134,6 @@ void add_sums_of_runs(const T* x, const T* grad_y, int64_t stride, int64_t chann
     }
     sum[c] += static_cast<T>(total), product[c] += static_cast<T>(total_product);
   }
-}
-
-// f.template operator()<R>(first row) for groups of kRows rows and the single rows behind them.
-template <class F>
-void by_rows(int64_t rows, F&& f) {
-  int64_t r = 0;
-  for (; r + kRows <= rows; r += kRows) f.template operator()<kRows>(r);
-  for (; r < rows; ++r) f.template operator()<1>(r);
 }
 
 // y = ((x - large) - small) scale + shift; factors [4, C]

@@ -171,6 +171,11 @@ PV_KERNEL(reparameterize_grad, In<T> logvar, In<T> grad_z, Out<T> grad_logvar, i
 // huber_kl.cu: loss[0] = huber + kl_weight * kl, loss[1] = huber, loss[2] = kl, each a mean over the B samples of sums
 PV_KERNEL(huber_kl, In<T> pred /*[B, G]*/, In<T> target /*[B, G]*/, In<T> mu /*[B, Z]*/, In<T> logvar /*[B, Z]*/, int64_t B, int64_t G, int64_t Z, T delta,
           T kl_weight, Out<T> loss /*[3]*/, Out<T> grad_pred /*may be pred*/, Out<T> grad_mu, Out<T> grad_logvar)
+// linear_huber_kl.cu: huber_kl of pred = h w^T + bias [R, G], which is not stored. R is a multiple of B: means are over B
+// samples, of which each may have several rows. grad_pred and grad_bias, its sums over the rows, are null where not wanted.
+PV_KERNEL(linear_huber_kl, In<T> h /*[R, H]*/, In<T> w /*[G, H]*/, In<T> bias /*[G] or null*/, In<T> target /*[R, G]*/, In<T> mu, In<T> logvar, int64_t B,
+          int64_t R, int64_t G, int64_t H, int64_t Z, T delta, T kl_weight, Out<T> loss /*[3]*/, Out<T> grad_pred /*[R, G]*/, Out<T> grad_bias /*[G]*/,
+          Out<T> grad_mu, Out<T> grad_logvar)
 
 // batchnorm.cu: x [B, C, L], L = 1 for [B, C]; weight and bias [C] or null (1 and 0). statistics [3, C]: mean, what its type
 // rounds off it, 1 / sqrt(variance + eps). Training needs B L >= 2.
@@ -182,6 +187,11 @@ PV_KERNEL(batchnorm_eval, In<T> x, In<T> weight, In<T> bias, In<T> running_mean,
 // and bias are added to what is there if asked.
 PV_KERNEL(batchnorm_grad, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t B, int64_t C, int64_t L, bool constant, Out<T> grad_x,
           InOut<T> grad_weight, InOut<T> grad_bias, bool add_weight, bool add_bias)
+
+// linear_batchnorm.cu: h = act(x w^T + e.bias), y = batchnorm_train of h, whose statistics are gathered as h is stored. M >= 2;
+// the epilogue does not accumulate.
+PV_KERNEL(linear_batchnorm, In<T> x /*[M, K]*/, In<T> w /*[N, K]*/, Epilogue<T> epilogue, In<T> weight, In<T> bias, int64_t M, int64_t N, int64_t K, T eps,
+          T momentum, InOut<T> running_mean /*[N]*/, InOut<T> running_var /*[N]*/, Out<T> h /*[M, N]*/, Out<T> y /*[M, N]*/, Out<T> statistics /*[3, N]*/)
 
 // layernorm.cu: of rows; weight and bias [C] or null (1 and 0). statistics [3, R] as in batchnorm; C > 0
 PV_KERNEL(layernorm, In<T> x, In<T> weight, In<T> bias, int64_t R, int64_t C, T eps, Out<T> y, Out<T> statistics)

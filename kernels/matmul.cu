@@ -28,16 +28,6 @@ void matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b
 
 namespace PV_EXEC {
 
-// A matrix as an operand, or its transpose.
-template <class T>
-struct MatrixOperand {
-  const T* data;
-  int64_t stride;
-  bool contiguous;  // stored [rows, K], else [K, rows]
-  __device__ bool k_contiguous() const { return contiguous; }
-  __device__ T at(int64_t row, int64_t k) const { return data[contiguous ? row * stride + k : k * stride + row]; }
-};
-
 template <class T>
 struct MatrixOutput {
   T* c;

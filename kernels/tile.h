@@ -14,6 +14,10 @@
 // An operand has    T at(row, k)            for row in [0, rows), k in [0, K)
 //                   bool k_contiguous()     neighbouring k are neighbours in memory, else neighbouring rows are
 // An output has     void store(row, column, sum)    for row in [0, M), column in [0, N)
+// and may sum what it stores, being a copy of its own in each thread:
+//                   void end_tile(row0, row_end, column0, column_end)    by all threads of a block, once each has stored its
+//                                                                        part of a tile; row0 and column0 are multiples of kTileUnit
+//                   void* scratch, size_t scratch_bytes()                memory for that: stream.scratch() still has it behind the product
 #pragma once
 #include <algorithm>
 
@@ -29,6 +33,29 @@ __host__ __device__ inline T activate(T x, Activation activation, T slope) {
 }
 
 namespace PV_EXEC {
+
+// Sides of tiles are multiples of this.
+inline constexpr int64_t kTileUnit = 64;
+
+template <class Output>
+concept EndsTiles = requires(Output& output) {
+  output.end_tile(int64_t{}, int64_t{}, int64_t{}, int64_t{});
+};
+template <class Loop, class Output>
+__device__ void end_tile(Output& output, int64_t row0, int64_t M, int64_t column0, int64_t N) {
+  static_assert(Loop::BM % kTileUnit == 0 && Loop::BN % kTileUnit == 0);
+  output.end_tile(row0, row0 + Loop::BM < M ? row0 + Loop::BM : M, column0, column0 + Loop::BN < N ? column0 + Loop::BN : N);
+}
+
+// A matrix as an operand, or its transpose.
+template <class T>
+struct MatrixOperand {
+  const T* data;
+  int64_t stride;
+  bool contiguous;  // stored [rows, K], else [K, rows]
+  __device__ bool k_contiguous() const { return contiguous; }
+  __device__ T at(int64_t row, int64_t k) const { return data[contiguous ? row * stride + k : k * stride + row]; }
+};
 
 // How one element is staged in shared memory. A word holds one element (ieee, tf32) or a pair along k (bf16).
 template <class T>
@@ -223,6 +250,8 @@ __global__ void __launch_bounds__(Loop::threads)
     if (partials) partials[blockIdx.y * M * N + row * N + column] = sum;
     else output.store(row, column, sum);
   });
+  if constexpr (EndsTiles<Output>)
+    if (!partials) end_tile<Loop>(output, row0, M, column0, N);
 }
 
 template <class T, class Output>
@@ -234,6 +263,32 @@ __global__ void tile_total_kernel(In<T> partials, Output output, int64_t element
   output.store(i / N, i % N, sum);
 }
 
+// The same for an output that ends tiles: a block has all of one.
+template <class Loop, class T, class Output>
+__global__ void __launch_bounds__(Loop::threads)
+    tile_total_by_tiles_kernel(In<T> partials, Output output, int64_t M, int64_t N, int64_t ranges, int64_t tiles_m) {
+  const int64_t row0 = blockIdx.x % tiles_m * Loop::BM, column0 = blockIdx.x / tiles_m * Loop::BN;
+  for (int i = threadIdx.x; i < Loop::BM * Loop::BN; i += blockDim.x) {
+    const int64_t row = row0 + i / Loop::BN, column = column0 + i % Loop::BN;
+    if (row >= M || column >= N) continue;
+    T sum = T(0);
+    for (int64_t r = 0; r < ranges; ++r) sum += partials[r * M * N + row * N + column];
+    output.store(row, column, sum);
+  }
+  end_tile<Loop>(output, row0, M, column0, N);
+}
+
+// Memory for `count` partial sums, null for none, behind what the output asks for.
+template <class T, class Output>
+T* tile_scratch(Stream& stream, Output& output, int64_t count) {
+  size_t kept = 0;
+  if constexpr (EndsTiles<Output>) kept = (output.scratch_bytes() + 255) / 256 * 256;
+  if (kept == 0 && count == 0) return nullptr;
+  char* scratch = stream.scratch<char>(static_cast<int64_t>(kept) + count * static_cast<int64_t>(sizeof(T)));
+  if constexpr (EndsTiles<Output>) output.scratch = scratch;
+  return count > 0 ? reinterpret_cast<T*>(scratch + kept) : nullptr;
+}
+
 template <class Loop, class T, class A, class B, class Output>
 void tile_launch(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, int64_t K) {
   const int64_t tiles_m = (M + Loop::BM - 1) / Loop::BM, tiles = tiles_m * ((N + Loop::BN - 1) / Loop::BN);
@@ -243,10 +298,14 @@ void tile_launch(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, 
   const int64_t stages = (K + Loop::BK - 1) / Loop::BK;
   const int64_t wanted = std::clamp<int64_t>(wanted_blocks / tiles, 1, std::max<int64_t>(1, stages / least_stages));
   const int64_t k_range = std::max<int64_t>(1, (stages + wanted - 1) / wanted) * Loop::BK, ranges = std::max<int64_t>(1, (K + k_range - 1) / k_range);
-  T* partials = ranges > 1 ? stream.scratch<T>(ranges * M * N) : nullptr;
+  T* partials = tile_scratch<T>(stream, output, ranges > 1 ? ranges * M * N : 0);
   launch(stream, dim3(grid_for(tiles, 1), static_cast<unsigned>(ranges)), Loop::threads, 0, tile_kernel<Loop, T, A, B, Output>, a, b, output, M, N, K, k_range,
          tiles_m, partials);
-  if (partials) launch(stream, grid_for(M * N, kBlock), kBlock, 0, tile_total_kernel<T, Output>, static_cast<In<T>>(partials), output, M * N, N, ranges);
+  if (!partials) return;
+  if constexpr (EndsTiles<Output>)
+    launch(stream, grid_for(tiles, 1), Loop::threads, 0, tile_total_by_tiles_kernel<Loop, T, Output>, static_cast<In<T>>(partials), output, M, N, ranges,
+           tiles_m);
+  else launch(stream, grid_for(M * N, kBlock), kBlock, 0, tile_total_kernel<T, Output>, static_cast<In<T>>(partials), output, M * N, N, ranges);
 }
 
 // output.store(row, column, sum over k of a.at(row, k) b.at(column, k)) in the stream's math mode; M and N at least 1.

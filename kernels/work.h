@@ -102,6 +102,14 @@ template <class T> Work huber_kl(In<T>, In<T>, In<T>, In<T>, int64_t B, int64_t 
   const double features = static_cast<double>(B * G), latents = static_cast<double>(B * Z);
   return {(3 * features + 4 * latents) * item<T>, 8 * features + 20 * latents, {B, G, Z}};
 }
+template <class T> Work linear_huber_kl(In<T>, In<T>, In<T>, In<T>, In<T>, In<T>, int64_t B, int64_t R, int64_t G, int64_t H, int64_t Z, T, T, Out<T>, Out<T> grad_pred, Out<T>, Out<T>, Out<T>) {
+  const double operands = static_cast<double>(R * H + G * H), features = static_cast<double>(R * G), latents = static_cast<double>(B * Z);
+  return {(operands + (grad_pred ? 2 : 1) * features + 4 * latents) * item<T>, features * (2 * static_cast<double>(H) + 9) + 20 * latents, {R, G, H, Z}};
+}
+template <class T> Work linear_batchnorm(In<T>, In<T>, Epilogue<T>, In<T>, In<T>, int64_t M, int64_t N, int64_t K, T, T, InOut<T>, InOut<T>, Out<T>, Out<T>, Out<T>) {
+  const double operands = static_cast<double>(M * K + N * K), outputs = static_cast<double>(M * N);
+  return {(operands + 2 * outputs) * item<T>, outputs * (2 * static_cast<double>(K) + 11), {M, N, K}};
+}
 template <class T> Work batchnorm_train(In<T>, In<T>, In<T>, int64_t B, int64_t C, int64_t L, T, T, InOut<T>, InOut<T>, Out<T>, Out<T>) { return each<T>(B, C, L, 2, 9); }
 template <class T> Work batchnorm_eval(In<T>, In<T>, In<T>, In<T>, In<T>, int64_t B, int64_t C, int64_t L, T, Out<T>, Out<T>) { return each<T>(B, C, L, 2, 4); }
 template <class T> Work batchnorm_grad(In<T>, In<T>, In<T>, In<T>, int64_t B, int64_t C, int64_t L, bool, Out<T>, InOut<T>, InOut<T>, bool, bool) {

@@ -1,0 +1,64 @@
+// What the kernels of batch normalisation share: a channel's statistics, and the sums of columns on cpu.
+#pragma once
+#include "kernels/moments.h"
+
+namespace panvae {
+
+// A channel's normalisation: h = ((x - mean.large) - mean.small) inverse, inverse = 1 / sqrt(var + eps).
+template <class T>
+struct Channel {
+  TwoPart<T> mean;
+  T inverse;
+
+  __host__ __device__ T centred(T x) const { return (x - mean.large) - mean.small; }
+};
+
+// statistics [3, C]
+template <class T>
+__host__ __device__ inline Channel<T> channel_of(const T* statistics, int64_t c, int64_t C) {
+  return {{statistics[c], statistics[C + c]}, statistics[2 * C + c]};
+}
+template <class T>
+__host__ __device__ inline void put(T* statistics, int64_t c, int64_t C, const Channel<T>& s) {
+  statistics[c] = s.mean.large, statistics[C + c] = s.mean.small, statistics[2 * C + c] = s.inverse;
+}
+template <class T>
+__host__ __device__ inline void update_running(T* running, int64_t c, T momentum, T value) {
+  running[c] = (T(1) - momentum) * running[c] + momentum * value;
+}
+template <class T>
+__host__ __device__ inline void put_or_add(T* to, int64_t c, bool add, T value) {
+  if (to) to[c] = add ? to[c] + value : value;
+}
+
+namespace cpu {
+
+constexpr int64_t kRows = 8;  // whose elements of a column are in registers together
+
+// mean and m2 of each column over `before` rows, with R more; x - origin counts.
+template <int R, class T>
+void add_moments(const T* x, int64_t stride, int64_t columns, int64_t before, const T* origin, T* mean, T* m2) {
+  const T share = static_cast<T>(static_cast<double>(R) / static_cast<double>(before + R)), weight = share * static_cast<T>(before);
+#pragma omp simd
+  for (int64_t c = 0; c < columns; ++c) {
+    T d[R], sum = T(0), square = T(0);
+    for (int r = 0; r < R; ++r) d[r] = x[r * stride + c] - origin[c];
+    for (int r = 0; r < R; ++r) sum += d[r];
+    const T m = sum * (T(1) / R);
+    for (int r = 0; r < R; ++r) square += (d[r] - m) * (d[r] - m);
+    const T delta = m - mean[c];
+    mean[c] += delta * share;
+    m2[c] += square + delta * weight * delta;
+  }
+}
+// f.template operator()<R>(first row) for groups of kRows rows and the single rows behind them.
+template <class F>
+void by_rows(int64_t rows, F&& f) {
+  int64_t r = 0;
+  for (; r + kRows <= rows; r += kRows) f.template operator()<kRows>(r);
+  for (; r < rows; ++r) f.template operator()<1>(r);
+}
+
+}  // namespace cpu
+
+}  // namespace panvae

@@ -181,6 +181,8 @@ def table(rows):
             marks += ours.marks
             if n.get("graph_ns", 0) > 0:
                 marks.append(f"in a graph {time_text(n['graph_ns'])}")
+            if n.get("saved_bytes", 0) > 0:
+                marks.append(f"saves {n['saved_bytes'] / 1e6:.1f} MB of {n['unfused_bytes'] / 1e6:.1f} MB")
         for provider in others:
             row = group[provider]
             if row is None:

@@ -17,8 +17,10 @@ constexpr double kGraphBelow = 20e-6;
 template <class T>
 std::unique_ptr<cases::Calls> make_call(Stream& stream, const Row& row, const cases::Calls* like) {
   auto run = std::make_unique<cases::Run<T>>(stream, cases::seed_of(*row.op), cases::Calls::Shift::none, 0, kChecked, like);
-  if constexpr (std::is_same_v<T, float>) (row.contender->f32 ? row.contender->f32 : row.op->f32)(*run, row.sizes);
-  else (row.contender->f64 ? row.contender->f64 : row.op->f64)(*run, row.sizes);
+  const Contender& by = *row.contender;
+  const cases::OpCase& of = *row.op;
+  if constexpr (std::is_same_v<T, float>) (by.unfused ? of.unfused_f32 : by.f32 ? by.f32 : of.f32)(*run, row.sizes);
+  else (by.unfused ? of.unfused_f64 : by.f64 ? by.f64 : of.f64)(*run, row.sizes);
   return run;
 }
 

@@ -36,9 +36,11 @@ std::function<bool(const cases::OpCase&)> kernel_is(const char* name) {
 std::vector<Contender> make_contenders() {
   std::vector<Contender> list;
   const auto add = [&](const char* name, DeviceType device, std::function<bool(const cases::OpCase&)> covers) -> Contender& {
-    return list.emplace_back(Contender{name, device, std::move(covers), {}, {}, {}});
+    return list.emplace_back(Contender{name, device, std::move(covers), {}, {}, false, {}});
   };
   for (DeviceType device : {DeviceType::cpu, DeviceType::simt, DeviceType::cuda}) add("ours", device, [](const auto&) { return true; });
+  for (DeviceType device : {DeviceType::cpu, DeviceType::simt, DeviceType::cuda})
+    add("unfused", device, [](const auto& c) { return static_cast<bool>(c.unfused_f32); }).unfused = true;
   Contender& blas = add("blas", DeviceType::cpu, is_product);
   blas.f32 = blas_product<float>;
   blas.f64 = blas_product<double>;

@@ -17,6 +17,7 @@ struct Contender {
   // What it does instead of the case's own body, verified and timed like that; null: the body of the case.
   std::function<void(cases::Run<float>&, const cases::Sizes&)> f32;
   std::function<void(cases::Run<double>&, const cases::Sizes&)> f64;
+  bool unfused = false;  // the unfused body of the case
   // The body of the case, computed by the vendor's library for this.
   std::optional<ProviderOp> library;
   std::string why_absent() const { return library ? why_no_vendor(*library) : ""; }  // loads the library

@@ -55,6 +55,10 @@ void report_row(benchmark::State& state, const Row& row, const Measurement& m, c
   c["samples"] = static_cast<double>(m.time.samples);
   c["bytes"] = row.bytes();
   c["flops"] = row.flops();
+  if (const double unfused = row.unfused_bytes(); unfused > row.bytes()) {
+    c["unfused_bytes"] = unfused;
+    c["saved_bytes"] = unfused - row.bytes();
+  }
   c["GB/s"] = row.bytes() / seconds / 1e9;
   c["GFLOP/s"] = row.flops() / seconds / 1e9;
   if (floor.seconds > 0) {
@@ -121,6 +125,8 @@ void TableReporter::ReportRuns(const std::vector<Run>& runs) {
     std::string marks;
     if (const size_t bound = run.report_label.find("bound="); bound != std::string::npos) marks = run.report_label.substr(bound + 6);
     if (counter(run, "graph_ns") > 0) marks += fmt::format("; in a graph {}", short_time(counter(run, "graph_ns") * 1e-9));
+    if (const double saved = counter(run, "saved_bytes"); saved > 0)
+      marks += fmt::format("; saves {:.1f} MB of {:.1f} MB", saved * 1e-6, counter(run, "unfused_bytes") * 1e-6);
     const double percent = counter(run, "percent_of_ceiling"), flops = counter(run, "GFLOP/s");
     fmt::print("{:<{}} {} {} {} {:8.2f} {:>9} {:>5}  {}\n", name, name_width_, short_time(counter(run, "median_ns") * 1e-9),
                short_time(counter(run, "p20_ns") * 1e-9), short_time(counter(run, "p80_ns") * 1e-9), counter(run, "GB/s"),

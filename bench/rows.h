@@ -17,7 +17,9 @@ struct Row {
 
   std::string name() const;  // "huber_kl/f32/B256xG19421xZ512/ours"
   double flops() const { return op->flops(sizes); }
-  double bytes() const { return op->bytes(sizes, static_cast<double>(item_bytes(dtype))); }
+  double bytes() const { return (contender->unfused ? op->unfused_bytes : op->bytes)(sizes, static_cast<double>(item_bytes(dtype))); }
+  // Bytes that the kernels it stands for would move; 0 where there are none.
+  double unfused_bytes() const { return op->unfused_bytes ? op->unfused_bytes(sizes, static_cast<double>(item_bytes(dtype))) : 0; }
 };
 
 // The rows that the options ask for, in the order of the cases; rows of one case and size by different providers stand

@@ -47,6 +47,11 @@ class Context {
     if (stream_.profile) name_calls(op, shape, phase);
   }
 
+  // Models take the fused ops of engine/ops/fused.h where they have the choice. Not under the guard, which then sees the
+  // tensors between.
+  bool fused = true;
+  bool fuses() const { return fused && !nan_guard; }
+
  private:
   friend class Tape;
   void name_calls(const char* op, const Shape& shape, const char* phase);

@@ -41,4 +41,11 @@ Tensor AtacBlockVae::decode(const Tensor& z) {
   return decoder_(z);
 }
 
+std::vector<NormBeforeLinear> AtacBlockVae::foldable() {
+  std::vector<NormBeforeLinear> places;
+  encoder_.modules.add_foldable(places, {&encoder_.mean, &encoder_.logvar});
+  decoder_.modules.add_foldable(places, {&decoder_.output});
+  return places;
+}
+
 }  // namespace panvae

@@ -25,6 +25,9 @@ class AtacBlockVae : public Vae {
   int64_t smallest_batch() const override { return 2; }
   Posterior encode(const Tensor& x) override;  // x [B, block]
   Tensor decode(const Tensor& z) override;     // z [B, latent] -> [B, block]
+  Linear* last_layer() override { return &decoder_.output; }
+  Tensor before_last_layer(const Tensor& z) override { return decoder_.modules(z); }
+  std::vector<NormBeforeLinear> foldable() override;
 
  private:
   class Encoder : public Module {

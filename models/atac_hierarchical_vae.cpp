@@ -66,4 +66,11 @@ Tensor AtacHierarchicalVae::decode(const Tensor& z) {
   return ops::reshape(ops::transpose(decoder_(z)), {z.size(0), features()});
 }
 
+std::vector<NormBeforeLinear> AtacHierarchicalVae::foldable() {
+  std::vector<NormBeforeLinear> places{{&encoder_.norm, {&encoder_.modules.first()}}};
+  encoder_.modules.add_foldable(places, {&encoder_.mean, &encoder_.logvar});
+  decoder_.modules.add_foldable(places, {});  // a convolution is behind it
+  return places;
+}
+
 }  // namespace panvae

@@ -30,6 +30,7 @@ class AtacHierarchicalVae : public Vae {
   // x [B, blocks * block_latent]: block after block, as block_means (atac_inference.h) gives them
   Posterior encode(const Tensor& x) override;
   Tensor decode(const Tensor& z) override;  // z [B, latent] -> [B, blocks * block_latent]
+  std::vector<NormBeforeLinear> foldable() override;
 
  private:
   class Encoder : public Module {

@@ -31,7 +31,7 @@ void check(const AtacModel& m) {
 void block_means(Context& context, AtacBlockVae& model, BlockSource& source, const BlockSchedule& schedule, const SampleUse& use) {
   check(model, schedule);
   PV_CHECK(source.features() == schedule.peaks(), "{} peaks for blocks of {}", source.features(), schedule.peaks());
-  const Evaluation evaluation(model);
+  const Inference inference(model);
   const int64_t tiles = schedule.tiles(), size = schedule.size(), at_once = samples_of_batch(schedule);
   auto blocks_from = [&](int64_t first) {
     std::vector<BlockRef> blocks;
@@ -73,7 +73,7 @@ std::vector<float> atac_embeddings(Context& context, const AtacModel& model, Blo
 
 void atac_decode(Context& context, const AtacModel& model, const float* z, int64_t samples, const SampleUse& use) {
   check(model);
-  const Evaluation whole(model.whole), blocks(model.blocks);
+  const Inference whole(model.whole), blocks(model.blocks);
   const int64_t tiles = model.schedule.tiles(), size = model.schedule.size(), latent = model.whole.latent();
   const int64_t at_once = samples_of_batch(model.schedule);
   std::vector<float> peaks(static_cast<size_t>(model.schedule.peaks()));

@@ -4,6 +4,7 @@
 
 #include "engine/context.h"
 #include "engine/ops/arithmetic.h"
+#include "models/reconstruction_loss.h"
 
 namespace panvae {
 
@@ -110,8 +111,7 @@ ItemLoss PeakTask::loss(Context& context, bool training, double huber_delta, dou
   const Posterior q = model_.encode(x);
   const Tensor z = training ? ops::reparameterize(q.mean, q.logvar, context.generator.next()) : q.mean;
   const Tensor means = ops::reshape(model_.decode(z), {n * tiles, blocks_.latent()});
-  const Tensor decoded = ops::reshape(blocks_.decode(means), {n, tiles * size});
-  return {ops::huber_kl(decoded, peaks.view({n, tiles * size}), q.mean, q.logvar, huber_delta, kl_weight), q};
+  return {reconstruction_loss(blocks_, means, peaks, q, huber_delta, kl_weight), q};
 }
 
 }  // namespace panvae

@@ -11,6 +11,7 @@
 
 #include "engine/ops/layout.h"
 #include "engine/tape.h"
+#include "models/reconstruction_loss.h"
 #include "models/training_task.h"
 
 namespace panvae {
@@ -289,7 +290,7 @@ CoembedTrainer::SideValidation CoembedTrainer::validate_side(Modality m, const s
       side.samples.source.fill(taken, x);
     }
     const Posterior q = vae.encode(x);
-    const auto parts = ops::huber_kl(vae.decode(q.mean), x, q.mean, q.logvar, options.huber_delta, options.kl_weight).parts.host<float>();
+    const auto parts = reconstruction_loss(vae, q.mean, x, q, options.huber_delta, options.kl_weight).parts.host<float>();
     out.huber += parts[1] * n;
     out.kl += parts[2] * n;
     out.cycle += cycle_loss(other, q.mean, loss_.cycle_freeze).item() * n;

@@ -6,6 +6,7 @@
 #include "engine/ops/arithmetic.h"
 #include "engine/ops/layout.h"
 #include "engine/ops/losses.h"
+#include "models/reconstruction_loss.h"
 
 namespace panvae {
 
@@ -28,7 +29,7 @@ Half half_of(Context& context, Vae& vae, const JointSide& side, const Reconstruc
   h.own = {first_rows(h.all.mean, side.own), first_rows(h.all.logvar, side.own)};
   const Tensor z = ops::reparameterize(h.own.mean, h.own.logvar, context.generator.next());
   const Tensor target = side.x.part(0, {side.own, side.x.size(1)});
-  h.reconstruction = ops::huber_kl(vae.decode(z), target, h.own.mean, h.own.logvar, options.huber_delta, options.kl_weight);
+  h.reconstruction = reconstruction_loss(vae, z, target, h.own, options.huber_delta, options.kl_weight);
   return h;
 }
 

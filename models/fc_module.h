@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "engine/layers.h"
+#include "engine/layers/fold.h"
+#include "engine/ops/fused.h"
 
 namespace panvae {
 
@@ -13,7 +15,11 @@ class FcModule : public Module {
     declare_module("linear", linear);
     declare_module("norm", norm);
   }
-  Tensor forward(const Tensor& x) override { return norm(linear(x)); }  // x [B, in] -> [B, out]
+  Tensor forward(const Tensor& x) override {  // x [B, in] -> [B, out]
+    if (!norm.training() || !x.context().fuses()) return norm(linear(x));
+    return ops::linear_batch_norm(x, linear.weight, linear.bias, linear.after().activation, linear.after().slope, norm.weight, norm.bias, norm.running_mean,
+                                  norm.running_var, norm.momentum(), norm.eps());
+  }
 
   Linear linear;
   BatchNorm1d norm;
@@ -33,6 +39,15 @@ class FcModules : public Module {
     Tensor h = x;
     for (const auto& m : modules_) h = m->forward(h);
     return h;
+  }
+  Linear& first() { return modules_.front()->linear; }
+  // What can be folded in evaluation, where `behind` are the layers that alone read what comes out; none: the last
+  // normalisation stays.
+  void add_foldable(std::vector<NormBeforeLinear>& places, const std::vector<Linear*>& behind) {
+    for (size_t i = 0; i < modules_.size(); ++i) {
+      const std::vector<Linear*> next = i + 1 < modules_.size() ? std::vector<Linear*>{&modules_[i + 1]->linear} : behind;
+      if (!next.empty()) places.push_back({&modules_[i]->norm, next});
+    }
   }
 
  private:

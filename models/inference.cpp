@@ -38,7 +38,7 @@ void append(std::vector<float>& to, const Tensor& t, int64_t rows) {
 
 Posteriors posteriors(Context& context, Vae& model, BatchSource& source, bool with_logvar, int64_t batch_size) {
   Posteriors out;
-  const Evaluation evaluation(model);
+  const Inference inference(model);
   out.mean.reserve(static_cast<size_t>(source.samples() * model.latent()));
   each_batch(context, source, batch_size, [&](const Tensor& x, int64_t n) {
     const Posterior q = model.encode(x);
@@ -50,7 +50,7 @@ Posteriors posteriors(Context& context, Vae& model, BatchSource& source, bool wi
 
 std::vector<float> decodings(Context& context, Vae& model, const float* z, int64_t samples, int64_t batch_size) {
   std::vector<float> out;
-  const Evaluation evaluation(model);
+  const Inference inference(model);
   out.reserve(static_cast<size_t>(samples * model.features()));
   MatrixSource latents(context, z, samples, model.latent());
   each_batch(context, latents, batch_size, [&](const Tensor& batch, int64_t n) { append(out, model.decode(batch), n); });

@@ -24,6 +24,8 @@ class RnaVae : public Vae {
   int64_t latent() const override { return shape_.latent; }
   Posterior encode(const Tensor& x) override;  // x [B, genes]
   Tensor decode(const Tensor& z) override;     // z [B, latent] -> [B, genes]
+  Linear* last_layer() override { return &decoder_.output; }
+  Tensor before_last_layer(const Tensor& z) override { return decoder_.hidden(z); }
   // The metric that the decoder pulls back to the latent space, averaged over samples: G = J J^T, [latent, latent], with
   // J [latent, genes] the Jacobian of the decoder at the mean activation of its hidden units over the latents z [B, latent].
   // |(z - z') G^(1/2)| is the distance of reconstructions to first order.

@@ -90,7 +90,7 @@ std::vector<float> AtacNetworks::decoder_metric(Context& context, const std::vec
   const int64_t latents = latent(), samples = static_cast<int64_t>(z.size()) / latents, tiles = schedule.tiles(), size = schedule.size();
   const int64_t centers = std::min(samples, kCenters), taken = std::min(tiles, kTiles);
   PV_CHECK(samples > 0 && samples * latents == static_cast<int64_t>(z.size()), "decoder metric: {} values for latents of {}", z.size(), latents);
-  const Evaluation of_whole(whole), of_blocks(blocks);
+  const Inference of_whole(whole), of_blocks(blocks);
   const float scale = static_cast<float>(static_cast<double>(tiles) / static_cast<double>(taken) / static_cast<double>(centers));
 
   std::vector<double> metric(static_cast<size_t>(latents * latents));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/context.h"
+#include "models/reconstruction_loss.h"
 
 namespace panvae {
 
@@ -36,7 +37,7 @@ Tensor& TrainingTask::input(Context& context, size_t i, int64_t rows, int64_t co
 ItemLoss vae_loss(Context& context, Vae& model, const Tensor& x, bool draw, double huber_delta, double kl_weight) {
   const Posterior q = model.encode(x);
   const Tensor z = draw ? ops::reparameterize(q.mean, q.logvar, context.generator.next()) : q.mean;
-  return {ops::huber_kl(model.decode(z), x, q.mean, q.logvar, huber_delta, kl_weight), q};
+  return {reconstruction_loss(model, z, x, q, huber_delta, kl_weight), q};
 }
 
 RowTask::RowTask(Vae& model, BatchSource& source, std::vector<int64_t> train_rows, std::vector<int64_t> validation_rows)

@@ -2,7 +2,8 @@
 #pragma once
 #include <vector>
 
-#include "engine/module.h"
+#include "engine/layers.h"
+#include "engine/layers/fold.h"
 
 namespace panvae {
 
@@ -19,6 +20,13 @@ class Vae : public Module {
   virtual Tensor decode(const Tensor& z) = 0;     // z [B, latent] -> [B, features]
   // The fewest rows that a training batch may have: batch normalisation needs two.
   virtual int64_t smallest_batch() const { return 1; }
+
+  // The layer that decode ends in, where that is a linear one without activation: decode(z) is (*last_layer())(before_last_layer(z)).
+  // Null where it ends otherwise.
+  virtual Linear* last_layer() { return nullptr; }
+  virtual Tensor before_last_layer(const Tensor& z) { return z; }
+  // Where evaluation may fold batch normalisation into the linear layers behind it.
+  virtual std::vector<NormBeforeLinear> foldable() { return {}; }
 
   // The reconstruction from the posterior mean.
   Tensor forward(const Tensor& x) override { return decode(encode(x).mean); }
@@ -57,6 +65,16 @@ class Evaluation {
  private:
   Module& module_;
   bool before_;
+};
+
+// Evaluation mode for inference, when weights rest: batch normalisation is folded into the layers behind it.
+class Inference {
+ public:
+  explicit Inference(Vae& model) : evaluation_(model), folded_(model.foldable()) {}
+
+ private:
+  Evaluation evaluation_;
+  Folded folded_;
 };
 
 }  // namespace panvae

@@ -58,24 +58,41 @@ inline OpRule linear_rule(const Tensor& x, const Tensor& weight, const Tensor& b
   return r;
 }
 
+namespace detail {
+
+// What dL/d(x W^T) gives to the first two inputs of an op: x and weight; and what dL/d(x W^T + bias) gives to the third.
+inline void give_product_gradients(Grads& g, const Tensor& gy, const Tensor& x, const Tensor& weight) {
+  g.write_or_add(0, [&](Tensor& gx, bool add) { product(gy, false, weight, false, gx, add); });
+  g.write_or_add(1, [&](Tensor& gw, bool add) { product(gy, true, x, false, gw, add); });
+}
+inline void give_bias_gradient(Grads& g, const Tensor& gy) {
+  g.write_or_add(2, [&](Tensor& gb, bool add) {
+    dispatch(gy.dtype(), "linear", [&]<class T>(T) { k::sum_columns<T>(gy.context().stream(), gy.data<T>(), gb.data<T>(), gy.size(0), gy.size(1), add); });
+  });
+}
+template <class T>
+Epilogue<T> linear_epilogue(const Tensor& bias, Activation activation, double slope) {
+  Epilogue<T> e;
+  e.bias = bias.defined() ? bias.data<T>() : nullptr;
+  e.activation = activation;
+  e.slope = static_cast<T>(slope);
+  return e;
+}
+
+}  // namespace detail
+
 // y = act(x W^T + bias), [B, out]: one fused kernel. weight and bias as PyTorch's nn.Linear stores them.
 inline Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation = Activation::none, double slope = 0.01) {
   PV_CHECK(slope >= 0, "linear: slope {} is negative", slope);
   Tensor y = Tensor::empty(x.context(), linear_rule(x, weight, bias).out, x.dtype(), "linear");
   dispatch(x.dtype(), "linear", [&]<class T>(T) {
-    Epilogue<T> e;
-    e.bias = bias.defined() ? bias.data<T>() : nullptr;
-    e.activation = activation;
-    e.slope = static_cast<T>(slope);
-    k::matmul<T>(x.context().stream(), x.data<T>(), false, weight.data<T>(), true, y.data<T>(), y.size(0), y.size(1), x.size(1), e);
+    k::matmul<T>(x.context().stream(), x.data<T>(), false, weight.data<T>(), true, y.data<T>(), y.size(0), y.size(1), x.size(1),
+                 detail::linear_epilogue<T>(bias, activation, slope));
   });
   auto backward = [x, weight, y = activation == Activation::none ? Tensor() : y, activation, slope](Grads& g) {
     const Tensor gy = detail::through_activation(y, g.out(), activation, slope);
-    g.write_or_add(0, [&](Tensor& gx, bool add) { detail::product(gy, false, weight, false, gx, add); });
-    g.write_or_add(1, [&](Tensor& gw, bool add) { detail::product(gy, true, x, false, gw, add); });
-    g.write_or_add(2, [&](Tensor& gb, bool add) {
-      dispatch(gy.dtype(), "linear", [&]<class T>(T) { k::sum_columns<T>(gy.context().stream(), gy.data<T>(), gb.data<T>(), gy.size(0), gy.size(1), add); });
-    });
+    detail::give_product_gradients(g, gy, x, weight);
+    detail::give_bias_gradient(g, gy);
   };
   if (activation == Activation::none) return record("linear", {x, weight, bias}, y, {x, weight}, std::move(backward));
   return record("linear", {x, weight, bias}, y, {x, weight, y}, std::move(backward));

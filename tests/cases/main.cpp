@@ -58,6 +58,7 @@ TEST(table, every_case_is_whole) {
     EXPECT_TRUE(c.f32 || c.f64) << c.name;
     EXPECT_FALSE(c.sizes.empty()) << c.name;
     EXPECT_TRUE(c.op && c.op_inputs && !c.op_sizes.empty()) << c.name << " lacks its op, so grad and graph would test nothing";
+    EXPECT_EQ(static_cast<bool>(c.unfused_f32), static_cast<bool>(c.unfused_bytes)) << c.name << " lacks the unfused kernels, or their bytes";
     EXPECT_TRUE(c.flops && c.bytes && (c.label || !c.dims.empty())) << c.name << " lacks what bench counts, or names of its sizes";
   }
 }

@@ -206,12 +206,22 @@ struct OpCase {
   std::function<std::string(const Sizes&)> label;
   MathMode math = MathMode::ieee;  // of its products
   bool reads_only = false;         // next to nothing is written: the bandwidth of reading is its ceiling
+  // Where one kernel does the work of several: the body with these one after the other, and the bytes that they move.
+  std::function<void(Run<float>&, const Sizes&)> unfused_f32;
+  std::function<void(Run<double>&, const Sizes&)> unfused_f64;
+  std::function<double(const Sizes&, double item)> unfused_bytes;
 
   // The body for both computing types: [](auto& r, const Sizes& s) { ... } or []<class T>(Run<T>& r, const Sizes& s) { ... }.
   template <class F>
   OpCase& body(F f) {
     f32 = f;
     f64 = f;
+    return *this;
+  }
+  template <class F>
+  OpCase& unfused(F f) {
+    unfused_f32 = f;
+    unfused_f64 = f;
     return *this;
   }
   const std::string& kernel_name() const { return kernel.empty() ? name : kernel; }

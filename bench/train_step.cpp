@@ -9,6 +9,7 @@
 //   bench_train_step --model block [--batch 256] [--block 5000] [--widths 2048,1024,512] [--latent 512] ...
 //   bench_train_step --model hierarchical [--batch 64] [--blocks 113] [--block-latent 512] [--channels 64] [--widths 2048,1024] ...
 //   ... [--device cpu|cuda] [--precision ieee|tf32|bf16] [--no-graph]   --no-graph: kernel by kernel where a graph is the rule
+//   --unfused    without the fused ops (docs/kernels.md)
 //
 // For peers (bench/peers/interleave.py):
 //   --write FILE.safetensors   times nothing and writes what another library needs to compute the same: initial weights, samples,
@@ -77,7 +78,7 @@ struct Options {
   std::string json, write, device_name = "cpu", precision = "ieee";
   Device device;
   MathMode math = MathMode::ieee;
-  bool serve = false, graph = true;
+  bool serve = false, graph = true, unfused = false;
 
   RnaVaeShape rna() const { return {.genes = genes, .hidden = hidden, .latent = latent}; }
   AtacBlockVaeShape atac_block() const {
@@ -109,8 +110,12 @@ Options parse(int argc, char** argv) {
   Options o;
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
-    if (option == "--serve" || option == "--no-graph") {
-      (option == "--serve" ? o.serve : o.graph) = option == "--serve";
+    if (option == "--serve" || option == "--unfused") {
+      (option == "--serve" ? o.serve : o.unfused) = true;
+      continue;
+    }
+    if (option == "--no-graph") {
+      o.graph = false;
       continue;
     }
     int64_t* number = option == "--batch"          ? &o.batch
@@ -244,6 +249,7 @@ class Training {
     context.stream().math = o.math;
     graph.on = o.graph;
     adam_.learning_rate = kLearningRate;
+    context.fused = !o.unfused;
   }
 
   // Of step `turn`, counted from 0.

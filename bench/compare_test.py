@@ -164,6 +164,10 @@ class Table(Files):
             "| matmul/f32/M1 | 2 ms | 1.9 ms to 2.1 ms | 1.2 | 123.4 | 80 | memory | 1 ms | 0.50 |  |",
             "| fill/f32/N1 | 500 ns | 500 ns to 500 ns | - | - | - | memory |  |  |  |"])
 
+    def test_saved_bytes_are_a_mark(self):
+        path = self.write("a.json", entry("a/ours", 1e3, saved_bytes=59.66e6, unfused_bytes=178e6), entry("a/unfused", 2e3))
+        self.assertIn("| a | 1 us | 1 us to 1 us | - | - | - | memory | 2 us | 2.00 | saves 59.7 MB of 178.0 MB |", "\n".join(self.lines(path)))
+
     def test_marks_and_errors_stay(self):
         noisy = entry("a/ours", 1e3)
         noisy["label"] += " noisy hot"

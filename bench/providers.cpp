@@ -39,8 +39,6 @@ std::vector<Contender> make_contenders() {
     return list.emplace_back(Contender{name, device, std::move(covers), {}, {}, false, {}});
   };
   for (DeviceType device : {DeviceType::cpu, DeviceType::simt, DeviceType::cuda}) add("ours", device, [](const auto&) { return true; });
-  for (DeviceType device : {DeviceType::cpu, DeviceType::simt, DeviceType::cuda})
-    add("unfused", device, [](const auto& c) { return static_cast<bool>(c.unfused_f32); }).unfused = true;
   Contender& blas = add("blas", DeviceType::cpu, is_product);
   blas.f32 = blas_product<float>;
   blas.f64 = blas_product<double>;
@@ -57,6 +55,8 @@ std::vector<Contender> make_contenders() {
   };
   vendor("cublaslt", ProviderOp::matmul, is_product);
   vendor("cudnn", ProviderOp::conv1d, [](const cases::OpCase& c) { return c.kernel_name().rfind("conv1d", 0) == 0; });
+  for (DeviceType device : {DeviceType::cpu, DeviceType::simt, DeviceType::cuda})
+    add("unfused", device, [](const auto& c) { return static_cast<bool>(c.unfused_f32); }).unfused = true;
   return list;
 }
 

@@ -74,6 +74,19 @@ TEST_F(smoke, providers_stand_side_by_side) {
   EXPECT_EQ(map.at("matmul/f32/M20xN30xK40/nt/bias/blas")["verified"], 200);
 }
 
+TEST_F(smoke, fused_kernels_stand_beside_what_they_stand_for) {
+  const Outcome o = run("--device cpu --shape linear_huber_kl=4,300,20,3,1 --shape linear_batchnorm=20,300,10,2 --benchmark_out=a.json" + std::string(kFast));
+  ASSERT_TRUE(o.code == 0 || o.out.find(" over") != std::string::npos) << o.out << o.err;
+  EXPECT_EQ(o.out.find("ERROR"), std::string::npos) << o.out;
+  const auto map = rows("a.json");
+  EXPECT_EQ(map.size(), 4u);
+  const Json &ours = map.at("linear_huber_kl/f32/B4xG300xH20xZ3/ours"), &unfused = map.at("linear_huber_kl/f32/B4xG300xH20xZ3/unfused");
+  EXPECT_EQ(ours["saved_bytes"], 4 * 3 * 4 * 300) << "the reconstruction is not written nor read, its gradient not read for the bias";
+  EXPECT_EQ(ours["bytes"].get<double>() + ours["saved_bytes"].get<double>(), unfused["bytes"]);
+  EXPECT_FALSE(unfused.contains("saved_bytes"));
+  EXPECT_NE(o.out.find("saves 0.0 MB of 0.1 MB"), std::string::npos) << o.out;
+}
+
 TEST_F(smoke, rows_that_cannot_leave_the_cache_are_marked) {
   const Outcome o = run("--device cpu --shape fill=1000 --quick --memory 0.0001 --benchmark_out=a.json");
   ASSERT_EQ(o.code, 0) << o.out << o.err;

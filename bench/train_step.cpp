@@ -10,6 +10,7 @@
 //   bench_train_step --model hierarchical [--batch 64] [--blocks 113] [--block-latent 512] [--channels 64] [--widths 2048,1024] ...
 //   ... [--device cpu|cuda] [--precision ieee|tf32|bf16] [--no-graph]   --no-graph: kernel by kernel where a graph is the rule
 //   --unfused    without the fused ops (docs/kernels.md)
+//   --written-gradients    the gradients of weights are written, and Adam reads them, as where they are clipped
 //
 // For peers (bench/peers/interleave.py):
 //   --write FILE.safetensors   times nothing and writes what another library needs to compute the same: initial weights, samples,
@@ -78,7 +79,7 @@ struct Options {
   std::string json, write, device_name = "cpu", precision = "ieee";
   Device device;
   MathMode math = MathMode::ieee;
-  bool serve = false, graph = true, unfused = false;
+  bool serve = false, graph = true, unfused = false, written_gradients = false;
 
   RnaVaeShape rna() const { return {.genes = genes, .hidden = hidden, .latent = latent}; }
   AtacBlockVaeShape atac_block() const {
@@ -110,8 +111,8 @@ Options parse(int argc, char** argv) {
   Options o;
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
-    if (option == "--serve" || option == "--unfused") {
-      (option == "--serve" ? o.serve : o.unfused) = true;
+    if (option == "--serve" || option == "--unfused" || option == "--written-gradients") {
+      (option == "--serve" ? o.serve : option == "--unfused" ? o.unfused : o.written_gradients) = true;
       continue;
     }
     if (option == "--no-graph") {
@@ -250,6 +251,7 @@ class Training {
     graph.on = o.graph;
     adam_.learning_rate = kLearningRate;
     context.fused = !o.unfused;
+    state.keep_products(context.fused && !o.written_gradients && products_are_best_kept(context));
   }
 
   // Of step `turn`, counted from 0.
@@ -263,14 +265,12 @@ class Training {
     source_.fill(rows(turn_++), x_);
     adam_.upload_settings();
     graph.run({x_}, {}, [this] {
-      {
-        Step step(context);
-        Tape tape(context);
-        const ItemLoss out = vae_loss(context, *model, x_, true, 1.0, 1.0);
-        adam_.zero_grad();
-        tape.backward(out.loss.loss);
-        losses_.assign(out.loss.parts);
-      }
+      Step step(context);
+      Tape tape(context);
+      const ItemLoss out = vae_loss(context, *model, x_, true, 1.0, 1.0);
+      adam_.zero_grad();
+      tape.backward(out.loss.loss);
+      losses_.assign(out.loss.parts);
       adam_.step(losses_);
     });
     context.generator.next_step();

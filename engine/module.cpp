@@ -1,5 +1,6 @@
 #include "engine/module.h"
 
+#include "engine/tape.h"
 #include "kernels/kernels.h"
 
 namespace panvae {
@@ -79,11 +80,15 @@ ModuleState::ModuleState(Context& context, Module& module, uint64_t seed, DType 
 
 void ModuleState::require_gradients() {
   if (gradients_.defined()) return;
-  gradients_ = Tensor::zeros(*context_, parameters_.shape(), parameters_.dtype(), "gradients");
+  gradients_ = Tensor::empty(*context_, parameters_.shape(), parameters_.dtype(), "gradients");
   for (size_t i = 0; i < entries_.size(); ++i) {
-    entries_[i].tensor.require_gradient(entries_[i].name, gradients_.part(entries_[i].offset, entries_[i].tensor.shape()));
-    *slots_[i] = entries_[i].tensor;
+    Entry& e = entries_[i];
+    const int64_t end = e.offset + e.tensor.count(), next = i + 1 < entries_.size() ? entries_[i + 1].offset : gradients_.count();
+    dispatch(gradients_.dtype(), "module", [&]<class T>(T) { k::fill<T>(context_->stream(), gradients_.part(end, {next - end}).data<T>(), next - end, T(0)); });
+    e.tensor.require_gradient(e.name, gradients_.part(e.offset, e.tensor.shape()));
+    *slots_[i] = e.tensor;
   }
+  keep_products(keeps_products_);
 }
 
 void ModuleState::release_gradients() {
@@ -92,13 +97,25 @@ void ModuleState::release_gradients() {
 }
 
 void ModuleState::forget_gradients() {
-  for (Entry& e : entries_) e.tensor.variable()->written = false;
-}
-
-void ModuleState::settle_gradients() {
   for (Entry& e : entries_) {
     Variable& v = *e.tensor.variable();
-    if (v.written) continue;
+    v.written = v.used_up = false;
+    v.product.reset();
+  }
+}
+
+void ModuleState::keep_products(bool keep) {
+  keeps_products_ = keep;
+  if (!gradients_.defined()) return;
+  for (Entry& e : entries_) e.tensor.variable()->keeps_product = keep;
+}
+
+void ModuleState::settle_gradients(bool products_too) {
+  for (Entry& e : entries_) {
+    Variable& v = *e.tensor.variable();
+    PV_CHECK(!v.used_up, "the gradient of {} was used up by the optimizer's step; call zero_grad() and run backward again", e.name);
+    if (v.product && (products_too || v.product->a.same_memory(parameters_) || v.product->b.same_memory(parameters_))) compute_product(v);
+    if (v.written || v.product) continue;
     dispatch(e.tensor.dtype(), "module", [&]<class T>(T) { k::fill<T>(context_->stream(), v.gradient->data<T>(), v.gradient->count(), T(0)); });
   }
 }

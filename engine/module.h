@@ -69,15 +69,22 @@ class ModuleState {
  public:
   // Initial values are drawn from `seed`, each parameter from a stream of its own (its position in the tree).
   ModuleState(Context& context, Module& module, uint64_t seed, DType dtype = DType::f32);
-  // Makes the gradient buffer and marks all parameters as needing gradients. For training; inference spares the memory.
+  // Makes the gradient buffer and marks all parameters as needing gradients. For training; inference spares the memory. The
+  // buffer is not touched before gradients are written: on cpu, what none is written to takes no memory.
   void require_gradients();
   // Takes the gradients away again, and their memory: the parameters are constants from now on. An optimizer of this state must
   // be gone.
   void release_gradients();
   // The gradients of before are void: the next backward pass overwrites them.
   void forget_gradients();
-  // Clears the gradients of parameters that the last backward pass did not reach. Adam calls it.
-  void settle_gradients();
+  // A gradient that is one product of matrices, as a Linear's weight has it, is kept as that from the next backward pass on,
+  // until somebody asks for it: a second product for the same weight, Tensor::gradient(), settle_gradients(), clip_grad_norm().
+  // Adam, where it does not clip, asks for none: it computes the product panel by panel and updates with each at once, so the
+  // gradient is never written. The factors must still be there: within a Step, the optimizer's step comes before its end.
+  void keep_products(bool keep);
+  // Clears the gradients of parameters that the last backward pass did not reach, and computes those kept as products, or, where
+  // `products_too` is false, only those with a parameter for a factor. Adam calls it.
+  void settle_gradients(bool products_too = true);
 
   Context& context() const { return *context_; }
   const Tensor& flat_parameters() const { return parameters_; }
@@ -97,6 +104,7 @@ class ModuleState {
   Tensor parameters_, gradients_, buffers_;
   std::vector<Entry> entries_, buffer_entries_;
   std::vector<Tensor*> slots_;
+  bool keeps_products_ = false;
 };
 
 }  // namespace panvae

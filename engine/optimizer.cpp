@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
+
+#include "kernels/provider.h"
 
 namespace panvae {
 
@@ -16,7 +19,7 @@ Adam::Adam(ModuleState& state, AdamOptions options) : state_(state), options_(op
   m_ = Tensor::zeros(c, p.shape(), p.dtype(), "first moment");
   v_ = Tensor::zeros(c, p.shape(), p.dtype(), "second moment");
   slots_ = Tensor::zeros(c, {adam_slots}, DType::f64, "adam");
-  sum_squares_ = Tensor::zeros(c, {1}, DType::f64, "adam");
+  sum_squares_ = Tensor::zeros(c, {2 + 3 * static_cast<int64_t>(state.entries().size())}, DType::f64, "adam");
 }
 
 void Adam::upload_settings() {
@@ -28,21 +31,66 @@ void Adam::upload_settings() {
 }
 
 void Adam::step(const Tensor& losses) {
-  Context& c = state_.context();
-  Stream& s = c.stream();
-  state_.settle_gradients();
+  state_.settle_gradients(max_norm > 0);  // clipping needs the norm before the update, hence all gradients
   upload_settings();
-  const Tensor& p = state_.flat_parameters();
-  const Tensor& g = state_.flat_gradients();
-  dispatch(p.dtype(), "adam", [&]<class T>(T) {
-    k::sum_squares<T>(s, g.data<T>(), sum_squares_.data<double>(), g.count());
-    k::adam_prepare<T>(s, sum_squares_.data<double>(), losses.defined() ? losses.data<T>() : nullptr, losses.defined() ? losses.count() : 0,
-                       slots_.data<double>(), options_);
-    k::adam<T>(s, p.data<T>(), g.data<T>(), m_.data<T>(), v_.data<T>(), p.count(), slots_.data<double>(), options_);
-  });
-  c.claim_calls("adam", p.shape());
-  Tensor flat = p;
+  // Products with their places; between them, ranges whose gradients are written.
+  std::vector<Range> ranges;
+  std::vector<const ModuleState::Entry*> products;
+  const std::vector<ModuleState::Entry>& entries = state_.entries();
+  const int64_t count = state_.flat_parameters().count();
+  int64_t first = 0;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const ModuleState::Entry& e = entries[i];
+    if (!e.tensor.variable()->product) continue;
+    e.tensor.variable()->product->check_unchanged(e.name);
+    products.push_back(&e);
+    if (e.offset > first) ranges.push_back({first, e.offset - first});
+    first = i + 1 < entries.size() ? entries[i + 1].offset : count;
+  }
+  if (count > first || products.empty()) ranges.push_back({first, count - first});
+  update_ranges(ranges, products, losses);
+  for (const ModuleState::Entry* e : products) {
+    e->tensor.variable()->product.reset();
+    e->tensor.variable()->used_up = true;
+  }
+  Tensor flat = state_.flat_parameters();
+  flat.context().claim_calls("adam", flat.shape());
   flat.bump_version();
+}
+
+void Adam::update_ranges(const std::vector<Range>& ranges, const std::vector<const ModuleState::Entry*>& products, const Tensor& losses) {
+  Stream& s = state_.context().stream();
+  const Tensor &p = state_.flat_parameters(), &g = state_.flat_gradients();
+  double *total = sum_squares_.data<double>(), *squares = total, *factors = nullptr, *slots = slots_.data<double>();
+  if (!products.empty()) squares = total + 1, factors = squares + ranges.size();
+  dispatch(p.dtype(), "adam", [&]<class T>(T) {
+    for (size_t i = 0; i < ranges.size(); ++i) k::sum_squares<T>(s, g.data<T>() + ranges[i].first, squares + i, ranges[i].count);
+    for (size_t i = 0; i < products.size(); ++i) {
+      const MatrixProduct& product = *products[i]->tensor.variable()->product;
+      k::sum_squares<T>(s, product.a.data<T>(), factors + 2 * i, product.a.count());
+      k::sum_squares<T>(s, product.b.data<T>(), factors + 2 * i + 1, product.b.count());
+    }
+    if (!products.empty()) {
+      const double largest = static_cast<double>(std::numeric_limits<T>::max()) / 4;
+      k::adam_gate<double>(s, squares, static_cast<int64_t>(ranges.size()), factors, static_cast<int64_t>(products.size()), largest, total);
+    }
+    k::adam_prepare<T>(s, total, losses.defined() ? losses.data<T>() : nullptr, losses.defined() ? losses.count() : 0, slots, options_);
+    for (const Range& r : ranges)
+      k::adam<T>(s, p.data<T>() + r.first, g.data<T>() + r.first, m_.data<T>() + r.first, v_.data<T>() + r.first, r.count, slots, options_);
+    for (const ModuleState::Entry* e : products) {
+      const MatrixProduct& product = *e->tensor.variable()->product;
+      const int64_t M = e->tensor.size(0), N = e->tensor.size(1), K = product.a.size(product.transpose_a ? 0 : 1);
+      k::matmul_adam<T>(s, product.a.data<T>(), product.transpose_a, product.b.data<T>(), product.transpose_b, p.data<T>() + e->offset,
+                        m_.data<T>() + e->offset, v_.data<T>() + e->offset, M, N, K, slots, options_);
+    }
+  });
+}
+
+bool products_are_best_kept(Context& context) {
+  Stream& s = context.stream();
+  if (s.type() != DeviceType::cuda) return true;
+  if (s.provider != Provider::automatic) return s.provider == Provider::ours;
+  return ProviderTable::of_process().settings().provider == Provider::ours;
 }
 
 int64_t Adam::steps() const {

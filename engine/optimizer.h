@@ -7,7 +7,9 @@ namespace panvae {
 
 // Adam (Kingma and Ba 2015) or, with `decoupled`, AdamW (Loshchilov and Hutter 2019), as PyTorch defines them. A step
 // whose gradient norm, or loss where it is given, is not finite changes nothing and is counted in skipped(). All of that is
-// decided on the device: a step may be captured as a graph.
+// decided on the device: a step may be captured as a graph. Gradients that are kept as products (ModuleState::keep_products) are
+// computed together with the update, and are gone afterwards; their step is taken only where they are sure to be finite: where
+// the norms of both factors together are below a quarter of what the type holds.
 class Adam {
  public:
   // Takes gradients and two moments of the size of the parameters from the state's context.
@@ -36,11 +38,21 @@ class Adam {
   Tensor& slots() { return slots_; }
 
  private:
+  struct Range {
+    int64_t first, count;
+  };
+  void update_ranges(const std::vector<Range>& ranges, const std::vector<const ModuleState::Entry*>& products, const Tensor& losses);
+
   ModuleState& state_;
   AdamOptions options_;
-  Tensor m_, v_, slots_, sum_squares_;
+  Tensor m_, v_, slots_;
+  Tensor sum_squares_;  // of all gradients; behind it, of each range, then of the factors of each product
   double uploaded_[2] = {-1, -1};  // learning rate and max_norm that the device holds
 };
+
+// Whether a weight's gradient is best computed together with its update on the context's device. On cpu, and on simt, which stands
+// in for it in tests. On cuda where our kernels compute products anyhow: the vendor's library, which cannot do both, multiplies faster.
+bool products_are_best_kept(Context& context);
 
 // Scales the gradients of the state in place so that their global norm is at most max_norm; returns the norm before
 // (torch.nn.utils.clip_grad_norm_).

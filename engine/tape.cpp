@@ -7,6 +7,21 @@
 
 namespace panvae {
 
+namespace {
+
+void check_not_used_up(const Variable& v) {
+  PV_CHECK(!v.used_up, "backward: the gradient of {} was used up by the optimizer's step, so nothing can be added to it; call zero_grad() first", v.name);
+}
+
+}  // namespace
+
+void compute_product(Variable& v) {
+  v.product->check_unchanged(v.name);
+  v.product->into(*v.gradient, false);
+  v.product.reset();
+  v.written = true;
+}
+
 bool Grads::needs(int input) const {
   return inputs_[static_cast<size_t>(input)] != nullptr;
 }
@@ -14,9 +29,24 @@ bool Grads::needs(int input) const {
 void Grads::write_or_add(int input, const std::function<void(Tensor&, bool)>& f) {
   Variable* v = inputs_[static_cast<size_t>(input)].get();
   if (!v) return;
+  check_not_used_up(*v);
+  if (v->product) compute_product(*v);
   if (!v->gradient) v->gradient = std::make_unique<Tensor>(Tensor::empty(out_.context(), shapes_[static_cast<size_t>(input)], out_.dtype(), "gradient"));
   f(*v->gradient, v->written);
   v->written = true;
+}
+
+void Grads::write_product(int input, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
+  Variable* v = inputs_[static_cast<size_t>(input)].get();
+  if (!v) return;
+  MatrixProduct product(a, transpose_a, b, transpose_b);
+  // The only share so far, and nobody looks at the gradient before the optimizer does.
+  if (v->keeps_product && !v->written && !v->product && v->hooks.empty() && !out_.context().nan_guard) {
+    check_not_used_up(*v);
+    v->product = std::make_unique<MatrixProduct>(std::move(product));
+    return;
+  }
+  write_or_add(input, [&](Tensor& gradient, bool accumulate) { product.into(gradient, accumulate); });
 }
 
 void Grads::write(int input, const std::function<void(Tensor&)>& f) {

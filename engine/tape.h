@@ -25,6 +25,8 @@ class Grads {
   void write(int input, const std::function<void(Tensor&)>& f);
   // For kernels that can add in place: `f(gradient, accumulate)`.
   void write_or_add(int input, const std::function<void(Tensor&, bool accumulate)>& f);
+  // The share is op(a) op(b), of tensors that nobody writes to in the rest of the step. A leaf may keep that instead of a gradient.
+  void write_product(int input, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b);
   // The share is already in `share`, which nobody else uses: taken over instead of copied where it is the first one.
   void give(int input, Tensor share);
   // The same for a loss whose forward pass made the gradient: what is given is share times out(), one number.
@@ -68,6 +70,9 @@ class Tape {
   Context& context_;
   std::vector<Node> nodes_;
 };
+
+// Computes the gradient that a leaf keeps as a product.
+void compute_product(Variable& v);
 
 // Ends an op: notes it on the active tape, if there is one and any input needs a gradient, and returns `output` with its
 // place in the graph. `saved` lists the tensors the backward function reads: writing to them in place before backward is

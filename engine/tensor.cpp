@@ -1,6 +1,10 @@
 #include "engine/tensor.h"
 
+#include <utility>
+
 #include "engine/context.h"
+#include "engine/tape.h"
+#include "kernels/kernels.h"
 
 namespace panvae {
 
@@ -85,9 +89,12 @@ Context& Tensor::context() const {
 void* Tensor::raw(DType as) const {
   PV_CHECK(storage_, "tensor: undefined");
   PV_CHECK(as == dtype_, "tensor: {} read as {}", dtype_name(dtype_), dtype_name(as));
-  const Memory::Block& b = storage_->block;
-  PV_CHECK(b.arena_step == 0 || b.arena_step == storage_->memory->step(), "tensor: {} was made within a step that has ended", shape_.str());
-  return static_cast<char*>(b.data) + offset_ * item_bytes(dtype_);
+  PV_CHECK(!outlived(), "tensor: {} was made within a step that has ended", shape_.str());
+  return static_cast<char*>(storage_->block.data) + offset_ * item_bytes(dtype_);
+}
+
+bool Tensor::outlived() const {
+  return storage_ && storage_->block.arena_step != 0 && storage_->block.arena_step != storage_->memory->step();
 }
 
 void Tensor::download(void* to, DType as) const {
@@ -146,6 +153,7 @@ void Tensor::require_gradient(std::string name, Tensor gradient_buffer) {
 }
 
 Tensor Tensor::gradient() const {
+  if (variable_ && variable_->product) compute_product(*variable_);
   if (!variable_ || !variable_->gradient || !variable_->written) return {};
   return *variable_->gradient;
 }
@@ -154,6 +162,25 @@ Tensor Tensor::detach() const {
   Tensor t = *this;
   t.variable_ = nullptr;
   return t;
+}
+
+MatrixProduct::MatrixProduct(Tensor a_, bool transpose_a_, Tensor b_, bool transpose_b_)
+    : a(std::move(a_)), transpose_a(transpose_a_), b(std::move(b_)), transpose_b(transpose_b_), version_a_(a.version()), version_b_(b.version()) {}
+
+void MatrixProduct::into(Tensor& c, bool accumulate) const {
+  const int64_t K = a.size(transpose_a ? 0 : 1);
+  dispatch(a.dtype(), "matmul", [&]<class T>(T) {
+    Epilogue<T> e;
+    e.accumulate = accumulate;
+    k::matmul<T>(a.context().stream(), a.data<T>(), transpose_a, b.data<T>(), transpose_b, c.data<T>(), c.size(0), c.size(1), K, e);
+  });
+}
+
+void MatrixProduct::check_unchanged(const std::string& of) const {
+  for (const auto& [t, version] : {std::pair(&a, version_a_), std::pair(&b, version_b_)}) {
+    PV_CHECK(!t->outlived(), "{}: its gradient was kept as a product of tensors that are gone; take the optimizer's step before the Step ends", of);
+    PV_CHECK(t->version() == version, "{}: a tensor of shape {} that its gradient needs was changed in place after use", of, t->shape().str());
+  }
 }
 
 void Tensor::bump_version() {

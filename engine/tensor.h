@@ -13,6 +13,7 @@ namespace panvae {
 
 class Context;
 class Tensor;
+struct MatrixProduct;
 
 enum class DType : int { f32, f64, bf16, i64, f16 };
 int64_t item_bytes(DType t);
@@ -38,6 +39,10 @@ struct Variable {
   bool leaf = false;     // a parameter: its gradient outlives the tape
   bool written = false;  // the gradient holds this backward pass's values
   std::unique_ptr<Tensor> gradient;
+  // Of a leaf, for an optimizer that computes it together with its update (ModuleState::keep_products).
+  bool keeps_product = false;                                // a gradient that is one product of matrices may be kept as that
+  bool used_up = false;                                      // the optimizer has computed it so: there is no gradient until gradients are forgotten
+  std::unique_ptr<MatrixProduct> product;                    // the gradient, where it is kept so and not `written`
   std::vector<std::function<void(Tensor& gradient)>> hooks;  // called when a leaf's gradient is complete
 };
 
@@ -71,6 +76,7 @@ class Tensor {
     return static_cast<T*>(raw(dtype_of<std::remove_const_t<T>>()));
   }
   void* bytes() const { return raw(dtype_); }
+  bool outlived() const;  // of a step's arena, and the step has ended
 
   // Host copies; both wait for the device.
   template <class T>
@@ -98,7 +104,7 @@ class Tensor {
   void require_gradient(std::string name, Tensor gradient_buffer);
   const std::shared_ptr<Variable>& variable() const { return variable_; }
   void set_variable(std::shared_ptr<Variable> v) { variable_ = std::move(v); }
-  // The gradient after Tape::backward; undefined tensor if none was written.
+  // The gradient after Tape::backward, computed now where it was kept as a product; undefined tensor if none was written.
   Tensor gradient() const;
   // The same values without a place in the graph.
   Tensor detach() const;
@@ -118,6 +124,22 @@ class Tensor {
   Shape shape_;
   DType dtype_ = DType::f32;
   std::shared_ptr<Variable> variable_;
+};
+
+// op(a) op(b), op = transpose where asked, of tensors that must not change before it is computed.
+struct MatrixProduct {
+  MatrixProduct(Tensor a, bool transpose_a, Tensor b, bool transpose_b);
+  // c [M, N] = the product, or c plus it
+  void into(Tensor& c, bool accumulate) const;
+  void check_unchanged(const std::string& of) const;
+
+  Tensor a;
+  bool transpose_a;
+  Tensor b;
+  bool transpose_b;
+
+ private:
+  uint64_t version_a_, version_b_;
 };
 
 // f(type tag) with the C++ type of a computing dtype: dispatch(x.dtype(), "op", [&]<class T>(T) { ... x.data<T>() ... }).

@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "base/threads.h"
+#include "kernels/adam_update.h"
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
@@ -38,31 +39,6 @@ __host__ __device__ inline void prepare(double sum_squares, const T* losses, int
   slots[adam_sqrt_bias2] = std::sqrt(1 - std::pow(o.beta2, t));
 }
 
-// The constants of one step in the type of the parameters.
-template <class T>
-struct Update {
-  T scale, beta1, rest1, beta2, rest2, eps, l2, shrink, step_size, inverse_sqrt_bias2;
-
-  __host__ __device__ Update(const double* slots, AdamOptions o)
-      : scale(static_cast<T>(slots[adam_gradient_scale])),
-        beta1(static_cast<T>(o.beta1)),
-        rest1(static_cast<T>(1 - o.beta1)),
-        beta2(static_cast<T>(o.beta2)),
-        rest2(static_cast<T>(1 - o.beta2)),
-        eps(static_cast<T>(o.eps)),
-        l2(static_cast<T>(o.decoupled ? 0 : o.weight_decay)),
-        shrink(static_cast<T>(o.decoupled ? 1 - slots[adam_learning_rate] * o.weight_decay : 1)),
-        step_size(static_cast<T>(slots[adam_step_size])),
-        inverse_sqrt_bias2(static_cast<T>(1 / slots[adam_sqrt_bias2])) {}
-
-  __host__ __device__ void operator()(T& p, T grad, T& m, T& v) const {
-    const T g = scale * grad + l2 * p;
-    m = beta1 * m + rest1 * g;
-    v = beta2 * v + rest2 * g * g;
-    p = shrink * p - step_size * m / (std::sqrt(v) * inverse_sqrt_bias2 + eps);
-  }
-};
-
 }  // namespace
 
 namespace cpu {
@@ -75,7 +51,7 @@ void adam_prepare(Stream&, In<double> sum_squares, In<T> losses, int64_t count, 
 template <class T>
 void adam(Stream&, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options) {
   if (slots[adam_gradient_scale] == 0) return;
-  const Update<T> update(slots, options);
+  const AdamUpdate<T> update(slots, options);
   parallel_chunks(n, 16384, [=](int64_t begin, int64_t end) {
 #pragma omp simd
     for (int64_t i = begin; i < end; ++i) update(p[i], grad[i], m[i], v[i]);
@@ -111,7 +87,7 @@ template <class T>
 __global__ void adam_kernel(InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options) {
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n || slots[adam_gradient_scale] == 0) return;
-  const Update<T> update(slots, options);
+  const AdamUpdate<T> update(slots, options);
   update(p[i], grad[i], m[i], v[i]);
 }
 
@@ -119,7 +95,7 @@ template <class T>
 __global__ void adam_packed_kernel(InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options) {
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, packs = n / Pack<T>::size;
   if (i > packs || slots[adam_gradient_scale] == 0) return;
-  const Update<T> update(slots, options);
+  const AdamUpdate<T> update(slots, options);
   if (i < packs) {
     Pack<T> pp = reinterpret_cast<Pack<T>*>(p)[i], mm = reinterpret_cast<Pack<T>*>(m)[i], vv = reinterpret_cast<Pack<T>*>(v)[i];
     const Pack<T> gg = reinterpret_cast<const Pack<T>*>(grad)[i];

@@ -220,6 +220,14 @@ PV_KERNEL(adam, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<do
 // In place: x *= min(1, max_norm / norm), norm = sqrt(*sum_squares)
 PV_KERNEL(clip, InOut<T> x, int64_t n, In<double> sum_squares /*[1]*/, T max_norm)
 
+// matmul_adam.cu: adam with grad = op(a) op(b), which is not written; its squares are added to slots[adam_norm], behind adam_prepare
+PV_KERNEL(matmul_adam, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> p /*[M, N]*/, InOut<T> m, InOut<T> v, int64_t M, int64_t N, int64_t K,
+          InOut<double> slots, AdamOptions options)
+// What adam_prepare takes where some gradients are such products: the sum of the others' squares; infinite or NaN unless
+// every product is sure to be finite, no element nor partial sum of it above `largest`. T is double
+PV_KERNEL(adam_gate, In<T> squares /*[parts]*/, int64_t parts, In<T> factors /*[products, 2], sums of squares of a and b*/, int64_t products, T largest,
+          Out<T> sum_squares /*[1]*/)
+
 // clang-format on
 
 // The range of logvar that exp() is taken of (SPEC L3): outside it the gradient of logvar is 0.

@@ -14,6 +14,7 @@
 // An operand has    T at(row, k)            for row in [0, rows), k in [0, K)
 //                   bool k_contiguous()     neighbouring k are neighbours in memory, else neighbouring rows are
 // An output has     void store(row, column, sum)    for row in [0, M), column in [0, N)
+// and may have     void begin_tile()      before the first store
 // and may sum what it stores, being a copy of its own in each thread:
 //                   void end_tile(row0, row_end, column0, column_end)    by all threads of a block, once each has stored its
 //                                                                        part of a tile; row0 and column0 are multiples of kTileUnit
@@ -41,6 +42,10 @@ template <class Output>
 concept EndsTiles = requires(Output& output) {
   output.end_tile(int64_t{}, int64_t{}, int64_t{}, int64_t{});
 };
+template <class Output>
+__device__ void begin_tile(Output& output) {
+  if constexpr (requires { output.begin_tile(); }) output.begin_tile();
+}
 template <class Loop, class Output>
 __device__ void end_tile(Output& output, int64_t row0, int64_t M, int64_t column0, int64_t N) {
   static_assert(Loop::BM % kTileUnit == 0 && Loop::BN % kTileUnit == 0);
@@ -244,6 +249,7 @@ __global__ void __launch_bounds__(Loop::threads)
     }
     loop.multiply(stage_a + side * words_a, stage_b + side * words_b);
   }
+  begin_tile(output);
   loop.each([&](int i, int j, T sum) {
     const int64_t row = row0 + i, column = column0 + j;
     if (row >= M || column >= N) return;
@@ -268,6 +274,7 @@ template <class Loop, class T, class Output>
 __global__ void __launch_bounds__(Loop::threads)
     tile_total_by_tiles_kernel(In<T> partials, Output output, int64_t M, int64_t N, int64_t ranges, int64_t tiles_m) {
   const int64_t row0 = blockIdx.x % tiles_m * Loop::BM, column0 = blockIdx.x / tiles_m * Loop::BN;
+  begin_tile(output);
   for (int i = threadIdx.x; i < Loop::BM * Loop::BN; i += blockDim.x) {
     const int64_t row = row0 + i / Loop::BN, column = column0 + i % Loop::BN;
     if (row >= M || column >= N) continue;

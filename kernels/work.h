@@ -127,6 +127,17 @@ template <class T> Work triplet(In<T>, In<T>, In<int64_t>, In<int64_t>, In<int64
 }
 template <class T> Work adam_prepare(In<double>, In<T>, int64_t, InOut<double>, AdamOptions) { return {8.0 * static_cast<double>(adam_slots), 10, {}}; }
 template <class T> Work adam(InOut<T>, In<T>, InOut<T>, InOut<T>, int64_t n, In<double>, AdamOptions) { return each<T>(n, 7, 14); }
+template <class T> Work matmul_adam(In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> p, InOut<T>, InOut<T>, int64_t M, int64_t N, int64_t K, InOut<double>, AdamOptions) {
+  Work w = matmul<T>(a, transpose_a, b, transpose_b, p, M, N, K, {});
+  const double elements = static_cast<double>(M) * static_cast<double>(N);
+  w.bytes += 5 * elements * item<T>;  // p, m and v are read and written; the product is not
+  w.flops += 16 * elements;
+  return w;
+}
+template <class T> Work adam_gate(In<T>, int64_t parts, In<T>, int64_t products, T, Out<T>) {
+  const double numbers = static_cast<double>(parts + 2 * products);
+  return {8 * numbers, numbers, {parts, products}};
+}
 template <class T> Work clip(InOut<T>, int64_t n, In<double>, T) { return each<T>(n, 2, 1); }
 // clang-format on
 

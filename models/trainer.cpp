@@ -104,14 +104,12 @@ std::vector<double> VaeTrainer::step(int64_t epoch, int64_t index) {
   task_.load(context_, batch);
   const double kl_weight = kl_weight_of(epoch);
   run_step(task_.inputs(), {kl_weight}, [&] {
-    {
-      Step step(context_);
-      Tape tape(context_);
-      const ops::VaeLoss loss = task_.loss(context_, true, loss_.huber_delta, kl_weight).loss;
-      learners_[0].adam.zero_grad();
-      tape.backward(loss.loss);
-      parts_.assign(loss.parts);
-    }
+    Step step(context_);
+    Tape tape(context_);
+    const ops::VaeLoss loss = task_.loss(context_, true, loss_.huber_delta, kl_weight).loss;
+    learners_[0].adam.zero_grad();
+    tape.backward(loss.loss);
+    parts_.assign(loss.parts);
     update(parts_);
   });
   const std::vector<float> parts = parts_.host<float>();

@@ -103,6 +103,7 @@ class TrainingLoop {
 
   int64_t steps_done() const { return static_cast<int64_t>(at_.steps); }
   // All learners take their step, by the gradients they have; none where one of the losses, f32 on the device, is not finite.
+  // Within the Step of the backward pass: its tensors may be factors of gradients that are not computed yet.
   void update(const Tensor& losses);
   // `record` by graph_, what it reads of the learners being on the device.
   void run_step(const std::vector<Tensor>& inputs, const std::vector<double>& baked, const std::function<void()>& record);

@@ -16,33 +16,16 @@ inline OpRule matmul_rule(const Tensor& a, bool transpose_a, const Tensor& b, bo
   return {{M, N}, 2 * m * n * kk, (m * kk + kk * n + m * n) * static_cast<double>(item_bytes(a.dtype()))};
 }
 
-namespace detail {
-
-inline void product(const Tensor& a, bool ta, const Tensor& b, bool tb, Tensor& c, bool accumulate) {
-  const int64_t K = a.size(ta ? 0 : 1);
-  dispatch(a.dtype(), "matmul", [&]<class T>(T) {
-    Epilogue<T> e;
-    e.accumulate = accumulate;
-    k::matmul<T>(a.context().stream(), a.data<T>(), ta, b.data<T>(), tb, c.data<T>(), c.size(0), c.size(1), K, e);
-  });
-}
-
-}  // namespace detail
-
 // op(a) op(b), op = transpose where asked
 inline Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false) {
   Tensor c = Tensor::empty(a.context(), matmul_rule(a, transpose_a, b, transpose_b).out, a.dtype(), "matmul");
-  detail::product(a, transpose_a, b, transpose_b, c, false);
+  MatrixProduct(a, transpose_a, b, transpose_b).into(c, false);
   return record("matmul", {a, b}, c, {a, b}, [a, b, transpose_a, transpose_b](Grads& g) {
     // c = A B: dA = G B^T, dB = A^T G; where a (or b) is stored transposed, its gradient is the transpose of that.
-    g.write_or_add(0, [&](Tensor& ga, bool add) {
-      if (transpose_a) detail::product(b, transpose_b, g.out(), true, ga, add);
-      else detail::product(g.out(), false, b, !transpose_b, ga, add);
-    });
-    g.write_or_add(1, [&](Tensor& gb, bool add) {
-      if (transpose_b) detail::product(g.out(), true, a, transpose_a, gb, add);
-      else detail::product(a, !transpose_a, g.out(), false, gb, add);
-    });
+    if (transpose_a) g.write_product(0, b, transpose_b, g.out(), true);
+    else g.write_product(0, g.out(), false, b, !transpose_b);
+    if (transpose_b) g.write_product(1, g.out(), true, a, transpose_a);
+    else g.write_product(1, a, !transpose_a, g.out(), false);
   });
 }
 
@@ -62,8 +45,8 @@ namespace detail {
 
 // What dL/d(x W^T) gives to the first two inputs of an op: x and weight; and what dL/d(x W^T + bias) gives to the third.
 inline void give_product_gradients(Grads& g, const Tensor& gy, const Tensor& x, const Tensor& weight) {
-  g.write_or_add(0, [&](Tensor& gx, bool add) { product(gy, false, weight, false, gx, add); });
-  g.write_or_add(1, [&](Tensor& gw, bool add) { product(gy, true, x, false, gw, add); });
+  g.write_product(0, gy, false, weight, false);
+  g.write_product(1, gy, true, x, false);
 }
 inline void give_bias_gradient(Grads& g, const Tensor& gy) {
   g.write_or_add(2, [&](Tensor& gb, bool add) {

@@ -1,0 +1,192 @@
+// Weight gradient and Adam in one: grad = op(a) op(b) updates p, m and v [M, N] as adam would, and is not written.
+//   matmul_adam   grad [M, N] in parts, each taken by adam's formula (kernels/adam_update.h) while it is at hand; the sum of
+//                 its squares joins the norm: slots[adam_norm] = sqrt(norm^2 + sum). Nothing where the step is skipped.
+//   adam_gate     what adam_prepare decides by before any grad is known: the squares of the gradients that are there, and
+//                 for each product the promise that it will be finite, or infinity. By Cauchy and Schwarz no element of
+//                 op(a) op(b), nor any part of its sum, is larger than |a| |b|, the root of the product of the sums of
+//                 squares: below a quarter of what the type holds, rounding included, it cannot overflow, and a NaN or an
+//                 infinity in a or b shows in the sums. So a step is taken as a whole or not at all.
+// 2 M N K + 16 M N flops; bytes M K + K N + 6 M N (read and write p, m, v). The product, the sum of squares and Adam as
+// three kernels move 3 M N more: grad is written once and read twice.
+//
+// cpu: panels of grad, each by one call of BLAS on the thread that then updates with it, from its own cache. Panels depend on
+// the sizes alone, and so do the bits: not on the number of threads. BLAS may round the last bit of a panel otherwise than
+// that of a whole product. simt and cuda: the tiles of kernels/tile.h end in the update; the same bits as matmul, then adam.
+// The sum of squares is of partial sums in f64, a panel or a tile each, added in fixed order.
+#include <algorithm>
+#include <climits>
+#include <cmath>
+#include <limits>
+
+#include "base/threads.h"
+#include "kernels/adam_update.h"
+#include "kernels/blas.h"
+#include "kernels/instantiate.h"
+#include "kernels/tile.h"
+
+namespace panvae {
+
+namespace {
+
+// The sum that adam_prepare takes.
+__host__ __device__ inline double gate(const double* squares, int64_t parts, const double* factors, int64_t products, double largest) {
+  double sum = 0;
+  for (int64_t i = 0; i < parts; ++i) sum += squares[i];
+  for (int64_t i = 0; i < products; ++i) {
+    const double bound = std::sqrt(factors[2 * i]) * std::sqrt(factors[2 * i + 1]);
+    if (!(bound <= largest)) sum += bound * std::numeric_limits<double>::infinity();  // NaN stays NaN
+  }
+  return sum;
+}
+
+__host__ __device__ inline double joined(double norm, double squares) {
+  return std::sqrt(norm * norm + squares);
+}
+
+}  // namespace
+
+namespace cpu {
+
+// How grad [M, N] is cut: rows x columns, fewer at the edges.
+struct Panels {
+  int64_t rows, columns, across, count;
+};
+
+// A panel stays in the cache of a core beside the operands as BLAS packs them. Matrices of few panels are cut finer, down to
+// what BLAS still multiplies well, so that every thread gets some.
+constexpr Panels panels_of(int64_t M, int64_t N) {
+  constexpr int64_t kRows = 128, kColumns = 1024, kLeastElements = 16384, kEnough = 16;
+  Panels p{std::min(M, kRows), std::min(N, kColumns), 0, 0};
+  for (;;) {
+    p.across = (N + p.columns - 1) / p.columns;
+    p.count = p.across * ((M + p.rows - 1) / p.rows);
+    if (p.count >= kEnough || p.rows * p.columns <= kLeastElements) return p;
+    int64_t& longer = p.columns >= p.rows ? p.columns : p.rows;
+    longer = (longer + 1) / 2;
+  }
+}
+
+// Of a row in f64, in fixed order: lanes whose additions need not wait for each other.
+template <class T>
+double sum_of_squares(const T* x, int64_t n) {
+  constexpr int64_t kLanes = 32;
+  double s[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+#pragma omp simd
+    for (int64_t j = 0; j < kLanes; ++j) s[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
+  for (int64_t j = 0; i + j < n; ++j) s[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
+  double total = 0;
+  for (double v : s) total += v;
+  return total;
+}
+
+template <class T>
+void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> p, InOut<T> m, InOut<T> v, int64_t M, int64_t N, int64_t K,
+                 InOut<double> slots, AdamOptions options) {
+  if (M == 0 || N == 0 || slots[adam_gradient_scale] == 0) return;
+  PV_CHECK(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX, "matmul_adam: sizes {}, {}, {} are beyond what BLAS counts", M, N, K);
+  const Panels panels = panels_of(M, N);
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  const int64_t room = (panels.rows * panels.columns + kLine - 1) / kLine * kLine;
+  const size_t rooms_bytes = static_cast<size_t>(threads() * room) * sizeof(T);
+  char* scratch = stream.scratch<char>(static_cast<int64_t>(rooms_bytes + static_cast<size_t>(panels.count) * sizeof(double)));
+  T* rooms = reinterpret_cast<T*>(scratch);                            // [threads, room]
+  double* squares = reinterpret_cast<double*>(scratch + rooms_bytes);  // [panels]
+  const AdamUpdate<T> adam(slots, options);
+  const int64_t lda = transpose_a ? M : K, ldb = transpose_b ? K : N;
+  parallel_chunks(panels.count, 1, [=](int64_t panel, int64_t) {
+    const AdamUpdate<T> update = adam;  // a copy that no store can change: it stays in registers
+    const int64_t row0 = panel / panels.across * panels.rows, column0 = panel % panels.across * panels.columns;
+    const int64_t rows = std::min(panels.rows, M - row0), columns = std::min(panels.columns, N - column0);
+    T* grad = rooms + thread_index() * room;  // [rows, columns]
+    if (K > 0)
+      gemm(transpose_a, transpose_b, rows, columns, K, a + row0 * (transpose_a ? 1 : K), lda, b + column0 * (transpose_b ? K : 1), ldb, T(0), grad, columns);
+    else std::fill(grad, grad + rows * columns, T(0));
+    double sum = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      const T* g = grad + r * columns;
+      const int64_t at = (row0 + r) * N + column0;
+      T *to_p = p + at, *to_m = m + at, *to_v = v + at;
+      sum += sum_of_squares(g, columns);
+#pragma omp simd
+      for (int64_t c = 0; c < columns; ++c) update(to_p[c], g[c], to_m[c], to_v[c]);
+    }
+    squares[panel] = sum;
+  });
+  double sum = 0;
+  for (int64_t i = 0; i < panels.count; ++i) sum += squares[i];
+  slots[adam_norm] = joined(slots[adam_norm], sum);
+}
+
+template <class T>
+void adam_gate(Stream&, In<T> squares, int64_t parts, In<T> factors, int64_t products, T largest, Out<T> sum_squares) {
+  *sum_squares = gate(squares, parts, factors, products, largest);
+}
+
+}  // namespace cpu
+
+namespace PV_EXEC {
+
+// One thread's share of a tile of grad goes into the update; end_tile leaves the tile's sum of squares.
+template <class T>
+struct AdamOutput {
+  T *p, *m, *v;  // [M, N]
+  int64_t N, cells_across, cells;
+  const double* slots;
+  AdamOptions options;
+  AdamUpdate<T> update;  // made by begin_tile, from what the device holds
+  double sum = 0;
+  void* scratch = nullptr;  // the sums, of a tile in its first cell of kTileUnit x kTileUnit, 0 in its others
+
+  size_t scratch_bytes() const { return static_cast<size_t>(cells) * sizeof(double); }
+  __device__ void begin_tile() { update = AdamUpdate<T>(slots, options); }
+  __device__ void store(int64_t row, int64_t column, T grad) {
+    if (update.scale == T(0)) return;  // the step is skipped
+    sum += static_cast<double>(grad) * static_cast<double>(grad);
+    const int64_t i = row * N + column;
+    update(p[i], grad, m[i], v[i]);
+  }
+  __device__ void end_tile(int64_t row0, int64_t row_end, int64_t column0, int64_t column_end) const {
+    const double total = block_sum(sum);
+    double* sums = static_cast<double*>(scratch);
+    const int64_t height = (row_end - row0 + kTileUnit - 1) / kTileUnit, width = (column_end - column0 + kTileUnit - 1) / kTileUnit;
+    for (int64_t i = threadIdx.x; i < height * width; i += blockDim.x)
+      sums[(row0 / kTileUnit + i / width) * cells_across + column0 / kTileUnit + i % width] = i == 0 ? total : 0.0;
+  }
+};
+
+// One block: the cells' sums, in fixed order, into the norm.
+static __global__ void join_norm_kernel(In<double> squares, int64_t count, InOut<double> slots) {
+  double s = 0;
+  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) s += squares[i];
+  s = block_sum(s);
+  if (threadIdx.x == 0 && slots[adam_gradient_scale] != 0) slots[adam_norm] = joined(slots[adam_norm], s);
+}
+
+template <class T>
+void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> p, InOut<T> m, InOut<T> v, int64_t M, int64_t N, int64_t K,
+                 InOut<double> slots, AdamOptions options) {
+  if (M == 0 || N == 0) return;
+  const MatrixOperand<T> left{a, transpose_a ? M : K, !transpose_a}, right{b, transpose_b ? K : N, transpose_b};
+  const int64_t across = (N + kTileUnit - 1) / kTileUnit, cells = across * ((M + kTileUnit - 1) / kTileUnit);
+  tile_product<T>(stream, left, right, AdamOutput<T>{p, m, v, N, across, cells, slots, options, {}}, M, N, K);
+  // The tiles' sums are where they were: nobody has asked for other scratch since.
+  launch(stream, 1, kBlock, 0, join_norm_kernel, static_cast<In<double>>(stream.scratch<double>(cells)), cells, slots);
+}
+
+static __global__ void adam_gate_kernel(In<double> squares, int64_t parts, In<double> factors, int64_t products, double largest, Out<double> sum_squares) {
+  if (threadIdx.x == 0) *sum_squares = gate(squares, parts, factors, products, largest);
+}
+
+template <class T>
+void adam_gate(Stream& stream, In<T> squares, int64_t parts, In<T> factors, int64_t products, T largest, Out<T> sum_squares) {
+  launch(stream, 1, kWarp, 0, adam_gate_kernel, squares, parts, factors, products, largest, sum_squares);
+}
+
+}  // namespace PV_EXEC
+
+PV_INSTANTIATE(matmul_adam)
+PV_INSTANTIATE_FOR(adam_gate, double)
+
+}  // namespace panvae

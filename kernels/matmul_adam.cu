@@ -52,18 +52,24 @@ struct Panels {
   int64_t rows, columns, across, count;
 };
 
-// A panel stays in the cache of a core beside the operands as BLAS packs them. Matrices of few panels are cut finer, down to
-// what BLAS still multiplies well, so that every thread gets some.
+constexpr int64_t parts_of(int64_t n, int64_t part) {
+  return (n + part - 1) / part;
+}
+
+// Large enough for BLAS, which copies both operands of each panel, and small enough for a core's cache. Matrices of few panels
+// are cut finer, so that every thread gets some. Parts of a side are equal but for its last.
 constexpr Panels panels_of(int64_t M, int64_t N) {
-  constexpr int64_t kRows = 128, kColumns = 1024, kLeastElements = 16384, kEnough = 16;
+  constexpr int64_t kRows = 256, kColumns = 1024, kLeastElements = 16384, kEnough = 16, kUnit = 16;
   Panels p{std::min(M, kRows), std::min(N, kColumns), 0, 0};
-  for (;;) {
-    p.across = (N + p.columns - 1) / p.columns;
-    p.count = p.across * ((M + p.rows - 1) / p.rows);
-    if (p.count >= kEnough || p.rows * p.columns <= kLeastElements) return p;
+  while (parts_of(M, p.rows) * parts_of(N, p.columns) < kEnough && p.rows * p.columns > kLeastElements) {
     int64_t& longer = p.columns >= p.rows ? p.columns : p.rows;
     longer = (longer + 1) / 2;
   }
+  p.rows = parts_of(M, parts_of(M, p.rows));
+  p.columns = parts_of(parts_of(N, parts_of(N, p.columns)), kUnit) * kUnit;
+  p.across = parts_of(N, p.columns);
+  p.count = p.across * parts_of(M, p.rows);
+  return p;
 }
 
 // Of a row in f64, in fixed order: lanes whose additions need not wait for each other.
@@ -81,36 +87,64 @@ double sum_of_squares(const T* x, int64_t n) {
   return total;
 }
 
+constexpr int64_t kLine = 64;  // bytes
+
+// Elements by which an address lies behind the begin of a line.
+template <class T>
+int64_t past_line(const T* x) {
+  return static_cast<int64_t>(reinterpret_cast<uintptr_t>(x) % kLine / sizeof(T));
+}
+
+// One row of a panel. The same row of the next is `next` elements away, on other pages of memory, where the processor's own
+// prefetching begins anew: its lines are asked for here.
+template <class T>
+void update_row(AdamUpdate<T> update, const T* grad, T* p, T* m, T* v, int64_t n, int64_t next) {
+  constexpr int64_t kElements = kLine / static_cast<int64_t>(sizeof(T)), kStretch = 4 * kElements;
+  const int64_t head = std::min(n, (kElements - past_line(p)) % kElements);
+#pragma omp simd
+  for (int64_t i = 0; i < head; ++i) update(p[i], grad[i], m[i], v[i]);
+  for (int64_t first = head; first < n; first += kStretch) {
+    const int64_t end = std::min(n, first + kStretch);
+    for (int64_t i = first + next; i < end + next; i += kElements) __builtin_prefetch(p + i, 1), __builtin_prefetch(m + i, 1), __builtin_prefetch(v + i, 1);
+    if (end - first == kStretch) {
+#pragma omp simd
+      for (int64_t i = first; i < first + kStretch; ++i) update(p[i], grad[i], m[i], v[i]);
+    } else {
+#pragma omp simd
+      for (int64_t i = first; i < end; ++i) update(p[i], grad[i], m[i], v[i]);
+    }
+  }
+}
+
 template <class T>
 void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> p, InOut<T> m, InOut<T> v, int64_t M, int64_t N, int64_t K,
                  InOut<double> slots, AdamOptions options) {
   if (M == 0 || N == 0 || slots[adam_gradient_scale] == 0) return;
   PV_CHECK(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX, "matmul_adam: sizes {}, {}, {} are beyond what BLAS counts", M, N, K);
   const Panels panels = panels_of(M, N);
-  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
-  const int64_t room = (panels.rows * panels.columns + kLine - 1) / kLine * kLine;
+  constexpr int64_t kElements = kLine / static_cast<int64_t>(sizeof(T));
+  // Rows of a panel lie to lines as those of p do, so that none of the four arrays is read across lines.
+  const int64_t stride = panels.columns + (N - panels.columns % kElements + kElements) % kElements;
+  const int64_t room = parts_of(panels.rows * stride + kElements, kElements) * kElements;
   const size_t rooms_bytes = static_cast<size_t>(threads() * room) * sizeof(T);
   char* scratch = stream.scratch<char>(static_cast<int64_t>(rooms_bytes + static_cast<size_t>(panels.count) * sizeof(double)));
   T* rooms = reinterpret_cast<T*>(scratch);                            // [threads, room]
   double* squares = reinterpret_cast<double*>(scratch + rooms_bytes);  // [panels]
-  const AdamUpdate<T> adam(slots, options);
+  const AdamUpdate<T> update(slots, options);
   const int64_t lda = transpose_a ? M : K, ldb = transpose_b ? K : N;
   parallel_chunks(panels.count, 1, [=](int64_t panel, int64_t) {
-    const AdamUpdate<T> update = adam;  // a copy that no store can change: it stays in registers
     const int64_t row0 = panel / panels.across * panels.rows, column0 = panel % panels.across * panels.columns;
-    const int64_t rows = std::min(panels.rows, M - row0), columns = std::min(panels.columns, N - column0);
-    T* grad = rooms + thread_index() * room;  // [rows, columns]
+    const int64_t rows = std::min(panels.rows, M - row0), columns = std::min(panels.columns, N - column0), at = row0 * N + column0;
+    T* grad = rooms + thread_index() * room + past_line(p + at);  // [rows, stride]
     if (K > 0)
-      gemm(transpose_a, transpose_b, rows, columns, K, a + row0 * (transpose_a ? 1 : K), lda, b + column0 * (transpose_b ? K : 1), ldb, T(0), grad, columns);
-    else std::fill(grad, grad + rows * columns, T(0));
+      gemm(transpose_a, transpose_b, rows, columns, K, a + row0 * (transpose_a ? 1 : K), lda, b + column0 * (transpose_b ? K : 1), ldb, T(0), grad, stride);
     double sum = 0;
     for (int64_t r = 0; r < rows; ++r) {
-      const T* g = grad + r * columns;
-      const int64_t at = (row0 + r) * N + column0;
-      T *to_p = p + at, *to_m = m + at, *to_v = v + at;
-      sum += sum_of_squares(g, columns);
-#pragma omp simd
-      for (int64_t c = 0; c < columns; ++c) update(to_p[c], g[c], to_m[c], to_v[c]);
+      T* row = grad + r * stride;
+      if (K == 0) std::fill(row, row + columns, T(0));
+      sum += sum_of_squares(static_cast<const T*>(row), columns);
+      const int64_t i = at + r * N;
+      update_row(update, static_cast<const T*>(row), p + i, m + i, v + i, columns, r + 1 < rows ? N : 0);
     }
     squares[panel] = sum;
   });

@@ -1,30 +1,10 @@
 // The optimizer's kernels against the formulas of the papers. They have no gradient: in grad and graph they make the
 // constant factor of a product.
+#include "adam_formulas.h"
 #include "engine/ops/arithmetic.h"
-#include "op_case.h"
 
 namespace panvae::cases {
 namespace {
-
-AdamOptions options_of(int variant) {
-  if (variant == 1) return {.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6, .weight_decay = 0.05, .decoupled = true};
-  if (variant == 2) return {.weight_decay = 0.1};
-  return {};
-}
-
-// Slots after 6 steps, as adam_prepare leaves them.
-std::vector<double> slots_of(const AdamOptions& o, double scale) {
-  std::vector<double> slots(adam_slots, 0.0);
-  slots[adam_learning_rate] = 3e-3;
-  slots[adam_step] = 6;
-  slots[adam_gradient_scale] = scale;
-  slots[adam_step_size] = 3e-3 / (1 - std::pow(o.beta1, 6));
-  slots[adam_sqrt_bias2] = std::sqrt(1 - std::pow(o.beta2, 6));
-  return slots;
-}
-Fill list(std::vector<double> values) {
-  return [values = std::move(values)](PhiloxSequence&, int64_t i) { return values[static_cast<size_t>(i)]; };
-}
 
 // A product with p after one step of the optimizer over it.
 Tensor stepped(const std::vector<Tensor>& x, const Sizes&) {
@@ -50,7 +30,7 @@ const Case adam("adam", [](OpCase& c) {
   c.variants = 4;
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const AdamOptions o = options_of(r.variant);
-    const double scale = r.variant == 3 ? 0 : T(0.5), rate = 3e-3;
+    const double scale = r.variant == 3 ? 0 : T(0.5);
     const auto p = r.inout(s[0]), grad = r.in(s[0]), m = r.inout(s[0]), v = r.inout(s[0], uniform(0, 1));
     const auto slots = r.template in<double>(adam_slots, list(slots_of(o, scale)));
     r.call([=](Stream& stream) { k::adam<T>(stream, p, grad, m, v, s[0], slots, o); });
@@ -58,19 +38,13 @@ const Case adam("adam", [](OpCase& c) {
       for (const auto& same : {p, m, v}) r.exactly(same, [&](int64_t i) { return same[i]; });
       return;
     }
-    auto g = [&](int64_t i) { return scale * grad[i] + (o.decoupled ? 0 : o.weight_decay * p[i]); };
-    auto m1 = [&](int64_t i) { return o.beta1 * m[i] + (1 - o.beta1) * g(i); };
-    auto v1 = [&](int64_t i) { return o.beta2 * v[i] + (1 - o.beta2) * g(i) * g(i); };
-    auto move = [&](int64_t i) { return rate * (m1(i) / (1 - std::pow(o.beta1, 6))) / (std::sqrt(v1(i) / (1 - std::pow(o.beta2, 6))) + o.eps); };
-    auto m_size = [&](int64_t i) { return o.beta1 * std::abs(m[i]) + (1 - o.beta1) * (std::abs(grad[i]) + o.weight_decay * std::abs(p[i])); };
-    r.expect(m, 6, m1, m_size);
-    r.expect(v, 10, v1);
-    // What the rounding of m costs, seen through the division by sqrt(v).
+    auto element = [&](int64_t i) { return AdamElement(o, scale, p[i], grad[i], m[i], v[i]); };
     r.expect(
-        p, 6, [&](int64_t i) { return (o.decoupled ? 1 - rate * o.weight_decay : 1.0) * p[i] - move(i); },
-        [&](int64_t i) {
-          return std::abs(p[i]) + 4 * rate * m_size(i) / (1 - std::pow(o.beta1, 6)) / (std::sqrt(v1(i) / (1 - std::pow(o.beta2, 6))) + o.eps);
-        });
+        m, 1, [&](int64_t i) { return element(i).m; }, [&](int64_t i) { return element(i).m_units; });
+    r.expect(
+        v, 1, [&](int64_t i) { return element(i).v; }, [&](int64_t i) { return element(i).v_units; });
+    r.expect(
+        p, 1, [&](int64_t i) { return element(i).p; }, [&](int64_t i) { return element(i).p_units; });
   });
   c.flops = [](const Sizes& s) { return 14 * static_cast<double>(s[0]); };
   c.bytes = [](const Sizes& s, double item) { return 7 * static_cast<double>(s[0]) * item; };

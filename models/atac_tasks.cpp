@@ -106,7 +106,7 @@ void PeakTask::load(Context& context, const ItemBatch& batch) {
 
 ItemLoss PeakTask::loss(Context& context, bool training, double huber_delta, double kl_weight) {
   const Tensor &x = inputs().at(0), &peaks = inputs().at(1);
-  const int64_t n = x.size(0), tiles = schedule_.tiles(), size = schedule_.size();
+  const int64_t n = x.size(0), tiles = schedule_.tiles();
   const Evaluation frozen(blocks_);
   const Posterior q = model_.encode(x);
   const Tensor z = training ? ops::reparameterize(q.mean, q.logvar, context.generator.next()) : q.mean;

@@ -72,6 +72,7 @@ void Profile::end(Stream& stream) {
   stream.backend().range_pop();
   pending_.push_back(call);
   ++unclaimed_;
+  ++seen_;
 }
 
 void Profile::settle(Stream& stream) {
@@ -124,7 +125,6 @@ void Profile::add(const Pending& call, double begin, double seconds) {
   }
   Row& row = rows_[{op, call.kernel, call.work.variant, call.work.sizes}];
   add_up(row, {"", 1, seconds, call.work.bytes, call.work.flops, call.work.reads_only});
-  ++seen_;
   if (calls_.size() < kMostCalls) calls_.push_back({call.kernel, call.work, begin, seconds, op, claim});
 }
 

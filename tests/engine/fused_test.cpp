@@ -166,7 +166,7 @@ TEST(fused, linear_huber_kl_has_the_same_bits_with_any_number_of_threads) {
   expect_same_bits_with_any_number_of_threads(2, [] { return compared({{DeviceType::cpu, 0}, DType::f32, MathMode::ieee}, 300, 300, 1100, 1, true, 1); });
 }
 
-// 256 x 18000 f32 are stored past the caches; rows that begin anywhere in a line.
+// 256 x 17001 f32 are stored past the caches; rows that begin anywhere in a line.
 TEST(fused, linear_huber_kl_of_a_large_target_is_the_same) {
   const Setting cpu{{DeviceType::cpu, 0}, DType::f32, MathMode::ieee};
   expect_equal(compared(cpu, 256, 256, 17001, 3, true, 1), compared(cpu, 256, 256, 17001, 3, false, 1), DType::f32);

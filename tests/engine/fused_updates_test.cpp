@@ -280,8 +280,9 @@ TEST_F(fused_update_errors, a_gradient_is_gone_with_its_step) {
 }
 
 TEST_F(fused_update_errors, factors_must_live_until_the_step) {
-  {
+  for (int i = 0; i < 2; ++i) {  // the first finds out how large the arena must be
     const Step scope(c);
+    adam.zero_grad();
     backward(tensor(c, {2, 2}, {1, 2, 3, 4}));
   }
   const Error e = error_of([&] { adam.step(); });
@@ -300,9 +301,9 @@ TEST_F(fused_update_errors, factors_must_not_change) {
 
 TEST_F(fused_update_errors, the_guard_computes_gradients_to_look_at_them) {
   c.nan_guard = true;
-  const Error e = error_of([&] { backward(tensor(c, {1, 2}, {3e38f, 3e38f})); });
-  EXPECT_CONTAINS(e.message(), "linear");
-  c.nan_guard = false;
+  backward(tensor(c, {1, 2}, {1, 2}));
+  EXPECT_EQ(layer().weight.variable()->product, nullptr);
+  EXPECT_EQ(layer().weight.gradient().host<float>(), (std::vector<float>{1, 2, 1, 2, 1, 2}));
 }
 
 TEST_F(fused_update_errors, kept_products_may_be_switched_off_again) {

@@ -152,7 +152,7 @@ TEST(graph, the_cpu_has_none_and_says_so) {
 
 TEST(graph, names_the_call_in_which_two_differ) {
   SimtStream s;
-  std::vector<float> x(8), y(8);
+  std::vector<float> x(16), y(16);
   auto recorded = [&](int64_t n, float factor, const float* from, uint32_t step) {
     return s.capture([=, &s, &x, &y] {
       s.backend().fill_bytes(0, x.data(), 0, 4, s.handle());
@@ -165,7 +165,9 @@ TEST(graph, names_the_call_in_which_two_differ) {
   EXPECT_EQ(nan.difference(recorded(8, NAN, x.data(), 5)), "") << "a NaN equals itself";
   EXPECT_CONTAINS(first.difference(recorded(8, 3, x.data(), 5)), "has another argument");
   EXPECT_CONTAINS(first.difference(recorded(8, 3, x.data(), 5)), "elementwise.cu");
-  EXPECT_CONTAINS(first.difference(recorded(8, 2, x.data() + 1, 5)), "has another argument");
+  EXPECT_CONTAINS(first.difference(recorded(8, 2, x.data() + 4, 5)), "has another argument");
+  EXPECT_CONTAINS(first.difference(recorded(8, 2, x.data() + 1, 5)), "is another kernel") << "one without wide loads";
+  EXPECT_CONTAINS(first.difference(recorded(4096, 2, x.data(), 5)), "has another grid");
   EXPECT_CONTAINS(first.difference(recorded(8, 2, x.data(), 6)), "random.cu");
   EXPECT_CONTAINS(first.difference(recorded(8, 2, x.data(), 6)), "has another argument 4");
   EXPECT_CONTAINS(first.difference(s.capture([&] { k::fill<float>(s, x.data(), 1, 0.0f); })), "against kernel");

@@ -50,10 +50,13 @@ void linear_huber_kl(Stream& stream, In<T> h, In<T> w, In<T> bias, In<T> target,
   huber_kl<T>(stream, nullptr, nullptr, mu, logvar, B, 0, Z, delta, kl_weight, loss, nullptr, grad_mu, grad_logvar);
   const Loss<T> f{delta, kl_weight, T(1) / static_cast<T>(B)};
   const int64_t panels = (G + kColumns - 1) / kColumns;
-  double* const partials = stream.scratch<double>(panels + threads() * kColumns * kRowsAtOnce);  // and a buffer for each thread
+  // A buffer for each thread at the begin of a line, and the panels' sums.
+  constexpr int64_t kBuffer = kColumns * kRowsAtOnce;
+  T* const buffers = stream.scratch<T>(threads() * kBuffer + panels * static_cast<int64_t>(sizeof(double) / sizeof(T)));
+  double* const partials = reinterpret_cast<double*>(buffers + threads() * kBuffer);
   const bool streaming = grad_pred && streams(grad_pred, R * G, target);
   parallel_chunks(panels, 1, [=](int64_t panel, int64_t) {
-    T* const pred = reinterpret_cast<T*>(partials + panels + thread_index() * kColumns * kRowsAtOnce);
+    T* const pred = buffers + thread_index() * kBuffer;
     const int64_t first = panel * kColumns, columns = std::min(kColumns, G - first);
     T shift[kColumns];
     double grad_sum[kColumns] = {}, sum = 0;
@@ -64,6 +67,9 @@ void linear_huber_kl(Stream& stream, In<T> h, In<T> w, In<T> bias, In<T> target,
       else std::fill_n(pred, rows * columns, T(0));
       T grad[kColumns] = {};
       for (int64_t r = 0; r < rows; ++r) {
+        // Rows of a panel are short and lie on other pages, where the processor fetches nothing ahead.
+        if (r + 1 < rows)
+          for (int64_t c = 0; c < columns; c += kLineBytes / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(target + (row + r + 1) * G + first + c);
         sum +=
             static_cast<double>(huber_row(f, pred + r * columns, static_cast<const T*>(shift), target + (row + r) * G + first, columns, static_cast<T*>(grad)));
         if (grad_pred) store_copy(streaming, grad_pred + (row + r) * G + first, static_cast<const T*>(pred) + r * columns, columns);

@@ -9,9 +9,8 @@
 // 2 M N K + 16 M N flops; bytes M K + K N + 6 M N (read and write p, m, v). The product, the sum of squares and Adam as
 // three kernels move 3 M N more: grad is written once and read twice.
 //
-// cpu: panels of grad, each by one call of BLAS on the thread that then updates with it, from its own cache. Panels depend on
-// the sizes alone, and so do the bits: not on the number of threads. BLAS may round the last bit of a panel otherwise than
-// that of a whole product. simt and cuda: the tiles of kernels/tile.h end in the update; the same bits as matmul, then adam.
+// cpu: panels of grad, each by one call of BLAS on the thread that then updates with it, from the cache. BLAS may round the
+// last bit of a panel otherwise than that of a whole product. simt and cuda: the tiles of kernels/tile.h end in the update; the same bits as matmul, then adam.
 // The sum of squares is of partial sums in f64, a panel or a tile each, added in fixed order.
 #include <algorithm>
 #include <climits>
@@ -56,12 +55,13 @@ constexpr int64_t parts_of(int64_t n, int64_t part) {
   return (n + part - 1) / part;
 }
 
-// Large enough for BLAS, which copies both operands of each panel, and small enough for a core's cache. Matrices of few panels
-// are cut finer, so that every thread gets some. Parts of a side are equal but for its last.
-constexpr Panels panels_of(int64_t M, int64_t N) {
-  constexpr int64_t kRows = 256, kColumns = 1024, kLeastElements = 16384, kEnough = 16, kUnit = 16;
+// BLAS copies both factors for each panel, the right one once per row of panels: so a panel has some hundred rows. Long rows,
+// as p, m and v come from memory; 4 MiB of f32 at most, for the last level of cache. Matrices of few panels are cut finer, so that
+// every thread gets several. Parts of a side are equal but for its last.
+Panels panels_of(int64_t M, int64_t N) {
+  constexpr int64_t kRows = 256, kColumns = 4096, kLeastElements = 16384, kEach = 8, kUnit = 16;
   Panels p{std::min(M, kRows), std::min(N, kColumns), 0, 0};
-  while (parts_of(M, p.rows) * parts_of(N, p.columns) < kEnough && p.rows * p.columns > kLeastElements) {
+  while (parts_of(M, p.rows) * parts_of(N, p.columns) < kEach * threads() && p.rows * p.columns > kLeastElements) {
     int64_t& longer = p.columns >= p.rows ? p.columns : p.rows;
     longer = (longer + 1) / 2;
   }
@@ -95,25 +95,15 @@ int64_t past_line(const T* x) {
   return static_cast<int64_t>(reinterpret_cast<uintptr_t>(x) % kLine / sizeof(T));
 }
 
-// One row of a panel. The same row of the next is `next` elements away, on other pages of memory, where the processor's own
-// prefetching begins anew: its lines are asked for here.
+// One row of a panel, whole lines at a time from the first that p begins.
 template <class T>
-void update_row(AdamUpdate<T> update, const T* grad, T* p, T* m, T* v, int64_t n, int64_t next) {
-  constexpr int64_t kElements = kLine / static_cast<int64_t>(sizeof(T)), kStretch = 4 * kElements;
+void update_row(AdamUpdate<T> update, const T* grad, T* p, T* m, T* v, int64_t n) {
+  constexpr int64_t kElements = kLine / static_cast<int64_t>(sizeof(T));
   const int64_t head = std::min(n, (kElements - past_line(p)) % kElements);
 #pragma omp simd
   for (int64_t i = 0; i < head; ++i) update(p[i], grad[i], m[i], v[i]);
-  for (int64_t first = head; first < n; first += kStretch) {
-    const int64_t end = std::min(n, first + kStretch);
-    for (int64_t i = first + next; i < end + next; i += kElements) __builtin_prefetch(p + i, 1), __builtin_prefetch(m + i, 1), __builtin_prefetch(v + i, 1);
-    if (end - first == kStretch) {
 #pragma omp simd
-      for (int64_t i = first; i < first + kStretch; ++i) update(p[i], grad[i], m[i], v[i]);
-    } else {
-#pragma omp simd
-      for (int64_t i = first; i < end; ++i) update(p[i], grad[i], m[i], v[i]);
-    }
-  }
+  for (int64_t i = head; i < n; ++i) update(p[i], grad[i], m[i], v[i]);
 }
 
 template <class T>
@@ -144,7 +134,7 @@ void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transp
       if (K == 0) std::fill(row, row + columns, T(0));
       sum += sum_of_squares(static_cast<const T*>(row), columns);
       const int64_t i = at + r * N;
-      update_row(update, static_cast<const T*>(row), p + i, m + i, v + i, columns, r + 1 < rows ? N : 0);
+      update_row(update, static_cast<const T*>(row), p + i, m + i, v + i, columns);
     }
     squares[panel] = sum;
   });

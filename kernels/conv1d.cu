@@ -39,57 +39,85 @@ void conv1d_grad_weight(Stream& stream, In<T> x, In<T> grad_y, InOut<T> grad_w, 
 
 namespace PV_EXEC {
 
-// Element ((b, t), (c, tap)) of the windows that an output position reads of x.
-template <class T>
+// Operands. at(row, k) divides numbers of 64 bits, which every size needs; address(row, k) numbers of 31, by multiplication.
+
+// Element ((b, t), (c, tap)) of the windows that an output position reads of x. By output: rows are output positions and k
+// goes over (channel, tap); else the other way round.
+template <class T, bool kByOutput>
 struct InputWindows {
-  const T* x;
+  const T* data;
   Conv1dShape s;
-  bool by_output;  // rows are output positions and k goes over (channel, tap), else the other way round
-  __device__ bool k_contiguous() const { return !by_output; }
-  __device__ T at(int64_t row, int64_t k) const {
-    const int64_t position = by_output ? row : k, weight = by_output ? k : row;
-    const int64_t b = position / s.L_out, t = position % s.L_out, c = weight / s.K, tap = weight % s.K;
+  Divider length{s.L_out}, taps{s.K};
+  __host__ __device__ static constexpr bool k_contiguous() { return !kByOutput; }
+  __device__ const T* element(int64_t b, int64_t t, int64_t c, int64_t tap) const {
     const int64_t u = t * s.stride - s.padding + tap * s.dilation;
-    return u >= 0 && u < s.L_in ? x[(b * s.C_in + c) * s.L_in + u] : T(0);
+    return u >= 0 && u < s.L_in ? data + ((b * s.C_in + c) * s.L_in + u) : nullptr;
   }
+  __device__ T at(int64_t row, int64_t k) const {
+    const int64_t position = kByOutput ? row : k, weight = kByOutput ? k : row;
+    const T* const x = element(position / s.L_out, position % s.L_out, weight / s.K, weight % s.K);
+    return x ? *x : T(0);
+  }
+  __device__ const T* address(int row, int k) const {
+    const int position = kByOutput ? row : k, weight = kByOutput ? k : row;
+    return element(length.quotient(position), length.remainder(position), taps.quotient(weight), taps.remainder(weight));
+  }
+  __device__ static bool wide() { return false; }  // windows begin anywhere
 };
 
 // Element ((b, u), (c, tap)) of the output gradients that an input position contributed to.
 template <class T>
 struct OutputWindows {
-  const T* grad_y;
+  const T* data;
   Conv1dShape s;
-  __device__ bool k_contiguous() const { return false; }
+  Divider length{s.L_in}, taps{s.K};
+  __host__ __device__ static constexpr bool k_contiguous() { return false; }
+  __device__ const T* element(int64_t b, int64_t t, int64_t c) const { return t < s.L_out ? data + ((b * s.C_out + c) * s.L_out + t) : nullptr; }
   __device__ T at(int64_t row, int64_t k) const {
     const int64_t b = row / s.L_in, u = row % s.L_in, c = k / s.K, tap = k % s.K;
-    const int64_t from = u + s.padding - tap * s.dilation, t = from / s.stride;
-    return from >= 0 && from % s.stride == 0 && t < s.L_out ? grad_y[(b * s.C_out + c) * s.L_out + t] : T(0);
+    const int64_t from = u + s.padding - tap * s.dilation;
+    const T* const gy = from >= 0 && from % s.stride == 0 ? element(b, from / s.stride, c) : nullptr;
+    return gy ? *gy : T(0);
   }
+  __device__ const T* address(int row, int k) const {
+    const int64_t from = length.remainder(row) + s.padding - taps.remainder(k) * s.dilation;
+    if (s.stride == 1) return from >= 0 ? element(length.quotient(row), from, taps.quotient(k)) : nullptr;
+    return from >= 0 && from % s.stride == 0 ? element(length.quotient(row), from / s.stride, taps.quotient(k)) : nullptr;
+  }
+  __device__ static bool wide() { return false; }
 };
 
 // Element (o, (i, tap)) of w, and element (i, (o, tap)) of it.
 template <class T>
 struct Weights {
-  const T* w;
-  int64_t row_stride;  // C_in K
-  __device__ bool k_contiguous() const { return true; }
-  __device__ T at(int64_t row, int64_t k) const { return w[row * row_stride + k]; }
+  const T* data;
+  int64_t stride;  // C_in K
+  __host__ __device__ static constexpr bool k_contiguous() { return true; }
+  __device__ T at(int64_t row, int64_t k) const { return data[row * stride + k]; }
+  __device__ const T* address(int row, int k) const { return data + (row * stride + k); }
+  __device__ bool wide() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 4 == 0; }
 };
 template <class T>
 struct WeightsByInput {
-  const T* w;
+  const T* data;
   int64_t C_in, K;
-  __device__ bool k_contiguous() const { return true; }
-  __device__ T at(int64_t row, int64_t k) const { return w[(k / K * C_in + row) * K + k % K]; }
+  Divider taps{K};
+  __host__ __device__ static constexpr bool k_contiguous() { return true; }
+  __device__ T at(int64_t row, int64_t k) const { return data[(k / K * C_in + row) * K + k % K]; }
+  __device__ const T* address(int row, int k) const { return data + ((taps.quotient(k) * C_in + row) * K + taps.remainder(k)); }
+  __device__ static bool wide() { return false; }  // but for runs of K
 };
 
 // Element (c, (b, t)) of a tensor [B, C, L].
 template <class T>
 struct Channels {
-  const T* p;
+  const T* data;
   int64_t C, L;
-  __device__ bool k_contiguous() const { return true; }
-  __device__ T at(int64_t row, int64_t k) const { return p[(k / L * C + row) * L + k % L]; }
+  Divider length{L};
+  __host__ __device__ static constexpr bool k_contiguous() { return true; }
+  __device__ T at(int64_t row, int64_t k) const { return data[(k / L * C + row) * L + k % L]; }
+  __device__ const T* address(int row, int k) const { return data + ((length.quotient(k) * C + row) * L + length.remainder(k)); }
+  __device__ bool wide() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0 && L % 4 == 0; }
 };
 template <class T>
 struct ChannelOutput {
@@ -118,7 +146,7 @@ template <class T>
 void conv1d(Stream& stream, In<T> x, In<T> w, InOut<T> y, Conv1dShape s, Epilogue<T> e) {
   if (s.B * s.C_out * s.L_out == 0) return;
   if (vendor::conv1d<T>(stream, x, w, y, s, e)) return;
-  tile_product<T>(stream, Weights<T>{w, s.C_in * s.K}, InputWindows<T>{x, s, true}, ChannelOutput<T>{y, s.C_out, s.L_out, e}, s.C_out, s.B * s.L_out,
+  tile_product<T>(stream, Weights<T>{w, s.C_in * s.K}, InputWindows<T, true>{x, s}, ChannelOutput<T>{y, s.C_out, s.L_out, e}, s.C_out, s.B * s.L_out,
                   s.C_in * s.K);
 }
 
@@ -134,7 +162,7 @@ template <class T>
 void conv1d_grad_weight(Stream& stream, In<T> x, In<T> grad_y, InOut<T> grad_w, Conv1dShape s, bool accumulate) {
   if (s.C_out * s.C_in * s.K == 0) return;
   if (vendor::conv1d_grad_weight<T>(stream, x, grad_y, grad_w, s, accumulate)) return;
-  tile_product<T>(stream, Channels<T>{grad_y, s.C_out, s.L_out}, InputWindows<T>{x, s, false}, WeightOutput<T>{grad_w, s.C_in * s.K, accumulate}, s.C_out,
+  tile_product<T>(stream, Channels<T>{grad_y, s.C_out, s.L_out}, InputWindows<T, false>{x, s}, WeightOutput<T>{grad_w, s.C_in * s.K, accumulate}, s.C_out,
                   s.C_in * s.K, s.B * s.L_out);
 }
 

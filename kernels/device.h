@@ -33,6 +33,10 @@ enum class MathMode : int { ieee, tf32, bf16 };
 // Who computes products and convolutions on cuda: our kernels or the vendor's library (kernels/provider.h).
 enum class Provider : int { automatic, ours, vendor };
 
+// How our products bring their operands to shared memory (kernels/tile.h): through registers or by asynchronous copies where
+// the product allows them. It never changes a bit of a result. automatic: as measured with the provider, else pipelined.
+enum class ProductFill : int { automatic, staged, pipelined };
+
 struct DeviceProperties {
   std::string name;
   int64_t memory_bytes = 0;
@@ -163,6 +167,8 @@ class Stream {
   MathMode math = MathMode::ieee;
   Provider provider = Provider::automatic;  // automatic: as the environment says, else as measured, else the vendor
   Provider computed_by = Provider::ours;    // who did the last product or convolution of this stream
+  ProductFill fill = ProductFill::automatic;
+  ProductFill measured_fill = ProductFill::automatic;  // of the call under way, as known to who chose its provider
   simt::Options simt;
   class Profile* profile = nullptr;  // measures every kernel call while it is set (kernels/profile.h); must outlive the stream
   // Handles and plans of the vendor's libraries for this stream; kernels/cuda/vendor.cpp knows what is in it.

@@ -114,6 +114,20 @@ __device__ __forceinline__ uint32_t to_tf32(float x) {
   return r;
 }
 
+// p, of which the compiler shall know nothing: it then computes no sequence of addresses ahead, for which there are no registers.
+template <class T>
+__device__ __forceinline__ T* opaque(T* p) {
+  asm volatile("" : "+l"(p));
+  return p;
+}
+
+// Two numbers rounded to bf16 (nearest, ties to even), the first in the low half.
+__device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
+  uint32_t r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+}
+
 // D += A B on tensor cores, by all 32 lanes together; registers as `fragment` says. tf32: m16n8k8; the low 13 bits of
 // the inputs are ignored, so round with to_tf32 first. bf16: m16n8k16.
 __device__ __forceinline__ void mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2]) {

@@ -13,6 +13,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include "base/float_types.h"
 #include "kernels/device.h"
 
 #define __global__
@@ -300,6 +301,13 @@ inline void cp_async_wait(detail::Site at = detail::Site::current()) {
 
 // ---- tensor cores
 uint32_t to_tf32(float x);
+template <class T>
+constexpr T* opaque(T* p) {
+  return p;
+}
+constexpr uint32_t pack_bf16(float low, float high) {
+  return to_bf16(low).bits | uint32_t{to_bf16(high).bits} << 16;
+}
 inline void mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2], detail::Site at = detail::Site::current()) {
   detail::WarpOp op{.kind = detail::WarpKind::mma_tf32, .mask = 0xFFFFFFFFu, .a = a, .b = b, .d = d};
   detail::warp_operation(op, at);

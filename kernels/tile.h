@@ -1,29 +1,46 @@
 // Tiled products for simt and cuda: c = epilogue(A B), where A and B are anything that says what its element (row, k) is.
-// The matrix product reads matrices, the convolutions read windows of their input: one frame, one set of inner loops.
+// The matrix product reads matrices, the convolutions read windows of their input: one frame, one set of loops.
 //
-//   block   a tile of BM x BN of c and a range of k (blockIdx.y; more than one only where c alone has too few tiles to
-//           fill a GPU: the partial tiles are then added in fixed order by a second kernel, so results are deterministic)
-//   stage   BK of k at a time in shared memory, both operands stored [k][row], double-buffered: the next stage is loaded
-//           to registers while this one is multiplied; one barrier a stage
-//   inner   the loop, the part that math modes swap: ieee keeps TM x TN elements a thread (FMA in T); tf32 and bf16 keep
-//           a 64 x 32 warp tile of mma.sync m16n8k8 / m16n8k16 fragments, operands rounded to nearest when staged,
-//           accumulated in f32
-// Padding keeps the shared rows 16-byte aligned and the banks of a warp's reads distinct. Rows and columns outside are
-// staged as zeros and not stored, so no size is special.
+//   block      a tile of BM x BN of c and a range of k (blockIdx.y; more than one only where c alone has too few tiles to
+//              fill a GPU: the partial tiles are then added in fixed order by a second kernel, so results are deterministic).
+//              kernels/tile_plan.h cuts
+//   main loop  brings BK of k at a time, a stage, to shared memory and multiplies it; one barrier a stage. Two of them:
+//                StagedMain     through registers, the next stage being loaded while this one is multiplied. Any operand, any
+//                               alignment, f64 too; rounded when stored to shared memory, [k][row]
+//                PipelinedMain  cp.async into several stages, f32 as it lies in memory, in layouts without bank conflicts
+//                               (kernels/tile_stage.h); rounded when read
+//   inner loop what math modes swap (kernels/tile_loop.h): ieee keeps TM x TN elements a thread (FMA in T); tf32 and bf16
+//              keep fragments of mma.sync m16n8k8 / m16n8k16 a warp, operands rounded to nearest, accumulated in f32
+// Both main loops add the same numbers in the same order: which one runs never changes a bit of c (Stream::fill; only what an
+// output sums over a tile follows the tile). Rows and columns outside are staged as zeros and not stored, so no size is special.
 //
-// An operand has    T at(row, k)            for row in [0, rows), k in [0, K)
-//                   bool k_contiguous()     neighbouring k are neighbours in memory, else neighbouring rows are
+// An operand has    T at(row, k)              for row in [0, rows), k in [0, K)
+//                   bool k_contiguous()       neighbouring k are neighbours in memory, else neighbouring rows are; static
+//                                             constexpr where that is known, which saves kernels
+// and to be copied asynchronously, where rows and K are at most kMostAddressed,
+//                   const T* address(row, k)  null where the element is 0
+//                   bool wide()               four neighbours from a multiple of 4 on are 16 aligned bytes in memory
+//                   const T* data             any of its memory
+//                   int64_t stride            only of a matrix: (outer, inner) is data[outer * stride + inner]
 // An output has     void store(row, column, sum)    for row in [0, M), column in [0, N)
-// and may have     void begin_tile()      before the first store
+// and may have      void begin_tile()               before the first store
 // and may sum what it stores, being a copy of its own in each thread:
 //                   void end_tile(row0, row_end, column0, column_end)    by all threads of a block, once each has stored its
 //                                                                        part of a tile; row0 and column0 are multiples of kTileUnit
 //                   void* scratch, size_t scratch_bytes()                memory for that: stream.scratch() still has it behind the product
+// A main loop has   Loop, the inner loop, which has BM, BN, threads and each(f)
+//                   shared_bytes, of dynamic shared memory
+//                   run(loop, a, b, range)    multiplies a range of a tile
 #pragma once
 #include <algorithm>
+#include <concepts>
+#include <utility>
 
 #include "kernels/device_math.h"
 #include "kernels/kernels.h"
+#include "kernels/tile_loop.h"
+#include "kernels/tile_plan.h"
+#include "kernels/tile_stage.h"
 
 namespace panvae {
 
@@ -58,10 +75,40 @@ struct MatrixOperand {
   const T* data;
   int64_t stride;
   bool contiguous;  // stored [rows, K], else [K, rows]
-  __device__ bool k_contiguous() const { return contiguous; }
+  __host__ __device__ bool k_contiguous() const { return contiguous; }
   __device__ T at(int64_t row, int64_t k) const { return data[contiguous ? row * stride + k : k * stride + row]; }
+  __device__ const T* address(int row, int k) const {
+    const int outer = contiguous ? row : k, inner = contiguous ? k : row;
+    return data + (int64_t{outer} * static_cast<int>(stride) + inner);
+  }
+  __device__ bool wide() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 4 == 0; }
+};
+// One that is stored [rows, K] whoever asks, which saves kernels.
+template <class T>
+struct RowsOperand {
+  const T* data;
+  int64_t stride;
+  __host__ __device__ static constexpr bool k_contiguous() { return true; }
+  __device__ T at(int64_t row, int64_t k) const { return data[row * stride + k]; }
+  __device__ const T* address(int row, int k) const { return data + (row * stride + k); }
+  __device__ bool wide() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 4 == 0; }
 };
 
+inline constexpr int64_t kMostAddressed = int64_t{1} << 30;  // rows and k of PipelinedMain are 32-bit numbers
+
+template <class Operand, class T>
+concept Addressed = requires(const Operand& m, int i) {
+  { m.address(i, i) } -> std::same_as<const T*>;
+  { m.data } -> std::convertible_to<const T*>;
+  m.wide();
+};
+
+// The part of a product that a block computes: a tile of c from (row0, column0) on, over k in [k_begin, k_end).
+struct TileRange {
+  int64_t row0, rows, column0, columns, k_begin, k_end;
+};
+
+// ---- through registers
 // How one element is staged in shared memory. A word holds one element (ieee, tf32) or a pair along k (bf16).
 template <class T>
 struct IeeeStage {
@@ -121,134 +168,180 @@ struct TileLoader {
   }
 };
 
-// ieee: thread (tx, ty) keeps TM x TN elements in groups of four rows and four columns, BM / groups apart, so that a
-// warp's reads of a shared row are 16-byte wide and free of bank conflicts.
-template <class T, int BM_, int BN_, int BK_, int TM, int TN>
-struct IeeeLoop {
-  using Stage = IeeeStage<T>;
-  using Value = T;
-  static constexpr int BM = BM_, BN = BN_, BK = BK_, threads = (BM / TM) * (BN / TN);
-  static constexpr int row_groups = TM / 4, column_groups = TN / 4;
-  T acc[TM][TN] = {};
-
-  // (i, j) of this thread's accumulators -> (row, column) of the tile
-  __device__ static int row(int i) { return i / 4 * (BM / row_groups) + static_cast<int>(threadIdx.x) / (BN / TN) * 4 + i % 4; }
-  __device__ static int column(int j) { return j / 4 * (BN / column_groups) + static_cast<int>(threadIdx.x) % (BN / TN) * 4 + j % 4; }
-
-  __device__ void multiply(const T* a, const T* b) {
-    constexpr int sa = BM + Stage::pad, sb = BN + Stage::pad;
-#pragma unroll
-    for (int k = 0; k < BK; ++k) {
-      T x[TM], y[TN];
-#pragma unroll
-      for (int i = 0; i < TM; ++i) x[i] = a[k * sa + row(i)];
-#pragma unroll
-      for (int j = 0; j < TN; ++j) y[j] = b[k * sb + column(j)];
-#pragma unroll
-      for (int i = 0; i < TM; ++i)
-#pragma unroll
-        for (int j = 0; j < TN; ++j) acc[i][j] += x[i] * y[j];
-    }
-  }
-  template <class F>
-  __device__ void each(F f) const {
-#pragma unroll
-    for (int i = 0; i < TM; ++i)
-#pragma unroll
-      for (int j = 0; j < TN; ++j) f(row(i), column(j), acc[i][j]);
-  }
+// Padding keeps the shared rows 16-byte aligned and the banks of a warp's reads distinct.
+template <class Stage, int ROWS>
+struct StagedView {
+  const typename Stage::Word* words;
+  __device__ const typename Stage::Word* row(int k) const { return words + k * (ROWS + Stage::pad); }
+  __device__ typename Stage::Word word(int r, int w) const { return row(w)[r]; }
 };
 
-// tf32 and bf16: eight warps, two along M and four along N, each with a tile of (BM / 2) x (BN / 4) in fragments of
-// 16 x 8. Staged words hold one k (tf32) or two (bf16): a fragment reads the same words (row g or g + 8, word t or t + 4)
-// in both, which is how the two instructions lay out their operands (PTX ISA, mma.m16n8k8 and mma.m16n8k16).
-template <class StageType, int BM_, int BN_, int BK_>
-struct MmaLoop {
-  using Stage = StageType;
-  using Value = float;
-  static constexpr int BM = BM_, BN = BN_, BK = BK_, threads = 256;
-  static constexpr int fragments_m = BM / 2 / 16, fragments_n = BN / 4 / 8;
-  float acc[fragments_m][fragments_n][4] = {};
-
-  __device__ static int lane_group() { return static_cast<int>(threadIdx.x) % kWarp / 4; }
-  __device__ static int lane_in_group() { return static_cast<int>(threadIdx.x) % 4; }
-  __device__ static int warp_row() { return static_cast<int>(threadIdx.x) / kWarp / 4 * (BM / 2); }
-  __device__ static int warp_column() { return static_cast<int>(threadIdx.x) / kWarp % 4 * (BN / 4); }
-
-  __device__ void multiply(const uint32_t* a, const uint32_t* b) {
-    constexpr int sa = BM + Stage::pad, sb = BN + Stage::pad;
-    const int g = lane_group(), t = lane_in_group();
-#pragma unroll
-    for (int w = 0; w < BK / Stage::pack; w += 8) {
-      uint32_t x[fragments_m][4], y[fragments_n][2];
-#pragma unroll
-      for (int i = 0; i < fragments_m; ++i) {
-        const uint32_t* p = a + (w + t) * sa + warp_row() + i * 16 + g;
-        x[i][0] = p[0];
-        x[i][1] = p[8];
-        x[i][2] = p[4 * sa];
-        x[i][3] = p[4 * sa + 8];
-      }
-#pragma unroll
-      for (int j = 0; j < fragments_n; ++j) {
-        const uint32_t* p = b + (w + t) * sb + warp_column() + j * 8 + g;
-        y[j][0] = p[0];
-        y[j][1] = p[4 * sb];
-      }
-#pragma unroll
-      for (int i = 0; i < fragments_m; ++i)
-#pragma unroll
-        for (int j = 0; j < fragments_n; ++j) {
-          if constexpr (Stage::pack == 1) mma_tf32(acc[i][j], x[i], y[j]);
-          else mma_bf16(acc[i][j], x[i], y[j]);
-        }
-    }
-  }
-  template <class F>
-  __device__ void each(F f) const {
-    const int g = lane_group(), t = lane_in_group();
-#pragma unroll
-    for (int i = 0; i < fragments_m; ++i)
-#pragma unroll
-      for (int j = 0; j < fragments_n; ++j)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) f(warp_row() + i * 16 + g + e / 2 * 8, warp_column() + j * 8 + 2 * t + e % 2, acc[i][j][e]);
-  }
-};
-
-// `partials` not null: the raw sums of this range of k go to partials[blockIdx.y], [M, N], and tile_total_kernel ends the work.
-template <class Loop, class T, class A, class B, class Output>
-__global__ void __launch_bounds__(Loop::threads)
-    tile_kernel(A a, B b, Output output, int64_t M, int64_t N, int64_t K, int64_t k_range, int64_t tiles_m, Out<T> partials) {
-  using Stage = typename Loop::Stage;
+template <class InnerLoop, class T, class Stage, int BK>
+struct StagedMain {
+  using Loop = InnerLoop;
   using Word = typename Stage::Word;
-  constexpr int words_k = Loop::BK / Stage::pack, words_a = words_k * (Loop::BM + Stage::pad), words_b = words_k * (Loop::BN + Stage::pad);
-  SHARED(Word, stage_a, 2 * words_a);
-  SHARED(Word, stage_b, 2 * words_b);
+  static constexpr int words_k = BK / Stage::pack, words_a = words_k * (Loop::BM + Stage::pad), words_b = words_k * (Loop::BN + Stage::pad);
+  static constexpr size_t shared_bytes = 2 * (words_a + words_b) * sizeof(Word);
 
+  template <class A, class B>
+  __device__ static void run(Loop& loop, const A& a, const B& b, const TileRange& r) {
+    DYN_SHARED(Word, shared);
+    TileLoader<T, Stage, Loop::BM, BK, Loop::threads> load_a;
+    TileLoader<T, Stage, Loop::BN, BK, Loop::threads> load_b;
+    load_a.load(a, r.row0, r.rows, r.k_begin, r.k_end);
+    load_b.load(b, r.column0, r.columns, r.k_begin, r.k_end);
+    int side = 0;
+    for (int64_t k0 = r.k_begin; k0 < r.k_end; k0 += BK, side ^= 1) {
+      Word *const stage_a = shared + side * (words_a + words_b), *const stage_b = stage_a + words_a;
+      load_a.store(a.k_contiguous(), stage_a);
+      load_b.store(b.k_contiguous(), stage_b);
+      // One barrier a stage is enough: a thread can only overwrite this side after the barrier of the next stage, which
+      // all threads reach after they have multiplied this one.
+#ifndef PV_TEST_WITHOUT_MATMUL_BARRIER  // tests/planted removes it, to see that the order test notices
+      __syncthreads();
+#endif
+      if (k0 + BK < r.k_end) {
+        load_a.load(a, r.row0, r.rows, k0 + BK, r.k_end);
+        load_b.load(b, r.column0, r.columns, k0 + BK, r.k_end);
+      }
+      loop.template multiply<BK>(StagedView<Stage, Loop::BM>{stage_a}, StagedView<Stage, Loop::BN>{stage_b}, r.k_end - k0);
+    }
+  }
+};
+
+// ---- cp.async
+// The elements of a stage as they lie in memory, rounded as a loop reads them.
+template <class Layout, MathMode mode>
+struct RawView {
+  const float* elements;
+  __device__ const float* row(int k) const { return elements + Layout::offset(0, static_cast<unsigned>(k)); }
+  __device__ uint32_t word(unsigned r, unsigned w) const {
+    if constexpr (mode == MathMode::tf32) {
+      return to_tf32(elements[Layout::offset(r, w)]);
+    } else if constexpr (Layout::offset(0, 1) == 1) {
+      const float2 pair = *reinterpret_cast<const float2*>(elements + Layout::offset(r, 2 * w));
+      return pack_bf16(pair.x, pair.y);
+    } else {
+      return pack_bf16(elements[Layout::offset(r, 2 * w)], elements[Layout::offset(r, 2 * w + 1)]);
+    }
+  }
+};
+
+// A matrix: element (row, k) is data[outer * stride + inner], inner being the contiguous one.
+template <class Operand>
+concept Strided = requires(const Operand& m) {
+  { m.stride } -> std::convertible_to<int64_t>;
+};
+
+template <class Layout, int WIDTH, bool kContiguous>
+__host__ __device__ constexpr stage::Place copy_place(unsigned e) {
+  return WIDTH == 4 ? Layout::wide(e) : Layout::narrow(kContiguous, e);
+}
+template <int WIDTH>
+__device__ inline void copy_async(float* to, const float* from, int elements) {
+  if constexpr (WIDTH == 4) cp_async16(to, from, elements * 4);
+  else cp_async4(to, from, elements * 4);
+}
+
+// The copies of a stage that lies within the matrix: from one to the next a thread goes on by some rows or some k, so its
+// addresses cost an addition each. Most stages are such, and have too many copies to compute each anew.
+template <class Layout, int WIDTH, bool kContiguous, int THREADS, class Operand>
+__device__ inline void copy_inside(const Operand& m, int row0, int k0, float* to) {
+  constexpr stage::Place begin = copy_place<Layout, WIDTH, kContiguous>(0), next = copy_place<Layout, WIDTH, kContiguous>(THREADS);
+  static_assert(kContiguous ? next.k == begin.k : next.row == begin.row);
+  constexpr int step = static_cast<int>(kContiguous ? next.row - begin.row : next.k - begin.k);
+  const unsigned thread = threadIdx.x;
+  const stage::Place first = copy_place<Layout, WIDTH, kContiguous>(thread);
+  const float* from = m.address(row0 + static_cast<int>(first.row), k0 + static_cast<int>(first.k));
+#pragma unroll
+  for (unsigned i = 0; i < Layout::ROWS * Layout::BK / WIDTH / THREADS; ++i) {
+    const stage::Place p = copy_place<Layout, WIDTH, kContiguous>(i * THREADS + thread);
+    copy_async<WIDTH>(to + Layout::offset(p.row, p.k), from, WIDTH);
+    from = opaque(from + step * m.stride);
+  }
+}
+
+// At edges, where what is outside becomes zero, and of windows.
+template <class Layout, int WIDTH, bool kContiguous, int THREADS, class Operand>
+__device__ inline void copy_at_edge(const Operand& m, int row0, int rows, int k0, int k_end, float* to) {
+  const unsigned thread = threadIdx.x;
+#pragma unroll 4
+  for (unsigned i = 0; i < Layout::ROWS * Layout::BK / WIDTH / THREADS; ++i) {
+    const stage::Place p = copy_place<Layout, WIDTH, kContiguous>(i * THREADS + thread);
+    const int row = row0 + static_cast<int>(p.row), k = k0 + static_cast<int>(p.k);
+    const float* const from = row < rows && k < k_end ? m.address(row, k) : nullptr;
+    const int there = from ? min(WIDTH, kContiguous ? k_end - k : rows - row) : 0;
+    copy_async<WIDTH>(to + Layout::offset(p.row, p.k), from ? from : m.data, there);
+  }
+}
+
+// Begins the copies of a stage.
+template <class Layout, bool kContiguous, int THREADS, class Operand>
+__device__ inline void copy_stage(const Operand& m, bool wide, int row0, int rows, int k0, int k_end, float* to) {
+  static_assert(Layout::ROWS * Layout::BK / 4 % THREADS == 0);
+  if constexpr (Strided<Operand>) {
+    if (row0 + Layout::ROWS <= rows && k0 + Layout::BK <= k_end) {
+      if constexpr (Layout::takes_wide(kContiguous))
+        if (wide) return copy_inside<Layout, 4, kContiguous, THREADS>(m, row0, k0, to);
+      return copy_inside<Layout, 1, kContiguous, THREADS>(m, row0, k0, to);
+    }
+  }
+  if constexpr (Layout::takes_wide(kContiguous))
+    if (wide) return copy_at_edge<Layout, 4, kContiguous, THREADS>(m, row0, rows, k0, k_end, to);
+  copy_at_edge<Layout, 1, kContiguous, THREADS>(m, row0, rows, k0, k_end, to);
+}
+
+template <class InnerLoop, MathMode mode, class LayoutA, bool kContiguousA, class LayoutB, bool kContiguousB, int STAGES>
+struct PipelinedMain {
+  using Loop = InnerLoop;
+  static constexpr int BK = LayoutA::BK, size = LayoutA::size + LayoutB::size;
+  static constexpr size_t shared_bytes = STAGES * size * sizeof(float);
+  static_assert(LayoutA::ROWS == Loop::BM && LayoutB::ROWS == Loop::BN && LayoutB::BK == BK && kRangeUnit % BK == 0);
+  static_assert(shared_bytes <= 96 << 10, "what every card from compute capability 8.0 on has for a block, but for 3 KiB");
+
+  template <class A, class B>
+  __device__ static void run(Loop& loop, const A& a, const B& b, const TileRange& r) {
+    DYN_SHARED(float, shared);
+    const int row0 = static_cast<int>(r.row0), rows = static_cast<int>(r.rows), column0 = static_cast<int>(r.column0), columns = static_cast<int>(r.columns);
+    const int k_begin = static_cast<int>(r.k_begin), k_end = static_cast<int>(r.k_end);
+    const bool wide_a = a.wide(), wide_b = b.wide();
+    // A group of copies for each stage, also where nothing is left to copy: then all waits count alike.
+    auto copy = [&](int k0, int slot) {
+      if (k0 < k_end) {
+        copy_stage<LayoutA, kContiguousA, Loop::threads>(a, wide_a, row0, rows, k0, k_end, shared + slot * size);
+        copy_stage<LayoutB, kContiguousB, Loop::threads>(b, wide_b, column0, columns, k0, k_end, shared + slot * size + LayoutA::size);
+      }
+      cp_async_commit();
+    };
+#pragma unroll 1
+    for (int s = 0; s < STAGES - 1; ++s) copy(k_begin + s * BK, s);
+    int slot = 0;
+    for (int k0 = k_begin; k0 < k_end; k0 += BK) {
+#ifndef PV_TEST_WITHOUT_COPY_WAIT  // tests/planted removes it
+      cp_async_wait<STAGES - 2>();
+#endif
+      // Behind the barrier this stage is there for all, and all have multiplied the one before, whose place is free.
+#ifndef PV_TEST_WITHOUT_MATMUL_BARRIER
+      __syncthreads();
+#endif
+      copy(k0 + (STAGES - 1) * BK, slot == 0 ? STAGES - 1 : slot - 1);
+      const float* const stage_a = shared + slot * size;
+      loop.template multiply<BK>(RawView<LayoutA, mode>{stage_a}, RawView<LayoutB, mode>{stage_a + LayoutA::size}, k_end - k0);
+      slot = slot == STAGES - 1 ? 0 : slot + 1;
+    }
+  }
+};
+
+// ---- the frame
+// `partials` not null: the raw sums of this range of k go to partials[blockIdx.y], [M, N], and tile_total_kernel ends the work.
+template <class Main, class T, class A, class B, class Output>
+__global__ void __launch_bounds__(Main::Loop::threads)
+    tile_kernel(A a, B b, Output output, int64_t M, int64_t N, int64_t K, int64_t k_range, int64_t tiles_m, Out<T> partials) {
+  using Loop = typename Main::Loop;
   const int64_t row0 = blockIdx.x % tiles_m * Loop::BM, column0 = blockIdx.x / tiles_m * Loop::BN;
   const int64_t k_begin = blockIdx.y * k_range, k_end = k_begin + k_range < K ? k_begin + k_range : K;
-
-  TileLoader<T, Stage, Loop::BM, Loop::BK, Loop::threads> load_a;
-  TileLoader<T, Stage, Loop::BN, Loop::BK, Loop::threads> load_b;
   Loop loop;
-  load_a.load(a, row0, M, k_begin, k_end);
-  load_b.load(b, column0, N, k_begin, k_end);
-  int side = 0;
-  for (int64_t k0 = k_begin; k0 < k_end; k0 += Loop::BK, side ^= 1) {
-    load_a.store(a.k_contiguous(), stage_a + side * words_a);
-    load_b.store(b.k_contiguous(), stage_b + side * words_b);
-    // One barrier a stage is enough: a thread can only overwrite this side after the barrier of the next stage, which
-    // all threads reach after they have multiplied this one.
-#ifndef PV_TEST_WITHOUT_MATMUL_BARRIER  // tests/planted removes it, to see that the order test notices
-    __syncthreads();
-#endif
-    if (k0 + Loop::BK < k_end) {
-      load_a.load(a, row0, M, k0 + Loop::BK, k_end);
-      load_b.load(b, column0, N, k0 + Loop::BK, k_end);
-    }
-    loop.multiply(stage_a + side * words_a, stage_b + side * words_b);
-  }
+  Main::run(loop, a, b, {row0, M, column0, N, k_begin, k_end});
   begin_tile(output);
   loop.each([&](int i, int j, T sum) {
     const int64_t row = row0 + i, column = column0 + j;
@@ -296,36 +389,80 @@ T* tile_scratch(Stream& stream, Output& output, int64_t count) {
   return count > 0 ? reinterpret_cast<T*>(scratch + kept) : nullptr;
 }
 
-template <class Loop, class T, class A, class B, class Output>
-void tile_launch(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, int64_t K) {
+template <class Main, class T, class A, class B, class Output>
+void tile_launch(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, int64_t K, const TilePlan& plan) {
+  using Loop = typename Main::Loop;
   const int64_t tiles_m = (M + Loop::BM - 1) / Loop::BM, tiles = tiles_m * ((N + Loop::BN - 1) / Loop::BN);
-  // Two blocks for each of the 132 multiprocessors of an H100 keep it busy; a range of at least eight stages pays for
-  // its second pass. Constants and not the device's properties: the same bits on every device.
-  constexpr int64_t wanted_blocks = 264, least_stages = 8;
-  const int64_t stages = (K + Loop::BK - 1) / Loop::BK;
-  const int64_t wanted = std::clamp<int64_t>(wanted_blocks / tiles, 1, std::max<int64_t>(1, stages / least_stages));
-  const int64_t k_range = std::max<int64_t>(1, (stages + wanted - 1) / wanted) * Loop::BK, ranges = std::max<int64_t>(1, (K + k_range - 1) / k_range);
-  T* partials = tile_scratch<T>(stream, output, ranges > 1 ? ranges * M * N : 0);
-  launch(stream, dim3(grid_for(tiles, 1), static_cast<unsigned>(ranges)), Loop::threads, 0, tile_kernel<Loop, T, A, B, Output>, a, b, output, M, N, K, k_range,
-         tiles_m, partials);
+  T* partials = tile_scratch<T>(stream, output, plan.ranges > 1 ? plan.ranges * M * N : 0);
+  launch(stream, dim3(grid_for(tiles, 1), static_cast<unsigned>(plan.ranges)), Loop::threads, Main::shared_bytes, tile_kernel<Main, T, A, B, Output>, a, b,
+         output, M, N, K, plan.k_range, tiles_m, partials);
   if (!partials) return;
   if constexpr (EndsTiles<Output>)
-    launch(stream, grid_for(tiles, 1), Loop::threads, 0, tile_total_by_tiles_kernel<Loop, T, Output>, static_cast<In<T>>(partials), output, M, N, ranges,
+    launch(stream, grid_for(tiles, 1), Loop::threads, 0, tile_total_by_tiles_kernel<Loop, T, Output>, static_cast<In<T>>(partials), output, M, N, plan.ranges,
            tiles_m);
-  else launch(stream, grid_for(M * N, kBlock), kBlock, 0, tile_total_kernel<T, Output>, static_cast<In<T>>(partials), output, M * N, N, ranges);
+  else launch(stream, grid_for(M * N, kBlock), kBlock, 0, tile_total_kernel<T, Output>, static_cast<In<T>>(partials), output, M * N, N, plan.ranges);
+}
+
+// f(std::bool_constant<whether k is contiguous>), one instance where the operand knows it when compiled.
+template <class Operand, class F>
+void by_contiguity(const Operand& m, F f) {
+  if constexpr (requires { typename std::bool_constant<Operand::k_contiguous()>; }) f(std::bool_constant<Operand::k_contiguous()>{});
+  else if (m.k_contiguous()) f(std::true_type{});
+  else f(std::false_type{});
+}
+
+// Warps of a tensor-core tile, two by two: the larger a warp's tile, the fewer bytes of shared memory a product. 64 x 64 reads
+// a third less than 64 x 32, and with its 128 accumulators a thread two such blocks still fit a multiprocessor's registers.
+template <MathMode mode, int BM, int BN, class A, class B, class Output>
+void tile_pipelined(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, int64_t K, const TilePlan& plan) {
+  by_contiguity(a, [&](auto a_k) {
+    by_contiguity(b, [&](auto b_k) {
+      if constexpr (!a_k && b_k) {
+        // Both operands transposed: tile_product leaves it to StagedMain.
+      } else if constexpr (mode == MathMode::ieee) {
+        using Loop = IeeeLoop<float, BM, BN, BM / 16, BN / 16>;
+        tile_launch<PipelinedMain<Loop, mode, stage::Padded<BM, 16>, a_k, stage::Padded<BN, 16>, b_k, 3>, float>(stream, a, b, output, M, N, K, plan);
+      } else {
+        using Loop = MmaLoop<mode, BM, BN, 2, 2>;
+        tile_launch<PipelinedMain<Loop, mode, stage::Swizzled<BM, 32, a_k>, a_k, stage::Swizzled<BN, 32, b_k>, b_k, 3>, float>(stream, a, b, output, M, N, K,
+                                                                                                                               plan);
+      }
+    });
+  });
+}
+
+template <MathMode mode, class A, class B, class Output>
+void tile_product_in(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, int64_t K) {
+  const TilePlan plan = tile_plan(M, N, K);
+  [[maybe_unused]] const ProductFill measured = std::exchange(stream.measured_fill, ProductFill::automatic);
+  if constexpr (Addressed<A, float> && Addressed<B, float>) {
+    const bool possible = std::max({M, N, K}) <= kMostAddressed && (a.k_contiguous() || !b.k_contiguous());
+    const ProductFill fill = stream.fill == ProductFill::automatic ? measured : stream.fill;
+    if (possible && fill != ProductFill::staged) {
+      if (plan.tile == TileSize{128, 128}) return tile_pipelined<mode, 128, 128>(stream, a, b, output, M, N, K, plan);
+      if (plan.tile == TileSize{64, 128}) return tile_pipelined<mode, 64, 128>(stream, a, b, output, M, N, K, plan);
+      return tile_pipelined<mode, 64, 64>(stream, a, b, output, M, N, K, plan);
+    }
+  }
+  // Of fewer sizes, since a tile decides no bits; eight warps, which wait less for their loads.
+  if constexpr (mode == MathMode::ieee) {
+    if (plan.tile.m == 64)
+      return tile_launch<StagedMain<IeeeLoop<float, 64, 64, 4, 4>, float, IeeeStage<float>, 16>, float>(stream, a, b, output, M, N, K, plan);
+    tile_launch<StagedMain<IeeeLoop<float, 128, 128, 8, 8>, float, IeeeStage<float>, 8>, float>(stream, a, b, output, M, N, K, plan);
+  } else {
+    using Stage = std::conditional_t<mode == MathMode::tf32, Tf32Stage, Bf16Stage>;
+    tile_launch<StagedMain<MmaLoop<mode, 128, 128, 2, 4>, float, Stage, 16>, float>(stream, a, b, output, M, N, K, plan);
+  }
 }
 
 // output.store(row, column, sum over k of a.at(row, k) b.at(column, k)) in the stream's math mode; M and N at least 1.
 template <class T, class A, class B, class Output>
 void tile_product(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, int64_t K) {
-  if constexpr (sizeof(T) == 8) {
-    tile_launch<IeeeLoop<T, 64, 64, 8, 4, 4>, T>(stream, a, b, output, M, N, K);
-  } else {
-    if (stream.math == MathMode::tf32) return tile_launch<MmaLoop<Tf32Stage, 128, 128, 16>, T>(stream, a, b, output, M, N, K);
-    if (stream.math == MathMode::bf16) return tile_launch<MmaLoop<Bf16Stage, 128, 128, 16>, T>(stream, a, b, output, M, N, K);
-    if (M <= 64 || N <= 64) return tile_launch<IeeeLoop<T, 64, 64, 16, 4, 4>, T>(stream, a, b, output, M, N, K);
-    tile_launch<IeeeLoop<T, 128, 128, 8, 8, 8>, T>(stream, a, b, output, M, N, K);
-  }
+  if constexpr (sizeof(T) == 8)
+    return tile_launch<StagedMain<IeeeLoop<T, 64, 64, 4, 4>, T, IeeeStage<T>, 8>, T>(stream, a, b, output, M, N, K, plan_ranges({64, 64}, M, N, K));
+  else if (stream.math == MathMode::tf32) return tile_product_in<MathMode::tf32>(stream, a, b, output, M, N, K);
+  else if (stream.math == MathMode::bf16) return tile_product_in<MathMode::bf16>(stream, a, b, output, M, N, K);
+  else return tile_product_in<MathMode::ieee>(stream, a, b, output, M, N, K);
 }
 
 }  // namespace PV_EXEC

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -17,6 +18,7 @@ namespace {
 constexpr int kFormat = 1;
 constexpr const char* kOps[] = {"matmul", "conv1d", "conv1d_grad_input", "conv1d_grad_weight"};
 constexpr const char* kMathModes[] = {"ieee", "tf32", "bf16"};
+constexpr const char* kFills[] = {"", "staged", "pipelined"};
 
 const char* word_of(Provider p) {
   return p == Provider::ours ? "ours" : p == Provider::vendor ? "vendor" : "auto";
@@ -109,26 +111,31 @@ ProviderChoices& ProviderTable::at(const ProviderPlace& place) {
   return *places_.back();
 }
 
-Provider ProviderTable::choose(Provider asked, const ProviderPlace& place, const ProviderCall& call, const std::function<ProviderChoice()>& measure) {
+Provider ProviderTable::choose(Provider asked, const ProviderPlace& place, const ProviderCall& call, const std::function<ProviderChoice()>& measure,
+                               ProductFill* fill) {
   if (asked != Provider::automatic) return asked;
   const std::lock_guard lock(mutex_);
   if (settings_.provider != Provider::automatic) return settings_.provider;
   read_file_once();
   ProviderChoices& choices = at(place);
-  if (const ProviderChoice* known = choices.find(call)) return known->provider;
+  auto take = [&](const ProviderChoice& choice) {
+    if (fill) *fill = choice.fill;
+    return choice.provider;
+  };
+  if (const ProviderChoice* known = choices.find(call)) return take(*known);
   if (!settings_.measure || !measure) return Provider::vendor;
   ProviderChoice made;
   try {
     made = measure();
-    log::info("{} on {}: {} ({:.1f} us ours, {:.1f} us {}){}", call.str(), place.device, word_of(made.provider), made.ours_us, made.vendor_us, place.library,
-              made.reason.empty() ? "" : ": " + made.reason);
+    log::info("{} on {}: {} ({:.1f} us ours, {}; {:.1f} us {}){}", call.str(), place.device, word_of(made.provider), made.ours_us,
+              kFills[static_cast<int>(made.fill)], made.vendor_us, place.library, made.reason.empty() ? "" : ": " + made.reason);
   } catch (const Error& e) {
     log::warning("{} could not be measured, so the vendor's library computes it: {}", call.str(), e.what());
-    made = {Provider::vendor, 0, 0, e.what(), false};
+    made = {.reason = e.what(), .measured = false};
   }
   const ProviderChoice& choice = choices.set(call, std::move(made));
   if (choice.measured && file_is_ours_ && !settings_.file.empty()) write_file(settings_.file, json_unlocked().dump(2) + "\n");
-  return choice.provider;
+  return take(choice);
 }
 
 // ---- the file
@@ -157,7 +164,14 @@ std::string ProviderTable::take_unlocked(const Json& json) try {
     for (const auto& [name, c] : p.at("choices").items()) {
       const std::string word = c.at("provider").get<std::string>();
       if (word != "ours" && word != "vendor") return fmt::format("{} is no provider", quoted(word));
-      choices->by_name_[name] = {word == "ours" ? Provider::ours : Provider::vendor, c.value("ours_us", 0.0), c.value("vendor_us", 0.0), c.value("reason", "")};
+      const std::string fill = c.value("fill", "");
+      const auto* known = std::find(std::begin(kFills), std::end(kFills), fill);
+      if (known == std::end(kFills)) return fmt::format("{} is no fill", quoted(fill));
+      choices->by_name_[name] = {.provider = word == "ours" ? Provider::ours : Provider::vendor,
+                                 .ours_us = c.value("ours_us", 0.0),
+                                 .vendor_us = c.value("vendor_us", 0.0),
+                                 .reason = c.value("reason", ""),
+                                 .fill = static_cast<ProductFill>(known - std::begin(kFills))};
     }
     places.push_back(std::move(choices));
   }
@@ -180,6 +194,7 @@ Json ProviderTable::json_unlocked() const {
       if (!c.measured) continue;
       choices[name] = {{"provider", word_of(c.provider)}, {"ours_us", c.ours_us}, {"vendor_us", c.vendor_us}};
       if (!c.reason.empty()) choices[name]["reason"] = c.reason;
+      if (c.fill != ProductFill::automatic) choices[name]["fill"] = kFills[static_cast<int>(c.fill)];
     }
     places.push_back({{"device", p->place_.device}, {"library", p->place_.library}, {"choices", choices}});
   }
@@ -188,24 +203,31 @@ Json ProviderTable::json_unlocked() const {
 
 // ---- measuring
 ProviderChoice decide(const ProviderContest& contest) {
-  contest.ours();
+  ProviderChoice choice;
+  contest.ours(ProductFill::pipelined);
   try {
-    if (!contest.vendor()) return {Provider::ours, 0, 0, "the library does not compute this"};
-    if (const std::string difference = contest.difference(); !difference.empty())
-      return {Provider::ours, 0, 0, "the library's result is another: " + difference};
+    if (!contest.vendor()) choice.reason = "the library does not compute this";
+    else if (const std::string difference = contest.difference(); !difference.empty()) choice.reason = "the library's result is another: " + difference;
   } catch (const Error& e) {
-    return {Provider::ours, 0, 0, e.what()};
+    choice.reason = e.what();
   }
   constexpr size_t turns = 5;
-  std::array<double, turns> ours{}, vendor{};
+  std::array<double, turns> staged{}, pipelined{}, vendor{};
   for (size_t i = 0; i < turns; ++i) {
-    ours[i] = contest.microseconds(contest.ours);
-    vendor[i] = contest.microseconds([&] { contest.vendor(); });
+    staged[i] = contest.microseconds([&] { contest.ours(ProductFill::staged); });
+    pipelined[i] = contest.microseconds([&] { contest.ours(ProductFill::pipelined); });
+    if (choice.reason.empty()) vendor[i] = contest.microseconds([&] { contest.vendor(); });
   }
-  std::sort(ours.begin(), ours.end());
-  std::sort(vendor.begin(), vendor.end());
-  const double ours_us = ours[turns / 2], vendor_us = vendor[turns / 2];
-  return {ours_us < vendor_us ? Provider::ours : Provider::vendor, ours_us, vendor_us, ""};
+  auto median = [](std::array<double, turns>& t) {
+    std::sort(t.begin(), t.end());
+    return t[turns / 2];
+  };
+  const double staged_us = median(staged), pipelined_us = median(pipelined);
+  choice.fill = staged_us < pipelined_us ? ProductFill::staged : ProductFill::pipelined;
+  choice.ours_us = std::min(staged_us, pipelined_us);
+  choice.vendor_us = median(vendor);
+  choice.provider = choice.reason.empty() && choice.vendor_us <= choice.ours_us ? Provider::vendor : Provider::ours;
+  return choice;
 }
 
 double provider_tolerance(MathMode math, int item, int64_t terms) {
@@ -272,7 +294,14 @@ ProviderChoice measure_providers(Stream& stream, const std::vector<int64_t>& inp
   T *by_ours = memory.random<T>(output, 99), *by_vendor = memory.random<T>(output, 99);  // the same numbers, which may be added to
   Events events(stream);
   ProviderContest contest;
-  contest.ours = [&] { ours(operands, by_ours); };
+  contest.ours = [&](ProductFill fill) {
+    struct Restore {
+      Stream& stream;
+      ProductFill before;
+      ~Restore() { stream.fill = before; }
+    } restore{stream, std::exchange(stream.fill, fill)};
+    ours(operands, by_ours);
+  };
   contest.vendor = [&] { return vendor(operands, by_vendor); };
   contest.difference = [&]() -> std::string {
     std::vector<T> a(static_cast<size_t>(output)), b(a.size());

@@ -48,9 +48,10 @@ struct ProviderPlace {
 
 struct ProviderChoice {
   Provider provider = Provider::vendor;
-  double ours_us = 0, vendor_us = 0;  // 0: not timed
-  std::string reason;                 // why the vendor's result did not count; empty where it did
-  bool measured = true;               // false: the measurement failed, so this is the default, and is not written down
+  double ours_us = 0, vendor_us = 0;          // 0: not timed. Ours by the faster fill
+  std::string reason;                         // why the vendor's result did not count; empty where it did
+  bool measured = true;                       // false: the measurement failed, so this is the default, and is not written down
+  ProductFill fill = ProductFill::automatic;  // of ours. It changes no bit
 };
 
 struct ProviderSettings {
@@ -92,8 +93,9 @@ class ProviderTable {
   void configure(ProviderSettings settings);   // forgets what was known
 
   // Ours or the vendor. `measure` is called, and the file written, where this call is to be measured; it is null where
-  // that cannot be done now (a graph is being captured). `asked` is what the stream wants.
-  Provider choose(Provider asked, const ProviderPlace& place, const ProviderCall& call, const std::function<ProviderChoice()>& measure);
+  // that cannot be done now (a graph is being captured). `asked` is what the stream wants. `fill` gets that of ours, where it is known.
+  Provider choose(Provider asked, const ProviderPlace& place, const ProviderCall& call, const std::function<ProviderChoice()>& measure,
+                  ProductFill* fill = nullptr);
 
   // The file: {"format": 1, "places": [{"device", "library", "choices": {"matmul/...": {"provider", ...}}}]}.
   Json json();
@@ -116,12 +118,12 @@ class ProviderTable {
 // One call computed by both. `vendor` returns false where the library declines; `difference`, called after both, is ""
 // or says how their results differ; `microseconds` times one run.
 struct ProviderContest {
-  std::function<void()> ours;
+  std::function<void(ProductFill)> ours;
   std::function<bool()> vendor;
   std::function<std::string()> difference;
   std::function<double(const std::function<void()>&)> microseconds;
 };
-// The faster one of those that are right; medians of five turns, ours and the vendor's in turn.
+// The faster one of those that are right; medians of five turns, our two fills and the vendor's in turn.
 ProviderChoice decide(const ProviderContest& contest);
 
 // How far apart right results may lie, of sums of `terms` products of numbers in [-1, 1]: the rounding of the operands in

@@ -90,24 +90,29 @@ TEST(ProviderCall, HasANameThatTellsCallsApart) {
 // A contest with made-up times (the next of each list at every turn) and a made-up difference.
 struct Made {
   std::vector<double> ours{3, 1, 2, 9, 9}, vendor{4, 4, 4, 4, 4};
+  double staged = 1000;  // of our other fill, in each turn
   std::string difference;
   bool declines = false;
   std::string fails;
   int runs_of_ours = 0, runs_of_vendor = 0;
   ProviderChoice decide() {
-    size_t turn = 0;
-    bool timing_ours = false;
+    size_t turn_of_ours = 0, turn = 0;
+    std::function<double()> time;
     ProviderContest c;
-    c.ours = [&] { ++runs_of_ours, timing_ours = true; };
+    c.ours = [&](ProductFill fill) {
+      ++runs_of_ours;
+      time = [&, fill] { return fill == ProductFill::staged ? staged : ours.at(turn_of_ours++); };
+    };
     c.vendor = [&] {
-      ++runs_of_vendor, timing_ours = false;
+      ++runs_of_vendor;
+      time = [&] { return vendor.at(turn++); };
       if (!fails.empty()) fail_machine(fails);
       return !declines;
     };
     c.difference = [&] { return difference; };
     c.microseconds = [&](const std::function<void()>& run) {
       run();
-      return timing_ours ? ours.at(turn) : vendor.at(turn++);
+      return time();
     };
     return panvae::decide(c);
   }
@@ -126,6 +131,18 @@ TEST(ProviderChoice, TheFasterMedianWins) {
   Made tie;
   tie.ours = tie.vendor;
   EXPECT_EQ(tie.decide().provider, Provider::vendor) << "the default, where there is nothing to gain";
+}
+
+TEST(ProviderChoice, TheFasterFillIsOurs) {
+  EXPECT_EQ(Made{}.decide().fill, ProductFill::pipelined);
+  Made staged;
+  staged.ours = {9, 9, 9, 9, 9}, staged.staged = 3.5;
+  const ProviderChoice c = staged.decide();
+  EXPECT_EQ(c.fill, ProductFill::staged);
+  EXPECT_EQ(c.ours_us, 3.5);
+  EXPECT_EQ(c.provider, Provider::ours);
+  staged.declines = true;
+  EXPECT_EQ(staged.decide().fill, ProductFill::staged) << "also where the vendor has lost already";
 }
 
 TEST(ProviderChoice, AResultThatDiffersLosesHoweverFast) {
@@ -205,6 +222,25 @@ TEST(ProviderTable, GoesThroughJsonWhole) {
   ProviderTable other;
   EXPECT_EQ(other.take(json), "");
   EXPECT_EQ(other.json().dump(), json.dump());
+}
+
+TEST(ProviderTable, KeepsTheFill) {
+  auto fill_of = [](ProviderTable& table) {
+    ProductFill fill = ProductFill::automatic;
+    EXPECT_EQ(table.choose(
+                  Provider::automatic, kHere, product(1, 2, 3), [] { return ProviderChoice{.provider = Provider::ours, .fill = ProductFill::staged}; }, &fill),
+              Provider::ours);
+    return fill;
+  };
+  ProviderTable table({Provider::automatic, "", true}), other;
+  EXPECT_EQ(fill_of(table), ProductFill::staged) << "as measured";
+  EXPECT_EQ(fill_of(table), ProductFill::staged) << "as known";
+  EXPECT_EQ(table.json()["places"][0]["choices"]["matmul/f32/tf32/M1xN2xK3/nn"]["fill"], "staged");
+  EXPECT_EQ(other.take(table.json()), "");
+  EXPECT_EQ(fill_of(other), ProductFill::staged) << "as read";
+  Json json = table.json();
+  json["places"][0]["choices"]["matmul/f32/tf32/M1xN2xK3/nn"]["fill"] = "poured";
+  EXPECT_CONTAINS(other.take(json), "'poured' is no fill");
 }
 
 TEST(ProviderTable, WhatItCannotReadIsIgnoredWithAReasonAndLeftAlone) {

@@ -93,33 +93,77 @@ const Case conv1d("conv1d", [](OpCase& c) {
   c.body([](auto& r, const Sizes& s) { forward(r, s, MathMode::ieee); });
 });
 
-// Tensor cores share the tiles; one mode is enough to see that windows are staged rightly.
-const Case conv1d_bf16("conv1d_bf16", [](OpCase& c) {
+// Tensor cores.
+std::vector<Sizes> mode_sizes() {
+  return {{1, 1, 5, 1, 3, 1, 0, 1, plain},
+          {3, 4, 9, 6, 3, 1, 1, 1, bias_leaky},
+          {2, 17, 70, 9, 3, 2, 1, 1, accumulate_bias},
+          {2, 4, 19, 3, 4, 2, 3, 2, accumulate_bias},
+          {2, 8, 16, 12, 4, 1, 2, 1, bias_relu}};
+}
+void math_mode(OpCase& c, const char* kernel, MathMode mode) {
   common(c);
-  c.kernel = "conv1d";
-  c.math = MathMode::bf16;
+  c.kernel = kernel;
+  c.math = mode;
   c.cpu_rounds_otherwise = true;
-  c.sizes = {{1, 1, 5, 1, 3, 1, 0, 1, plain}, {3, 4, 9, 6, 3, 1, 1, 1, bias_leaky}, {2, 17, 70, 9, 3, 2, 1, 1, accumulate_bias}};
+  c.sizes = mode_sizes();
+}
+const Case conv1d_tf32("conv1d_tf32", [](OpCase& c) {
+  math_mode(c, "conv1d", MathMode::tf32);
+  c.f32 = [](Run<float>& r, const Sizes& s) { forward(r, s, MathMode::tf32); };
+});
+const Case conv1d_bf16("conv1d_bf16", [](OpCase& c) {
+  math_mode(c, "conv1d", MathMode::bf16);
   c.f32 = [](Run<float>& r, const Sizes& s) { forward(r, s, MathMode::bf16); };
 });
+
+template <class T>
+void grad_input(Run<T>& r, const Sizes& s, MathMode mode) {
+  const Conv1dShape q = shape_of(s);
+  const auto gy = r.in(q.B * q.C_out * q.L_out), w = r.in(q.C_out * q.C_in * q.K), vector = r.in(q.C_in);
+  const int64_t n = q.B * q.C_in * q.L_in;
+  const auto gx = adds(s) ? r.inout(n) : r.out(n);
+  const Epilogue<T> e = epilogue_of<T>(s, vector.data);
+  r.call([=](Stream& stream) {
+    const MathMode before = std::exchange(stream.math, mode);
+    k::conv1d_grad_input<T>(stream, gy, w, gx, q, e);
+    stream.math = before;
+  });
+  const OperandRounding rounding = operand_rounding(r.stream, mode);
+  const std::vector<double> gys = rounded(gy.values(), rounding.mode), ws = rounded(w.values(), rounding.mode);
+  auto at = [&](int64_t i, bool magnitude) {
+    const double rest = (adds(s) ? gx[i] : 0) + (has_bias(s) ? vector[i / q.L_in % q.C_in] : 0);
+    return grad_input_at(q, gys.data(), ws.data(), i, magnitude) + (magnitude ? 2 : rest);
+  };
+  r.expect(
+      gx, conv_units(q.C_out * q.K) + rounding.units, [&](int64_t i) { return activated(at(i, false), s); }, [&](int64_t i) { return at(i, true); });
+}
+
+template <class T>
+void grad_weight(Run<T>& r, const Sizes& s, MathMode mode) {
+  const Conv1dShape q = shape_of(s);
+  const auto x = r.in(q.B * q.C_in * q.L_in), gy = r.in(q.B * q.C_out * q.L_out);
+  const int64_t n = q.C_out * q.C_in * q.K;
+  const bool add = adds(s);
+  const auto gw = add ? r.inout(n) : r.out(n);
+  r.call([=](Stream& stream) {
+    const MathMode before = std::exchange(stream.math, mode);
+    k::conv1d_grad_weight<T>(stream, x, gy, gw, q, add);
+    stream.math = before;
+  });
+  const OperandRounding rounding = operand_rounding(r.stream, mode);
+  const std::vector<double> xs = rounded(x.values(), rounding.mode), gys = rounded(gy.values(), rounding.mode);
+  auto at = [&](int64_t i, bool magnitude) {
+    return grad_weight_at(q, xs.data(), gys.data(), i, magnitude) + (!add ? 0 : magnitude ? std::abs(gw[i]) : gw[i]);
+  };
+  r.expect(
+      gw, conv_units(q.B * q.L_out) + rounding.units, [&](int64_t i) { return at(i, false); }, [&](int64_t i) { return at(i, true); });
+}
 
 const Case conv1d_grad_input("conv1d_grad_input", [](OpCase& c) {
   common(c);
   c.bench = {{64, 512, 113, 64, 3, 1, 1, 1, plain}, {256, 512, 113, 64, 3, 1, 1, 1, plain}, {64, 64, 113, 512, 3, 1, 1, 1, plain}};
-  c.body([]<class T>(Run<T>& r, const Sizes& s) {
-    const Conv1dShape q = shape_of(s);
-    const auto gy = r.in(q.B * q.C_out * q.L_out), w = r.in(q.C_out * q.C_in * q.K), vector = r.in(q.C_in);
-    const int64_t n = q.B * q.C_in * q.L_in;
-    const auto gx = adds(s) ? r.inout(n) : r.out(n);
-    const Epilogue<T> e = epilogue_of<T>(s, vector.data);
-    r.call([=](Stream& stream) { k::conv1d_grad_input<T>(stream, gy, w, gx, q, e); });
-    auto at = [&](int64_t i, bool magnitude) {
-      const double rest = (adds(s) ? gx[i] : 0) + (has_bias(s) ? vector[i / q.L_in % q.C_in] : 0);
-      return grad_input_at(q, gy, w, i, magnitude) + (magnitude ? 2 : rest);
-    };
-    r.expect(
-        gx, conv_units(q.C_out * q.K), [&](int64_t i) { return activated(at(i, false), s); }, [&](int64_t i) { return at(i, true); });
-  });
+  c.body([](auto& r, const Sizes& s) { grad_input(r, s, MathMode::ieee); });
   // Its own op: the transposed convolution of x [B, C_out, L_out].
   c.op_sizes = {{2, 3, 7, 2, 3, 1, 1, 1, plain}, {1, 1, 5, 1, 3, 1, 0, 1, bias}, {2, 2, 9, 3, 3, 2, 1, 2, bias_leaky}, {2, 2, 10, 3, 3, 2, 1, 1, bias_relu}};
   c.op_inputs = [](const Sizes& s) {
@@ -139,17 +183,25 @@ const Case conv1d_grad_input("conv1d_grad_input", [](OpCase& c) {
 const Case conv1d_grad_weight("conv1d_grad_weight", [](OpCase& c) {
   common(c);
   c.bench = {{64, 512, 113, 64, 3, 1, 1, 1, plain}, {256, 512, 113, 64, 3, 1, 1, 1, plain}, {64, 64, 113, 512, 3, 1, 1, 1, plain}};
-  c.body([]<class T>(Run<T>& r, const Sizes& s) {
-    const Conv1dShape q = shape_of(s);
-    const auto x = r.in(q.B * q.C_in * q.L_in), gy = r.in(q.B * q.C_out * q.L_out);
-    const int64_t n = q.C_out * q.C_in * q.K;
-    const bool add = adds(s);
-    const auto gw = add ? r.inout(n) : r.out(n);
-    r.call([=](Stream& stream) { k::conv1d_grad_weight<T>(stream, x, gy, gw, q, add); });
-    auto at = [&](int64_t i, bool magnitude) { return grad_weight_at(q, x, gy, i, magnitude) + (!add ? 0 : magnitude ? std::abs(gw[i]) : gw[i]); };
-    r.expect(
-        gw, conv_units(q.B * q.L_out), [&](int64_t i) { return at(i, false); }, [&](int64_t i) { return at(i, true); });
-  });
+  c.body([](auto& r, const Sizes& s) { grad_weight(r, s, MathMode::ieee); });
+});
+
+// The gradients on tensor cores.
+const Case conv1d_grad_input_tf32("conv1d_grad_input_tf32", [](OpCase& c) {
+  math_mode(c, "conv1d_grad_input", MathMode::tf32);
+  c.f32 = [](Run<float>& r, const Sizes& s) { grad_input(r, s, MathMode::tf32); };
+});
+const Case conv1d_grad_input_bf16("conv1d_grad_input_bf16", [](OpCase& c) {
+  math_mode(c, "conv1d_grad_input", MathMode::bf16);
+  c.f32 = [](Run<float>& r, const Sizes& s) { grad_input(r, s, MathMode::bf16); };
+});
+const Case conv1d_grad_weight_tf32("conv1d_grad_weight_tf32", [](OpCase& c) {
+  math_mode(c, "conv1d_grad_weight", MathMode::tf32);
+  c.f32 = [](Run<float>& r, const Sizes& s) { grad_weight(r, s, MathMode::tf32); };
+});
+const Case conv1d_grad_weight_bf16("conv1d_grad_weight_bf16", [](OpCase& c) {
+  math_mode(c, "conv1d_grad_weight", MathMode::bf16);
+  c.f32 = [](Run<float>& r, const Sizes& s) { grad_weight(r, s, MathMode::bf16); };
 });
 
 // sizes: B, C, L, accumulate. The gradient of a convolution's bias.

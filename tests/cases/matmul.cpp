@@ -12,7 +12,7 @@ enum Epilogues : int64_t { plain, bias, bias_relu, bias_leaky, relu, accumulate,
 constexpr double kSlope = 0.125;
 
 template <class T>
-void multiply(Run<T>& r, const Sizes& s, MathMode mode, double units) {
+void multiply(Run<T>& r, const Sizes& s, MathMode mode, double units, ProductFill fill = ProductFill::automatic) {
   const int64_t M = s[0], N = s[1], K = s[2];
   const bool ta = s[3] & 1, tb = s[3] & 2;
   const int64_t kind = s[4];
@@ -27,9 +27,11 @@ void multiply(Run<T>& r, const Sizes& s, MathMode mode, double units) {
   if (kind == relu || kind == bias_relu) e.activation = Activation::relu;
   if (kind == bias_leaky || kind == accumulate_bias_leaky) e.activation = Activation::leaky_relu;
   r.call([=](Stream& stream) {
-    const MathMode before = std::exchange(stream.math, mode);
+    const MathMode math_before = std::exchange(stream.math, mode);
+    const ProductFill fill_before = std::exchange(stream.fill, fill);
     k::matmul<T>(stream, a, ta, b, tb, c, M, N, K, e);
-    stream.math = before;
+    stream.math = math_before;
+    stream.fill = fill_before;
   });
 
   const OperandRounding rounding = operand_rounding(r.stream, mode);
@@ -65,6 +67,11 @@ void add_layer(OpCase& c, int64_t B, int64_t in, int64_t out, int64_t epilogue) 
   c.bench.push_back({B, out, in, 2, epilogue});
   c.bench.push_back({B, in, out, 0, plain});
   c.bench.push_back({out, in, B, 1, plain});
+}
+
+// Rows that are whole groups of 16 bytes, with edges of every kind, and the larger two of the tiles (kernels/tile_plan.h).
+std::vector<Sizes> wide_sizes() {
+  return {{36, 72, 44, 0, bias_relu}, {68, 64, 100, 1, accumulate}, {64, 100, 36, 2, bias}, {3, 130, 10600, 2, bias_leaky}, {66, 65, 21201, 2, plain}};
 }
 
 void common(OpCase& c) {
@@ -106,6 +113,7 @@ const Case matmul("matmul", [](OpCase& c) {
   for (const Sizes& s : {Sizes{0, 5, 3, 0, plain}, Sizes{5, 0, 3, 0, bias}, Sizes{300, 1, 40, 0, bias}, Sizes{1, 300, 40, 2, relu}, Sizes{70, 2, 1100, 1, bias},
                          Sizes{64, 64, 16, 0, plain}, Sizes{128, 128, 8, 3, plain}})
     c.sizes.push_back(s);
+  for (const Sizes& s : wide_sizes()) c.sizes.push_back(s);
   c.body([](auto& r, const Sizes& s) { multiply(r, s, MathMode::ieee, ieee_units(s)); });
 });
 
@@ -143,8 +151,25 @@ void math_mode(OpCase& c, MathMode mode) {
              {129, 130, 67, 2, bias_relu},
              {5, 7, 1100, 0, accumulate_bias_leaky},
              {3, 5, 0, 0, bias}};
+  for (const Sizes& s : wide_sizes()) c.sizes.push_back(s);
   c.f32 = [=](Run<float>& r, const Sizes& s) { multiply(r, s, mode, ieee_units(s)); };
 }
+// The main loop that does not run unless asked for, or where both operands are transposed. Other devices have no such choice.
+void staged(OpCase& c, MathMode mode) {
+  common(c);
+  c.kernel = "matmul";
+  c.math = mode;
+  c.cpu_rounds_otherwise = mode != MathMode::ieee;
+  c.bench.clear();
+  for (int64_t t = 0; t < 4; ++t) c.sizes.push_back({17, 33, 65, t, t == 0 ? plain : t == 1 ? bias_relu : t == 2 ? accumulate : accumulate_bias_leaky});
+  for (const Sizes& s : {Sizes{1, 1, 1, 0, plain}, Sizes{129, 130, 67, 2, bias_relu}, Sizes{5, 7, 1100, 0, accumulate_bias_leaky}, Sizes{3, 5, 0, 0, bias}})
+    c.sizes.push_back(s);
+  c.f32 = [=](Run<float>& r, const Sizes& s) { multiply(r, s, mode, ieee_units(s), ProductFill::staged); };
+}
+const Case matmul_staged("matmul_staged", [](OpCase& c) { staged(c, MathMode::ieee); });
+const Case matmul_staged_tf32("matmul_staged_tf32", [](OpCase& c) { staged(c, MathMode::tf32); });
+const Case matmul_staged_bf16("matmul_staged_bf16", [](OpCase& c) { staged(c, MathMode::bf16); });
+
 const Case matmul_tf32("matmul_tf32", [](OpCase& c) { math_mode(c, MathMode::tf32); });
 const Case matmul_bf16("matmul_bf16", [](OpCase& c) { math_mode(c, MathMode::bf16); });
 

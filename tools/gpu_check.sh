@@ -12,10 +12,10 @@ parts:
              training steps at the sizes of the paper as graphs and kernel by kernel: times, and losses equal to the bit
   sanitize   compute-sanitizer memcheck, racecheck, synccheck and initcheck over our kernels at small sizes
   bench      every row of panvae_bench, and a table with the providers side by side
-  peers      the same rows by PyTorch, eager and compiled, where it is installed
+  peers      whole training steps and the rows of bench by PyTorch, eager and compiled, where it is installed
 options:
   --deps FILE      what --pack wrote; without it the machine must have the packages of tools/install_packages.sh
-  --out DIR        at most eight files: summary.txt and the logs, JSON and tables of the parts (default gpu-check/)
+  --out DIR        at most nine files: summary.txt and the logs, JSON and tables of the parts (default gpu-check/)
   --build DIR      (default build-gpu/)
   --jobs N         compilers and tests at a time (default: all cores)
   --seconds S      longest time of a part, after which it is stopped and the next one begins (default 460)
@@ -286,8 +286,21 @@ part_peers() {
   environment
   have_gpu || lacking "no GPU: there is nothing to measure on"
   python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null || lacking "python3 has no PyTorch that sees the GPU"
+  # Steps first, for half of the time: what has been measured by then is written after each row.
+  status=0
+  timeout $((seconds / 2)) python3 "$root/bench/peers/interleave.py" --program "$build/bench/bench_train_step" --out "$build/peer-steps" --device cuda \
+    --rows rna:256,block:64,hierarchical:64 --rounds 3 --count 20 --threads "$jobs" || status=$?
+  if [ -e "$build/peer-steps/steps.json" ]; then
+    cp "$build/peer-steps/steps.json" "$out/steps.json"
+    cat "$build/peer-steps/steps.md"
+  fi
+  case $status in
+    0) ;;
+    124) say "training steps: some rows were not reached in time" ;;
+    *) fail "training steps: a program failed, or its losses were wrong" ;;
+  esac
   [ -e "$build/bench.json" ] || part_bench
-  python3 "$root/bench/peers/torch_peer.py" "$build/bench.json" --out "$build/peers.json" --seconds $((seconds - 40))
+  python3 "$root/bench/peers/torch_peer.py" "$build/bench.json" --out "$build/peers.json" --seconds $((seconds / 2 - 40))
   cp "$build/peers.json" "$out/peers.json"
   python3 "$root/bench/compare.py" --table "$build/bench.json" "$build/peers.json"
 }

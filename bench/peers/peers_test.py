@@ -21,13 +21,18 @@ name = arguments[arguments.index("--mode") + 1] if "--mode" in arguments else "o
 def say(value): print(json.dumps(value), flush=True)
 if "--write" in arguments:
     open(arguments[arguments.index("--write") + 1], "w").close()
+    print("x.safetensors: losses 4, 2, 1.5")
     sys.exit(plan.get("write", 0))
+with open(os.path.join(folder, "commands"), "a") as log: log.write(name + " " + " ".join(arguments) + "\\n")
 mine = plan[name]
 if "dies" in mine: sys.exit(mine["dies"])
 say({"blas": "pretended", "torch": "0", "adam": "fused", "loss_differences": [mine.get("difference", 0.0)] * 3,
      "losses_agree": mine.get("difference", 0.0) < 1e-4, "resident_after_import_bytes": 1 << 20})
 turn = 0
 for line in sys.stdin:
+    if line == "steps 2\\n":  # what ours on a GPU is checked by
+        say({"losses": " ".join(float(x).hex() for x in (mine.get("third", 1.5), 1, 0.5))})
+        continue
     with open(os.path.join(folder, "log"), "a") as log: log.write(name + " " + line.split()[0] + "\\n")
     if line.startswith("steps"):
         s = mine["seconds"][turn]
@@ -50,8 +55,8 @@ class Run(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.folder.name, name)
 
-    def run_with(self, rounds=3, **plan):
-        """Exit status, the only row, and the lines of the Markdown, of a run of pretenders."""
+    def run_with(self, rounds=3, options=(), **plan):
+        """Exit status, the only row (where options make several: all), and the lines of the Markdown, of a run of pretenders."""
         everything = {"ours": {"seconds": [1, 1, 1], "mib": 10}, "eager": {"seconds": [2, 2, 2], "mib": 40},
                       "compiled": {"seconds": [1.5, 1.5, 1.5], "mib": 50}, "blas": 0.5, "torch": 0.5}
         everything.update(plan)
@@ -65,9 +70,10 @@ class Run(unittest.TestCase):
         os.chmod(self.path("python"), 0o755)
         with contextlib.redirect_stdout(io.StringIO()):
             status = interleave.main(["--program", self.path("program"), "--python", self.path("python"), "--out", self.path("out"), "--rows", "rna:8",
-                                      "--rounds", str(rounds), "--count", "3", "--threads", "1"])
+                                      "--rounds", str(rounds), "--count", "3", "--threads", "1", *options])
         with open(self.path("out/steps.json"), encoding="utf-8") as file:
-            (row,) = json.load(file)["rows"]
+            rows = json.load(file)["rows"]
+            row = rows[0] if len(rows) == 1 else rows
         with open(self.path("out/steps.md"), encoding="utf-8") as file:
             return status, row, file.read().splitlines()
 
@@ -128,8 +134,34 @@ class Run(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertIn("ours", row["errors"])
 
+    def test_on_a_gpu_in_each_math(self):
+        status, rows, lines = self.run_with(rounds=2, options=["--device", "cuda"])
+        self.assertEqual(status, 0)
+        self.assertEqual([row["math"] for row in rows], ["tf32", "bf16"])
+        with open(self.path("commands"), encoding="utf-8") as file:
+            commands = file.read()
+        for math in ("tf32", "bf16"):
+            self.assertIn(f"--device cuda --precision {math}", commands)
+            self.assertEqual(commands.count(f"--serve --device cuda --math {math} --mode"), 2)
+        self.assertEqual(rows[0]["losses"], {"ours": [0.0], "eager": [0.0] * 3, "compiled": [0.0] * 3})
+        self.assertIn("| rna | 8 | bf16 |", lines[-1])
+        self.assertIn("**above 1.25 of the floor**", lines[-1])  # the pretended floor is a seventh of the step
+        self.assertIn("held of the device's", "\n".join(lines))
+        self.assertFalse(os.path.exists(self.path("out/rna-8.safetensors")))
+
+    def test_ours_on_a_gpu_must_be_right_too(self):
+        status, row, lines = self.run_with(options=["--device", "cuda", "--math", "tf32"], ours={"seconds": [1] * 3, "mib": 10, "third": 1.53})
+        self.assertEqual(status, 1)
+        self.assertNotIn("providers", row)
+        self.assertIn("ours: WRONG: losses differ by 2.0e-02", lines[-1])
+        status, row, lines = self.run_with(options=["--device", "cuda", "--math", "bf16"], ours={"seconds": [1] * 3, "mib": 10, "third": 1.53})
+        self.assertEqual((status, row["errors"]), (0, {}))  # bf16 rounds more
+        status, row, lines = self.run_with(options=["--device", "cuda", "--math", "bf16"], ours={"seconds": [1] * 3, "mib": 10, "third": float("nan")})
+        self.assertEqual(status, 1)
+
     def test_wrong_usage(self):
-        for wrong in (["--rows", "rna"], ["--rows", "rna:x"], ["--rounds", "0"], ["--count", "0"]):
+        for wrong in (["--rows", "rna"], ["--rows", "rna:x"], ["--rounds", "0"], ["--count", "0"], ["--math", "tf32"], ["--device", "cuda", "--math", "fp8"],
+                      ["--device", "tpu"]):
             with self.assertRaises(SystemExit) as caught, contextlib.redirect_stderr(io.StringIO()):
                 interleave.parse(["--program", "p", "--out", "o", *wrong])
             self.assertEqual(caught.exception.code, 2)

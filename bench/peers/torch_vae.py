@@ -12,7 +12,8 @@ new noise each: the batch gathered from a matrix in memory, forward, backward, f
 backward are (on cuda as CUDA graphs); the optimizer is fused already. bf16 is autocast.
 
 Peak memory is the process's without the samples, from the end of the check on: what reading the file and compiling took is not
-in it; PyTorch's own code is, as it is in any program that uses it ("resident_after_import_bytes").
+in it; PyTorch's own code is, as it is in any program that uses it ("resident_after_import_bytes"). On cuda it is what PyTorch holds
+of the device's, as ours is there.
 Exit status: 0; 1 if a loss was wrong; 2 for wrong usage; 4 without PyTorch or the device.
 """
 import argparse
@@ -45,6 +46,12 @@ def status_bytes(key):
         return 0
 
 
+def set_math(math):
+    """What f32 products and convolutions may do; bf16 is autocast, and what it leaves in f32 may be tf32."""
+    torch.set_float32_matmul_precision("highest" if math == "ieee" else "high")
+    torch.backends.cudnn.allow_tf32 = math != "ieee"
+
+
 def wait(device):
     if device == "cuda":
         torch.cuda.synchronize()
@@ -53,6 +60,7 @@ def wait(device):
 def forget_peak():
     """From now on the peak is that of what follows, where the system allows it."""
     if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     try:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
@@ -241,7 +249,7 @@ class Training:
         """Takes the first steps. The relative differences of their losses, those of the first step first; all must be small."""
         differences = []
         for rows, noise, losses in zip(self.rows, self.noise, self.losses):
-            ours = torch.stack([part.detach() for part in self.step(rows, noise)]).cpu()
+            ours = torch.stack([part.detach().float() for part in self.step(rows, noise)]).cpu()
             differences.append(float(((ours - losses).abs() / losses.abs()).max()))
         first, behind = TOLERANCES[self.math]
         right = differences[0] <= first and all(d <= behind for d in differences[1:])  # a NaN is not
@@ -258,7 +266,7 @@ class Training:
         return [seconds_of(self.timed_step) for _ in range(count)]
 
     def peak_bytes(self):
-        peak = torch.cuda.max_memory_allocated() if self.device == "cuda" else status_bytes("VmHWM")
+        peak = torch.cuda.max_memory_reserved() if self.device == "cuda" else status_bytes("VmHWM")
         return peak - self.samples_bytes()
 
 
@@ -268,20 +276,23 @@ def seconds_of(f):
     return time.perf_counter() - start
 
 
-def product_seconds(products, device, times=5):
-    """Each product alone, at the shapes that bench_train_step's floor has."""
+def product_seconds(products, device, math, times=5):
+    """Each product alone, at the shapes that bench_train_step's floor has; on cuda many behind each other, so that launching does not count."""
+    dtype = torch.bfloat16 if math == "bf16" else torch.float32
+    calls = 20 if device == "cuda" else 1
     total = 0.0
     for p in products:
-        a = torch.rand(p["K"], p["M"], device=device).t() if p["ta"] else torch.rand(p["M"], p["K"], device=device)
-        b = torch.rand(p["N"], p["K"], device=device).t() if p["tb"] else torch.rand(p["K"], p["N"], device=device)
-        c = torch.empty(p["M"], p["N"], device=device)
+        a = torch.rand(p["K"], p["M"], device=device).to(dtype).t() if p["ta"] else torch.rand(p["M"], p["K"], device=device).to(dtype)
+        b = torch.rand(p["N"], p["K"], device=device).to(dtype).t() if p["tb"] else torch.rand(p["K"], p["N"], device=device).to(dtype)
+        c = torch.empty(p["M"], p["N"], device=device, dtype=dtype)
 
         def product():
-            torch.mm(a, b, out=c)
+            for _ in range(calls):
+                torch.mm(a, b, out=c)
             wait(device)
 
         product()
-        total += statistics.median(seconds_of(product) for _ in range(times))
+        total += statistics.median(seconds_of(product) for _ in range(times)) / calls
     return total
 
 
@@ -295,7 +306,7 @@ def serve(training, hello):
         if words[0] == "steps":
             answer({"seconds": training.seconds_of_steps(int(words[1])), "peak_bytes": training.peak_bytes()})
         elif words[0] == "products":
-            answer({"product_seconds": product_seconds(json.loads(words[1]), training.device)})
+            answer({"product_seconds": product_seconds(json.loads(words[1]), training.device, training.math)})
         else:
             raise ValueError(f"unknown command {line!r}: steps N or products [...]")
 
@@ -320,7 +331,7 @@ def main():
         print("torch_vae.py: PyTorch sees no GPU", file=sys.stderr)
         return 4
     torch.set_num_threads(options.threads or int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0]) or len(os.sched_getaffinity(0)))
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.math != "ieee"
+    set_math(options.math)
     torch.manual_seed(0)
     training = Training(options.first, options.mode, options.device, options.math)
     start = time.perf_counter()

@@ -95,7 +95,7 @@ struct Weights {
   __host__ __device__ static constexpr bool k_contiguous() { return true; }
   __device__ T at(int64_t row, int64_t k) const { return data[row * stride + k]; }
   __device__ const T* address(int row, int k) const { return data + (row * stride + k); }
-  __device__ bool wide() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 4 == 0; }
+  __device__ bool wide() const { return aligned_rows(data, stride); }
 };
 template <class T>
 struct WeightsByInput {
@@ -117,7 +117,7 @@ struct Channels {
   __host__ __device__ static constexpr bool k_contiguous() { return true; }
   __device__ T at(int64_t row, int64_t k) const { return data[(k / L * C + row) * L + k % L]; }
   __device__ const T* address(int row, int k) const { return data + ((length.quotient(k) * C + row) * L + length.remainder(k)); }
-  __device__ bool wide() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0 && L % 4 == 0; }
+  __device__ bool wide() const { return aligned_rows(data, L); }
 };
 template <class T>
 struct ChannelOutput {

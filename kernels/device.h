@@ -168,7 +168,7 @@ class Stream {
   Provider provider = Provider::automatic;  // automatic: as the environment says, else as measured, else the vendor
   Provider computed_by = Provider::ours;    // who did the last product or convolution of this stream
   ProductFill fill = ProductFill::automatic;
-  ProductFill measured_fill = ProductFill::automatic;  // of the call under way, as known to who chose its provider
+  ProductFill measured_fill = ProductFill::automatic;  // for the product that comes next, from who chose its provider
   simt::Options simt;
   class Profile* profile = nullptr;  // measures every kernel call while it is set (kernels/profile.h); must outlive the stream
   // Handles and plans of the vendor's libraries for this stream; kernels/cuda/vendor.cpp knows what is in it.

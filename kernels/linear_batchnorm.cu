@@ -180,7 +180,7 @@ void linear_batchnorm(Stream& stream, In<T> x, In<T> w, Epilogue<T> e, In<T> wei
   if (vendor::matmul<T>(stream, x, false, w, true, h, M, N, K, e))
     return batchnorm_train<T>(stream, h, weight, bias, M, N, 1, eps, momentum, running_mean, running_var, y, statistics);
   const SlotsOutput<T> output{h, M, N, e};
-  tile_product<T>(stream, MatrixOperand<T>{x, K, true}, MatrixOperand<T>{w, K, true}, output, M, N, K);
+  tile_product<T>(stream, RowsOperand<T>{x, K}, RowsOperand<T>{w, K}, output, M, N, K);
   const auto slots = static_cast<const T*>(stream.scratch(output.scratch_bytes()));
   launch(stream, grid_for(N, kBlock), kBlock, 0, linear_batchnorm_total_kernel<T>, static_cast<In<T>>(h), slots, M, N, eps, momentum, running_mean, running_var,
          statistics);

@@ -141,7 +141,7 @@ void linear_huber_kl(Stream& stream, In<T> h, In<T> w, In<T> bias, In<T> target,
     huber_kl<T>(stream, nullptr, nullptr, mu, logvar, B, 0, Z, delta, kl_weight, loss, nullptr, grad_mu, grad_logvar);
     if (R * G > 0) {
       const HuberOutput<T> output{Loss<T>{delta, kl_weight, T(1) / static_cast<T>(B)}, bias, target, grad_pred, R, G};
-      tile_product<T>(stream, MatrixOperand<T>{h, H, true}, MatrixOperand<T>{w, H, true}, output, R, G, H);
+      tile_product<T>(stream, RowsOperand<T>{h, H}, RowsOperand<T>{w, H}, output, R, G, H);
       const auto sums = static_cast<const double*>(stream.scratch(output.scratch_bytes()));
       launch(stream, 1, kBlock, 0, linear_huber_kl_total_kernel<T>, sums, static_cast<int64_t>(output.scratch_bytes() / sizeof(double)),
              1.0 / static_cast<double>(B), kl_weight, loss);

@@ -69,6 +69,11 @@ __device__ void end_tile(Output& output, int64_t row0, int64_t M, int64_t column
   output.end_tile(row0, row0 + Loop::BM < M ? row0 + Loop::BM : M, column0, column0 + Loop::BN < N ? column0 + Loop::BN : N);
 }
 
+template <class T>
+__device__ bool aligned_rows(const T* data, int64_t stride) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 4 == 0;
+}
+
 // A matrix as an operand, or its transpose.
 template <class T>
 struct MatrixOperand {
@@ -81,7 +86,7 @@ struct MatrixOperand {
     const int outer = contiguous ? row : k, inner = contiguous ? k : row;
     return data + (int64_t{outer} * static_cast<int>(stride) + inner);
   }
-  __device__ bool wide() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 4 == 0; }
+  __device__ bool wide() const { return aligned_rows(data, stride); }
 };
 // One that is stored [rows, K] whoever asks, which saves kernels.
 template <class T>
@@ -91,7 +96,7 @@ struct RowsOperand {
   __host__ __device__ static constexpr bool k_contiguous() { return true; }
   __device__ T at(int64_t row, int64_t k) const { return data[row * stride + k]; }
   __device__ const T* address(int row, int k) const { return data + (row * stride + k); }
-  __device__ bool wide() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 4 == 0; }
+  __device__ bool wide() const { return aligned_rows(data, stride); }
 };
 
 inline constexpr int64_t kMostAddressed = int64_t{1} << 30;  // rows and k of PipelinedMain are 32-bit numbers

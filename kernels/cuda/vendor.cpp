@@ -98,19 +98,17 @@ int flags_of(const Epilogue<T>& e) {
                                                    : 0);
 }
 
-// What the stream says of a call before it is known who computes it.
-void begin_call(Stream& stream) {
-  stream.computed_by = Provider::ours;
-  stream.measured_fill = ProductFill::automatic;
-}
-
 // Runs `theirs` if the vendor is to compute this, and says whether it did.
 template <class Theirs, class Measure>
 bool compute(Stream& stream, const ProviderPlace& place, const ProviderCall& call, Theirs theirs, Measure measure) {
   ProviderTable& table = ProviderTable::of_process();
   std::function<ProviderChoice()> contest;
   if (stream.provider == Provider::automatic && table.measures() && can_measure(stream)) contest = measure;
-  if (table.choose(stream.provider, place, call, contest, &stream.measured_fill) != Provider::vendor || !theirs()) return false;
+  ProductFill fill = ProductFill::automatic;
+  if (table.choose(stream.provider, place, call, contest, &fill) != Provider::vendor || !theirs()) {
+    stream.measured_fill = fill;
+    return false;
+  }
   stream.computed_by = Provider::vendor;
   return true;
 }
@@ -139,7 +137,7 @@ struct Sides {
 template <class T, class Theirs, class Ours>
 bool convolution(Stream& stream, ProviderOp op, const Conv1dShape& s, const Epilogue<T>& e, const Sides& sides, In<T> a, In<T> b, InOut<T> c, Theirs theirs,
                  Ours ours) {
-  begin_call(stream);
+  stream.computed_by = Provider::ours;
   if (stream.provider == Provider::ours) return false;
   State& state = state_of(stream);
   cudnn::Convolutions* library = state.convolution_library(stream);
@@ -166,7 +164,7 @@ bool convolution(Stream& stream, ProviderOp op, const Conv1dShape& s, const Epil
 
 template <class T>
 bool matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, const Epilogue<T>& e) {
-  begin_call(stream);
+  stream.computed_by = Provider::ours;
   if (stream.provider == Provider::ours) return false;
   State& state = state_of(stream);
   cublaslt::Products* library = state.product_library();

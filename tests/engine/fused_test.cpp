@@ -52,7 +52,7 @@ double worst(const Values& a, const Values& b) {
 }
 // docs/kernels.md states these.
 double tolerance(DType t) {
-  return t == DType::f64 ? 1e-12 : 2e-6;
+  return t == DType::f64 ? 1e-12 : 5e-6;
 }
 void expect_equal(const std::vector<Values>& fused, const std::vector<Values>& unfused, DType dtype) {
   ASSERT_EQ(fused.size(), unfused.size());

@@ -109,6 +109,13 @@ TEST_F(Program, the_same_command_gives_the_same_bytes) {
   EXPECT_EQ(read_file(at("run/metrics.jsonl")), read_file(at("again/metrics.jsonl")));
 }
 
+TEST_F(Program, steps_without_graphs_give_the_same_bytes) {
+  ASSERT_EQ(run(std::string("train rna -o plain x.h5ad --no-graph") + kSmall).code, 0);
+  for (const char* name : {"model.safetensors", "metrics.jsonl", "config.toml"})
+    EXPECT_EQ(read_file(at(std::string("run/") + name)), read_file(at(std::string("plain/") + name))) << name;
+  EXPECT_EQ(Json::parse(read_file(at("plain/training.json")))["replayed_steps"], 0);
+}
+
 void interrupt_and_resume(const std::string& folder, const std::string& name, int signal) {
   const auto train = [](const std::string& run, const std::string& more) { return "train rna -o " + run + " x.h5ad " + more; };
   stop_and_resume(folder, train, std::string(kSmall) + " --set train.checkpoint_seconds=0 --set train.max_epochs=400 --set train.patience=400", "whole", name,

@@ -79,15 +79,16 @@ void sum_columns(Stream&, In<T> x, InOut<T> y, int64_t rows, int64_t columns, bo
 
 template <class T>
 void sum_channels(Stream&, In<T> x, InOut<T> y, int64_t B, int64_t C, int64_t L, bool accumulate) {
-  parallel_chunks(C, 1 + 16384 / (B * L + 1), [=](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c) {
-      double s = 0;
-      for (int64_t b = 0; b < B; ++b) {
+  // Neighbouring channels together: one alone is read in runs of L, each on another page of memory.
+  constexpr int64_t kMost = 64, kTasks = 8;
+  parallel_chunks(C, std::clamp<int64_t>(C / kTasks, 1, kMost), [=](int64_t begin, int64_t end) {
+    double s[kMost] = {};
+    for (int64_t b = 0; b < B; ++b)
+      for (int64_t c = begin; c < end; ++c) {
         const T* p = x + (b * C + c) * L;
-        s += lane_sum(L, [p](int64_t l) { return static_cast<double>(p[l]); });
+        s[c - begin] += lane_sum(L, [p](int64_t l) { return static_cast<double>(p[l]); });
       }
-      y[c] = static_cast<T>(s) + (accumulate ? y[c] : T(0));
-    }
+    for (int64_t c = begin; c < end; ++c) y[c] = static_cast<T>(s[c - begin]) + (accumulate ? y[c] : T(0));
   });
 }
 

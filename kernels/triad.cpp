@@ -38,14 +38,21 @@ void Triad::pass() {
 }
 
 double Triad::read() {
-  constexpr int64_t kChunk = 131072;
-  std::vector<float> sums(static_cast<size_t>((n_ + kChunk - 1) / kChunk));
-  const float *p = arrays_[0], *m = arrays_[1], *v = arrays_[2], *g = arrays_[3];
-  parallel_chunks(n_, kChunk, [=, to = sums.data()](int64_t begin, int64_t end) {
-    float s = 0;
-#pragma omp simd reduction(+ : s)
-    for (int64_t i = begin; i < end; ++i) s += (p[i] + m[i]) + (v[i] + g[i]);
-    to[begin / kChunk] = s;
+  constexpr int64_t kChunk = 16384, kLanes = 128;  // lanes: additions need not wait for each other
+  const int64_t chunks = (n_ + kChunk - 1) / kChunk;
+  std::vector<float> sums(static_cast<size_t>(4 * chunks));
+  parallel_chunks(4 * chunks, 8, [=, this, to = sums.data()](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      const float* x = arrays_[c / chunks];
+      const int64_t first = c % chunks * kChunk, last = std::min(n_, first + kChunk);
+      float lanes[kLanes] = {};
+      int64_t i = first;
+      for (; i + kLanes <= last; i += kLanes)
+#pragma omp simd
+        for (int64_t j = 0; j < kLanes; ++j) lanes[j] += x[i + j];
+      for (int64_t j = 0; i + j < last; ++j) lanes[j] += x[i + j];
+      to[c] = std::accumulate(lanes, lanes + kLanes, 0.0f);
+    }
   });
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }

@@ -58,7 +58,7 @@ constexpr int64_t parts_of(int64_t n, int64_t part) {
 // BLAS copies both factors for each panel, the right one once per row of panels: so a panel has some hundred rows. Long rows,
 // as p, m and v come from memory; 4 MiB of f32 at most, for the last level of cache. Matrices of few panels are cut finer, so that
 // every thread gets several. Parts of a side are equal but for its last.
-Panels panels_of(int64_t M, int64_t N) {
+inline Panels panels_of(int64_t M, int64_t N) {
   constexpr int64_t kRows = 256, kColumns = 4096, kLeastElements = 16384, kEach = 8, kUnit = 16;
   Panels p{std::min(M, kRows), std::min(N, kColumns), 0, 0};
   while (parts_of(M, p.rows) * parts_of(N, p.columns) < kEach * threads() && p.rows * p.columns > kLeastElements) {

@@ -155,7 +155,7 @@ namespace PV_EXEC {
 // One thread's share of a tile of grad goes into the update; end_tile leaves the tile's sum of squares.
 template <class T>
 struct AdamOutput {
-  static constexpr bool small_tiles = true;
+  static constexpr bool medium_tiles = true;
   T *p, *m, *v;  // [M, N]
   int64_t N, cells_across, cells;
   const double* slots;

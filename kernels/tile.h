@@ -28,8 +28,8 @@
 //                   void end_tile(row0, row_end, column0, column_end)    by all threads of a block, once each has stored its
 //                                                                        part of a tile; row0 and column0 are multiples of kTileUnit
 //                   void* scratch, size_t scratch_bytes()                memory for that: stream.scratch() still has it behind the product
-//                   static constexpr bool small_tiles = true             where storing takes so many registers that 128 accumulators a
-//                                                                        thread leave too few
+//                   static constexpr bool medium_tiles = true            tensor cores take tiles of 64 x 128 alone: storing needs
+//                                                                        registers that the accumulators of others leave too few of
 // A main loop has   Loop, the inner loop, which has BM, BN, threads and each(f)
 //                   shared_bytes, of dynamic shared memory
 //                   run(loop, a, b, range)    multiplies a range of a tile
@@ -446,10 +446,13 @@ void tile_product_in(Stream& stream, A a, B b, Output output, int64_t M, int64_t
     const bool possible = std::max({M, N, K}) <= kMostAddressed && (a.k_contiguous() || !b.k_contiguous());
     const ProductFill fill = stream.fill == ProductFill::automatic ? measured : stream.fill;
     if (possible && fill != ProductFill::staged) {
-      if constexpr (mode == MathMode::ieee || !requires { Output::small_tiles; })
+      if constexpr (mode != MathMode::ieee && requires { Output::medium_tiles; }) {
+        return tile_pipelined<mode, 64, 128>(stream, a, b, output, M, N, K, plan);
+      } else {
         if (plan.tile == TileSize{128, 128}) return tile_pipelined<mode, 128, 128>(stream, a, b, output, M, N, K, plan);
-      if (plan.tile.n == 128) return tile_pipelined<mode, 64, 128>(stream, a, b, output, M, N, K, plan);
-      return tile_pipelined<mode, 64, 64>(stream, a, b, output, M, N, K, plan);
+        if (plan.tile.n == 128) return tile_pipelined<mode, 64, 128>(stream, a, b, output, M, N, K, plan);
+        return tile_pipelined<mode, 64, 64>(stream, a, b, output, M, N, K, plan);
+      }
     }
   }
   // Of fewer sizes, since a tile decides no bits; eight warps, which wait less for their loads.

@@ -225,10 +225,13 @@ TEST(ProviderTable, GoesThroughJsonWhole) {
 }
 
 TEST(ProviderTable, KeepsTheFill) {
-  auto fill_of = [](ProviderTable& table) {
+  ProviderChoice staged;
+  staged.provider = Provider::ours;
+  staged.fill = ProductFill::staged;
+  auto fill_of = [&](ProviderTable& table) {
     ProductFill fill = ProductFill::automatic;
     EXPECT_EQ(table.choose(
-                  Provider::automatic, kHere, product(1, 2, 3), [] { return ProviderChoice{.provider = Provider::ours, .fill = ProductFill::staged}; }, &fill),
+                  Provider::automatic, kHere, product(1, 2, 3), [&] { return staged; }, &fill),
               Provider::ours);
     return fill;
   };

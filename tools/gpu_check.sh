@@ -15,7 +15,7 @@ parts:
   peers      whole training steps and the rows of bench by PyTorch, eager and compiled, where it is installed
 options:
   --deps FILE      what --pack wrote; without it the machine must have the packages of tools/install_packages.sh
-  --out DIR        at most nine files: summary.txt and the logs, JSON and tables of the parts (default gpu-check/)
+  --out DIR        at most eight files: summary.txt and the logs, JSON and tables of the parts (default gpu-check/)
   --build DIR      (default build-gpu/)
   --jobs N         compilers and tests at a time (default: all cores)
   --seconds S      longest time of a part, after which it is stopped and the next one begins (default 460)
@@ -282,18 +282,28 @@ part_bench() {
   [ $status = 0 ] || fail "panvae_bench ended with $status: a row was wrong, or above its ceiling"
 }
 
+# peers.json in --out: training steps and rows of kernels, null where there are none yet.
+keep_peers() {
+  {
+    printf '{"training_steps": '
+    cat "$build/peer-steps/steps.json" 2>/dev/null || echo null
+    printf ', "kernels": '
+    cat "$build/peers.json" 2>/dev/null || echo null
+    echo '}'
+  } >"$out/peers.json"
+}
+
 part_peers() {
   environment
   have_gpu || lacking "no GPU: there is nothing to measure on"
   python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null || lacking "python3 has no PyTorch that sees the GPU"
   # Steps first, for half of the time: what has been measured by then is written after each row.
+  rm -f "$build/peer-steps/steps.json" "$build/peers.json"
   status=0
   timeout $((seconds / 2)) python3 "$root/bench/peers/interleave.py" --program "$build/bench/bench_train_step" --out "$build/peer-steps" --device cuda \
     --rows rna:256,block:64,hierarchical:64 --rounds 3 --count 20 --threads "$jobs" || status=$?
-  if [ -e "$build/peer-steps/steps.json" ]; then
-    cp "$build/peer-steps/steps.json" "$out/steps.json"
-    cat "$build/peer-steps/steps.md"
-  fi
+  keep_peers
+  if [ -e "$build/peer-steps/steps.md" ]; then cat "$build/peer-steps/steps.md"; fi
   case $status in
     0) ;;
     124) say "training steps: some rows were not reached in time" ;;
@@ -301,7 +311,7 @@ part_peers() {
   esac
   [ -e "$build/bench.json" ] || part_bench
   python3 "$root/bench/peers/torch_peer.py" "$build/bench.json" --out "$build/peers.json" --seconds $((seconds / 2 - 40))
-  cp "$build/peers.json" "$out/peers.json"
+  keep_peers
   python3 "$root/bench/compare.py" --table "$build/bench.json" "$build/peers.json"
 }
 

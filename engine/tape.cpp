@@ -9,6 +9,11 @@ namespace panvae {
 
 namespace {
 
+// The shape that tells calls of an op apart: of a loss, whose output is one number, that of its first input.
+const Shape& told_by(const Shape& output, const Shape& first_input) {
+  return output.count() == 1 ? first_input : output;
+}
+
 void check_not_used_up(const Variable& v) {
   PV_CHECK(!v.used_up, "backward: the gradient of {} was used up by the optimizer's step, so nothing can be added to it; call zero_grad() first", v.name);
 }
@@ -95,7 +100,7 @@ Tape::~Tape() {
 
 Tensor record(const char* name, const std::vector<Tensor>& inputs, Tensor output, std::initializer_list<Tensor> saved, std::function<void(Grads&)> backward) {
   Context& context = output.context();
-  context.claim_calls(name, output.shape());
+  context.claim_calls(name, told_by(output.shape(), inputs.empty() ? output.shape() : inputs.front().shape()));
   if (context.nan_guard) context.check_finite(output, name, "its output");
   bool wanted = false;
   for (const Tensor& t : inputs) wanted = wanted || t.needs_gradient();
@@ -120,7 +125,7 @@ void Tape::run_node(const Node& node, const Variable* loss) {
     PV_CHECK(t.version() == version, "{}: a tensor of shape {} that its gradient needs was changed in place after use", node.name, t.shape().str());
   Grads grads(node.inputs, node.shapes, *node.output->gradient, node.output.get() == loss);
   node.backward(grads);
-  context_.claim_calls(node.name, node.output->gradient->shape(), "backward");
+  context_.claim_calls(node.name, told_by(node.output->gradient->shape(), node.shapes.front()), "backward");
   if (!context_.nan_guard) return;
   for (size_t i = 0; i < node.inputs.size(); ++i)
     if (node.inputs[i] && node.inputs[i]->written)

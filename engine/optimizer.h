@@ -46,7 +46,7 @@ class Adam {
   ModuleState& state_;
   AdamOptions options_;
   Tensor m_, v_, slots_;
-  Tensor sum_squares_;  // of all gradients; behind it, of each range, then of the factors of each product
+  Tensor sum_squares_;             // of all gradients; behind it, of each range, then of the factors of each product
   double uploaded_[2] = {-1, -1};  // learning rate and max_norm that the device holds
 };
 

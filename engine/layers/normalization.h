@@ -16,9 +16,7 @@ class BatchNorm1d : public Module {
     declare_buffer("running_mean", running_mean, {channels}, Init::constant(0));
     declare_buffer("running_var", running_var, {channels}, Init::constant(1));
   }
-  Tensor forward(const Tensor& x) override {
-    return folded ? x : ops::batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, eps_);
-  }
+  Tensor forward(const Tensor& x) override { return folded ? x : ops::batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, eps_); }
   double eps() const { return eps_; }
   double momentum() const { return momentum_; }
 

@@ -93,9 +93,8 @@ inline VaeLoss linear_huber_kl(const Tensor& h, const Tensor& weight, const Tens
   Tensor loss = record("linear_huber_kl", {h, weight, bias, mu, logvar}, parts.part(0, {1}), {h, weight}, [=](Grads& g) {
     if (grad_pred.defined()) {
       if (!g.out_is_one())
-        dispatch(h.dtype(), "linear_huber_kl", [&]<class T>(T) {
-          k::scale_by<T>(h.context().stream(), grad_pred.data<T>(), g.out().data<T>(), grad_pred.data<T>(), grad_pred.count());
-        });
+        dispatch(h.dtype(), "linear_huber_kl",
+                 [&]<class T>(T) { k::scale_by<T>(h.context().stream(), grad_pred.data<T>(), g.out().data<T>(), grad_pred.data<T>(), grad_pred.count()); });
       detail::give_product_gradients(g, grad_pred, h, weight);
     }
     g.give_scaled(2, grad_bias);

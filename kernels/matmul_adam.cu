@@ -21,6 +21,7 @@
 #include "kernels/adam_update.h"
 #include "kernels/blas.h"
 #include "kernels/instantiate.h"
+#include "kernels/lane_sum.h"
 #include "kernels/tile.h"
 
 namespace panvae {
@@ -72,21 +73,6 @@ inline Panels panels_of(int64_t M, int64_t N) {
   return p;
 }
 
-// Of a row in f64, in fixed order: lanes whose additions need not wait for each other.
-template <class T>
-double sum_of_squares(const T* x, int64_t n) {
-  constexpr int64_t kLanes = 32;
-  double s[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-#pragma omp simd
-    for (int64_t j = 0; j < kLanes; ++j) s[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
-  for (int64_t j = 0; i + j < n; ++j) s[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
-  double total = 0;
-  for (double v : s) total += v;
-  return total;
-}
-
 constexpr int64_t kLine = 64;  // bytes
 
 // Elements by which an address lies behind the begin of a line.
@@ -132,7 +118,7 @@ void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transp
     for (int64_t r = 0; r < rows; ++r) {
       T* row = grad + r * stride;
       if (K == 0) std::fill(row, row + columns, T(0));
-      sum += sum_of_squares(static_cast<const T*>(row), columns);
+      sum += lane_sum(columns, [row](int64_t c) { return static_cast<double>(row[c]) * static_cast<double>(row[c]); });
       const int64_t i = at + r * N;
       update_row(update, static_cast<const T*>(row), p + i, m + i, v + i, columns);
     }

@@ -14,6 +14,7 @@
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
+#include "kernels/lane_sum.h"
 
 namespace panvae {
 
@@ -29,21 +30,6 @@ inline int64_t ceil_div(int64_t a, int64_t b) {
 }  // namespace
 
 namespace cpu {
-
-// Sum of f(i) over [0, n) in f64, always in the same order: 32 running sums, so that additions need not wait for each other.
-template <class F>
-double lane_sum(int64_t n, F f) {
-  constexpr int64_t kSums = 32;
-  double s[kSums] = {};
-  int64_t i = 0;
-  for (; i + kSums <= n; i += kSums)
-#pragma omp simd
-    for (int64_t j = 0; j < kSums; ++j) s[j] += f(i + j);
-  for (int64_t j = 0; i + j < n; ++j) s[j] += f(i + j);
-  double total = 0;
-  for (double v : s) total += v;
-  return total;
-}
 
 template <class T>
 void sum_rows(Stream&, In<T> x, Out<T> y, int64_t rows, int64_t columns) {

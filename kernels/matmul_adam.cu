@@ -9,19 +9,15 @@
 // 2 M N K + 16 M N flops; bytes M K + K N + 6 M N (read and write p, m, v). The product, the sum of squares and Adam as
 // three kernels move 3 M N more: grad is written once and read twice.
 //
-// cpu: panels of grad, each by one call of BLAS on the thread that then updates with it, from the cache. BLAS may round the
-// last bit of a panel otherwise than that of a whole product. simt and cuda: the tiles of kernels/tile.h end in the update; the same bits as matmul, then adam.
-// The sum of squares is of partial sums in f64, a panel or a tile each, added in fixed order.
-#include <algorithm>
-#include <climits>
+// cpu: tiles of grad in registers (kernels/matmul_adam_direct.cpp), which round otherwise than BLAS does. simt and cuda: the tiles
+// of kernels/tile.h end in the update; the same bits as matmul, then adam. The sum of squares is of partial sums in f64, a tile or a
+// row of tiles each, added in fixed order.
 #include <cmath>
 #include <limits>
 
-#include "base/threads.h"
 #include "kernels/adam_update.h"
-#include "kernels/blas.h"
 #include "kernels/instantiate.h"
-#include "kernels/lane_sum.h"
+#include "kernels/matmul_adam_direct.h"
 #include "kernels/tile.h"
 
 namespace panvae {
@@ -47,86 +43,11 @@ __host__ __device__ inline double joined(double norm, double squares) {
 
 namespace cpu {
 
-// How grad [M, N] is cut: rows x columns, fewer at the edges.
-struct Panels {
-  int64_t rows, columns, across, count;
-};
-
-constexpr int64_t parts_of(int64_t n, int64_t part) {
-  return (n + part - 1) / part;
-}
-
-// BLAS copies both factors for each panel, the right one once per row of panels: so a panel has some hundred rows. Long rows,
-// as p, m and v come from memory; 4 MiB of f32 at most, for the last level of cache. Matrices of few panels are cut finer, so that
-// every thread gets several. Parts of a side are equal but for its last.
-inline Panels panels_of(int64_t M, int64_t N) {
-  constexpr int64_t kRows = 256, kColumns = 4096, kLeastElements = 16384, kEach = 8, kUnit = 16;
-  Panels p{std::min(M, kRows), std::min(N, kColumns), 0, 0};
-  while (parts_of(M, p.rows) * parts_of(N, p.columns) < kEach * threads() && p.rows * p.columns > kLeastElements) {
-    int64_t& longer = p.columns >= p.rows ? p.columns : p.rows;
-    longer = (longer + 1) / 2;
-  }
-  p.rows = parts_of(M, parts_of(M, p.rows));
-  p.columns = parts_of(parts_of(N, parts_of(N, p.columns)), kUnit) * kUnit;
-  p.across = parts_of(N, p.columns);
-  p.count = p.across * parts_of(M, p.rows);
-  return p;
-}
-
-constexpr int64_t kLine = 64;  // bytes
-
-// Elements by which an address lies behind the begin of a line.
-template <class T>
-int64_t past_line(const T* x) {
-  return static_cast<int64_t>(reinterpret_cast<uintptr_t>(x) % kLine / sizeof(T));
-}
-
-// One row of a panel, whole lines at a time from the first that p begins.
-template <class T>
-void update_row(AdamUpdate<T> update, const T* grad, T* p, T* m, T* v, int64_t n) {
-  constexpr int64_t kElements = kLine / static_cast<int64_t>(sizeof(T));
-  const int64_t head = std::min(n, (kElements - past_line(p)) % kElements);
-#pragma omp simd
-  for (int64_t i = 0; i < head; ++i) update(p[i], grad[i], m[i], v[i]);
-#pragma omp simd
-  for (int64_t i = head; i < n; ++i) update(p[i], grad[i], m[i], v[i]);
-}
-
 template <class T>
 void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> p, InOut<T> m, InOut<T> v, int64_t M, int64_t N, int64_t K,
                  InOut<double> slots, AdamOptions options) {
   if (M == 0 || N == 0 || slots[adam_gradient_scale] == 0) return;
-  PV_CHECK(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX, "matmul_adam: sizes {}, {}, {} are beyond what BLAS counts", M, N, K);
-  const Panels panels = panels_of(M, N);
-  constexpr int64_t kElements = kLine / static_cast<int64_t>(sizeof(T));
-  // Rows of a panel lie to lines as those of p do, so that none of the four arrays is read across lines.
-  const int64_t stride = panels.columns + (N - panels.columns % kElements + kElements) % kElements;
-  const int64_t room = parts_of(panels.rows * stride + kElements, kElements) * kElements;
-  const size_t rooms_bytes = static_cast<size_t>(threads() * room) * sizeof(T);
-  char* scratch = stream.scratch<char>(static_cast<int64_t>(rooms_bytes + static_cast<size_t>(panels.count) * sizeof(double)));
-  T* rooms = reinterpret_cast<T*>(scratch);                            // [threads, room]
-  double* squares = reinterpret_cast<double*>(scratch + rooms_bytes);  // [panels]
-  const AdamUpdate<T> update(slots, options);
-  const int64_t lda = transpose_a ? M : K, ldb = transpose_b ? K : N;
-  parallel_chunks(panels.count, 1, [=](int64_t panel, int64_t) {
-    const int64_t row0 = panel / panels.across * panels.rows, column0 = panel % panels.across * panels.columns;
-    const int64_t rows = std::min(panels.rows, M - row0), columns = std::min(panels.columns, N - column0), at = row0 * N + column0;
-    T* grad = rooms + thread_index() * room + past_line(p + at);  // [rows, stride]
-    if (K > 0)
-      gemm(transpose_a, transpose_b, rows, columns, K, a + row0 * (transpose_a ? 1 : K), lda, b + column0 * (transpose_b ? K : 1), ldb, T(0), grad, stride);
-    double sum = 0;
-    for (int64_t r = 0; r < rows; ++r) {
-      T* row = grad + r * stride;
-      if (K == 0) std::fill(row, row + columns, T(0));
-      sum += lane_sum(columns, [row](int64_t c) { return static_cast<double>(row[c]) * static_cast<double>(row[c]); });
-      const int64_t i = at + r * N;
-      update_row(update, static_cast<const T*>(row), p + i, m + i, v + i, columns);
-    }
-    squares[panel] = sum;
-  });
-  double sum = 0;
-  for (int64_t i = 0; i < panels.count; ++i) sum += squares[i];
-  slots[adam_norm] = joined(slots[adam_norm], sum);
+  slots[adam_norm] = joined(slots[adam_norm], direct_matmul_adam(stream, a, transpose_a, b, transpose_b, p, m, v, M, N, K, slots, options));
 }
 
 template <class T>

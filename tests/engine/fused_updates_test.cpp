@@ -96,7 +96,7 @@ void expect_near(const std::vector<double>& a, const std::vector<double>& b, dou
   EXPECT_LE(worst, tolerance * largest) << what;
 }
 
-// simt computes both by the same tiles: the same bits. BLAS may round a panel otherwise than the whole.
+// simt computes both by the same tiles: the same bits. On cpu a written gradient is BLAS's, which rounds otherwise.
 template <class T>
 void expect_same_training(const Plan& s, int64_t kept, double tolerance) {
   const Trained with = train<T>(s, true), without = train<T>(s, false);

@@ -1,0 +1,51 @@
+// What the cpu's kernels that hold a tile of a product in registers share: its size, and vectors of the processor's width.
+//
+// A tile has up to kTile rows by kBlock columns, two vectors: for each step of the inner sum two loads, and one value broadcast
+// for each row.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+namespace panvae::cpu {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64, kTile = 14;  // 28 of 32 registers hold sums
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32, kTile = 6;  // 12 of 16
+#else
+constexpr int kVectorBytes = 16, kTile = 6;
+#endif
+template <class T>
+using Vector [[gnu::vector_size(kVectorBytes)]] = T;
+template <class T>
+constexpr int64_t kLanes = kVectorBytes / sizeof(T);
+template <class T>
+constexpr int64_t kBlock = 2 * kLanes<T>;
+
+template <class T>
+Vector<T> load(const T* p) {
+  Vector<T> v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// f(std::integral_constant<int, n>) for n in [1, kTile].
+template <class F, int... N>
+void with_constant(int64_t n, F&& f, std::integer_sequence<int, N...>) {
+  (void)((n == N + 1 && (f(std::integral_constant<int, N + 1>{}), true)) || ...);
+}
+template <class F>
+void with_tile_size(int64_t n, F&& f) {
+  with_constant(n, f, std::make_integer_sequence<int, kTile>{});
+}
+
+// [0, n) in as few tiles as possible, of sizes that differ by at most one: f(begin, size).
+template <class F>
+void each_tile(int64_t n, F&& f) {
+  const int64_t tiles = (n + kTile - 1) / kTile;
+  for (int64_t i = 0; i < tiles; ++i) f(n * i / tiles, n * (i + 1) / tiles - n * i / tiles);
+}
+
+}  // namespace panvae::cpu

@@ -67,7 +67,6 @@ void FolderOptions::declare(CLI::App& cmd) {
   cmd.add_option("--set", set, "A configuration key, over --config (repeatable)")->type_name("KEY=VALUE")->allow_extra_args(false);
   cmd.add_flag("--resume", resume, "Continue the run in the folder from its checkpoint");
   cmd.add_flag("--overwrite", overwrite, "Replace a run in the folder");
-  cmd.add_flag("--no-graph", no_graph, "On a GPU, start each kernel of a step by itself, not a recorded step as one CUDA graph; the results are the same bits");
 }
 
 TrainingFolder::TrainingFolder(const FolderOptions& o, const std::string& modality) : config(configure(o, modality)), options_(o) {

@@ -13,7 +13,8 @@ namespace panvae::tools {
 struct FolderOptions {
   std::string run, config;
   std::vector<std::string> set;
-  bool resume = false, overwrite = false, no_graph = false;
+  bool resume = false, overwrite = false;
+  bool no_graph = false;    // declared by the commands whose steps run as graphs
   std::string base_config;  // a file whose keys stand before --config and --set; empty for none
 
   void declare(CLI::App& command);

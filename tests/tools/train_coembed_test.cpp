@@ -216,6 +216,7 @@ TEST_F(TrainCoembed, what_it_refuses) {
   expect_error(run(coembed("x", "", "")), 2, "--mode is required");
   expect_error(run(coembed("x", "friendly", "")), 2, "--mode");
   expect_error(run(coembed("co", "adversarial", "")), 2, "--overwrite");
+  expect_error(run(coembed("x", "adversarial", "--no-graph")), 2, "--no-graph");  // its steps never run as graphs
   expect_error(run(coembed("co", "contrastive", "--resume")), 2, "the run is adversarial");
   expect_error(run(coembed("x", "adversarial", "--set loss.pairs=1")), 2, "loss.pair");
   expect_error(run(coembed("x", "adversarial", "--set loss.pair=-1")), 2, "outside");

@@ -1,10 +1,11 @@
 // Direct convolution on the CPU. A tile of outputs, two vectors of positions by up to kTile channels, stays in registers while
-// all input channels and taps pass: the inputs are two vector loads, the weight of each (channel, tap) is broadcast. Nothing is
-// copied per tap, as im2col does, and outputs are stored as they lie.
+// all input channels and taps pass: the inputs are two vector loads, the weight of each (channel, tap) is broadcast. Outputs are
+// stored as they lie, without a transpose, which would cost a tenth of a tile with few input channels.
 //
 // Positions count through the samples, with just the zeros between that taps may read: neither short rows nor the end of a row
-// leave lanes idle. All output channels of the positions of two vectors follow one another, so the rows of input they read, a
-// panel, stay in L1 while the weights, packed once per call in the order of use, stream from L2.
+// leave lanes idle. A few hundred positions of the input, a panel, are copied once (not per tap, as im2col does, but where the
+// zeros would take more than a fifth of the lanes), and all output channels computed from it: panel and weights share L2, the
+// weights of a tile stay in L1. Outputs and inputs that come next are prefetched: on cold memory that is another tenth.
 //
 // With stride s, a panel holds rows by residue, x[0], x[s], x[2s], ..., then x[1], x[s + 1], ...: what a tap reads of it is then
 // contiguous. The input gradient is the same walk over gy: the inputs u of one phase u mod s see a fixed set of taps, each

@@ -27,28 +27,30 @@ template <class T>
 CentredMatrix<T>::CentredMatrix(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows) : x_(x), rows_(rows), mean_(Eigen::VectorXd::Zero(x.cols())) {
   const int64_t p = x.cols(), n = static_cast<int64_t>(rows.size());
   PV_CHECK(p < INT32_MAX && n < INT32_MAX, "pca: a matrix of [{}, {}] is too large for LAPACK", n, p);
-  for (int64_t row : rows) {
-    PV_CHECK(row >= 0 && row < x.rows(), "pca: row {} of {}", row, x.rows());
-    for (int64_t j = 0; j < p; ++j) {
+  for (int64_t row : rows) PV_CHECK(row >= 0 && row < x.rows(), "pca: row {} of {}", row, x.rows());
+  Eigen::VectorXd squares(p);
+  parallel_chunks(p, kBlockColumns, [&](int64_t begin, int64_t end) {
+    const int64_t w = end - begin;
+    const auto values = [&](int64_t row) { return x.row(row).segment(begin, w).transpose().template cast<double>(); };
+    Eigen::VectorXd sum = Eigen::VectorXd::Zero(w);
+    for (int64_t row : rows) sum += values(row);
+    Eigen::VectorXd mean = sum / static_cast<double>(n);
+    // A second pass takes the rounding error of the first out of the means, so that constant features centre to zero.
+    sum.setZero();
+    for (int64_t row : rows) sum += values(row) - mean;
+    mean += sum / static_cast<double>(n);
+    sum.setZero();
+    for (int64_t row : rows) sum += (values(row) - mean).cwiseAbs2();
+    mean_.segment(begin, w) = mean;
+    squares.segment(begin, w) = sum;
+  });
+  squared_norm_ = squares.sum();
+  if (mean_.allFinite()) return;
+  for (int64_t row : rows)  // a value that is not finite leaves no finite mean
+    for (int64_t j = 0; j < p; ++j)
       if (!std::isfinite(x(row, j)))
         fail_input(fmt::format("the value is {}", x(row, j)), fmt::format("sample {}, feature {} (from 1)", row + 1, j + 1),
                    "principal components need finite values");
-      mean_[j] += static_cast<double>(x(row, j));
-    }
-  }
-  mean_ /= static_cast<double>(n);
-  // A second pass takes the rounding error of the first out of the means, so that constant features centre to zero.
-  Eigen::VectorXd correction = Eigen::VectorXd::Zero(p);
-  for (int64_t row : rows)
-    for (int64_t j = 0; j < p; ++j) correction[j] += static_cast<double>(x(row, j)) - mean_[j];
-  mean_ += correction / static_cast<double>(n);
-  Eigen::VectorXd squares = Eigen::VectorXd::Zero(p);
-  for (int64_t row : rows)
-    for (int64_t j = 0; j < p; ++j) {
-      const double d = static_cast<double>(x(row, j)) - mean_[j];
-      squares[j] += d * d;
-    }
-  squared_norm_ = squares.sum();
 }
 
 template <class T>

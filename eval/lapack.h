@@ -16,12 +16,20 @@ struct Svd {
 };
 Svd svd(ColMatrix& a);
 
-// Eigenvectors of the k largest eigenvalues of a symmetric matrix, largest first (dsyevr). a [m, m] holds the lower
-// triangle and is destroyed.
+// Eigenvectors of the k largest eigenvalues of a symmetric matrix, largest first. a [m, m] holds the lower triangle and is
+// destroyed. dsyevr, or from m = 2048 on two_stage_eigenvectors (eval/two_stage.h).
 struct EigenPairs {
   Eigen::VectorXd values;  // [k]
   ColMatrix vectors;       // [m, k]
 };
 EigenPairs largest_eigenvectors(ColMatrix& a, int64_t k);
+
+// The same of a tridiagonal matrix: diagonal [m], below [m - 1]. By relatively robust representations (dstemr); where these
+// fail, which LAPACK does not exclude, by bisection and inverse iteration (dstebz, dstein), which is slower.
+EigenPairs tridiagonal_eigenvectors(const Eigen::VectorXd& diagonal, const Eigen::VectorXd& below, int64_t k);
+EigenPairs tridiagonal_by_bisection(const Eigen::VectorXd& diagonal, const Eigen::VectorXd& below, int64_t k);
+
+// Throws where a routine says that it failed.
+void check(int info, const char* routine);
 
 }  // namespace panvae::eval::lapack

@@ -1,8 +1,11 @@
 #include "eval/pca.h"
 
+#include <cblas.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -19,42 +22,42 @@ constexpr int64_t kExactLimit = 8192;       // largest min(n, p) for which the a
 constexpr double kGramRange = 1e-4;         // least s_k / s_1 for which eigenvectors of the Gram matrix serve
 constexpr uint32_t kSketchOp = 0x50434131;  // "PCA1": the Philox stream of the sketch
 
-// The right singular vectors v [p, r] and values s [r] of the centred matrix, as far as a basis holds them.
-struct RightVectors {
+// The singular vectors u [n, r] and v [p, r] and values s [r] of the centred matrix, as far as a basis holds them.
+struct Decomposition {
   Eigen::VectorXd s;
-  ColMatrix v;
+  ColMatrix u, v;
 };
 
-// Rayleigh-Ritz on an orthonormal basis of the row side, q [n, r]: Xc^T q = Q R, R = A S B^T, so v = Q A.
+// Rayleigh-Ritz on an orthonormal basis of the row side, q [n, r]: Xc^T q = Q R, R = A S B^T, so v = Q A and u = q B.
 template <class T>
-RightVectors project_rows(const CentredMatrix<T>& x, const ColMatrix& q) {
+Decomposition project_rows(const CentredMatrix<T>& x, const ColMatrix& q) {
   ColMatrix w = x.transposed_times(q);  // [p, r]
   ColMatrix r = lapack::qr(w);
   lapack::Svd d = lapack::svd(r);
-  return {std::move(d.s), w * d.u};
+  return {std::move(d.s), q * d.v, w * d.u};
 }
 
-// The same on the column side, v [p, r]: Xc v = Q R, R = A S B^T, so the right vectors are v B.
+// The same on the column side, v [p, r]: Xc v = Q R, R = A S B^T, so the right vectors are v B and the left ones Q A.
 template <class T>
-RightVectors project_columns(const CentredMatrix<T>& x, const ColMatrix& v) {
+Decomposition project_columns(const CentredMatrix<T>& x, const ColMatrix& v) {
   ColMatrix w = x.times(v);  // [n, r]
   ColMatrix r = lapack::qr(w);
   lapack::Svd d = lapack::svd(r);
-  return {std::move(d.s), v * d.v};
+  return {std::move(d.s), w * d.u, v * d.v};
 }
 
 template <class T>
-RightVectors full_svd(const CentredMatrix<T>& x) {
+Decomposition full_svd(const CentredMatrix<T>& x) {
   ColMatrix a = x.tall();
   ColMatrix r = lapack::qr(a);
   lapack::Svd d = lapack::svd(r);
   // tall is Xc^T = Q R where n <= p: right vectors of Xc are left ones of it.
-  if (x.rows() <= x.cols()) return {std::move(d.s), a * d.u};
-  return {std::move(d.s), std::move(d.v)};
+  if (x.rows() <= x.cols()) return {std::move(d.s), std::move(d.v), a * d.u};
+  return {std::move(d.s), a * d.u, std::move(d.v)};
 }
 
 template <class T>
-RightVectors exact(const CentredMatrix<T>& x, int64_t k) {
+Decomposition exact(const CentredMatrix<T>& x, int64_t k) {
   ColMatrix g = x.gram();
   const lapack::EigenPairs e = lapack::largest_eigenvectors(g, k);
   const double least = std::sqrt(std::max(0.0, e.values[k - 1]) / std::max(e.values[0], std::numeric_limits<double>::min()));
@@ -64,7 +67,7 @@ RightVectors exact(const CentredMatrix<T>& x, int64_t k) {
 }
 
 template <class T>
-RightVectors randomised(const CentredMatrix<T>& x, int64_t k, const PcaOptions& o) {
+Decomposition randomised(const CentredMatrix<T>& x, int64_t k, const PcaOptions& o) {
   const int64_t l = std::min({k + o.oversample, x.rows(), x.cols()});
   // Standard normals by Box-Muller, indexed by element: the same sketch whatever the number of threads.
   ColMatrix sketch(x.cols(), l);
@@ -112,8 +115,14 @@ void check_varies(const PcaModel& m, double squared_norm) {
     fail_input(fmt::format("no feature varies over the {} samples", m.fitted_on), "training samples", "are they copies of one sample?");
 }
 
+namespace {
+
+// Rows per block of transform and inverse: bounds the doubles beside a large float matrix.
+constexpr int64_t kRows = 256;
+
+// The model, and in `left` [n, k] the left singular vectors of the rows it is fitted on where the method is exact.
 template <class T>
-PcaModel fit_pca(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, const PcaOptions& o) {
+PcaModel fit(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, const PcaOptions& o, ColMatrix& left) {
   const int64_t n = static_cast<int64_t>(rows.size()), p = x.cols();
   check_pca(n, p, o);
   const CentredMatrix<T> xc(x, rows);
@@ -127,37 +136,77 @@ PcaModel fit_pca(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, 
   const bool small = smaller <= kExactLimit || 2 * (k + o.oversample) > smaller;
   const bool use_exact = o.method == PcaOptions::Method::exact || (o.method == PcaOptions::Method::automatic && small);
   m.method = use_exact ? "exact" : "randomised";
-  RightVectors right = use_exact ? exact(xc, k) : randomised(xc, k, o);
+  Decomposition d = use_exact ? exact(xc, k) : randomised(xc, k, o);
 
   // Directions below the rounding of the decomposition are noise, not components (as the rank of numpy and MATLAB).
-  const double floor = right.s[0] * std::numeric_limits<double>::epsilon() * static_cast<double>(std::max(n, p));
+  const double floor = d.s[0] * std::numeric_limits<double>::epsilon() * static_cast<double>(std::max(n, p));
   int64_t rank = 0;
-  while (rank < std::min<int64_t>(k, right.s.size()) && right.s[rank] > floor) ++rank;
-  m.singular = right.s.head(rank);
-  m.components = right.v.leftCols(rank).transpose();
+  while (rank < std::min<int64_t>(k, d.s.size()) && d.s[rank] > floor) ++rank;
+  m.singular = d.s.head(rank);
+  m.components = d.v.leftCols(rank).transpose();
+  if (use_exact) left = d.u.leftCols(rank);
   for (int64_t i = 0; i < rank; ++i) {
     Eigen::Index largest = 0;
     m.components.row(i).cwiseAbs().maxCoeff(&largest);
-    if (m.components(i, largest) < 0) m.components.row(i) = -m.components.row(i);
+    if (m.components(i, largest) >= 0) continue;
+    m.components.row(i) = -m.components.row(i);
+    if (use_exact) left.col(i) = -left.col(i);
   }
   return m;
 }
 
-namespace {
-// Rows per block of transform and inverse: bounds the doubles beside a large float matrix.
-constexpr int64_t kRows = 256;
+// The scores of these rows, into theirs of `scores` [samples, k].
+template <class T>
+void project(const PcaModel& model, const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, data::RowMatrix<double>& scores) {
+  const auto n = static_cast<int64_t>(rows.size()), p = static_cast<int64_t>(x.cols()), k = model.count();
+  PV_CHECK(p == model.mean.size() && p < INT32_MAX, "pca transform: a matrix of {} features for components of {}", p, model.mean.size());
+  if (p == 0 || k == 0) return;
+  data::RowMatrix<double> b(std::min(kRows, n), p), part(b.rows(), k);
+  for (int64_t first = 0; first < n; first += kRows) {
+    throw_if_interrupted();
+    const int64_t count = std::min(kRows, n - first);
+    parallel_chunks(count, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) b.row(i) = x.row(rows[static_cast<size_t>(first + i)]).template cast<double>() - model.mean.transpose();
+    });
+    const int columns = static_cast<int>(p), components = static_cast<int>(k);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(count), components, columns, 1, b.data(), columns, model.components.data(), columns,
+                0, part.data(), components);
+    for (int64_t i = 0; i < count; ++i) scores.row(rows[static_cast<size_t>(first + i)]) = part.row(i);
+  }
+}
+
 }  // namespace
 
 template <class T>
-data::RowMatrix<double> transform(const PcaModel& model, const data::RowMatrix<T>& x) {
-  PV_CHECK(x.cols() == model.mean.size(), "pca transform: a matrix of {} features for components of {}", x.cols(), model.mean.size());
-  data::RowMatrix<double> out(x.rows(), model.count());
-  for (int64_t first = 0; first < x.rows(); first += kRows) {
-    throw_if_interrupted();
-    const int64_t count = std::min(kRows, x.rows() - first);
-    const data::RowMatrix<double> b = x.middleRows(first, count).template cast<double>().rowwise() - model.mean.transpose();
-    out.middleRows(first, count).noalias() = b * model.components.transpose();
+PcaModel fit_pca(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, const PcaOptions& o) {
+  ColMatrix left;
+  return fit(x, rows, o, left);
+}
+
+template <class T>
+FittedPca fit_transform_pca(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, const PcaOptions& o) {
+  ColMatrix left;
+  FittedPca out{fit(x, rows, o, left), {}};
+  out.scores.resize(x.rows(), out.model.count());
+  std::vector<bool> known(static_cast<size_t>(x.rows()), false);
+  for (int64_t i = 0; i < left.rows(); ++i) {
+    const int64_t row = rows[static_cast<size_t>(i)];
+    out.scores.row(row) = left.row(i).cwiseProduct(out.model.singular.transpose());
+    known[static_cast<size_t>(row)] = true;
   }
+  std::vector<int64_t> others;
+  for (int64_t row = 0; row < x.rows(); ++row)
+    if (!known[static_cast<size_t>(row)]) others.push_back(row);
+  project(out.model, x, others, out.scores);
+  return out;
+}
+
+template <class T>
+data::RowMatrix<double> transform(const PcaModel& model, const data::RowMatrix<T>& x) {
+  data::RowMatrix<double> out(x.rows(), model.count());
+  std::vector<int64_t> rows(static_cast<size_t>(x.rows()));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  project(model, x, rows, out);
   return out;
 }
 
@@ -177,6 +226,8 @@ data::RowMatrix<T> inverse_transform(const PcaModel& model, const data::RowMatri
 
 template PcaModel fit_pca(const data::RowMatrix<float>&, const std::vector<int64_t>&, const PcaOptions&);
 template PcaModel fit_pca(const data::RowMatrix<double>&, const std::vector<int64_t>&, const PcaOptions&);
+template FittedPca fit_transform_pca(const data::RowMatrix<float>&, const std::vector<int64_t>&, const PcaOptions&);
+template FittedPca fit_transform_pca(const data::RowMatrix<double>&, const std::vector<int64_t>&, const PcaOptions&);
 template data::RowMatrix<double> transform(const PcaModel&, const data::RowMatrix<float>&);
 template data::RowMatrix<double> transform(const PcaModel&, const data::RowMatrix<double>&);
 template data::RowMatrix<float> inverse_transform(const PcaModel&, const data::RowMatrix<double>&);

@@ -53,6 +53,17 @@ PcaModel fit_pca(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, 
 extern template PcaModel fit_pca(const data::RowMatrix<float>&, const std::vector<int64_t>&, const PcaOptions&);
 extern template PcaModel fit_pca(const data::RowMatrix<double>&, const std::vector<int64_t>&, const PcaOptions&);
 
+// fit_pca, and transform of every row of x. Where the method is exact the scores of the fitted rows come with the
+// decomposition, as U S: equal to transform's but for rounding, without another pass over these rows.
+struct FittedPca {
+  PcaModel model;
+  data::RowMatrix<double> scores;  // [samples, k]
+};
+template <class T>
+FittedPca fit_transform_pca(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, const PcaOptions& options = {});
+extern template FittedPca fit_transform_pca(const data::RowMatrix<float>&, const std::vector<int64_t>&, const PcaOptions&);
+extern template FittedPca fit_transform_pca(const data::RowMatrix<double>&, const std::vector<int64_t>&, const PcaOptions&);
+
 // Scores of every row: [n, p] -> [n, k]. A row's scores do not depend on the other rows beyond rounding.
 template <class T>
 data::RowMatrix<double> transform(const PcaModel& model, const data::RowMatrix<T>& x);

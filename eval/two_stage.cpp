@@ -25,9 +25,9 @@ int as_int(int64_t n) {
   return static_cast<int>(n);
 }
 
-void check(lapack_int info, const char* routine) {
-  if (info != 0)
-    throw Error(ErrorCode::internal, fmt::format("LAPACK's {} failed with info {}", routine, info), {}, "are the values finite and of reasonable size?");
+// Wide bands make the first stage faster, narrow ones the second.
+int64_t default_band(int64_t n) {
+  return std::min<int64_t>(n - 1, n < 4096 ? 64 : 128);
 }
 
 // The lower part of a band matrix, with room for the bulges: column j holds rows j to j + 2 band - 1.
@@ -186,27 +186,18 @@ void undo_tridiagonal(Reflectors& r, ColMatrix& z) {
 
 }  // namespace
 
-EigenPairs two_stage_eigenvectors(ColMatrix& a, int64_t k, int64_t band) {
+EigenPairs two_stage_eigenvectors(ColMatrix& a, int64_t k, int64_t width) {
   const int64_t n = a.rows();
-  PV_CHECK(a.cols() == n && k >= 1 && k <= n && band >= 1 && band < n, "two_stage_eigenvectors: {} of [{}, {}], band {}", k, n, a.cols(), band);
+  PV_CHECK(a.cols() == n && k >= 1 && k <= n && width >= 0 && width < n && n >= 2, "two_stage_eigenvectors: {} of [{}, {}], band {}", k, n, a.cols(), width);
+  const int64_t band = width > 0 ? width : default_band(n);
   ColMatrix t1;
   Band b = to_band(a, band, t1);
   Reflectors reflectors = to_tridiagonal(b);
-  Eigen::VectorXd diagonal(n), below = Eigen::VectorXd::Zero(n), values(n);
+  Eigen::VectorXd diagonal(n), below(n - 1);
   for (int64_t i = 0; i < n; ++i) diagonal[i] = *b.at(i, i);
   for (int64_t i = 0; i + 1 < n; ++i) below[i] = *b.at(i + 1, i);
-
-  throw_if_interrupted();
-  ColMatrix vectors(n, k);
-  std::vector<lapack_int> support(static_cast<size_t>(2 * k));
-  lapack_int found = 0;
-  lapack_logical relative = 0;
-  check(LAPACKE_dstemr(LAPACK_COL_MAJOR, 'V', 'I', as_int(n), diagonal.data(), below.data(), 0, 0, as_int(n - k + 1), as_int(n), &found, values.data(),
-                       vectors.data(), as_int(n), as_int(k), support.data(), &relative),
-        "dstemr");
-  PV_ASSERT(found == k);
-  ColMatrix z = vectors.rowwise().reverse().transpose();
-  vectors.resize(0, 0);
+  EigenPairs out = tridiagonal_eigenvectors(diagonal, below, k);
+  ColMatrix z = out.vectors.transpose();
   undo_tridiagonal(reflectors, z);
   ColMatrix work;
   for (int64_t j = (n - band - 1) / band * band; j >= 0; j -= band) {
@@ -214,7 +205,8 @@ EigenPairs two_stage_eigenvectors(ColMatrix& a, int64_t k, int64_t band) {
     const int64_t m = n - j - band;
     apply(z.data() + (j + band) * k, k, a.data() + j * n + j + band, n, t1.data() + j * band, band, m, std::min(band, m), work);
   }
-  return {values.head(k).reverse(), z.transpose()};
+  out.vectors = z.transpose();
+  return out;
 }
 
 }  // namespace panvae::eval::lapack

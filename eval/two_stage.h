@@ -9,8 +9,8 @@
 
 namespace panvae::eval::lapack {
 
-// As largest_eigenvectors. Backward stable: everything is an orthogonal transformation. `band` from 1 to m - 1. Beside a: the
-// reflectors of the second stage, m^2 / 2 doubles. The same bits for the same number of threads.
-EigenPairs two_stage_eigenvectors(ColMatrix& a, int64_t k, int64_t band = 64);
+// As largest_eigenvectors. Backward stable: everything is an orthogonal transformation. `band` is at most m - 1; 0: what
+// suits the size. Beside a: the reflectors of the second stage, m^2 / 2 doubles. The same bits for the same number of threads.
+EigenPairs two_stage_eigenvectors(ColMatrix& a, int64_t k, int64_t band = 0);
 
 }  // namespace panvae::eval::lapack

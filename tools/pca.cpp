@@ -78,8 +78,9 @@ eval::WidePca fitted(const Matrix& x, const std::vector<int64_t>& rows, const Op
   }
   eval::WidePca out;
   const auto whole = [&](const auto& matrix) {
-    out.model = eval::fit_pca(matrix, rows, pca);
-    out.scores = eval::transform(out.model, matrix);
+    auto [model, scores] = eval::fit_transform_pca(matrix, rows, pca);
+    out.model = std::move(model);
+    out.scores = std::move(scores);
   };
   if constexpr (std::is_same_v<Matrix, data::LargeMatrix<float>>) {
     log::warning("only a matrix with many more features than samples is fitted in strips: this one is held in memory all the same");

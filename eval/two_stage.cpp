@@ -15,8 +15,9 @@ namespace panvae::eval::lapack {
 
 namespace {
 
-constexpr int64_t kWave = 16;    // columns whose bulges are chased behind one another
-constexpr int64_t kGather = 32;  // reflectors of the second stage that are applied as one block
+constexpr int64_t kWave = 16;     // columns whose bulges are chased behind one another
+constexpr int64_t kUnit = 16384;  // band^2 times the steps that one thread takes at a time: about 100 us
+constexpr int64_t kGather = 32;   // reflectors of the second stage that are applied as one block
 
 using Vector = Eigen::Map<Eigen::VectorXd>;
 using Block = Eigen::Map<ColMatrix, 0, Eigen::OuterStride<>>;
@@ -132,19 +133,21 @@ void chase(Band& b, Reflectors& r, int64_t s, int64_t j) {
   o(0, 0) = beta;
 }
 
-// The second stage, B = Q T Q^T. Column s + 1 may take step j once column s has taken step j + 1, so columns follow each other
-// two steps apart, in parallel: what they change at one time are different columns of the band.
+// The second stage, B = Q T Q^T. Column s + 1 may take step j once column s has taken step j + 1, so columns follow each other,
+// `unit` steps at a time and one more apart, in parallel: what they change at one time are different columns of the band.
 Reflectors to_tridiagonal(Band& b) {
-  const int64_t n = b.size(), columns = n - 2;
+  const int64_t n = b.size(), columns = n - 2, unit = std::max<int64_t>(1, kUnit / (b.width() * b.width())), apart = unit + 1;
   Reflectors r(n, b.width());
   for (int64_t s = 0; s < columns; s += kWave) {
     throw_if_interrupted();
-    const int64_t count = std::min(kWave, columns - s), last = r.steps(s) + 2 * (count - 1);
+    const int64_t count = std::min(kWave, columns - s), steps = r.steps(s), last = (steps + apart * (count - 1) + unit - 1) / unit;
     for (int64_t at = 0; at < last; ++at) {
-      const int64_t from = std::max<int64_t>(0, (at - r.steps(s) + 2) / 2), to = std::min(count, at / 2 + 1);
+      const int64_t from = unit * at < steps ? 0 : (unit * at - steps) / apart + 1, to = std::min(count, (unit * (at + 1) - 1) / apart + 1);
       parallel_chunks(to - from, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t i = from + begin; i < from + end; ++i)
-          if (at - 2 * i < r.steps(s + i)) chase(b, r, s + i, at - 2 * i);
+        for (int64_t i = from + begin; i < from + end; ++i) {
+          const int64_t first = unit * at - apart * i, end_step = std::min(first + unit, r.steps(s + i));
+          for (int64_t j = std::max<int64_t>(0, first); j < end_step; ++j) chase(b, r, s + i, j);
+        }
       });
     }
   }

@@ -31,11 +31,13 @@ struct PcaOptions {
   // At most so many; min(components, n - 1, p) are computed, and fewer where the matrix has lower rank.
   int64_t components = 512;
   // exact:      agrees with a full SVD to 1e-6 relative and better. The smaller Gram matrix, min(n, p) squared, is
-  //             eigen-decomposed (LAPACK dsyevr, only the wanted vectors); then the matrix itself, projected on these
-  //             vectors, is decomposed by QR and SVD (Rayleigh-Ritz), so that singular values are not limited by the
-  //             squaring of the Gram matrix and components are orthonormal to rounding. Where the smallest wanted
-  //             singular value is below 1e-4 of the largest, the eigenvectors would be too coarse: QR and SVD (dgesdd)
-  //             of the whole matrix instead. O(n p m + m^3), m = min(n, p).
+  //             eigen-decomposed, only the wanted vectors (LAPACK dsyevr, from 2048 on eval/two_stage.h); then the matrix
+  //             itself, projected on these vectors, is decomposed by QR and SVD (Rayleigh-Ritz), so that singular values
+  //             are not limited by the squaring of the Gram matrix and components are orthonormal to rounding. Where the
+  //             smallest wanted singular value is below 1e-4 of the largest, the eigenvectors would be too coarse: QR and
+  //             SVD (dgesdd) of the whole matrix instead. O(n p m + m^3), m = min(n, p). Not by a Krylov method: the last
+  //             of many components lie in noise, a spectrum without gaps, and its basis would have to be half of m wide
+  //             (docs/evaluation.md).
   // randomised: Halko, Martinsson, Tropp, SIAM Review 53 (2011), algorithms 4.4 and 5.1: a Gaussian sketch of
   //             k + oversample columns, power iterations re-orthonormalised by QR each half step. O(n p (k + oversample)).
   // automatic:  exact while min(n, p) <= 8192 or the sketch would be more than half of min(n, p), else randomised.

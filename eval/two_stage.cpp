@@ -80,18 +80,19 @@ Band to_band(ColMatrix& a, int64_t band, ColMatrix& t) {
 }
 
 // The reflectors I - tau v v^T of the second stage: that of column s and step j acts on rows s + 1 + j band and on, at most
-// `band` of them. In the place of v's first element, which is 1, lies tau.
+// `band` of them. In the place of v's first element, which is 1, lies tau. Those of column s are n - 1 - s numbers, as many as
+// there are above the diagonal in column n - 1 - s of the matrix, which nobody reads: there they lie.
 class Reflectors {
  public:
-  Reflectors(int64_t n, int64_t band) : n_(n), band_(band), values_(static_cast<size_t>(n * (n - 1) / 2)) {}
+  Reflectors(ColMatrix& a, int64_t band) : a_(a), band_(band) {}
   int64_t first(int64_t s, int64_t j) const { return s + 1 + j * band_; }
-  int64_t length(int64_t s, int64_t j) const { return std::min(band_, n_ - first(s, j)); }  // 0 or less: there is none
-  int64_t steps(int64_t s) const { return (n_ - 1 - s + band_ - 1) / band_; }
-  double* at(int64_t s, int64_t j) { return values_.data() + s * (n_ - 1) - s * (s - 1) / 2 + j * band_; }
+  int64_t length(int64_t s, int64_t j) const { return std::min(band_, a_.rows() - first(s, j)); }  // 0 or less: there is none
+  int64_t steps(int64_t s) const { return (a_.rows() - 1 - s + band_ - 1) / band_; }
+  double* at(int64_t s, int64_t j) { return &a_(j * band_, a_.rows() - 1 - s); }
 
  private:
-  int64_t n_, band_;
-  std::vector<double> values_;
+  ColMatrix& a_;
+  int64_t band_;
 };
 
 // x becomes (beta, 0, ...), and v with tau in its first place the reflector that does it.
@@ -135,9 +136,8 @@ void chase(Band& b, Reflectors& r, int64_t s, int64_t j) {
 
 // The second stage, B = Q T Q^T. Column s + 1 may take step j once column s has taken step j + 1, so columns follow each other,
 // `unit` steps at a time and one more apart, in parallel: what they change at one time are different columns of the band.
-Reflectors to_tridiagonal(Band& b) {
+void to_tridiagonal(Band& b, Reflectors& r) {
   const int64_t n = b.size(), columns = n - 2, unit = std::max<int64_t>(1, kUnit / (b.width() * b.width())), apart = unit + 1;
-  Reflectors r(n, b.width());
   for (int64_t s = 0; s < columns; s += kWave) {
     throw_if_interrupted();
     const int64_t count = std::min(kWave, columns - s), steps = r.steps(s), last = (steps + apart * (count - 1) + unit - 1) / unit;
@@ -151,7 +151,6 @@ Reflectors to_tridiagonal(Band& b) {
       });
     }
   }
-  return r;
 }
 
 // z^T becomes z^T (I - V T V^T)^T, V [m, w].
@@ -195,7 +194,8 @@ EigenPairs two_stage_eigenvectors(ColMatrix& a, int64_t k, int64_t width) {
   const int64_t band = width > 0 ? width : default_band(n);
   ColMatrix t1;
   Band b = to_band(a, band, t1);
-  Reflectors reflectors = to_tridiagonal(b);
+  Reflectors reflectors(a, band);
+  to_tridiagonal(b, reflectors);
   Eigen::VectorXd diagonal(n), below(n - 1);
   for (int64_t i = 0; i < n; ++i) diagonal[i] = *b.at(i, i);
   for (int64_t i = 0; i + 1 < n; ++i) below[i] = *b.at(i + 1, i);

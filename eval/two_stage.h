@@ -10,7 +10,8 @@
 namespace panvae::eval::lapack {
 
 // As largest_eigenvectors. Backward stable: everything is an orthogonal transformation. `band` is at most m - 1; 0: what
-// suits the size. Beside a: the reflectors of the second stage, m^2 / 2 doubles. The same bits for the same number of threads.
+// suits the size. All of a is used, so that beside it are only the band, 2 m band numbers, and the vectors. The same bits for
+// the same number of threads.
 EigenPairs two_stage_eigenvectors(ColMatrix& a, int64_t k, int64_t band = 0);
 
 }  // namespace panvae::eval::lapack

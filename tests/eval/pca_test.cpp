@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/interrupt.h"
+#include "eval/centred_matrix.h"
 #include "tests/eval/helpers.h"  // first: it silences a false warning of GCC in Eigen
 
 namespace panvae::eval {
@@ -75,6 +76,60 @@ TEST_P(PcaExact, AgreesWithAFullSvd) {
   EXPECT_LT(orthonormality_error(m), 1e-12);
   EXPECT_NEAR(m.explained_ratio().sum(), 1, 1e-12);
   EXPECT_EQ(m.method, "exact");
+}
+
+// Gram matrices of this size are decomposed in two stages: known singular values over noise without gaps, from both sides,
+// and both types of values.
+TEST(Pca, ExactOnLargeGramMatrices) {
+  const int64_t n = 2060, p = 2300, signals = 6, k = 40;
+  const Matrix noise = gaussian(n, p, 160);
+  ColMatrix left = gaussian(n, signals, 161), right = gaussian(p, signals, 162);
+  Matrix x = noise;
+  for (int64_t i = 0; i < signals; ++i) x += (30.0 / static_cast<double>(i + 1)) * left.col(i) * right.col(i).transpose();
+  for (const bool transposed : {false, true}) {
+    const Matrix m = transposed ? Matrix(x.transpose()) : x;
+    const data::RowMatrix<float> single = m.cast<float>();
+    const Matrix widened = single.cast<double>();
+    const PcaModel a = fit_pca(widened, all_rows(m.rows()), with(k)), b = fit_pca(single, all_rows(m.rows()), with(k));
+    EXPECT_EQ(a.method, "exact");
+    EXPECT_EQ(a.components, b.components);
+    EXPECT_LT(orthonormality_error(a), 1e-12);
+    // Residuals of both sides bound the error of each value and, over the gap, of each vector: Xc^T Xc v = s^2 v.
+    const Eigen::MatrixXd c = widened.rowwise() - widened.colwise().mean();
+    const Eigen::MatrixXd v = a.components.transpose();
+    const Eigen::MatrixXd residual = c.transpose() * (c * v) - v * a.singular.cwiseAbs2().asDiagonal();
+    EXPECT_LT(largest(residual), 1e-11 * a.singular[0] * a.singular[0]);
+    // That they are the largest: the matrix without them has a smaller norm than the last of them, but for a gap of noise.
+    Eigen::VectorXd w = gaussian(c.cols(), 1, 163);
+    for (int i = 0; i < 200; ++i) {
+      w -= v * (v.transpose() * w);
+      w = (c.transpose() * (c * w)).normalized();
+    }
+    w -= v * (v.transpose() * w);
+    const double next = (c * w).norm() / w.norm();
+    EXPECT_LT(next, a.singular[k - 1] * (1 + 1e-9));
+    EXPECT_GT(next, a.singular[k - 1] * 0.98);
+  }
+}
+
+// The scores that come with a fit are those of the matrix times the components, for fitted samples and for others.
+TEST(Pca, ScoresOfTheFitAreThoseOfTheTransformation) {
+  for (const auto& [n, p] : {Shape{60, 90}, Shape{90, 40}}) {
+    for (const double noise : {0.3, 0.0})
+      for (const auto method : {PcaOptions::Method::exact, PcaOptions::Method::randomised}) {
+        const Matrix x = signal(n, p, 4, noise, 170);
+        std::vector<int64_t> rows;
+        for (int64_t i = n - 1; i > 10; --i) rows.push_back(i);  // not in the order of the matrix
+        const FittedPca f = fit_transform_pca(x, rows, with(10, method));
+        const PcaModel m = fit_pca(x, rows, with(10, method));
+        EXPECT_EQ(f.model.components, m.components);
+        EXPECT_EQ(f.model.singular, m.singular);
+        const Matrix expected = (x.rowwise() - m.mean.transpose()) * m.components.transpose();
+        ASSERT_EQ(f.scores.rows(), n);
+        EXPECT_LT(largest(f.scores - expected), 1e-10 * m.singular[0]);
+        EXPECT_LT(largest(transform(m, x) - expected), 1e-12 * m.singular[0]);
+      }
+  }
 }
 
 // A few components of many: the Gram matrix's way. And values that span ten orders of magnitude: the full decomposition.

@@ -96,6 +96,23 @@ TEST(TwoStage, SameBitsAgainAndCloseForOtherThreads) {
   EXPECT_LT((solve(a, 20, 16).vectors.cwiseAbs() - first.vectors.cwiseAbs()).cwiseAbs().maxCoeff(), 1e-11);
 }
 
+// A band matrix passes the first stage as it is; several threads chase its bulges behind one another. Nothing that they do
+// may depend on who comes first: the same bits for any number of threads.
+TEST(TwoStage, BulgesOfManyThreads) {
+  const int64_t n = 1200, band = 32;
+  ColMatrix a = ColMatrix::Zero(n, n);
+  const ColMatrix g = gaussian(n, band + 1, 6);
+  for (int64_t j = 0; j < n; ++j)
+    for (int64_t i = j; i < std::min(n, j + band + 1); ++i) a(i, j) = a(j, i) = g(j, i - j);
+  const test::Threads one(1);
+  const EigenPairs alone = solve(a, 10, band);
+  expect_pairs(a, alone, alone.values, 1e-12);
+  for (const int threads : {2, 3, 7}) {
+    set_threads(threads);
+    EXPECT_EQ(solve(a, 10, band).values, alone.values);
+  }
+}
+
 // Second differences: 2 - 2 cos(pi i / (n + 1)). And two such blocks, so that every value occurs twice.
 TEST(TwoStage, TridiagonalByBothWays) {
   const int64_t n = 60;

@@ -78,8 +78,8 @@ EigenPairs tridiagonal_eigenvectors(const Eigen::VectorXd& diagonal, const Eigen
   lapack_logical relative = 0;
   const lapack_int info = LAPACKE_dstemr(LAPACK_COL_MAJOR, 'V', 'I', as_int(m), d.data(), e.data(), 0, 0, as_int(m - k + 1), as_int(m), &found, values.data(),
                                          vectors.data(), as_int(m), as_int(k), support.data(), &relative);
+  if (info < 0) check(info, "dstemr");
   if (info > 0 || found != k) return tridiagonal_by_bisection(diagonal, below, k);
-  check(info, "dstemr");
   return {values.head(k).reverse(), vectors.rowwise().reverse()};
 }
 

@@ -36,8 +36,6 @@ double product_rate(Stream& stream, const Limits& limits, int64_t n) {
   return 2.0 * static_cast<double>(n * n) * static_cast<double>(n) / s.median;
 }
 
-constexpr std::chrono::seconds kFresh{10};
-
 }  // namespace
 
 double bandwidth_of(Triad& triad, const Limits& limits) {
@@ -87,19 +85,6 @@ double Ceilings::measure_launch() {
   return time_calls(stream_, options_.limits, {[&] { k::fill<float>(stream_, block.as<float>(), 1, 0.0f); }, {}}).median;
 }
 
-double Ceilings::blas(const Row& row) {
-  // By type, M, N, K and transposes; the epilogue is not BLAS's.
-  const std::string shape = fmt::format("{} {}", type_name(row.dtype), fmt::join(row.sizes.begin(), row.sizes.begin() + 4, " "));
-  const auto now = std::chrono::steady_clock::now();
-  if (blas_.shape != shape || now - blas_.when > kFresh) {
-    Row alone = row;
-    alone.contender = contender("blas", DeviceType::cpu);
-    const Measurement m = measure(stream_, alone, options_);
-    blas_ = {shape, m.failures.empty() ? row.flops() / m.time.median : 0, now};
-  }
-  return blas_.rate;
-}
-
 double Ceilings::bandwidth() {
   if (bandwidth_ == 0) bandwidth_ = measure_bandwidth(options_.limits);
   return bandwidth_;
@@ -126,19 +111,19 @@ Ability Ceilings::now(const Row& row, bool anew) {
   return {measure_bandwidth(brief, row.op->reads_only), computes ? measure_peak(row.dtype, row.op->math, brief) : 0, measure_launch()};
 }
 
-Floor Ceilings::floor(const Row& row, bool hot, const Ability& ability) {
+Floor Ceilings::floor(const Row& row, const Measurement& m, const Ability& ability) {
   Floor f;
   const auto at_least = [&](double seconds, const char* bound) {
     if (seconds > f.seconds) f.seconds = seconds, f.bound = bound;
   };
   if (stream_.type() == DeviceType::simt) return f;
-  const double beside = stream_.type() == DeviceType::cpu && is_product(*row.op) ? blas(row) : 0;
+  const double beside = m.blas ? row.flops() / m.blas->median : 0;
   const double memory = row.bytes() / ability.bandwidth;
-  if (!hot) at_least(memory, "memory");
+  if (!m.hot) at_least(memory, "memory");
   if (row.flops() > 0) at_least(row.flops() / std::max(ability.peak, beside), "compute");
   at_least(ability.launch, "launch");
   f.hard = f.seconds;
-  if (hot) at_least(memory, "memory");
+  if (m.hot) at_least(memory, "memory");
   if (beside > 0) f.seconds = row.flops() / beside, f.bound = "blas";
   return f;
 }

@@ -1,7 +1,6 @@
 // What the machine can do at most, measured: a row is held against the longer of its bytes at this bandwidth and its
 // operations at this rate (on cuda also one launch).
 #pragma once
-#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -42,23 +41,17 @@ class Ceilings {
   // What there is for a row now. On cuda that does not change, unless `anew`; on cpu it is measured, briefly: cores and
   // memory may be shared with others, and what they leave changes within minutes.
   Ability now(const Row& row, bool anew = false);
-  Floor floor(const Row& row, bool hot, const Ability& ability);
+  Floor floor(const Row& row, const Measurement& m, const Ability& ability);
 
  private:
   double measure_bandwidth(const Limits& limits, bool reading = false);
   double measure_peak(DType dtype, MathMode mode, const Limits& limits);
   double measure_launch();
-  double blas(const Row& row);  // operations a second of BLAS alone at a product's shape, no older than some seconds
   Stream& stream_;
   const Options& options_;
   std::unique_ptr<Triad> triad_;
   double bandwidth_ = 0, reading_ = 0, launch_ = 0;
   std::map<std::string, double> peaks_;
-  struct {
-    std::string shape;
-    double rate = 0;
-    std::chrono::steady_clock::time_point when;
-  } blas_;
 };
 
 }  // namespace panvae::bench

@@ -36,10 +36,10 @@ void run(benchmark::State& state, const Row& row, Session& session) {
     if (m.declined) return skip("the library does not compute this");
     ability.join(ceilings.now(row));
     const auto over = [&](const Floor& floor) { return !m.noisy && floor.hard > kOverCeiling * m.time.high; };
-    Floor floor = ceilings.floor(row, m.hot, ability);
+    Floor floor = ceilings.floor(row, m, ability);
     if (over(floor)) {
       ability.join(ceilings.now(row, true));
-      floor = ceilings.floor(row, m.hot, ability);
+      floor = ceilings.floor(row, m, ability);
     }
     session.failed |= over(floor);
     report_row(state, row, m, floor, over(floor));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/plain.h"
 #include "bench/rows.h"
 
 namespace panvae::bench {
@@ -26,13 +27,18 @@ class Rotation {
   size_t copies() const { return calls_.size(); }
   bool hot() const { return hot_; }  // not cold
   Work work();
+  // The plain loop over the same buffers, likewise in turn; none where the row moves other bytes than its buffers have.
+  std::optional<Work> plain(const Row& row);
 
  private:
+  template <class T>
+  void make(Stream& stream, const Row& row);
   std::vector<std::unique_ptr<cases::Calls>> calls_;
+  std::vector<PlainLoop> plain_;
   std::vector<std::string> failures_;
   int64_t checked_ = 0;
   bool hot_ = false, declined_ = false;
-  size_t next_ = 0, since_restored_ = 0;
+  size_t next_ = 0, next_plain_ = 0, since_restored_ = 0;
 };
 
 struct Measurement {
@@ -42,6 +48,8 @@ struct Measurement {
   bool declined = false, hot = false, noisy = false;
   Summary time;
   std::optional<Summary> graph;  // on cuda, of calls below 20 us
+  std::optional<Summary> plain;  // on cpu, cold: the plain loop over the row's buffers
+  std::optional<Summary> blas;   // on cpu: a product by BLAS alone
 };
 
 Measurement measure(Stream& stream, const Row& row, const Options& options);

@@ -65,6 +65,10 @@ void report_row(benchmark::State& state, const Row& row, const Measurement& m, c
     c["floor_ns"] = floor.seconds * 1e9;
     c["percent_of_ceiling"] = 100 * floor.seconds / seconds;
   }
+  if (m.plain) {
+    c["plain_ns"] = m.plain->median * 1e9;
+    c["percent_of_plain"] = 100 * m.plain->median / seconds;
+  }
   c["verified"] = static_cast<double>(m.checked);
   c["copies"] = static_cast<double>(m.copies);
   c["noisy"] = m.noisy;
@@ -109,7 +113,8 @@ void JsonReporter::ReportRuns(const std::vector<Run>& runs) {
 
 bool TableReporter::ReportContext(const Context&) {
   for (const auto& [key, value] : context_) fmt::print("{:<18} {}\n", key, value);
-  fmt::print("\n{:<{}} {:>9} {:>9} {:>9} {:>8} {:>9} {:>5}  {}\n", "row", name_width_, "median", "p20", "p80", "GB/s", "GFLOP/s", "%", "of; marks");
+  fmt::print("\n{:<{}} {:>9} {:>9} {:>9} {:>8} {:>9} {:>5}  {:>5}  {}\n", "row", name_width_, "median", "p20", "p80", "GB/s", "GFLOP/s", "%", "plain",
+             "of; marks");
   return true;
 }
 
@@ -127,10 +132,11 @@ void TableReporter::ReportRuns(const std::vector<Run>& runs) {
     if (counter(run, "graph_ns") > 0) marks += fmt::format("; in a graph {}", short_time(counter(run, "graph_ns") * 1e-9));
     if (const double saved = counter(run, "saved_bytes"); saved > 0)
       marks += fmt::format("; saves {:.1f} MB of {:.1f} MB", saved * 1e-6, counter(run, "unfused_bytes") * 1e-6);
-    const double percent = counter(run, "percent_of_ceiling"), flops = counter(run, "GFLOP/s");
-    fmt::print("{:<{}} {} {} {} {:8.2f} {:>9} {:>5}  {}\n", name, name_width_, short_time(counter(run, "median_ns") * 1e-9),
+    const double percent = counter(run, "percent_of_ceiling"), plain = counter(run, "percent_of_plain"), flops = counter(run, "GFLOP/s");
+    fmt::print("{:<{}} {} {} {} {:8.2f} {:>9} {:>5}  {:>5}  {}\n", name, name_width_, short_time(counter(run, "median_ns") * 1e-9),
                short_time(counter(run, "p20_ns") * 1e-9), short_time(counter(run, "p80_ns") * 1e-9), counter(run, "GB/s"),
-               flops > 0 ? fmt::format("{:.2f}", flops) : "-", percent > 0 ? fmt::format("{:.0f}", percent) : "-", marks);
+               flops > 0 ? fmt::format("{:.2f}", flops) : "-", percent > 0 ? fmt::format("{:.0f}", percent) : "-",
+               plain > 0 ? fmt::format("{:.0f}", plain) : "-", marks);
   }
   std::fflush(stdout);
 }

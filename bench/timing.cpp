@@ -10,6 +10,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr size_t kFewestSamples = 7, kMostSamples = 100000;
+constexpr double kTurns = 20;
 // Long enough that reading the clock is below 1 %: some 30 ns of steady_clock, half a microsecond of an event.
 constexpr double kShortestOnHost = 10e-6, kShortestOnCard = 100e-6;
 
@@ -66,6 +67,14 @@ class Stopwatch {
   double delay_ = 50e-6;
 };
 
+// Warm, and how many calls make a sample.
+int64_t calls_of_sample(Stopwatch& watch, const Work& work) {
+  watch.time(1, work.call);  // the first call loads code and memory
+  const double once = std::max(watch.time(1, work.call), 1e-9), shortest = watch.on_card() ? kShortestOnCard : kShortestOnHost;
+  if (work.tidy) work.tidy(2);
+  return std::clamp(static_cast<int64_t>(shortest / once) + 1, int64_t{1}, int64_t{1000});
+}
+
 Summary sample(Stopwatch& watch, const Limits& limits, int64_t calls, const Work& work) {
   std::vector<double> values;
   size_t look = kFewestSamples;  // looking costs a sort: at numbers of samples that grow by a tenth
@@ -85,10 +94,30 @@ Summary sample(Stopwatch& watch, const Limits& limits, int64_t calls, const Work
 
 Summary time_calls(Stream& stream, const Limits& limits, const Work& work) {
   Stopwatch watch(stream);
-  watch.time(1, work.call);  // the first call loads code and memory
-  const double once = std::max(watch.time(1, work.call), 1e-9), shortest = watch.on_card() ? kShortestOnCard : kShortestOnHost;
-  if (work.tidy) work.tidy(2);
-  return sample(watch, limits, std::clamp(static_cast<int64_t>(shortest / once) + 1, int64_t{1}, int64_t{1000}), work);
+  return sample(watch, limits, calls_of_sample(watch, work), work);
+}
+
+std::vector<Summary> time_in_turns(Stream& stream, const Limits& limits, const std::vector<Work>& works) {
+  Stopwatch watch(stream);
+  std::vector<int64_t> calls;
+  for (const Work& w : works) calls.push_back(calls_of_sample(watch, w));
+  std::vector<std::vector<double>> values(works.size());
+  const auto begin = SteadyClock::now();
+  for (;;) {
+    for (size_t i = 0; i < works.size(); ++i) {
+      const auto turn = SteadyClock::now();
+      do {
+        values[i].push_back(watch.time(calls[i], works[i].call) / static_cast<double>(calls[i]));
+        if (works[i].tidy) works[i].tidy(calls[i]);
+      } while (seconds_since(turn) < limits.seconds / kTurns);
+    }
+    if (values[0].size() < kFewestSamples) continue;
+    const bool late = seconds_since(begin) >= limits.seconds * static_cast<double>(works.size()) || values[0].size() >= kMostSamples;
+    if (!late && summarise(values[0]).half_width() > limits.precision) continue;
+    std::vector<Summary> summaries;
+    for (std::vector<double>& v : values) summaries.push_back(summarise(std::move(v)));
+    return summaries;
+  }
 }
 
 Summary time_graph(Stream& stream, const Limits& limits, const Work& work, int calls) {

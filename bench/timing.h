@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "bench/statistics.h"
 #include "kernels/device.h"
@@ -23,6 +24,10 @@ struct Work {
 // On cpu and simt the steady clock; on cuda a pair of events behind a delay, under which the calls are queued, so that
 // launching does not count. Short calls are timed several at a time.
 Summary time_calls(Stream& stream, const Limits& limits, const Work& work);
+
+// Of each of several works, on cpu: they take turns of a twentieth of the time, so that a machine whose speed changes is the
+// same for all. The first decides when that is enough.
+std::vector<Summary> time_in_turns(Stream& stream, const Limits& limits, const std::vector<Work>& works);
 
 // The same calls as one CUDA graph of `calls` of them, seconds of one. Only on cuda.
 Summary time_graph(Stream& stream, const Limits& limits, const Work& work, int calls);

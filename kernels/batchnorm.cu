@@ -26,9 +26,11 @@ namespace panvae {
 
 namespace cpu {
 
-constexpr int64_t kBand = 4096;   // columns of [B, C L] that are swept together, in whole channels
-constexpr int64_t kTile = 65536;  // elements of a tile
-constexpr int64_t kPiece = 512;   // elements that are summed in T, before their sum is added in f64
+constexpr int64_t kBand = 1024;     // columns of [B, C L] that are swept together, in whole channels
+constexpr int64_t kTile = 65536;    // elements of a tile
+constexpr int64_t kPiece = 512;     // elements that are summed in T, before their sum is added in f64
+constexpr int64_t kManyRows = 64;   // from which on elements of a channel of L > 1 are columns of their own
+constexpr int64_t kTogether = 256;  // columns whose stripes are put together at a time
 
 // Memory is read in long runs, which the processor fetches ahead: [B, C L] is cut into tiles of whole channels and some
 // rows. First each tile leaves a pair of numbers for each channel; then those of a channel are put together in order; then
@@ -37,7 +39,8 @@ struct Tiles {
   int64_t B, C, L;
   int64_t channels, rows, bands, stripes;  // of a tile; how many of them
 
-  Tiles(int64_t B_, int64_t C_, int64_t L_) : B(B_), C(C_), L(L_) {
+  // [B, C, L] of many rows is [B, C L, 1] here: runs of L elements are too short to be swept one by one.
+  Tiles(int64_t B_, int64_t C_, int64_t L_) : B(B_), C(B_ < kManyRows ? C_ : C_ * L_), L(B_ < kManyRows ? L_ : 1) {
     channels = std::clamp<int64_t>(kBand / L, 1, C);
     rows = std::clamp<int64_t>(kTile / (channels * L) / kRows * kRows, kRows, 256);
     bands = (C + channels - 1) / channels, stripes = (B + rows - 1) / rows;
@@ -52,7 +55,6 @@ struct Tiles {
       f(Tile{stripe, channel, std::min(channels, C - channel), row, std::min(rows, B - row)});
     });
   }
-  double count() const { return static_cast<double>(B * L); }
   int64_t rows_of(int64_t stripe) const { return std::min(rows, B - stripe * rows); }
 };
 
@@ -168,13 +170,63 @@ void normalise(const Tiles& tiles, In<T> x, In<T> factors, Out<T> y) {
   });
 }
 
-// Factors of `normalise` from statistics.
+// to [C, width]: value(c) in each column of channel c
+template <class T, class F>
+void spread_out(int64_t C, int64_t width, T* to, F value) {
+  if (width == 1)
+    for (int64_t c = 0; c < C; ++c) to[c] = value(c);
+  else
+    for (int64_t c = 0; c < C; ++c) std::fill_n(to + c * width, width, value(c));
+}
+
+// Factors of `normalise` [4, C, width] from statistics.
 template <class T>
-void find_factors(int64_t C, In<T> weight, In<T> bias, In<T> statistics, Out<T> factors) {
-  T *scale = factors + 2 * C, *shift = scale + C;
-  std::copy_n(statistics, 2 * C, factors);
-  for (int64_t c = 0; c < C; ++c) scale[c] = weight ? weight[c] * statistics[2 * C + c] : statistics[2 * C + c];
-  for (int64_t c = 0; c < C; ++c) shift[c] = bias ? bias[c] : T(0);
+void find_factors(int64_t C, int64_t width, In<T> weight, In<T> bias, In<T> statistics, Out<T> factors) {
+  const int64_t columns = C * width;
+  spread_out(C, width, factors, [=](int64_t c) { return statistics[c]; });
+  spread_out(C, width, factors + columns, [=](int64_t c) { return statistics[C + c]; });
+  spread_out(C, width, factors + 2 * columns, [=](int64_t c) { return weight ? weight[c] * statistics[2 * C + c] : statistics[2 * C + c]; });
+  spread_out(C, width, factors + 3 * columns, [=](int64_t c) { return bias ? bias[c] : T(0); });
+}
+
+// mean and m2 of columns [first, first + n), n <= kTogether, from those of the stripes: parts [stripes, 2, tiles.C].
+template <class T>
+void put_stripes_together(const Tiles& tiles, const T* parts, int64_t first, int64_t n, double* mean, double* m2) {
+  std::fill_n(mean, n, 0.0);
+  std::fill_n(m2, n, 0.0);
+  int64_t before = 0;
+  for (int64_t stripe = 0; stripe < tiles.stripes; ++stripe) {
+    const int64_t rows = tiles.rows_of(stripe);
+    const double share = static_cast<double>(rows) / static_cast<double>(before + rows), weight = static_cast<double>(before * tiles.L) * share;
+    const T *part_mean = parts + 2 * stripe * tiles.C + first, *part_m2 = part_mean + tiles.C;
+#pragma omp simd
+    for (int64_t c = 0; c < n; ++c) {
+      const double delta = part_mean[c] - mean[c];
+      mean[c] += delta * share;
+      m2[c] += part_m2[c] + delta * weight * delta;
+    }
+    before += rows;
+  }
+}
+
+// Likewise of a channel that has `width` columns.
+template <class T>
+void put_columns_together(const Tiles& tiles, const T* parts, int64_t first, int64_t width, double& mean, double& m2) {
+  const double rows = static_cast<double>(tiles.B);
+  mean = m2 = 0;
+  for (int64_t at = 0; at < width; at += kTogether) {
+    const int64_t n = std::min(kTogether, width - at);
+    double means[kTogether], squares[kTogether], sum = 0, square = 0;
+    put_stripes_together(tiles, parts, first + at, n, static_cast<double*>(means), static_cast<double*>(squares));
+#pragma omp simd reduction(+ : sum)
+    for (int64_t c = 0; c < n; ++c) sum += means[c];
+    const double middle = sum / static_cast<double>(n);
+#pragma omp simd reduction(+ : square)
+    for (int64_t c = 0; c < n; ++c) square += squares[c] + rows * ((means[c] - middle) * (means[c] - middle));
+    const double delta = middle - mean, share = static_cast<double>(n) / static_cast<double>(at + n);
+    mean += delta * share;
+    m2 += square + delta * (rows * static_cast<double>(at) * share) * delta;
+  }
 }
 
 template <class T>
@@ -182,41 +234,31 @@ void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t 
                      InOut<T> running_var, Out<T> y, Out<T> statistics) {
   if (B * C * L == 0) return;
   const Tiles tiles(B, C, L);
-  const int64_t stride = C * L;
-  T* const parts = stream.scratch<T>((2 * tiles.stripes + 5) * C);  // mean and m2 [stripes, 2, C]
-  T *const origin = parts + 2 * tiles.stripes * C, *const factors = origin + C;
-  for (int64_t c = 0; c < C; ++c) origin[c] = x[c * L];
+  const int64_t stride = C * L, columns = tiles.C, width = columns / C;
+  T* const parts = stream.scratch<T>((2 * tiles.stripes + 5) * columns);  // mean and m2 [stripes, 2, columns]
+  T *const origin = parts + 2 * tiles.stripes * columns, *const factors = origin + columns;
+  spread_out(C, width, origin, [=](int64_t c) { return x[c * L]; });
   tiles.each([=](Tiles::Tile tile) {
-    T *mean = parts + 2 * tile.stripe * C + tile.channel, *m2 = mean + C;
-    const T *from = x + tile.row * stride + tile.channel * L, *first = origin + tile.channel;
+    T *mean = parts + 2 * tile.stripe * columns + tile.channel, *m2 = mean + columns;
+    const T *from = x + tile.row * stride + tile.channel * tiles.L, *first = origin + tile.channel;
     std::fill_n(mean, tile.channels, T(0));
     std::fill_n(m2, tile.channels, T(0));
     by_rows(tile.rows, [&]<int64_t R>(int64_t r) {
-      if (L == 1) add_moments<R>(from + r * stride, stride, tile.channels, r, first, mean, m2);
-      else add_moments_of_runs<R>(from + r * stride, stride, tile.channels, L, r, first, mean, m2);
+      if (tiles.L == 1) add_moments<R>(from + r * stride, stride, tile.channels, r, first, mean, m2);
+      else add_moments_of_runs<R>(from + r * stride, stride, tile.channels, tiles.L, r, first, mean, m2);
     });
   });
-  parallel_chunks(C, 256, [=](int64_t begin, int64_t end) {
-    double mean[256] = {}, m2[256] = {};
-    int64_t before = 0;
-    for (int64_t stripe = 0; stripe < tiles.stripes; ++stripe) {
-      const int64_t n = tiles.rows_of(stripe);
-      const double share = static_cast<double>(n) / static_cast<double>(before + n), weighted = static_cast<double>(before * L) * share;
-      const T *part_mean = parts + 2 * stripe * C + begin, *part_m2 = part_mean + C;
-#pragma omp simd
-      for (int64_t c = 0; c < end - begin; ++c) {
-        const double delta = part_mean[c] - mean[c];
-        mean[c] += delta * share;
-        m2[c] += part_m2[c] + delta * weighted * delta;
-      }
-      before += n;
-    }
-    const double count = tiles.count();
+  parallel_chunks(C, std::max<int64_t>(1, kTogether / width), [=](int64_t begin, int64_t end) {
+    double mean[kTogether], m2[kTogether];
+    if (width == 1) put_stripes_together(tiles, static_cast<const T*>(parts), begin, end - begin, static_cast<double*>(mean), static_cast<double*>(m2));
+    else
+      for (int64_t c = begin; c < end; ++c) put_columns_together(tiles, static_cast<const T*>(parts), c * width, width, mean[c - begin], m2[c - begin]);
+    const double count = static_cast<double>(B * L);
     T *large = statistics, *small = large + C, *inverse = small + C;
 #pragma omp simd
     for (int64_t c = begin; c < end; ++c) {
       const double square = m2[c - begin];
-      const TwoPart<double> m = exact_sum<double>(origin[c], mean[c - begin]);
+      const TwoPart<double> m = exact_sum<double>(origin[c * width], mean[c - begin]);
       large[c] = static_cast<T>(m.large);
       small[c] = static_cast<T>((m.large - static_cast<double>(large[c])) + m.small);
       inverse[c] = static_cast<T>(1 / std::sqrt(square / count + static_cast<double>(eps)));
@@ -224,7 +266,7 @@ void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t 
       update_running(running_var, c, momentum, static_cast<T>(square / (count - 1)));
     }
   });
-  find_factors(C, weight, bias, static_cast<In<T>>(statistics), factors);
+  find_factors(C, width, weight, bias, static_cast<In<T>>(statistics), factors);
   normalise(tiles, x, static_cast<In<T>>(factors), y);
 }
 
@@ -233,9 +275,10 @@ void batchnorm_eval(Stream& stream, In<T> x, In<T> weight, In<T> bias, In<T> run
                     Out<T> statistics) {
   for (int64_t c = 0; c < C; ++c) put(statistics, c, C, {{running_mean[c], T(0)}, T(1) / std::sqrt(running_var[c] + eps)});
   if (B * C * L == 0) return;
-  T* const factors = stream.scratch<T>(4 * C);
-  find_factors(C, weight, bias, static_cast<In<T>>(statistics), factors);
-  normalise(Tiles(B, C, L), x, static_cast<In<T>>(factors), y);
+  const Tiles tiles(B, C, L);
+  T* const factors = stream.scratch<T>(4 * tiles.C);
+  find_factors(C, tiles.C / C, weight, bias, static_cast<In<T>>(statistics), factors);
+  normalise(tiles, x, static_cast<In<T>>(factors), y);
 }
 
 // factors [5, C]: mean, its rest, scale, mean of grad_y, factor of x - mean. Constant statistics need the scale alone.
@@ -280,36 +323,44 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
     return;
   }
   const Tiles tiles(B, C, L);
-  const int64_t stride = C * L;
-  T* const parts = stream.scratch<T>((2 * tiles.stripes + 5) * C);  // sums [stripes, 2, C]
-  T* const factors = parts + 2 * tiles.stripes * C;
+  const int64_t stride = C * L, columns = tiles.C, width = columns / C;
+  T* const parts = stream.scratch<T>((2 * tiles.stripes + 5) * columns);  // sums [stripes, 2, columns]
+  T* const factors = parts + 2 * tiles.stripes * columns;
+  for (int64_t part = 0; part < 2; ++part) spread_out(C, width, factors + part * columns, [=](int64_t c) { return statistics[part * C + c]; });
   tiles.each([=](Tiles::Tile tile) {
-    T *sum = parts + 2 * tile.stripe * C + tile.channel, *product = sum + C;
-    const int64_t at = tile.row * stride + tile.channel * L;
-    const T *from = x + at, *gy = grad_y + at, *large = statistics + tile.channel, *small = large + C;
+    T *sum = parts + 2 * tile.stripe * columns + tile.channel, *product = sum + columns;
+    const int64_t at = tile.row * stride + tile.channel * tiles.L;
+    const T *from = x + at, *gy = grad_y + at, *large = factors + tile.channel, *small = large + columns;
     std::fill_n(sum, tile.channels, T(0));
     std::fill_n(product, tile.channels, T(0));
     by_rows(tile.rows, [&]<int64_t R>(int64_t r) {
-      if (L == 1) add_sums<R>(from + r * stride, gy + r * stride, stride, tile.channels, large, small, sum, product);
-      else add_sums_of_runs<R>(from + r * stride, gy + r * stride, stride, tile.channels, L, large, small, sum, product);
+      if (tiles.L == 1) add_sums<R>(from + r * stride, gy + r * stride, stride, tile.channels, large, small, sum, product);
+      else add_sums_of_runs<R>(from + r * stride, gy + r * stride, stride, tile.channels, tiles.L, large, small, sum, product);
     });
   });
-  parallel_chunks(C, 256, [=](int64_t begin, int64_t end) {
-    double sum[256] = {}, product[256] = {};
+  parallel_chunks(C, std::max<int64_t>(1, kTogether / width), [=](int64_t begin, int64_t end) {
+    double sum[kTogether] = {}, product[kTogether] = {};
     for (int64_t stripe = 0; stripe < tiles.stripes; ++stripe) {
-      const T *part_sum = parts + 2 * stripe * C + begin, *part_product = part_sum + C;
+      const T *part_sum = parts + 2 * stripe * columns + begin * width, *part_product = part_sum + columns;
+      if (width == 1) {
 #pragma omp simd
-      for (int64_t c = 0; c < end - begin; ++c) sum[c] += part_sum[c], product[c] += part_product[c];
+        for (int64_t c = 0; c < end - begin; ++c) sum[c] += part_sum[c], product[c] += part_product[c];
+      } else {
+        for (int64_t c = 0; c < end - begin; ++c) {
+          double s = 0, p = 0;
+#pragma omp simd reduction(+ : s, p)
+          for (int64_t i = c * width; i < (c + 1) * width; ++i) s += part_sum[i], p += part_product[i];
+          sum[c] += s, product[c] += p;
+        }
+      }
     }
-    const double share = 1 / tiles.count();
+    const double share = 1 / static_cast<double>(B * L);
     for (int64_t c = begin; c < end; ++c) {
       const double inverse = statistics[2 * C + c], s = sum[c - begin], p = product[c - begin] * inverse;
       put_or_add(grad_weight, c, add_weight, static_cast<T>(p));
       put_or_add(grad_bias, c, add_bias, static_cast<T>(s));
-      factors[c] = statistics[c], factors[C + c] = statistics[C + c];
-      factors[2 * C + c] = static_cast<T>(weight ? weight[c] * inverse : inverse);
-      factors[3 * C + c] = static_cast<T>(s * share);
-      factors[4 * C + c] = static_cast<T>(p * inverse * share);
+      const T found[] = {static_cast<T>(weight ? weight[c] * inverse : inverse), static_cast<T>(s * share), static_cast<T>(p * inverse * share)};
+      for (int64_t i = 0; i < 3; ++i) std::fill_n(factors + (2 + i) * columns + c * width, width, found[i]);
     }
   });
   if (!grad_x) return;

@@ -17,7 +17,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/threads.h"
 #include "kernels/batchnorm.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
@@ -26,7 +25,7 @@ namespace panvae {
 
 namespace cpu {
 
-constexpr int64_t kBand = 1024;     // columns of [B, C L] that are swept together, in whole channels
+constexpr int64_t kBand = 2048;     // columns of [B, C L] that are swept together, in whole channels
 constexpr int64_t kTile = 65536;    // elements of a tile
 constexpr int64_t kPiece = 512;     // elements that are summed in T, before their sum is added in f64
 constexpr int64_t kManyRows = 64;   // from which on elements of a channel of L > 1 are columns of their own
@@ -48,15 +47,47 @@ struct Tiles {
   struct Tile {
     int64_t stripe, channel, channels, row, rows;
   };
+  // Passes follow each other within one parallel region: to open one takes microseconds, as the passes of small sizes do.
+  template <class F>
+  void in_parallel(F passes) const {
+    if (stripes * bands == 1) return passes();
+#pragma omp parallel
+    passes();
+  }
+  // A pass: f(tile) for each tile, each by one thread; then all threads wait for each other.
   template <class F>
   void each(F f) const {
-    parallel_chunks(stripes * bands, 1, [=, *this](int64_t t, int64_t) {
+#pragma omp for schedule(static)
+    for (int64_t t = 0; t < stripes * bands; ++t) {
       const int64_t stripe = t / bands, channel = t % bands * channels, row = stripe * rows;
       f(Tile{stripe, channel, std::min(channels, C - channel), row, std::min(rows, B - row)});
-    });
+    }
   }
-  int64_t rows_of(int64_t stripe) const { return std::min(rows, B - stripe * rows); }
+  // A pass over channels that have `width` columns each: f(begin, end), at most kTogether columns or one channel.
+  template <class F>
+  void each_channels(int64_t width, F f) const {
+    const int64_t all = C / width, some = std::max<int64_t>(1, kTogether / width);
+#pragma omp for schedule(static)
+    for (int64_t begin = 0; begin < all; begin += some) f(begin, std::min(all, begin + some));
+  }
+  int64_t rows_of(int64_t stripe) const {
+    return std::min(rows, B - stripe * rows);
+  }
 };
+
+// f(first column, count) for the columns of R rows of a tile, piece by piece, while the rows behind them are fetched into the
+// second cache: so many rows side by side are more than processors fetch ahead on their own.
+template <int64_t R, class T, class F>
+void each_piece(const Tiles::Tile& tile, int64_t row, const T* x, int64_t stride, F&& f) {
+  constexpr int64_t kColumns = 64, kLine = 64 / static_cast<int64_t>(sizeof(T));
+  const int64_t ahead = std::min(R, tile.rows - row - R);
+  for (int64_t first = 0; first < tile.channels; first += kColumns) {
+    const int64_t n = std::min(kColumns, tile.channels - first);
+    for (int64_t r = 0; r < ahead; ++r)
+      for (int64_t c = first; c < first + n; c += kLine) __builtin_prefetch(x + (row + R + r) * stride + c, 0, 2);
+    f(first, n);
+  }
+}
 
 // Sum of f(i), i < n.
 template <class F>
@@ -170,23 +201,23 @@ void normalise(const Tiles& tiles, In<T> x, In<T> factors, Out<T> y) {
   });
 }
 
-// to [C, width]: value(c) in each column of channel c
+// to [C, width]: value(c) in each column of channel c, begin <= c < end
 template <class T, class F>
-void spread_out(int64_t C, int64_t width, T* to, F value) {
+void spread_out(int64_t begin, int64_t end, int64_t width, T* to, F value) {
   if (width == 1)
-    for (int64_t c = 0; c < C; ++c) to[c] = value(c);
+    for (int64_t c = begin; c < end; ++c) to[c] = value(c);
   else
-    for (int64_t c = 0; c < C; ++c) std::fill_n(to + c * width, width, value(c));
+    for (int64_t c = begin; c < end; ++c) std::fill_n(to + c * width, width, value(c));
 }
 
-// Factors of `normalise` [4, C, width] from statistics.
+// Factors of `normalise` [4, C, width] from statistics, of channels begin to end.
 template <class T>
-void find_factors(int64_t C, int64_t width, In<T> weight, In<T> bias, In<T> statistics, Out<T> factors) {
+void find_factors(int64_t begin, int64_t end, int64_t C, int64_t width, In<T> weight, In<T> bias, In<T> statistics, Out<T> factors) {
   const int64_t columns = C * width;
-  spread_out(C, width, factors, [=](int64_t c) { return statistics[c]; });
-  spread_out(C, width, factors + columns, [=](int64_t c) { return statistics[C + c]; });
-  spread_out(C, width, factors + 2 * columns, [=](int64_t c) { return weight ? weight[c] * statistics[2 * C + c] : statistics[2 * C + c]; });
-  spread_out(C, width, factors + 3 * columns, [=](int64_t c) { return bias ? bias[c] : T(0); });
+  spread_out(begin, end, width, factors, [=](int64_t c) { return statistics[c]; });
+  spread_out(begin, end, width, factors + columns, [=](int64_t c) { return statistics[C + c]; });
+  spread_out(begin, end, width, factors + 2 * columns, [=](int64_t c) { return weight ? weight[c] * statistics[2 * C + c] : statistics[2 * C + c]; });
+  spread_out(begin, end, width, factors + 3 * columns, [=](int64_t c) { return bias ? bias[c] : T(0); });
 }
 
 // mean and m2 of columns [first, first + n), n <= kTogether, from those of the stripes: parts [stripes, 2, tiles.C].
@@ -237,18 +268,19 @@ void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t 
   const int64_t stride = C * L, columns = tiles.C, width = columns / C;
   T* const parts = stream.scratch<T>((2 * tiles.stripes + 5) * columns);  // mean and m2 [stripes, 2, columns]
   T *const origin = parts + 2 * tiles.stripes * columns, *const factors = origin + columns;
-  spread_out(C, width, origin, [=](int64_t c) { return x[c * L]; });
-  tiles.each([=](Tiles::Tile tile) {
+  spread_out(0, C, width, origin, [=](int64_t c) { return x[c * L]; });
+  const auto sweep = [=](Tiles::Tile tile) {
     T *mean = parts + 2 * tile.stripe * columns + tile.channel, *m2 = mean + columns;
     const T *from = x + tile.row * stride + tile.channel * tiles.L, *first = origin + tile.channel;
     std::fill_n(mean, tile.channels, T(0));
     std::fill_n(m2, tile.channels, T(0));
     by_rows(tile.rows, [&]<int64_t R>(int64_t r) {
-      if (tiles.L == 1) add_moments<R>(from + r * stride, stride, tile.channels, r, first, mean, m2);
-      else add_moments_of_runs<R>(from + r * stride, stride, tile.channels, tiles.L, r, first, mean, m2);
+      const T* row = from + r * stride;
+      if (tiles.L == 1) each_piece<R>(tile, r, from, stride, [&](int64_t c, int64_t n) { add_moments<R>(row + c, stride, n, r, first + c, mean + c, m2 + c); });
+      else add_moments_of_runs<R>(row, stride, tile.channels, tiles.L, r, first, mean, m2);
     });
-  });
-  parallel_chunks(C, std::max<int64_t>(1, kTogether / width), [=](int64_t begin, int64_t end) {
+  };
+  const auto merge = [=](int64_t begin, int64_t end) {
     double mean[kTogether], m2[kTogether];
     if (width == 1) put_stripes_together(tiles, static_cast<const T*>(parts), begin, end - begin, static_cast<double*>(mean), static_cast<double*>(m2));
     else
@@ -265,20 +297,33 @@ void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t 
       update_running(running_mean, c, momentum, large[c]);
       update_running(running_var, c, momentum, static_cast<T>(square / (count - 1)));
     }
+    find_factors(begin, end, C, width, weight, bias, static_cast<In<T>>(statistics), factors);
+  };
+  tiles.in_parallel([&] {
+    tiles.each(sweep);
+    tiles.each_channels(width, merge);
+    normalise(tiles, x, static_cast<In<T>>(factors), y);
   });
-  find_factors(C, width, weight, bias, static_cast<In<T>>(statistics), factors);
-  normalise(tiles, x, static_cast<In<T>>(factors), y);
 }
 
 template <class T>
 void batchnorm_eval(Stream& stream, In<T> x, In<T> weight, In<T> bias, In<T> running_mean, In<T> running_var, int64_t B, int64_t C, int64_t L, T eps, Out<T> y,
                     Out<T> statistics) {
-  for (int64_t c = 0; c < C; ++c) put(statistics, c, C, {{running_mean[c], T(0)}, T(1) / std::sqrt(running_var[c] + eps)});
-  if (B * C * L == 0) return;
+  const auto find = [=](int64_t begin, int64_t end) {
+#pragma omp simd
+    for (int64_t c = begin; c < end; ++c) put(statistics, c, C, {{running_mean[c], T(0)}, T(1) / std::sqrt(running_var[c] + eps)});
+  };
+  if (B * C * L == 0) return find(0, C);
   const Tiles tiles(B, C, L);
+  const int64_t width = tiles.C / C;
   T* const factors = stream.scratch<T>(4 * tiles.C);
-  find_factors(C, tiles.C / C, weight, bias, static_cast<In<T>>(statistics), factors);
-  normalise(tiles, x, static_cast<In<T>>(factors), y);
+  tiles.in_parallel([&] {
+    tiles.each_channels(width, [=](int64_t begin, int64_t end) {
+      find(begin, end);
+      find_factors(begin, end, C, width, weight, bias, static_cast<In<T>>(statistics), factors);
+    });
+    normalise(tiles, x, static_cast<In<T>>(factors), y);
+  });
 }
 
 // factors [5, C]: mean, its rest, scale, mean of grad_y, factor of x - mean. Constant statistics need the scale alone.
@@ -326,8 +371,8 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
   const int64_t stride = C * L, columns = tiles.C, width = columns / C;
   T* const parts = stream.scratch<T>((2 * tiles.stripes + 5) * columns);  // sums [stripes, 2, columns]
   T* const factors = parts + 2 * tiles.stripes * columns;
-  for (int64_t part = 0; part < 2; ++part) spread_out(C, width, factors + part * columns, [=](int64_t c) { return statistics[part * C + c]; });
-  tiles.each([=](Tiles::Tile tile) {
+  for (int64_t part = 0; part < 2; ++part) spread_out(0, C, width, factors + part * columns, [=](int64_t c) { return statistics[part * C + c]; });
+  const auto sweep = [=](Tiles::Tile tile) {
     T *sum = parts + 2 * tile.stripe * columns + tile.channel, *product = sum + columns;
     const int64_t at = tile.row * stride + tile.channel * tiles.L;
     const T *from = x + at, *gy = grad_y + at, *large = factors + tile.channel, *small = large + columns;
@@ -337,8 +382,8 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
       if (tiles.L == 1) add_sums<R>(from + r * stride, gy + r * stride, stride, tile.channels, large, small, sum, product);
       else add_sums_of_runs<R>(from + r * stride, gy + r * stride, stride, tile.channels, tiles.L, large, small, sum, product);
     });
-  });
-  parallel_chunks(C, std::max<int64_t>(1, kTogether / width), [=](int64_t begin, int64_t end) {
+  };
+  const auto merge = [=](int64_t begin, int64_t end) {
     double sum[kTogether] = {}, product[kTogether] = {};
     for (int64_t stripe = 0; stripe < tiles.stripes; ++stripe) {
       const T *part_sum = parts + 2 * stripe * columns + begin * width, *part_product = part_sum + columns;
@@ -362,10 +407,14 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
       const T found[] = {static_cast<T>(weight ? weight[c] * inverse : inverse), static_cast<T>(s * share), static_cast<T>(p * inverse * share)};
       for (int64_t i = 0; i < 3; ++i) std::fill_n(factors + (2 + i) * columns + c * width, width, found[i]);
     }
+  };
+  tiles.in_parallel([&] {
+    tiles.each(sweep);
+    tiles.each_channels(width, merge);
+    if (!grad_x) return;
+    if (constant) input_gradient<true>(tiles, x, grad_y, static_cast<In<T>>(factors), grad_x);
+    else input_gradient<false>(tiles, x, grad_y, static_cast<In<T>>(factors), grad_x);
   });
-  if (!grad_x) return;
-  if (constant) input_gradient<true>(tiles, x, grad_y, static_cast<In<T>>(factors), grad_x);
-  else input_gradient<false>(tiles, x, grad_y, static_cast<In<T>>(factors), grad_x);
 }
 
 }  // namespace cpu

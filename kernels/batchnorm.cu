@@ -335,7 +335,7 @@ void input_gradient(const Tiles& tiles, In<T> x, const T* grad_y, In<T> factors,
     const int64_t at = tile.row * stride + tile.channel * L;
     auto gradient = [](T x_, T g, T a, T b, T f, T m, T s) { return Constant ? f * g : f * ((g - m) - ((x_ - a) - b) * s); };
     if (L == 1) {
-      by_rows(tile.rows, [&]<int64_t R>(int64_t row) {
+      by_rows_of_arrays<T>(tile.rows, stride, [&]<int64_t R>(int64_t row) {
         const T *from = x + at + row * stride, *gy = grad_y + at + row * stride;
         T* to = grad_x + at + row * stride;
 #pragma omp simd
@@ -378,7 +378,7 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
     const T *from = x + at, *gy = grad_y + at, *large = factors + tile.channel, *small = large + columns;
     std::fill_n(sum, tile.channels, T(0));
     std::fill_n(product, tile.channels, T(0));
-    by_rows(tile.rows, [&]<int64_t R>(int64_t r) {
+    by_rows_of_arrays<T>(tile.rows, stride, [&]<int64_t R>(int64_t r) {
       if (tiles.L == 1) add_sums<R>(from + r * stride, gy + r * stride, stride, tile.channels, large, small, sum, product);
       else add_sums_of_runs<R>(from + r * stride, gy + r * stride, stride, tile.channels, tiles.L, large, small, sum, product);
     });

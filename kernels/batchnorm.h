@@ -51,12 +51,18 @@ void add_moments(const T* x, int64_t stride, int64_t columns, int64_t before, co
     m2[c] += square + delta * weight * delta;
   }
 }
-// f.template operator()<R>(first row) for groups of kRows rows and the single rows behind them.
-template <class F>
+// f.template operator()<R>(first row) for groups of `Group` rows and the single rows behind them.
+template <int64_t Group = kRows, class F>
 void by_rows(int64_t rows, F&& f) {
   int64_t r = 0;
-  for (; r + kRows <= rows; r += kRows) f.template operator()<kRows>(r);
+  for (; r + Group <= rows; r += Group) f.template operator()<Group>(r);
   for (; r < rows; ++r) f.template operator()<1>(r);
+}
+// Likewise of several arrays at once: rows of a page or more share the sets of a first cache, which hold few of their lines.
+template <class T, class F>
+void by_rows_of_arrays(int64_t rows, int64_t stride, F&& f) {
+  if (stride * static_cast<int64_t>(sizeof(T)) >= 4096) by_rows<kRows / 2>(rows, f);
+  else by_rows(rows, f);
 }
 
 }  // namespace cpu

@@ -76,6 +76,46 @@ TEST(measure, one_copy_serves_where_the_cache_cannot_be_exceeded) {
   }
 }
 
+// What is read stays as it is, what is only written is written to its last block, and small spans count for nothing.
+TEST(measure, a_plain_loop_moves_the_bytes_and_leaves_what_is_read) {
+  for (const size_t n : {size_t{0}, size_t{31}, size_t{32}, size_t{1000}, size_t{100000}}) {
+    std::vector<uint64_t> in(n), half(n / 2), both(n), out(n, 7), little(n / 100);
+    for (size_t i = 0; i < n; ++i) in[i] = 3 * i + 1, both[i] = 5 * i + 2;
+    for (size_t i = 0; i < n / 2; ++i) half[i] = 11 * i;
+    const auto in_before = in, half_before = half, both_before = both, little_before = little;
+    const auto span = [](std::vector<uint64_t>& v, bool read, bool written) {
+      return Span{reinterpret_cast<char*>(v.data()), static_cast<int64_t>(8 * v.size()), read, written};
+    };
+    PlainLoop loop({span(in, true, false), span(half, true, false), span(both, true, true), span(out, false, true), span(little, true, true)});
+    loop.pass();
+    EXPECT_EQ(in, in_before);
+    EXPECT_EQ(half, half_before);
+    EXPECT_EQ(both, both_before);
+    EXPECT_EQ(little, little_before);
+    for (size_t block = 0; block < n / 32; ++block) EXPECT_NE(out[32 * block + 31], 7u) << n << " " << block;
+    if (n >= 1000) {
+      EXPECT_EQ(loop.bytes(), 8.0 * static_cast<double>(n / 2 + 4 * n));
+    }
+  }
+}
+
+// The plain loop beside a row that is cold and bound by memory, and not beside one that computes, or moves other bytes.
+TEST(measure, rows_bound_by_memory_have_a_plain_loop) {
+  Stream stream({DeviceType::cpu, 0});
+  cases::OpCase c = adding(1);
+  Options options;
+  options.limits.seconds = 0;
+  EXPECT_TRUE(measure(stream, row_of(c, 1000000), options).plain);
+  options.hot = true;
+  EXPECT_FALSE(measure(stream, row_of(c, 1000000), options).plain);
+  options.hot = false;
+  c.flops = [](const cases::Sizes& s) { return 1000.0 * static_cast<double>(s[0]); };
+  EXPECT_FALSE(measure(stream, row_of(c, 1000000), options).plain);
+  c = adding(1);
+  c.bytes = [](const cases::Sizes& s, double item) { return 3 * item * static_cast<double>(s[0]); };
+  EXPECT_FALSE(measure(stream, row_of(c, 1000000), options).plain);
+}
+
 TEST(measure, cold_is_eight_times_the_cache) {
   Stream stream({DeviceType::cpu, 0});
   const int64_t cache = stream.backend().properties(0).cache_bytes;

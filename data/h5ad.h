@@ -31,12 +31,13 @@ class H5adMatrix {
   int64_t rows() const { return rows_; }
   int64_t columns() const { return columns_; }
   bool by_rows() const { return layout_ != Layout::csc; }
-  // Rows [begin, begin + count) into `out` [count, columns]. Not for CSC (whole() alone reads it).
+  // Rows [begin, begin + count) into `out` [count, columns]. Not for CSC (whole() alone reads it). True where reading has shown
+  // that all values are finite; false says nothing.
   template <class T>
-  void read_rows(int64_t begin, int64_t count, T* out) const;
+  bool read_rows(int64_t begin, int64_t count, T* out) const;
   template <class T>
-  void whole(RowMatrix<T>& out) const;
-  void whole(LargeMatrix<float>& out) const;  // of its shape and zero
+  bool whole(RowMatrix<T>& out) const;
+  bool whole(LargeMatrix<float>& out) const;  // of its shape and zero
 
  private:
   enum class Layout { dense, csr, csc };

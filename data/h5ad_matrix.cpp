@@ -85,23 +85,25 @@ void H5adMatrix::for_entries(int64_t begin, int64_t end, F&& entry) const {
 }
 
 template <class T>
-void H5adMatrix::read_rows(int64_t begin, int64_t count, T* out) const {
+bool H5adMatrix::read_rows(int64_t begin, int64_t count, T* out) const {
   PV_ASSERT(by_rows());
   if (layout_ == Layout::dense) {
     const hdf5::NumberSource source(file_, inner_);
     const int64_t step = std::max<int64_t>(1, piece / std::max<int64_t>(1, columns_));
-    for (int64_t r = 0; r < count; r += step) source.read(begin + r, std::min(step, count - r), out + r * columns_);
-    return;
+    bool finite = true;
+    for (int64_t r = 0; r < count; r += step) finite &= source.read(begin + r, std::min(step, count - r), out + r * columns_);
+    return finite;
   }
   std::fill(out, out + count * columns_, T(0));
   // Entries of the same cell add up, as in SciPy.
   for_entries<T>(begin, begin + count, [&](int64_t row, int64_t column, T v) { out[(row - begin) * columns_ + column] += v; });
+  return false;
 }
-template void H5adMatrix::read_rows(int64_t, int64_t, float*) const;
-template void H5adMatrix::read_rows(int64_t, int64_t, double*) const;
+template bool H5adMatrix::read_rows(int64_t, int64_t, float*) const;
+template bool H5adMatrix::read_rows(int64_t, int64_t, double*) const;
 
 template <class T>
-void H5adMatrix::whole(RowMatrix<T>& out) const {
+bool H5adMatrix::whole(RowMatrix<T>& out) const {
   // A damaged shape must not end in the kernel's out-of-memory killer.
   const double needed = static_cast<double>(rows_) * static_cast<double>(columns_) * sizeof(T), available = static_cast<double>(available_bytes());
   if (available > 0 && needed > available)
@@ -109,26 +111,25 @@ void H5adMatrix::whole(RowMatrix<T>& out) const {
                              human_bytes(static_cast<int64_t>(available))),
                  file_.where(inner_), "select samples or features first, or use a machine with more memory");
   out.resize(rows_, columns_);
-  if (layout_ != Layout::csc) {
-    if (out.size() > 0) read_rows(0, rows_, out.data());
-    return;
-  }
+  if (layout_ != Layout::csc) return out.size() > 0 && read_rows(0, rows_, out.data());
   out.setZero();
   for_entries<T>(0, columns_, [&](int64_t column, int64_t row, T v) { out(row, column) += v; });
+  return false;
 }
-template void H5adMatrix::whole(RowMatrix<float>&) const;
-template void H5adMatrix::whole(RowMatrix<double>&) const;
+template bool H5adMatrix::whole(RowMatrix<float>&) const;
+template bool H5adMatrix::whole(RowMatrix<double>&) const;
 
-void H5adMatrix::whole(LargeMatrix<float>& out) const {
+bool H5adMatrix::whole(LargeMatrix<float>& out) const {
   PV_ASSERT(out.rows() == rows_ && out.cols() == columns_);
   if (layout_ != Layout::csc) {
     const int64_t step = std::max<int64_t>(1, 4 * piece / std::max<int64_t>(1, columns_));
+    bool finite = true;
     for (int64_t r = 0; r < rows_; r += step) {
       const int64_t count = std::min(step, rows_ - r);
-      read_rows(r, count, out.data() + r * columns_);
+      finite &= read_rows(r, count, out.data() + r * columns_);
       out.release(r, r + count);
     }
-    return;
+    return finite;
   }
   // Column by column; a page of each sample is at hand until its columns are done.
   const int64_t step = std::max<int64_t>(1, 16 * piece / std::max<int64_t>(1, rows_));
@@ -136,6 +137,7 @@ void H5adMatrix::whole(LargeMatrix<float>& out) const {
     for_entries<float>(c, std::min(c + step, columns_), [&](int64_t column, int64_t row, float v) { out(row, column) += v; });
     out.release(0, rows_);
   }
+  return false;
 }
 
 namespace {
@@ -171,24 +173,24 @@ template void read_h5ad_tables(const hdf5::File&, const std::string&, const H5ad
 template void read_h5ad_tables(const hdf5::File&, const std::string&, const H5adMatrix&, Dataset<double>&);
 
 template <class T>
-RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner) {
+RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner, bool& finite) {
   const hdf5::File file(path);
   RawMatrix<T> out;
   const H5adMatrix matrix(file, inner);
   read_h5ad_tables(file, inner, matrix, out);
-  matrix.whole(out.x);
+  finite = matrix.whole(out.x);
   return out;
 }
-template RawMatrix<float> read_h5ad(const std::string&, const std::string&);
-template RawMatrix<double> read_h5ad(const std::string&, const std::string&);
+template RawMatrix<float> read_h5ad(const std::string&, const std::string&, bool&);
+template RawMatrix<double> read_h5ad(const std::string&, const std::string&, bool&);
 
-LargeDataset<float> read_h5ad_large(const std::string& path, const std::string& inner, const std::string& folder) {
+LargeDataset<float> read_h5ad_large(const std::string& path, const std::string& inner, const std::string& folder, bool& finite) {
   const hdf5::File file(path);
   LargeDataset<float> out;
   const H5adMatrix matrix(file, inner);
   read_h5ad_tables(file, inner, matrix, out);
   out.x = LargeMatrix<float>(matrix.rows(), matrix.columns(), folder);
-  matrix.whole(out.x);
+  finite = matrix.whole(out.x);
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <type_traits>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -213,6 +214,8 @@ std::vector<std::string> File::texts(const std::string& dataset) const {
   if (H5Tget_class(type.get()) != H5T_STRING) fail(dataset, "holds no text where text is expected");
   const hssize_t count = H5Sget_simple_extent_npoints(space.get());
   std::vector<std::string> out;
+  if (count > 0 && H5Tis_variable_str(type.get()) > 0)
+    if (const auto stored = StoredBytes::of(d.get(), static_cast<int64_t>(count), text_reference); stored && read_stored_texts(*stored, out)) return out;
   if (count < 0 ||
       !read_strings(
           type.get(), space.get(), static_cast<hsize_t>(count), [&](hid_t t, void* to) { return H5Dread(d.get(), t, H5S_ALL, H5S_ALL, H5P_DEFAULT, to); }, out))
@@ -260,12 +263,22 @@ NumberSource::NumberSource(const File& file, const std::string& dataset) : file_
       file.fail(dataset, fmt::format("is compressed with filter {} {}, which is not at hand", id, quoted(name)),
                 "write the file with compression='gzip', or set HDF5_PLUGIN_PATH");
   }
-  if (!boolean_) chunks_.emplace(dataset_.get(), shape_);
+  if (boolean_) return;
+  chunks_.emplace(dataset_.get(), shape_);
+  const Handle space(H5Dget_space(dataset_.get()), H5Sclose);
+  const hssize_t elements = H5Sget_simple_extent_npoints(space.get());
+  for (const hid_t same : {H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE})
+    if (elements > 0 && H5Tequal(type.get(), same) > 0) stored_ = StoredBytes::of(dataset_.get(), static_cast<int64_t>(elements), H5Tget_size(same));
 }
 
 template <class T>
-void NumberSource::read(int64_t begin, int64_t count, T* out) const {
+bool NumberSource::read(int64_t begin, int64_t count, T* out) const {
   throw_if_interrupted();
+  if constexpr (std::is_floating_point_v<T>)
+    if (stored_ && stored_->item() == sizeof(T) && !shape_.empty() && begin >= 0 && count >= 0 && begin <= shape_[0] - count) {
+      const int64_t row = stored_->elements() / shape_[0];
+      if (bool finite = false; read_stored(*stored_, begin * row, count * row, out, finite)) return finite;
+    }
   Handle space(H5Dget_space(dataset_.get()), H5Sclose);
   int64_t size = 1;
   if (!shape_.empty()) {
@@ -273,11 +286,11 @@ void NumberSource::read(int64_t begin, int64_t count, T* out) const {
     start[0] = static_cast<hsize_t>(begin);
     extent[0] = static_cast<hsize_t>(count);
     for (hsize_t e : extent) size *= static_cast<int64_t>(e);
-    if (size == 0) return;
+    if (size == 0) return false;
     if (begin < 0 || begin + count > shape_[0] || H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr) < 0)
       file_.fail(name_, "is shorter than other parts of the file say");
   }
-  if (chunks_ && chunks_->read(begin, count, out)) return;
+  if (chunks_ && chunks_->read(begin, count, out)) return false;
   const auto n = static_cast<hsize_t>(size);
   Handle memory(H5Screate_simple(1, &n, nullptr), H5Sclose);
   if (boolean_) {
@@ -286,19 +299,20 @@ void NumberSource::read(int64_t begin, int64_t count, T* out) const {
     std::vector<int8_t> bytes(static_cast<size_t>(size));
     if (H5Dread(dataset_.get(), type.get(), memory.get(), space.get(), H5P_DEFAULT, bytes.data()) < 0) file_.fail(name_, "cannot be read");
     for (size_t i = 0; i < bytes.size(); ++i) out[i] = static_cast<T>(bytes[i]);
-    return;
+    return false;
   }
   if (half_) {
     // The library's own conversion takes many times as long as reading.
     std::vector<f16> halves(static_cast<size_t>(size));
     if (H5Dread(dataset_.get(), native<f16>(), memory.get(), space.get(), H5P_DEFAULT, halves.data()) < 0) file_.fail(name_, "cannot be read");
     for (size_t i = 0; i < halves.size(); ++i) out[i] = static_cast<T>(to_float(halves[i]));
-    return;
+    return false;
   }
   if (H5Dread(dataset_.get(), native<T>(), memory.get(), space.get(), H5P_DEFAULT, out) < 0) file_.fail(name_, "cannot be read");
+  return false;
 }
-template void NumberSource::read(int64_t, int64_t, float*) const;
-template void NumberSource::read(int64_t, int64_t, double*) const;
-template void NumberSource::read(int64_t, int64_t, int64_t*) const;
+template bool NumberSource::read(int64_t, int64_t, float*) const;
+template bool NumberSource::read(int64_t, int64_t, double*) const;
+template bool NumberSource::read(int64_t, int64_t, int64_t*) const;
 
 }  // namespace panvae::data::hdf5

@@ -1,5 +1,5 @@
 // HDF5 behind a few calls: handles that close themselves, strings and numbers read with their types checked. The only
-// file of this room, with its sources and hdf5_chunks, that calls the C library's read and write functions. Not thread-safe (the
+// file of this room, with its sources, hdf5_chunks and hdf5_direct, that calls the C library's read and write functions. Not thread-safe (the
 // library is not): one thread reads or writes.
 #pragma once
 #include <hdf5.h>
@@ -11,6 +11,7 @@
 
 #include "base/float_types.h"
 #include "data/hdf5_chunks.h"
+#include "data/hdf5_direct.h"
 
 namespace panvae::data::hdf5 {
 
@@ -113,15 +114,17 @@ class NumberSource {
  public:
   NumberSource(const File& file, const std::string& dataset);
   const std::vector<int64_t>& shape() const { return shape_; }
-  // Rows [begin, begin + count) of a 2-D dataset, or elements of a 1-D one, converted to T (float, double, int64_t).
+  // Rows [begin, begin + count) of a 2-D dataset, or elements of a 1-D one, converted to T (float, double, int64_t). True where
+  // reading has shown that all of them are finite; false says nothing.
   template <class T>
-  void read(int64_t begin, int64_t count, T* out) const;
+  bool read(int64_t begin, int64_t count, T* out) const;
 
  private:
   const File& file_;
   std::string name_;
   Handle dataset_;
   std::optional<ChunkReader> chunks_;
+  std::optional<StoredBytes> stored_;  // of numbers stored as float or double
   std::vector<int64_t> shape_;
   bool boolean_ = false, half_ = false;
 };
@@ -158,6 +161,8 @@ class Writer {
 
  private:
   void check(long long result) const;
+  // What is in the file begins to go to the disk, and nobody waits: the sync at the end then finds little left to do.
+  void begin_to_store() const;
   // Part of a dataset: [begin, begin + count) of one axis, all of the others.
   void part(const std::string& path, size_t axis, int64_t begin, int64_t count, hid_t type, const void* values);
   std::string path_;

@@ -19,14 +19,15 @@ RawMatrix<T> read_text_matrix(const std::string& path, bool rows_are_features);
 // Matrix Market coordinates with barcodes and features beside the file, as 10x writes them.
 template <class T>
 RawMatrix<T> read_mtx(const std::string& path);
-// `inner` names the matrix: "X", "layers/NAME", "obsm/NAME", "raw/X".
+// `inner` names the matrix: "X", "layers/NAME", "obsm/NAME", "raw/X". `finite`: true where reading has shown that all values are
+// finite; false says nothing.
 template <class T>
-RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner);
+RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner, bool& finite);
 
 // The same onto disk, in a temporary file in `folder`.
 LargeDataset<float> read_text_matrix_large(const std::string& path, bool rows_are_features, const std::string& folder);
 LargeDataset<float> read_mtx_large(const std::string& path, const std::string& folder);
-LargeDataset<float> read_h5ad_large(const std::string& path, const std::string& inner, const std::string& folder);
+LargeDataset<float> read_h5ad_large(const std::string& path, const std::string& inner, const std::string& folder, bool& finite);
 // Cells of a text matrix (the file is read to its end) and of an .mtx (its head is read).
 double text_cells(const std::string& path);
 double mtx_cells(const std::string& path);

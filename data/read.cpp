@@ -4,8 +4,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <atomic>
+#include <bit>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <unordered_map>
 #include <unordered_set>
@@ -34,28 +35,53 @@ bool is_folder(const std::string& path) {
   return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+// The first place of each name, found by its hash. Places instead of copies of the names: tables of 20,000 genes are read often.
+class FirstPlaces {
+ public:
+  explicit FirstPlaces(const std::vector<std::string>& names) : names_(names), slots_(std::bit_ceil(2 * names.size() + 2), -1) {}
+  // Where the name of place i stands first: i, where it was not seen before.
+  int64_t add(int64_t i) {
+    const std::string& name = names_[static_cast<size_t>(i)];
+    const size_t mask = slots_.size() - 1;
+    for (size_t at = std::hash<std::string>{}(name)&mask;; at = (at + 1) & mask) {
+      int64_t& slot = slots_[at];
+      if (slot < 0) return slot = i;
+      if (names_[static_cast<size_t>(slot)] == name) return slot;
+    }
+  }
+
+ private:
+  const std::vector<std::string>& names_;
+  std::vector<int64_t> slots_;
+};
+
 // Names must be there and differ. The second 'A' becomes 'A-1' (AnnData's rule), skipping names that exist already.
 void check_names(std::vector<std::string>& names, const std::string& what, const std::string& path, bool make_unique) {
-  std::unordered_map<std::string, int64_t> first;
+  FirstPlaces places(names);
   std::vector<size_t> repeats;
+  int64_t first_repeated = 0;  // where the first of the repeats stands first
   for (size_t i = 0; i < names.size(); ++i) {
     if (names[i].empty())
       fail_input(fmt::format("a {} without a name", what), fmt::format("{}, {} {} of {}", quoted(path, 400), what, i + 1, names.size()),
                  "name every row and column");
-    if (!first.emplace(names[i], static_cast<int64_t>(i)).second) repeats.push_back(i);
+    const int64_t first = places.add(static_cast<int64_t>(i));
+    if (first == static_cast<int64_t>(i)) continue;
+    if (repeats.empty()) first_repeated = first;
+    repeats.push_back(i);
   }
   if (repeats.empty()) return;
   if (!make_unique)
     fail_input(fmt::format("the {} name {} stands twice{}", what, quoted(names[repeats[0]]),
                            repeats.size() > 1 ? fmt::format(" ({} repeated names in all)", repeats.size()) : ""),
-               fmt::format("{}, {}s {} and {}", quoted(path, 400), what, first[names[repeats[0]]] + 1, repeats[0] + 1),
+               fmt::format("{}, {}s {} and {}", quoted(path, 400), what, first_repeated + 1, repeats[0] + 1),
                "rename one, or number repeated names with --make-unique");
+  std::unordered_set<std::string> taken(names.begin(), names.end());
   std::unordered_map<std::string, int64_t> number;
   for (size_t i : repeats) {
     int64_t& n = number[names[i]];
     std::string unique;
     do unique = fmt::format("{}-{}", names[i], ++n);
-    while (!first.emplace(unique, static_cast<int64_t>(i)).second);
+    while (!taken.insert(unique).second);
     names[i] = unique;
   }
   log::info("{} repeated {} names numbered", repeats.size(), what);
@@ -240,12 +266,13 @@ Dataset<T> read_dataset(const std::string& path, const ReadOptions& options) {
   const MatrixPath at = parse_matrix_path(path);
   if (options.rows_are_features && at.format != MatrixPath::Format::text)
     fail_usage("--rows features is for text tables", quoted(path, 400), "h5ad files hold samples in rows, 10x files are recognised");
-  Dataset<T> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad<T>(at.file, at.inner)
+  bool finite = false;  // known to be
+  Dataset<T> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad<T>(at.file, at.inner, finite)
                     : at.format == MatrixPath::Format::text ? read_text_matrix<T>(at.file, options.rows_are_features)
                                                             : read_mtx<T>(at.file);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
-  check_values(data, options.missing);
+  if (!finite) check_values(data, options.missing);
   if (options.missing == Missing::mean) fill_missing_with_means(data, training_rows(data.obs));
   if (data.kind.empty()) data.kind = detect_kind(data.x);
   return data;
@@ -258,12 +285,13 @@ LargeDataset<float> read_large_dataset(const std::string& path, const ReadOption
   PV_CHECK(options.missing != Missing::mean, "read_large_dataset: missing values are kept or refused");
   if (options.rows_are_features && at.format != MatrixPath::Format::text)
     fail_usage("--rows features is for text tables", quoted(path, 400), "h5ad files hold samples in rows, 10x files are recognised");
-  LargeDataset<float> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad_large(at.file, at.inner, folder)
+  bool finite = false;  // known to be
+  LargeDataset<float> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad_large(at.file, at.inner, folder, finite)
                              : at.format == MatrixPath::Format::text ? read_text_matrix_large(at.file, options.rows_are_features, folder)
                                                                      : read_mtx_large(at.file, folder);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
-  check_values(data, options.missing);
+  if (!finite) check_values(data, options.missing);
   if (data.kind.empty()) data.kind = detect_kind(data.x);
   return data;
 }

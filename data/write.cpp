@@ -31,10 +31,10 @@ void write_text(const std::string& path, const Dataset<T, Matrix>& data) {
   out.commit();
 }
 
-// X a few samples at a time, uncompressed.
+// X a few samples at a time, uncompressed: while some are copied, the disk takes those before.
 template <class T, class Matrix>
 void write_rows(hdf5::Writer& writer, const Dataset<T, Matrix>& data, Storage storage) {
-  const int64_t n = data.samples(), g = data.features(), step = std::max<int64_t>(1, (int64_t{1} << 23) / std::max<int64_t>(1, g));
+  const int64_t n = data.samples(), g = data.features(), step = std::max<int64_t>(1, (int64_t{1} << 20) / std::max<int64_t>(1, g));
   if (storage == Storage::same) writer.create<T>("X", {n, g});
   else writer.create<f16>("X", {n, g});
   std::vector<f16> halves;

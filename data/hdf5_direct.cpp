@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "data/finite.h"
 #include "data/hdf5_file.h"
 
 namespace panvae::data::hdf5 {
@@ -67,19 +68,15 @@ template <class T>
 bool read_stored(const StoredBytes& stored, int64_t begin, int64_t count, T* out, bool& finite) {
   PV_ASSERT(stored.item() == sizeof(T));
   constexpr int64_t chunk = (int64_t{1} << 18) / static_cast<int64_t>(sizeof(T));  // stays in the cache of a core
-  std::atomic<bool> whole = true, all_finite = true;
+  std::atomic<bool> whole = true, finite_here = true;
   parallel_chunks(count, chunk, [&](int64_t from, int64_t to) {
     if (!stored.read(begin + from, to - from, out + from)) {
       whole = false;
       return;
     }
-    // Zero times a number is zero unless the number is NaN or infinite.
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = from; i < to; ++i) sum += out[i] * T(0);
-    if (!(sum == 0)) all_finite = false;
+    if (!all_finite(out + from, to - from)) finite_here = false;
   });
-  finite = whole && all_finite;
+  finite = whole && finite_here;
   return whole;
 }
 template bool read_stored(const StoredBytes&, int64_t, int64_t, float*, bool&);

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "data/finite.h"
 #include "data/large_dataset.h"
 #include "data/raw_matrix.h"
 
@@ -89,8 +90,7 @@ void check_names(std::vector<std::string>& names, const std::string& what, const
 
 enum class Bad { nan, infinite };
 
-// Where the first value is that must not be there, and how many there are. Zero times a number is zero unless the number is NaN
-// or infinite, so one pass without branches finds the rows that hold one.
+// Where the first value is that must not be there, and how many there are.
 template <class T, class Matrix>
 void check_values(const Dataset<T, Matrix>& data, Missing missing) {
   const int64_t n = data.samples(), g = data.features();
@@ -98,10 +98,7 @@ void check_values(const Dataset<T, Matrix>& data, Missing missing) {
   over_rows(data.x, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const T* row = data.x.data() + r * g;
-      T sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t c = 0; c < g; ++c) sum += row[c] * T(0);
-      if (sum == 0) continue;
+      if (all_finite(row, g)) continue;
       for (int64_t c = 0; c < g; ++c) {
         nans[static_cast<size_t>(r)] += std::isnan(row[c]);
         infinities[static_cast<size_t>(r)] += std::isinf(row[c]);

@@ -31,6 +31,8 @@ class H5adMatrix {
   int64_t rows() const { return rows_; }
   int64_t columns() const { return columns_; }
   bool by_rows() const { return layout_ != Layout::csc; }
+  // Dense, and of numbers that float holds: reading them as such loses nothing.
+  bool holds_floats() const { return holds_floats_; }
   // Rows [begin, begin + count) into `out` [count, columns]. Not for CSC (whole() alone reads it). True where reading has shown
   // that all values are finite; false says nothing.
   template <class T>
@@ -48,6 +50,7 @@ class H5adMatrix {
   const hdf5::File& file_;
   std::string inner_;
   Layout layout_ = Layout::dense;
+  bool holds_floats_ = false;
   int64_t rows_ = 0, columns_ = 0;
   std::vector<int64_t> indptr_;
 };

@@ -1,5 +1,8 @@
 // X, layers and obsm of an h5ad file.
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cstdint>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -25,6 +28,13 @@ std::string matrices_of(const hdf5::File& file) {
   return list.empty() ? "none" : list;
 }
 
+// Of new memory each page has to be made on first use, which takes as long as reading 4 KiB into it; pages of 2 MiB are fewer.
+void use_huge_pages(void* at, size_t bytes) {
+  constexpr uintptr_t page = uintptr_t{2} << 20;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(at) + page - 1) / page * page, end = (reinterpret_cast<uintptr_t>(at) + bytes) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a hint
+}
+
 }  // namespace
 
 H5adMatrix::H5adMatrix(const hdf5::File& file, const std::string& inner) : file_(file), inner_(inner) {
@@ -33,6 +43,7 @@ H5adMatrix::H5adMatrix(const hdf5::File& file, const std::string& inner) : file_
     file.fail(inner, "the file has no such matrix", fmt::format("there are: {}; name one as in FILE.h5ad:layers/counts", matrices_of(file)));
   if (file.is_dataset(inner)) {
     const hdf5::NumberSource source(file, inner);
+    holds_floats_ = source.holds_floats();
     if (source.shape().size() == 1) {  // a single feature, squeezed by old versions
       rows_ = source.shape()[0];
       columns_ = 1;
@@ -111,6 +122,7 @@ bool H5adMatrix::whole(RowMatrix<T>& out) const {
                              human_bytes(static_cast<int64_t>(available))),
                  file_.where(inner_), "select samples or features first, or use a machine with more memory");
   out.resize(rows_, columns_);
+  use_huge_pages(out.data(), static_cast<size_t>(out.size()) * sizeof(T));
   if (layout_ != Layout::csc) return out.size() > 0 && read_rows(0, rows_, out.data());
   out.setZero();
   for_entries<T>(0, columns_, [&](int64_t column, int64_t row, T v) { out(row, column) += v; });

@@ -252,6 +252,7 @@ NumberSource::NumberSource(const File& file, const std::string& dataset) : file_
   if (c != H5T_INTEGER && c != H5T_FLOAT && !boolean_)
     file.fail(dataset, "holds no numbers where numbers are expected", "name another matrix, as in FILE.h5ad:layers/counts");
   half_ = c == H5T_FLOAT && H5Tequal(type.get(), native<f16>()) > 0;
+  single_ = H5Tequal(type.get(), H5T_NATIVE_FLOAT) > 0;
   shape_ = file.shape(dataset);
   Handle plist(H5Dget_create_plist(dataset_.get()), H5Pclose);
   for (int i = 0, n = H5Pget_nfilters(plist.get()); i < n; ++i) {

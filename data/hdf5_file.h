@@ -114,6 +114,8 @@ class NumberSource {
  public:
   NumberSource(const File& file, const std::string& dataset);
   const std::vector<int64_t>& shape() const { return shape_; }
+  // Whether float holds whatever a number of the file may be: it is stored as float, or in 16 bits.
+  bool holds_floats() const { return half_ || single_; }
   // Rows [begin, begin + count) of a 2-D dataset, or elements of a 1-D one, converted to T (float, double, int64_t). True where
   // reading has shown that all of them are finite; false says nothing.
   template <class T>
@@ -126,7 +128,7 @@ class NumberSource {
   std::optional<ChunkReader> chunks_;
   std::optional<StoredBytes> stored_;  // of numbers stored as float or double
   std::vector<int64_t> shape_;
-  bool boolean_ = false, half_ = false;
+  bool boolean_ = false, half_ = false, single_ = false;
 };
 
 // A new file. Writing functions throw ErrorCode::machine naming the file.

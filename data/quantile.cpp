@@ -5,24 +5,35 @@
 #include <limits>
 
 #include "base/threads.h"
+#include "data/radix_sort.h"
 
 namespace panvae::data {
 
 namespace {
 
 struct Item {
-  double value;
+  uint64_t bits;  // ordered as the values are
   int32_t index;
-  bool operator<(const Item& o) const { return value < o.value; }
 };
 
 std::vector<Item>& sorted_items(const double* values, int64_t n) {
-  thread_local std::vector<Item> items;
+  thread_local std::vector<Item> items, spare;
   items.clear();
   for (int64_t i = 0; i < n; ++i)
-    if (!std::isnan(values[i])) items.push_back({values[i], static_cast<int32_t>(i)});
-  std::sort(items.begin(), items.end());
+    if (!std::isnan(values[i])) items.push_back({ordered_bits(values[i]), static_cast<int32_t>(i)});
+  radix_sort(items, spare, [](const Item& item) { return item.bits; });
   return items;
+}
+
+// The values that are there, ascending, at the front; how many they are.
+size_t sort_present(double* values, size_t n) {
+  thread_local std::vector<uint64_t> bits, spare;
+  bits.clear();
+  for (size_t i = 0; i < n; ++i)
+    if (!std::isnan(values[i])) bits.push_back(ordered_bits(values[i]));
+  radix_sort(bits, spare, [](uint64_t b) { return b; });
+  std::transform(bits.begin(), bits.end(), values, from_ordered_bits);
+  return bits.size();
 }
 
 // item(index, rank) for every value, ties with their mean rank.
@@ -30,7 +41,7 @@ template <class F>
 void for_ranks(const std::vector<Item>& items, F&& item) {
   for (size_t i = 0; i < items.size();) {
     size_t j = i + 1;
-    while (j < items.size() && items[j].value == items[i].value) ++j;
+    while (j < items.size() && items[j].bits == items[i].bits) ++j;
     const double rank = 0.5 * static_cast<double>(i + 1 + j);
     for (; i < j; ++i) item(items[i].index, rank);
   }
@@ -55,11 +66,9 @@ QuantileReference QuantileReference::fit(int64_t samples, int64_t features, cons
       for (int64_t b = begin; b < end; ++b) {
         double* out = sorted.data() + static_cast<size_t>(b) * g;
         row(first + b, out);
-        const auto missing = std::partition(out, out + g, [](double v) { return !std::isnan(v); });
-        const auto m = static_cast<size_t>(missing - out);
-        std::sort(out, missing);
+        const size_t m = sort_present(out, g);
         if (m == g || m == 0) continue;
-        const std::vector<double> present(out, missing);
+        const std::vector<double> present(out, out + m);
         for (size_t k = 0; k < g; ++k) {
           const double at = g == 1 ? 0 : static_cast<double>(k) / static_cast<double>(g - 1) * static_cast<double>(m - 1);
           const auto low = std::min(static_cast<size_t>(at), m - 1), high = std::min(low + 1, m - 1);

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <optional>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "data/finite.h"
 #include "data/h5ad.h"
 #include "data/raw_matrix.h"
 
@@ -19,16 +19,33 @@ struct SampleSource::Impl {
   std::unique_ptr<H5adMatrix> matrix;
   std::vector<int64_t> row_of;  // of the file, for each sample of data.obs
 
-  void check(int64_t sample, const double* values) const {
-    double sum = 0;  // NaN if a value is not finite
-    for (int64_t c = 0; c < data.var.rows(); ++c) sum += values[c] * 0.0;
-    if (sum == 0) return;
+  template <class T>
+  void check(int64_t sample, const T* values) const {
+    if (all_finite(values, data.var.rows())) return;
     int64_t c = 0;
     while (std::isfinite(values[c])) ++c;
     fail_input(std::isnan(values[c]) ? "a value is missing or NaN" : "a value is infinite",
                fmt::format("{}, sample {}, feature {}", quoted(data.path, 400), quoted(data.obs.keys[static_cast<size_t>(sample)]),
                            quoted(data.var.keys[static_cast<size_t>(c)])),
                std::isnan(values[c]) ? "correct the file, or in logs fill missing values with --missing mean" : "correct the file");
+  }
+
+  // use(places, row) for runs of rows that are neighbours in the file from `row` on, up to 16 MiB as T: rows[places[0]] and so on.
+  template <class T, class F>
+  void for_runs(std::span<const int64_t> rows, F&& use) const {
+    constexpr int64_t most_values = (int64_t{1} << 24) / static_cast<int64_t>(sizeof(T));
+    const auto file_row = [&](size_t i) { return row_of[static_cast<size_t>(rows[i])]; };
+    std::vector<size_t> order(rows.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return file_row(a) < file_row(b); });
+    const auto most = static_cast<size_t>(std::max<int64_t>(1, most_values / std::max<int64_t>(1, data.var.rows())));
+    for (size_t first = 0; first < order.size();) {
+      throw_if_interrupted();
+      size_t last = first + 1;
+      while (last < order.size() && last - first < most && file_row(order[last]) == file_row(order[last - 1]) + 1) ++last;
+      use(std::span<const size_t>(order).subspan(first, last - first), file_row(order[first]));
+      first = last;
+    }
   }
 };
 
@@ -81,26 +98,37 @@ void SampleSource::read(std::span<const int64_t> rows, Use use, void* context) c
     for (size_t i = 0; i < rows.size(); ++i) use(context, static_cast<int64_t>(i), impl_->data.x.data() + rows[i] * g);
     return;
   }
-  // Runs of neighbouring rows are read at once, up to 16 MiB.
-  std::vector<size_t> order(rows.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  const auto file_row = [&](size_t i) { return impl_->row_of[static_cast<size_t>(rows[i])]; };
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return file_row(a) < file_row(b); });
-  const auto most = static_cast<size_t>(std::max<int64_t>(1, (int64_t{1} << 21) / std::max<int64_t>(1, g)));
   std::vector<double> values;
-  for (size_t first = 0; first < order.size();) {
-    throw_if_interrupted();
-    size_t last = first + 1;
-    while (last < order.size() && last - first < most && file_row(order[last]) == file_row(order[last - 1]) + 1) ++last;
-    values.resize((last - first) * static_cast<size_t>(g));
-    impl_->matrix->read_rows(file_row(order[first]), static_cast<int64_t>(last - first), values.data());
-    for (size_t k = first; k < last; ++k) {
-      const double* row = values.data() + (k - first) * static_cast<size_t>(g);
-      impl_->check(rows[order[k]], row);
-      use(context, static_cast<int64_t>(order[k]), row);
+  impl_->for_runs<double>(rows, [&](std::span<const size_t> places, int64_t file_row) {
+    values.resize(places.size() * static_cast<size_t>(g));
+    impl_->matrix->read_rows(file_row, static_cast<int64_t>(places.size()), values.data());
+    for (size_t k = 0; k < places.size(); ++k) {
+      const double* row = values.data() + k * static_cast<size_t>(g);
+      impl_->check(rows[places[k]], row);
+      use(context, static_cast<int64_t>(places[k]), row);
     }
-    first = last;
-  }
+  });
+}
+
+bool SampleSource::holds_floats() const {
+  return impl_->matrix && impl_->matrix->holds_floats();
+}
+
+void SampleSource::floats_of(std::span<const int64_t> rows, float* out) const {
+  PV_CHECK(holds_floats(), "SampleSource.floats_of: {} holds no floats", path());
+  const auto g = static_cast<size_t>(features());
+  std::vector<float> values;
+  impl_->for_runs<float>(rows, [&](std::span<const size_t> places, int64_t file_row) {
+    // Rows in the order of the file go where they belong at once.
+    bool in_order = true;
+    for (size_t k = 1; k < places.size(); ++k) in_order &= places[k] == places[0] + k;
+    if (!in_order) values.resize(places.size() * g);
+    float* to = in_order ? out + places[0] * g : values.data();
+    if (!impl_->matrix->read_rows(file_row, static_cast<int64_t>(places.size()), to))
+      for (size_t k = 0; k < places.size(); ++k) impl_->check(rows[places[k]], to + k * g);
+    if (!in_order)
+      for (size_t k = 0; k < places.size(); ++k) std::copy(to + k * g, to + (k + 1) * g, out + places[k] * g);
+  });
 }
 
 RowMatrix<double> SampleSource::samples_of(std::span<const int64_t> rows) const {

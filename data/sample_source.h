@@ -39,6 +39,10 @@ class SampleSource {
   }
   // The samples in the order of `rows`: [rows, features].
   RowMatrix<double> samples_of(std::span<const int64_t> rows) const;
+  // Whether the samples are on disk in numbers that float holds. Then `out` [rows, features] takes those of `rows` without a
+  // conversion; what is refused is the same.
+  bool holds_floats() const;
+  void floats_of(std::span<const int64_t> rows, float* out) const;
 
  private:
   using Use = void (*)(void*, int64_t, const double*);

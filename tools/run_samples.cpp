@@ -45,6 +45,8 @@ RunSamples::RunSamples(const Run& run, const std::string& path, const data::Read
   } else if (!has_preprocessing && source_.var().keys != run.features) {
     fail_input("its features are not those of the run, in the same order", quoted(path, 400), "give it the features the run was trained on");
   }
+  as_stored_ = source_.holds_floats() &&
+               (!has_preprocessing || (how_ == "processed" && source_.var().keys == data::Preprocessor::from(run.preprocess).frozen().features));
   // Also says what of the model's features is in the file.
   const int64_t first = 0;
   features_ = prepared(std::span(&first, samples() > 0 ? 1 : 0), true).var;
@@ -74,9 +76,16 @@ data::Dataset<double> RunSamples::prepared(std::span<const int64_t> rows, bool s
 void RunSamples::for_chunks(std::span<const int64_t> rows, const std::function<void(int64_t first, const data::RowMatrix<float>& x)>& use) const {
   const int64_t widest = std::max(source_.features(), static_cast<int64_t>(run_.features.size()));
   const int64_t at_once = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, widest * static_cast<int64_t>(sizeof(double))));
+  data::RowMatrix<float> x;
   for (int64_t first = 0; first < static_cast<int64_t>(rows.size()); first += at_once) {
     const int64_t n = std::min(at_once, static_cast<int64_t>(rows.size()) - first);
-    data::RowMatrix<float> x = prepared(rows.subspan(static_cast<size_t>(first), static_cast<size_t>(n)), false).x.cast<float>();
+    const std::span<const int64_t> some = rows.subspan(static_cast<size_t>(first), static_cast<size_t>(n));
+    if (as_stored_) {
+      x.resize(n, source_.features());
+      source_.floats_of(some, x.data());
+    } else {
+      x = prepared(some, false).x.cast<float>();
+    }
     run_.scale.apply(x);
     use(first, x);
   }

@@ -36,6 +36,7 @@ class RunSamples {
   data::SampleSource source_;
   data::Table features_;
   std::string path_, how_;
+  bool as_stored_ = false;  // what the file holds is what preprocessing would make of it, in floats
 };
 
 // Posterior means of all samples, [samples, latent]. Canonical axes are applied in doubles, row by row: a sample's vector does

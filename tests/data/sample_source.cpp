@@ -64,6 +64,41 @@ TEST_F(SampleSourceTest, GivesWhatReadDatasetGives) {
   }
 }
 
+// In any order, more than once, with others left out: the numbers of the file, without a conversion.
+TEST_F(SampleSourceTest, FloatsAsTheyAreStored) {
+  Dataset<float> d;
+  const Dataset<double> wide = numbers(9, 5);
+  d.x = wide.x.cast<float>();
+  d.obs = wide.obs;
+  d.var = wide.var;
+  const std::string file = path("x.h5ad"), of_doubles = path("doubles.h5ad");
+  write_dataset(file, d);
+  write_dataset(of_doubles, wide);
+  EXPECT_FALSE(SampleSource(of_doubles, {}).holds_floats());
+  EXPECT_FALSE(SampleSource(wide).holds_floats());
+  const SampleSource source(file, {});
+  ASSERT_TRUE(source.holds_floats());
+  for (const std::vector<int64_t>& rows : {std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8}, {3, 4, 7, 8}, {8, 2, 2, 3, 1, 0}, {}}) {
+    RowMatrix<float> x(static_cast<int64_t>(rows.size()), 5);
+    source.floats_of(rows, x.data());
+    for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(x.row(static_cast<int64_t>(i)), d.x.row(rows[i]));
+  }
+  ReadOptions options;
+  options.where = {"tissue=A"};
+  const SampleSource some(file, options);
+  const std::vector<int64_t> last = {some.samples() - 1};
+  RowMatrix<float> x(1, 5);
+  some.floats_of(last, x.data());
+  EXPECT_EQ(x.row(0), d.x.row(8));
+  d.x(7, 3) = std::numeric_limits<float>::quiet_NaN();
+  write_dataset(file, d);
+  const SampleSource damaged(file, {});
+  const std::vector<int64_t> good = {0, 6, 8}, all = {8, 7, 6};
+  RowMatrix<float> three(3, 5);
+  damaged.floats_of(good, three.data());
+  expect_names(error_of([&] { damaged.floats_of(all, three.data()); }), {d.obs.keys[7], d.var.keys[3], "NaN"});
+}
+
 TEST_F(SampleSourceTest, RefusesWhatReadDatasetRefuses) {
   Dataset<double> d = numbers(5, 3);
   const std::string file = path("x.h5ad");

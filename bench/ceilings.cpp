@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "kernels/register_tile.h"
 
 namespace panvae::bench {
 
@@ -36,6 +38,29 @@ double product_rate(Stream& stream, const Limits& limits, int64_t n) {
   return 2.0 * static_cast<double>(n * n) * static_cast<double>(n) / s.median;
 }
 
+// Multiply-adds of all threads on as many sums as their registers hold: no product is faster, and BLAS a little slower.
+template <class T>
+double register_rate(Stream& stream, const Limits& limits) {
+  constexpr int64_t kSteps = 10000, kRows = cpu::kTile;
+  std::vector<T> sums(static_cast<size_t>(threads()));
+  const Summary s = time_calls(stream, limits,
+                               {[&] {
+                                  parallel_chunks(threads(), 1, [&](int64_t thread, int64_t) {
+                                    cpu::Vector<T> acc[kRows][2], x = cpu::Vector<T>{} + T(0.5) + sums[static_cast<size_t>(thread)] * T(0);
+                                    for (int64_t n = 0; n < kRows; ++n)  // different ones: equal sums would be computed once
+                                      acc[n][0] = cpu::Vector<T>{} + static_cast<T>(n), acc[n][1] = acc[n][0] + T(0.5);
+                                    for (int64_t i = 0; i < kSteps; ++i)
+#pragma GCC unroll 16
+                                      for (int64_t n = 0; n < kRows; ++n) acc[n][0] = acc[n][0] * x + x, acc[n][1] = acc[n][1] * x + x;
+                                    T sum = T(0);
+                                    for (int64_t n = 0; n < kRows; ++n) sum += acc[n][0][0] + acc[n][1][1];
+                                    sums[static_cast<size_t>(thread)] = sum;
+                                  });
+                                },
+                                {}});
+  return 2.0 * static_cast<double>(threads() * kSteps * kRows * cpu::kBlock<T>) / s.median;
+}
+
 }  // namespace
 
 double bandwidth_of(Triad& triad, const Limits& limits) {
@@ -65,7 +90,7 @@ double Ceilings::measure_bandwidth(const Limits& limits, bool reading) {
   return 2 * static_cast<double>(bytes) / time_calls(stream_, limits, {copy, {}}).median;
 }
 
-// On cpu a product of some milliseconds, whose matrices fit the cache.
+// On cpu a product of some milliseconds, whose matrices fit the cache, or multiply-adds in registers.
 double Ceilings::measure_peak(DType dtype, MathMode mode, const Limits& limits) {
   const MathMode before = std::exchange(stream_.math, mode);
   const int64_t n = stream_.type() == DeviceType::cpu ? 768 : dtype == DType::f32 ? 8192 : 4096;
@@ -76,6 +101,8 @@ double Ceilings::measure_peak(DType dtype, MathMode mode, const Limits& limits) 
     best = std::max(best, dtype == DType::f32 ? product_rate<float>(stream_, limits, n) : product_rate<double>(stream_, limits, n));
   }
   stream_.math = before;
+  if (stream_.type() == DeviceType::cpu)
+    best = std::max(best, dtype == DType::f32 ? register_rate<float>(stream_, limits) : register_rate<double>(stream_, limits));
   return best;
 }
 

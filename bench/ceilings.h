@@ -24,7 +24,7 @@ struct Floor {
 // What the device can do at a moment.
 struct Ability {
   double bandwidth = 0;  // bytes a second. cpu: the triad, or of a row that writes next to nothing, reading; cuda: a copy on the device
-  double peak = 0;       // operations a second of a square product. cpu: BLAS; cuda: the faster of ours and cuBLASLt
+  double peak = 0;       // operations a second. cpu: BLAS on a square product, or multiply-adds in registers; cuda: the faster of ours and cuBLASLt
   double launch = 0;     // seconds of a kernel that does almost nothing; 0 on cpu
   // The better of each.
   void join(const Ability& other);

@@ -22,33 +22,15 @@
 #include <vector>
 
 #include "base/threads.h"
+#include "kernels/register_tile.h"
 
 namespace panvae::cpu {
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64, kTile = 14;  // 28 of 32 registers hold sums
-#elif defined(__AVX__)
-constexpr int kVectorBytes = 32, kTile = 6;  // 12 of 16
-#else
-constexpr int kVectorBytes = 16, kTile = 6;
-#endif
-template <class T>
-using Vector [[gnu::vector_size(kVectorBytes)]] = T;
-template <class T>
-constexpr int64_t kLanes = kVectorBytes / sizeof(T);
 template <class T>
 constexpr int64_t kLine = 64 / sizeof(T);  // of a cache
-template <class T>
-constexpr int64_t kBlock = 2 * kLanes<T>;  // positions of a tile; of the weight gradient, channels in lanes
 
-template <class T>
-Vector<T> load(const T* p) {
-  Vector<T> v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
 template <class T>
 void store(T* p, Vector<T> v) {
   std::memcpy(p, &v, sizeof v);
@@ -186,16 +168,6 @@ int64_t tiles(int64_t n) {
 }
 int64_t tile_begin(int64_t n, int64_t i) {
   return n * i / tiles(n);
-}
-
-// f(std::integral_constant<int, n>) for n in [1, kTile].
-template <class F, int... N>
-void with_constant(int64_t n, F&& f, std::integer_sequence<int, N...>) {
-  (void)((n == N + 1 && (f(std::integral_constant<int, N + 1>{}), true)) || ...);
-}
-template <class F>
-void with_tile_size(int64_t n, F&& f) {
-  with_constant(n, f, std::make_integer_sequence<int, kTile>{});
 }
 
 // packed [tile of output channels][input channel][tap of the phase][channel of the tile]

@@ -343,5 +343,43 @@ TEST(fills, convolutions_agree_to_the_bit) {
   }
 }
 
+// ---- operands that are part of a larger matrix
+struct Sums {
+  float* p;
+  int64_t N;
+  __device__ void store(int64_t row, int64_t column, float x) const { p[row * N + column] = x; }
+};
+
+// Rows of M of 4 n + 1 and K of 4 n + 2 numbers lie in rows of 4 n, aligned: copies of 16 bytes at the edges would take what is not
+// theirs. Small whole numbers, so every math mode is exact.
+TEST(fills, take_nothing_from_beyond_an_edge) {
+  constexpr int64_t M = 69, N = 21, K = 70, kStride = 72;
+  for (const bool a_by_k : {true, false})
+    for (const bool b_by_k : {true, false}) {
+      if (!a_by_k && b_by_k) continue;  // no pipeline takes both transposed
+      auto element = [](int64_t row, int64_t k) { return static_cast<float>((row * 3 + k * 5) % 7 - 3); };
+      auto matrix = [&](bool by_k, int64_t rows) {
+        std::vector<float> m(static_cast<size_t>(kStride * kStride) + 4, NAN);
+        for (int64_t row = 0; row < rows; ++row)
+          for (int64_t k = 0; k < K; ++k) m[static_cast<size_t>(by_k ? row * kStride + k : k * kStride + row)] = element(row, k);
+        return m;
+      };
+      const std::vector<float> a = matrix(a_by_k, M), b = matrix(b_by_k, N);
+      std::vector<float> expected(static_cast<size_t>(M * N));
+      for (int64_t i = 0; i < M * N; ++i)
+        for (int64_t k = 0; k < K; ++k) expected[static_cast<size_t>(i)] += element(i / N, k) * element(i % N, k);
+      for (const MathMode mode : {MathMode::ieee, MathMode::tf32, MathMode::bf16})
+        for (const ProductFill fill : {ProductFill::staged, ProductFill::pipelined}) {
+          Stream stream({DeviceType::simt, 0});
+          stream.math = mode, stream.fill = fill;
+          std::vector<float> out(expected.size(), NAN);
+          const simt::MatrixOperand<float> left{a.data(), kStride, a_by_k}, right{b.data(), kStride, b_by_k};
+          EXPECT_TRUE(left.wide() && right.wide());
+          simt::tile_product<float>(stream, left, right, Sums{out.data(), N}, M, N, K);
+          EXPECT_TRUE(out == expected) << name(mode) << ", fill " << static_cast<int>(fill) << ", along k: " << a_by_k << b_by_k;
+        }
+    }
+}
+
 }  // namespace
 }  // namespace panvae::test

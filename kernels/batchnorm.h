@@ -58,10 +58,10 @@ void by_rows(int64_t rows, F&& f) {
   for (; r + Group <= rows; r += Group) f.template operator()<Group>(r);
   for (; r < rows; ++r) f.template operator()<1>(r);
 }
-// Likewise of several arrays at once: rows of a page or more share the sets of a first cache, which hold few of their lines.
+// Likewise of several arrays at once: rows a multiple of two pages apart share the sets of a first cache, which hold few of their lines.
 template <class T, class F>
 void by_rows_of_arrays(int64_t rows, int64_t stride, F&& f) {
-  if (stride * static_cast<int64_t>(sizeof(T)) >= 4096) by_rows<kRows / 2>(rows, f);
+  if (stride * static_cast<int64_t>(sizeof(T)) % 8192 == 0) by_rows<kRows / 2>(rows, f);
   else by_rows(rows, f);
 }
 

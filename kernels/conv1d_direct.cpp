@@ -162,19 +162,11 @@ Rows rows_of(const Walk& walk, const Phase& phase) {
   return 4 * shared.pitch > 5 * phase.count ? rows_of(walk, phase, false) : shared;
 }
 
-// [0, n) in as few tiles as possible, of sizes that differ by at most one.
-int64_t tiles(int64_t n) {
-  return (n + kTile - 1) / kTile;
-}
-int64_t tile_begin(int64_t n, int64_t i) {
-  return n * i / tiles(n);
-}
-
 // packed [tile of output channels][input channel][tap of the phase][channel of the tile]
 template <class T>
 void pack_weights(const Walk& walk, const Phase& phase, const T* w, T* packed) {
   const int64_t steps = walk.in_channels * static_cast<int64_t>(phase.taps.size());
-  parallel_chunks(tiles(walk.out_channels), 1, [&, steps](int64_t tile, int64_t) {
+  parallel_chunks(tiles_of(walk.out_channels), 1, [&, steps](int64_t tile, int64_t) {
     const int64_t begin = tile_begin(walk.out_channels, tile), channels = tile_begin(walk.out_channels, tile + 1) - begin;
     T* to = packed + begin * steps;
     for (int64_t i = 0; i < walk.in_channels; ++i)
@@ -324,7 +316,7 @@ void walk_phase(const Walk& walk, const Phase& phase, const Rows& rows, int64_t 
       fill_panel<T>(walk, phase, rows, begin * kBlock<T>, n * kBlock<T> + rows.reach, width, in, samples, panel);
       std::vector<Block<T>> blocks;
       for (int64_t i = 0; i < n; ++i) blocks.push_back(block_at<T>(walk, phase, rows, (begin + i) * kBlock<T>, samples, in, n));
-      for (int64_t i = 0; i < tiles(walk.out_channels); ++i) {
+      for (int64_t i = 0; i < tiles_of(walk.out_channels); ++i) {
         const int64_t first = tile_begin(walk.out_channels, i);
         T* const y = out + first * walk.out_length;
         with_tile_size(tile_begin(walk.out_channels, i + 1) - first, [&]<int N>(std::integral_constant<int, N>) {
@@ -416,7 +408,7 @@ void direct_conv1d_grad_weight(Stream& stream, In<T> x, In<T> grad_y, InOut<T> g
     turn_rows<T>(turned_from + (i / blocks * channels + first) * length, std::min(kBlock<T>, channels - first), length, turned + i * block_size);
   });
   const int64_t samples = std::max<int64_t>(1, kPositions / std::max<int64_t>(1, s.L_out));
-  parallel_chunks(tiles(rows) * blocks, 1, [&](int64_t task, int64_t) {
+  parallel_chunks(tiles_of(rows) * blocks, 1, [&](int64_t task, int64_t) {
     const int64_t row = tile_begin(rows, task / blocks), block = task % blocks;
     with_tile_size(tile_begin(rows, task / blocks + 1) - row, [&]<int N>(std::integral_constant<int, N>) {
       std::vector<T> sums(static_cast<size_t>(s.K * N * kBlock<T>));

@@ -139,7 +139,7 @@ double direct_matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bo
                           int64_t K, const double* slots, AdamOptions options) {
   const Problem<T> d{a, b, transpose_a, transpose_b, p, m, v, M, N, K};
   constexpr int64_t width = kBlock<T>, item = sizeof(T);
-  const int64_t tiles = parts_of(M, kTile), blocks = parts_of(N, width);
+  const int64_t tiles = tiles_of(M), blocks = parts_of(N, width);
   const Tasks tasks(tiles, blocks, std::max<int64_t>(kPanelBytes / (std::max<int64_t>(K, 1) * item * width), 1));
   const int64_t panel = tasks.widest * width, room = parts_of(K * (panel + kTile) + kTile + 2 * kTile * panel, kLine) * kLine, bytes = threads() * room * item;
   char* const scratch = stream.scratch<char>(bytes + tiles * blocks * static_cast<int64_t>(sizeof(double)));
@@ -153,7 +153,7 @@ double direct_matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bo
     // Two rows of tiles of grad: one is computed, the other goes into the update.
     T *const right = rooms + thread_index() * room, *const grads = right + K * panel, *const left = grads + 2 * kTile * panel;
     auto grad_of = [&](int64_t t) { return grads + t % 2 * kTile * panel; };
-    auto row_of = [&](int64_t t) { return M * t / tiles; };
+    auto row_of = [&](int64_t t) { return tile_begin(M, t); };
     int64_t row = 0, column = 0;  // of the row of tiles in the update: where it stands
     auto go_on = [&](int64_t t, int64_t count) {
       const int64_t rows = row_of(t + 1) - row_of(t), at = row_of(t) * N + column0;

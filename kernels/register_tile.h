@@ -41,11 +41,12 @@ void with_tile_size(int64_t n, F&& f) {
   with_constant(n, f, std::make_integer_sequence<int, kTile>{});
 }
 
-// [0, n) in as few tiles as possible, of sizes that differ by at most one: f(begin, size).
-template <class F>
-void each_tile(int64_t n, F&& f) {
-  const int64_t tiles = (n + kTile - 1) / kTile;
-  for (int64_t i = 0; i < tiles; ++i) f(n * i / tiles, n * (i + 1) / tiles - n * i / tiles);
+// [0, n) in as few tiles as possible, of sizes that differ by at most one.
+inline int64_t tiles_of(int64_t n) {
+  return (n + kTile - 1) / kTile;
+}
+inline int64_t tile_begin(int64_t n, int64_t i) {
+  return n * i / tiles_of(n);
 }
 
 }  // namespace panvae::cpu

@@ -82,7 +82,11 @@ struct Options {
   MathMode math = MathMode::ieee;
   bool serve = false, graph = true, unfused = false, written_gradients = false;
 
-  RnaVaeShape rna() const { return {.genes = genes, .hidden = hidden, .latent = latent}; }
+  RnaVaeShape rna() const {
+    RnaVaeShape s{.genes = genes, .hidden = hidden, .latent = latent};
+    if (device.type == DeviceType::cuda) s.row_multiple = kRowMultipleOnCuda;
+    return s;
+  }
   AtacBlockVaeShape atac_block() const {
     AtacBlockVaeShape s{.block = block, .latent = latent};
     if (!widths.empty()) s.widths = widths;
@@ -175,11 +179,11 @@ void append_widths(std::vector<Layer>& layers, const std::string& side, int64_t&
 }
 
 std::vector<Layer> layers_of(const RnaVaeShape& s) {
-  return {{"encoder hidden", s.genes, s.hidden, true},
+  return {{"encoder hidden", s.rows().width, s.hidden, true},
           {"mean", s.hidden, s.latent},
           {"log-variance", s.hidden, s.latent},
           {"decoder hidden", s.latent, s.hidden},
-          {"output", s.hidden, s.genes}};
+          {"output", s.hidden, s.rows().width}};
 }
 
 std::vector<Layer> layers_of(const AtacBlockVaeShape& s) {
@@ -247,7 +251,7 @@ class Training {
         batch_(o.batch),
         source_(drawn()),
         adam_(state, {.weight_decay = kWeightDecay}),
-        x_(Tensor::zeros(context, {batch_, features}, DType::f32, "batch")),
+        x_(Tensor::zeros(context, {batch_, model->width()}, DType::f32, "batch")),
         losses_(Tensor::zeros(context, {3}, DType::f32, "loss")) {
     context.stream().math = o.math;
     graph.on = o.graph;
@@ -283,7 +287,7 @@ class Training {
     const int64_t all = context.device().type == DeviceType::cuda ? context.shared_memory()->peak_bytes() : peak_resident_bytes();
     return all - static_cast<int64_t>(data.size() * sizeof(float));
   }
-  int64_t batch_bytes() const { return batch_ * features * static_cast<int64_t>(sizeof(float)); }
+  int64_t batch_bytes() const { return batch_ * model->width() * static_cast<int64_t>(sizeof(float)); }
 
   Context context;
   std::unique_ptr<Vae> model;
@@ -296,7 +300,7 @@ class Training {
   MatrixSource drawn() {
     Stream host({DeviceType::cpu, 0});
     k::random_normal<float>(host, data.data(), samples * features, 0.0f, 1.0f, PhiloxKey{1, 0, 0});
-    return MatrixSource(context, data.data(), samples, features);
+    return MatrixSource(context, data.data(), samples, features, model->width());
   }
 
   int64_t batch_, turn_ = 0;

@@ -19,6 +19,22 @@ Tensor on_device(Context& context, const T* values, int64_t samples, int64_t fea
   return matrix;
 }
 
+// The same with zeros behind the features of a row. Rows are put together on the host some at a time.
+Tensor on_device_padded(Context& context, const float* values, int64_t samples, int64_t features, int64_t width) {
+  PV_CHECK(width >= features && features > 0, "batch: rows of {} for {} features", width, features);
+  constexpr int64_t kNumbersAtATime = int64_t{1} << 24;
+  Tensor matrix = Tensor::empty(context, {samples, width}, DType::f32, "training matrix");
+  const int64_t most = std::max<int64_t>(1, kNumbersAtATime / width);
+  std::vector<float> rows;
+  for (int64_t first = 0; first < samples; first += most) {
+    const int64_t n = std::min(most, samples - first);
+    rows.assign(static_cast<size_t>(n * width), 0.0f);
+    for (int64_t i = 0; i < n; ++i) std::copy_n(values + (first + i) * features, features, rows.begin() + i * width);
+    matrix.part(first * width, {n, width}).upload(rows.data(), n * width);
+  }
+  return matrix;
+}
+
 template <class T>
 std::unique_ptr<BlockSource> matching_source(Context& context, const T* values, int64_t samples, int64_t features) {
   if (stays_on_device(context, samples * features * static_cast<int64_t>(sizeof(T))))
@@ -33,16 +49,19 @@ std::unique_ptr<BlockSource> matching_source(Context& context, const T* values, 
 
 }  // namespace
 
-MatrixSource::MatrixSource(Context& context, const float* values, int64_t samples, int64_t features) : matrix_(on_device(context, values, samples, features)) {}
+MatrixSource::MatrixSource(Context& context, const float* values, int64_t samples, int64_t features) : MatrixSource(context, values, samples, features, features) {}
+MatrixSource::MatrixSource(Context& context, const float* values, int64_t samples, int64_t features, int64_t width)
+    : features_(features),
+      matrix_(width == features ? on_device(context, values, samples, features) : on_device_padded(context, values, samples, features, width)) {}
 
 void MatrixSource::fill(const std::vector<int64_t>& rows, Tensor& x) {
   const int64_t n = static_cast<int64_t>(rows.size());
-  PV_CHECK(x.shape() == Shape({n, features()}), "batch: a tensor of shape {} for {} samples of {} features", x.shape().str(), n, features());
+  PV_CHECK(x.shape() == Shape({n, width()}), "batch: a tensor of shape {} for {} samples of {} features", x.shape().str(), n, width());
   for (int64_t r : rows) PV_CHECK(r >= 0 && r < samples(), "batch: row {} of {} samples", r, samples());
   Context& c = x.context();
   Tensor indices = Tensor::empty(c, {n}, DType::i64, "batch");
   indices.upload(rows.data(), n);
-  k::gather_rows<float>(c.stream(), matrix_.data<float>(), indices.data<int64_t>(), x.data<float>(), matrix_.size(0), n, features());
+  k::gather_rows<float>(c.stream(), matrix_.data<float>(), indices.data<int64_t>(), x.data<float>(), matrix_.size(0), n, width());
   c.claim_calls("batch", x.shape());
 }
 

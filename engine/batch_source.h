@@ -13,21 +13,26 @@ class BatchSource {
   virtual ~BatchSource() = default;
   virtual int64_t samples() const = 0;
   virtual int64_t features() const = 0;
-  // x[i, :] = sample rows[i]; x is f32 [rows.size(), features()] on its context's device.
+  // Of the rows that are made: zeros lie behind the features where it is more.
+  virtual int64_t width() const { return features(); }
+  // x[i, :] = sample rows[i]; x is f32 [rows.size(), width()] on its context's device.
   virtual void fill(const std::vector<int64_t>& rows, Tensor& x) = 0;
 };
 
 // All samples as one f32 matrix in the memory of the context's device; batches are gathered there.
 class MatrixSource : public BatchSource {
  public:
-  // Copies `values` (row-major [samples, features], host memory) to the device; on cpu the memory is used as it is and
-  // must outlive the source.
+  // Copies `values` (row-major [samples, features], host memory) to the device; on cpu the memory is used as it is, unless rows
+  // are to be wider, and must outlive the source.
   MatrixSource(Context& context, const float* values, int64_t samples, int64_t features);
+  MatrixSource(Context& context, const float* values, int64_t samples, int64_t features, int64_t width);
   int64_t samples() const override { return matrix_.size(0); }
-  int64_t features() const override { return matrix_.size(1); }
+  int64_t features() const override { return features_; }
+  int64_t width() const override { return matrix_.size(1); }
   void fill(const std::vector<int64_t>& rows, Tensor& x) override;
 
  private:
+  int64_t features_;
   Tensor matrix_;
 };
 

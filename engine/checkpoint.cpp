@@ -7,9 +7,31 @@
 
 namespace panvae {
 
+namespace {
+
+std::vector<int64_t> sizes_of(const Shape& shape) {
+  std::vector<int64_t> sizes;
+  for (int i = 0; i < shape.rank(); ++i) sizes.push_back(shape[i]);
+  return sizes;
+}
+
+// Between a padded tensor and the part of it that is used, which files hold: rows of `columns` numbers, `stride` apart.
+std::vector<float> used_part(const std::vector<float>& padded, const Shape& shape, const Shape& used) {
+  const int64_t rows = used.rank() == 2 ? used[0] : 1, columns = used[-1], stride = shape[-1];
+  std::vector<float> values(static_cast<size_t>(used.count()));
+  for (int64_t r = 0; r < rows; ++r) std::copy_n(padded.begin() + r * stride, columns, values.begin() + r * columns);
+  return values;
+}
+std::vector<float> padded_from(const float* used_values, const Shape& shape, const Shape& used) {
+  const int64_t rows = used.rank() == 2 ? used[0] : 1, columns = used[-1], stride = shape[-1];
+  std::vector<float> values(static_cast<size_t>(shape.count()));
+  for (int64_t r = 0; r < rows; ++r) std::copy_n(used_values + r * columns, columns, values.begin() + r * stride);
+  return values;
+}
+
+}  // namespace
+
 void TensorWriter::add(const std::string& name, const Tensor& t) {
-  std::vector<int64_t> shape;
-  for (int i = 0; i < t.rank(); ++i) shape.push_back(t.size(i));
   const void* bytes = t.bytes();
   if (t.context().device().type == DeviceType::cuda) {
     std::vector<char>& copy = copies_.emplace_back(static_cast<size_t>(t.count() * item_bytes(t.dtype())));
@@ -18,11 +40,24 @@ void TensorWriter::add(const std::string& name, const Tensor& t) {
     bytes = copy.data();
   }
   kept_.push_back(t);
-  file.add(name, dtype_name(t.dtype()), std::move(shape), bytes);
+  file.add(name, dtype_name(t.dtype()), sizes_of(t.shape()), bytes);
+}
+
+void TensorWriter::add_values(const std::string& name, const Shape& shape, std::vector<float> values) {
+  const char* bytes = reinterpret_cast<const char*>(values.data());
+  std::vector<char>& copy = copies_.emplace_back(bytes, bytes + values.size() * sizeof(float));
+  file.add(name, dtype_name(DType::f32), sizes_of(shape), copy.data());
+}
+
+void TensorWriter::add_flat(const std::string& name, const ModuleState& state, const Tensor& flat) {
+  if (!state.padded()) return add(name, flat);
+  add_values(name, {state.unpadded_count()}, state.unpadded(flat));
 }
 
 void TensorWriter::add(const ModuleState& state, const std::string& prefix) {
-  for (const auto& e : state.entries()) add(prefix + e.name, e.tensor);
+  for (const auto& e : state.entries())
+    if (e.padded()) add_values(prefix + e.name, e.used, used_part(e.tensor.host<float>(), e.tensor.shape(), e.used));
+    else add(prefix + e.name, e.tensor);
   for (const auto& e : state.buffer_entries()) add(prefix + e.name, e.tensor);
 }
 
@@ -35,11 +70,14 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 }
 
 // "" if the stored tensor fits
-std::string mismatch(const TensorInfo& stored, const Tensor& t) {
-  bool same = static_cast<int>(stored.shape.size()) == t.rank() && stored.dtype == dtype_name(t.dtype());
-  for (int i = 0; same && i < t.rank(); ++i) same = stored.shape[static_cast<size_t>(i)] == t.size(i);
-  if (same) return "";
-  return fmt::format("{} {} in the file, {} {} in the model", stored.dtype, shape_text(stored.shape), dtype_name(t.dtype()), t.shape().str());
+std::string mismatch(const TensorInfo& stored, DType dtype, const Shape& shape) {
+  if (stored.dtype == dtype_name(dtype) && stored.shape == sizes_of(shape)) return "";
+  return fmt::format("{} {} in the file, {} {} in the model", stored.dtype, shape_text(stored.shape), dtype_name(dtype), shape.str());
+}
+
+void check(const SafetensorsReader& file, const std::string& name, DType dtype, const Shape& shape) {
+  if (const std::string wrong = mismatch(file.at(name), dtype, shape); !wrong.empty())
+    fail_input("tensor " + quoted(name) + ": " + wrong, quoted(file.path(), 400), "it belongs to another model");
 }
 
 void fill(const TensorInfo& stored, Tensor& t) {
@@ -51,21 +89,26 @@ void fill(const TensorInfo& stored, Tensor& t) {
 }  // namespace
 
 void read_tensor(const SafetensorsReader& file, const std::string& name, Tensor& t) {
-  const TensorInfo& stored = file.at(name);
-  if (const std::string wrong = mismatch(stored, t); !wrong.empty())
-    fail_input("tensor " + quoted(name) + ": " + wrong, quoted(file.path(), 400), "it belongs to another model");
-  fill(stored, t);
+  check(file, name, t.dtype(), t.shape());
+  fill(file.at(name), t);
+}
+
+void read_flat(const SafetensorsReader& file, const std::string& name, const ModuleState& state, Tensor& flat) {
+  if (!state.padded()) return read_tensor(file, name, flat);
+  check(file, name, flat.dtype(), {state.unpadded_count()});
+  const auto* values = static_cast<const float*>(file.at(name).data);
+  state.pad({values, values + state.unpadded_count()}, flat);
 }
 
 void read_state(const SafetensorsReader& file, ModuleState& state, const std::string& prefix, const std::vector<std::string>& ignored) {
-  std::map<std::string, Tensor> wanted;
-  for (const auto& e : state.entries()) wanted.emplace(prefix + e.name, e.tensor);
-  for (const auto& e : state.buffer_entries()) wanted.emplace(prefix + e.name, e.tensor);
+  std::map<std::string, ModuleState::Entry> wanted;
+  for (const auto& e : state.entries()) wanted.emplace(prefix + e.name, e);
+  for (const auto& e : state.buffer_entries()) wanted.emplace(prefix + e.name, e);
   std::vector<std::string> problems;
-  for (const auto& [name, t] : wanted) {
+  for (const auto& [name, e] : wanted) {
     auto it = file.tensors().find(name);
     if (it == file.tensors().end()) problems.push_back("missing " + quoted(name));
-    else if (const std::string wrong = mismatch(it->second, t); !wrong.empty()) problems.push_back(quoted(name) + ": " + wrong);
+    else if (const std::string wrong = mismatch(it->second, e.tensor.dtype(), e.used); !wrong.empty()) problems.push_back(quoted(name) + ": " + wrong);
   }
   for (const auto& [name, info] : file.tensors()) {
     const bool ours =
@@ -77,7 +120,15 @@ void read_state(const SafetensorsReader& file, ModuleState& state, const std::st
     for (size_t i = 0; i < problems.size(); ++i) list += (i ? "; " : "") + problems[i];
     fail_input(fmt::format("weights do not fit the model: {}", list), quoted(file.path(), 400), "the file belongs to another model or configuration");
   }
-  for (auto& [name, t] : wanted) fill(file.at(name), t);
+  for (auto& [name, e] : wanted) {
+    const TensorInfo& stored = file.at(name);
+    if (!e.padded()) {
+      fill(stored, e.tensor);
+      continue;
+    }
+    e.tensor.upload(padded_from(static_cast<const float*>(stored.data), e.tensor.shape(), e.used).data(), e.tensor.count());
+    e.tensor.bump_version();
+  }
 }
 
 }  // namespace panvae

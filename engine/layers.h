@@ -31,18 +31,23 @@ class FusingLayer : public Module {
   Fusable after_;
 };
 
-// y = act(x W^T + b): x [B, in], W [out, in], b [out]. Starts as PyTorch's nn.Linear: U(-1/sqrt(in), 1/sqrt(in)) for both.
+// y = act(x W^T + b): x [B, in], W [out, in], b [out], where in and out are the widths of the rows. Starts as PyTorch's nn.Linear: U(-1/sqrt(in), 1/sqrt(in)) for both.
 class Linear : public FusingLayer {
  public:
-  Linear(int64_t in, int64_t out, bool with_bias = true, Fusable after = {}) : FusingLayer(after) {
-    PV_CHECK(in > 0 && out > 0, "Linear: {} inputs, {} outputs", in, out);
-    const Init init = Init::uniform(1.0 / std::sqrt(static_cast<double>(in)));
-    declare_parameter("weight", weight, {out, in}, init);
-    if (with_bias) declare_parameter("bias", bias, {out}, init);
+  Linear(Features in, Features out, bool with_bias = true, Fusable after = {}) : FusingLayer(after), inputs_(in.count), outputs_(out.count) {
+    PV_CHECK(in.count > 0 && out.count > 0, "Linear: {} inputs, {} outputs", in.count, out.count);
+    const Init init = Init::uniform(1.0 / std::sqrt(static_cast<double>(in.count)));
+    declare_parameter("weight", weight, {out.width, in.width}, init, {out.count, in.count});
+    if (with_bias) declare_parameter("bias", bias, {out.width}, init, {out.count});
   }
   Tensor forward_with(const Tensor& x, Fusable after) override { return ops::linear(x, weight, bias, after.activation, after.slope); }
+  int64_t inputs() const { return inputs_; }  // without padding
+  int64_t outputs() const { return outputs_; }
 
   Tensor weight, bias;
+
+ private:
+  int64_t inputs_, outputs_;
 };
 
 // ops::conv1d: x [B, in, L], weight [out, in, window]. Starts as PyTorch's nn.Conv1d: U(-1/sqrt(in window), 1/sqrt(in window)).

@@ -1,15 +1,22 @@
 #include "engine/module.h"
 
+#include <algorithm>
+
 #include "engine/tape.h"
 #include "kernels/kernels.h"
 
 namespace panvae {
 
 void Module::declare_parameter(std::string name, Tensor& slot, Shape shape, Init init) {
-  parameters_.push_back({std::move(name), &slot, shape, init});
+  declare_parameter(std::move(name), slot, shape, init, shape);
+}
+void Module::declare_parameter(std::string name, Tensor& slot, Shape shape, Init init, Shape used) {
+  PV_CHECK(used.rank() == shape.rank() && (used == shape || shape.rank() <= 2), "module: {} of shape {} holds {}", name, shape.str(), used.str());
+  for (int i = 0; i < shape.rank(); ++i) PV_CHECK(used[i] <= shape[i], "module: {} of shape {} holds {}", name, shape.str(), used.str());
+  parameters_.push_back({std::move(name), &slot, shape, init, used});
 }
 void Module::declare_buffer(std::string name, Tensor& slot, Shape shape, Init init) {
-  buffers_.push_back({std::move(name), &slot, shape, init});
+  buffers_.push_back({std::move(name), &slot, shape, init, shape});
 }
 void Module::declare_module(std::string name, Module& child) {
   children_.emplace_back(std::move(name), &child);
@@ -29,7 +36,7 @@ std::vector<NamedTensor> Module::parameters(const std::string& prefix) {
   std::vector<std::pair<std::string, Declared>> all;
   collect(prefix, false, all);
   std::vector<NamedTensor> out;
-  for (auto& [name, d] : all) out.push_back({name, d.slot, d.init});
+  for (auto& [name, d] : all) out.push_back({name, d.slot, d.init, d.used});
   return out;
 }
 
@@ -37,13 +44,35 @@ std::vector<NamedTensor> Module::buffers(const std::string& prefix) {
   std::vector<std::pair<std::string, Declared>> all;
   collect(prefix, true, all);
   std::vector<NamedTensor> out;
-  for (auto& [name, d] : all) out.push_back({name, d.slot, d.init});
+  for (auto& [name, d] : all) out.push_back({name, d.slot, d.init, d.used});
   return out;
 }
 
 namespace {
 
 constexpr int64_t kAlignElements = 16;  // 64 bytes of f32
+
+int64_t aligned(int64_t count) {
+  return (count + kAlignElements - 1) / kAlignElements * kAlignElements;
+}
+
+// Rows and row lengths of a tensor and of the part of it that is used.
+struct Rows {
+  explicit Rows(const Shape& shape, const Shape& used)
+      : count(used.rank() == 2 ? used[0] : 1), columns(used.rank() == 2 ? used[1] : used.count()), stride(shape.rank() == 2 ? shape[1] : shape.count()) {}
+  int64_t count, columns, stride;
+};
+
+template <class T>
+void start(Context& context, Tensor& view, const Init& init, const Shape& used, const PhiloxKey& key) {
+  const T bound = static_cast<T>(init.bound);
+  const Rows rows(view.shape(), used);
+  const bool in_place = rows.count == 1 || rows.columns == rows.stride;  // the numbers that are drawn are those of a tensor without padding
+  Tensor drawn = in_place ? view : Tensor::empty(context, used, view.dtype(), "initial weights");
+  if (init.kind == Init::Kind::uniform) k::random_uniform<T>(context.stream(), drawn.data<T>(), used.count(), -bound, bound, key);
+  else k::fill<T>(context.stream(), drawn.data<T>(), used.count(), bound);
+  if (!in_place) k::copy_strided<T>(context.stream(), drawn.data<T>(), rows.columns, view.data<T>(), rows.stride, rows.count, rows.columns, false);
+}
 
 }  // namespace
 
@@ -56,21 +85,16 @@ ModuleState::ModuleState(Context& context, Module& module, uint64_t seed, DType 
     std::vector<int64_t> offsets;
     for (const auto& [name, d] : all) {
       offsets.push_back(total);
-      total += (d.shape.count() + kAlignElements - 1) / kAlignElements * kAlignElements;
+      total += aligned(d.shape.count());
     }
     Tensor flat = Tensor::zeros(context, {total}, dtype, buffers ? "buffers" : "parameters");
     std::vector<Entry>& entries = buffers ? buffer_entries_ : entries_;
     for (size_t i = 0; i < all.size(); ++i) {
       const auto& [name, d] = all[i];
       Tensor view = flat.part(offsets[i], d.shape);
-      dispatch(dtype, "module", [&]<class T>(T) {
-        const T bound = static_cast<T>(d.init.bound);
-        const PhiloxKey key{seed, static_cast<uint32_t>(i), kInitStep};
-        if (d.init.kind == Init::Kind::uniform) k::random_uniform<T>(context.stream(), view.data<T>(), view.count(), -bound, bound, key);
-        else k::fill<T>(context.stream(), view.data<T>(), view.count(), bound);
-      });
+      dispatch(dtype, "module", [&]<class T>(T) { start<T>(context, view, d.init, d.used, PhiloxKey{seed, static_cast<uint32_t>(i), kInitStep}); });
       *d.slot = view;
-      entries.push_back({name, view, offsets[i]});
+      entries.push_back({name, view, offsets[i], d.used});
       if (!buffers) slots_.push_back(d.slot);
     }
     (buffers ? buffers_ : parameters_) = flat;
@@ -122,8 +146,45 @@ void ModuleState::settle_gradients(bool products_too) {
 
 int64_t ModuleState::parameter_count() const {
   int64_t n = 0;
-  for (const Entry& e : entries_) n += e.tensor.count();
+  for (const Entry& e : entries_) n += e.used.count();
   return n;
+}
+
+bool ModuleState::padded() const {
+  return std::any_of(entries_.begin(), entries_.end(), [](const Entry& e) { return e.padded(); });
+}
+
+int64_t ModuleState::unpadded_count() const {
+  int64_t n = 0;
+  for (const Entry& e : entries_) n += aligned(e.used.count());
+  return n;
+}
+
+std::vector<float> ModuleState::unpadded(const Tensor& flat) const {
+  std::vector<float> values = flat.host<float>();
+  if (!padded()) return values;
+  std::vector<float> out(static_cast<size_t>(unpadded_count()));
+  auto to = out.begin();
+  for (const Entry& e : entries_) {
+    const Rows rows(e.tensor.shape(), e.used);
+    for (int64_t r = 0; r < rows.count; ++r) std::copy_n(values.begin() + e.offset + r * rows.stride, rows.columns, to + r * rows.columns);
+    to += aligned(e.used.count());
+  }
+  return out;
+}
+
+void ModuleState::pad(const std::vector<float>& unpadded, Tensor& flat) const {
+  PV_CHECK(static_cast<int64_t>(unpadded.size()) == unpadded_count() && flat.shape() == parameters_.shape(), "module: {} values for a flat tensor of {}",
+           unpadded.size(), unpadded_count());
+  std::vector<float> values(static_cast<size_t>(flat.count()));
+  auto from = unpadded.begin();
+  for (const Entry& e : entries_) {
+    const Rows rows(e.tensor.shape(), e.used);
+    for (int64_t r = 0; r < rows.count; ++r) std::copy_n(from + r * rows.columns, rows.columns, values.begin() + e.offset + r * rows.stride);
+    from += aligned(e.used.count());
+  }
+  flat.upload(values.data(), flat.count());
+  flat.bump_version();
 }
 
 }  // namespace panvae

@@ -21,6 +21,16 @@ struct NamedTensor {
   std::string name;
   Tensor* tensor;
   Init init;
+  Shape used;  // the tensor's shape without padding
+};
+
+// How many features a layer reads or writes, and how wide the rows are that hold them: `width` >= `count`, zeros behind the
+// features. Rows of a multiple of 16 bytes are what the fastest products on a GPU need. Padding changes nothing: weights that are
+// zero, at inputs that are zero, have gradients of zero.
+struct Features {
+  Features(int64_t n) : count(n), width(n) {}  // without padding
+  Features(int64_t n, int64_t w) : count(n), width(w) { PV_CHECK(n > 0 && w >= n, "features: {} in rows of {}", n, w); }
+  int64_t count, width;
 };
 
 // A layer or a network. A subclass declares its parameters, buffers and submodules in its constructor, by name; they get
@@ -44,7 +54,10 @@ class Module {
   bool training() const { return training_; }
 
  protected:
+  // `used`, of shape's rank, at most 2: the part that starts as `init` says; what lies behind it in a row, or in rows behind it, is
+  // padding, starts as zero, and is in no file.
   void declare_parameter(std::string name, Tensor& slot, Shape shape, Init init);
+  void declare_parameter(std::string name, Tensor& slot, Shape shape, Init init, Shape used);
   void declare_buffer(std::string name, Tensor& slot, Shape shape, Init init);
   void declare_module(std::string name, Module& child);
 
@@ -55,6 +68,7 @@ class Module {
     Tensor* slot;
     Shape shape;
     Init init;
+    Shape used;
   };
   void collect(const std::string& prefix, bool buffers, std::vector<std::pair<std::string, Declared>>& out) const;
   std::vector<Declared> parameters_, buffers_;
@@ -94,10 +108,18 @@ class ModuleState {
     std::string name;
     Tensor tensor;   // the module's own tensor, a view
     int64_t offset;  // elements into the flat tensor
+    Shape used;      // the tensor's shape without padding
+    bool padded() const { return used != tensor.shape(); }
   };
   const std::vector<Entry>& entries() const { return entries_; }
   const std::vector<Entry>& buffer_entries() const { return buffer_entries_; }
   int64_t parameter_count() const;  // without padding
+  // A flat tensor like flat_parameters() (moments, best weights) as a state whose tensors have no padding holds it: the same on
+  // devices that pad and on those that do not; and back.
+  std::vector<float> unpadded(const Tensor& flat) const;
+  void pad(const std::vector<float>& unpadded, Tensor& flat) const;
+  int64_t unpadded_count() const;  // elements of such a flat tensor
+  bool padded() const;
 
  private:
   Context* context_;

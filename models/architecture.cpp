@@ -22,7 +22,7 @@ std::string words(const Fusable& after) {
 Json layer(Module& m, const std::string& name, int64_t& width) {
   Json j = {{"name", name}, {"kind", "other"}};
   int64_t in = width, out = width, window = 0;
-  if (auto* linear = dynamic_cast<Linear*>(&m)) j["kind"] = "Linear", in = linear->weight.size(1), out = linear->weight.size(0);
+  if (auto* linear = dynamic_cast<Linear*>(&m)) j["kind"] = "Linear", in = linear->inputs(), out = linear->outputs();
   else if (auto* conv = dynamic_cast<Conv1d*>(&m)) j["kind"] = "Conv1d", in = conv->weight.size(1), out = conv->weight.size(0), window = conv->weight.size(2);
   else if (auto* back = dynamic_cast<ConvTranspose1d*>(&m))
     j["kind"] = "ConvTranspose1d", in = back->weight.size(0), out = back->weight.size(1), window = back->weight.size(2);
@@ -38,7 +38,7 @@ Json layer(Module& m, const std::string& name, int64_t& width) {
   j["out"] = out;
   if (window > 0) j["window"] = window;
   int64_t parameters = 0;
-  for (const NamedTensor& p : m.parameters()) parameters += p.tensor->count();
+  for (const NamedTensor& p : m.parameters()) parameters += p.used.count();
   j["parameters"] = parameters;
   width = out;
   return j;

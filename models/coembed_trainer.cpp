@@ -152,8 +152,10 @@ CoembedTrainer::CoembedTrainer(Context& context, CoEmbedding& model, ModuleState
 CoembedTrainer::Side CoembedTrainer::side_of(Modality m, CoembedSamples samples) const {
   const bool rna = m == Modality::rna;
   const char* name = rna ? "RNA" : "ATAC";
-  const int64_t wanted = model_.vae(m).features(), n = static_cast<int64_t>(samples.train.size());
-  PV_CHECK(samples.source.features() == wanted, "co-embedding: {} {} features for a model of {}", samples.source.features(), name, wanted);
+  const Vae& vae = model_.vae(m);
+  const int64_t n = static_cast<int64_t>(samples.train.size());
+  PV_CHECK(samples.source.features() == vae.features(), "co-embedding: {} {} features for a model of {}", samples.source.features(), name, vae.features());
+  PV_CHECK(samples.source.width() == vae.width(), "co-embedding: {} rows of {} for a model that takes rows of {}", name, samples.source.width(), vae.width());
   PV_CHECK(n > 0, "co-embedding: no training samples of {}", name);
   check_rows(name, samples);
   Side side{std::move(samples), {}, {}, SampleStream(n, train_.seed, rna ? kRnaStep : kAtacStep), std::min(train_.batch_size, n)};
@@ -187,7 +189,7 @@ void CoembedTrainer::check_pairs() {
 
 JointSide CoembedTrainer::fill(Side& side, const Rows& rows, const std::vector<int64_t>& paired) {
   JointSide out;
-  out.x = Tensor::empty(context_, {static_cast<int64_t>(rows.all.size()), side.samples.source.features()}, DType::f32, "batch");
+  out.x = Tensor::empty(context_, {static_cast<int64_t>(rows.all.size()), side.samples.source.width()}, DType::f32, "batch");
   {
     const LoadingTime loading(seconds_loading_);
     side.samples.source.fill(rows.all, out.x);
@@ -284,7 +286,7 @@ CoembedTrainer::SideValidation CoembedTrainer::validate_side(Modality m, const s
                                      rows.begin() + static_cast<int64_t>(std::min(rows.size(), first + static_cast<size_t>(train_.batch_size))));
     const double n = static_cast<double>(taken.size());
     const Step step(context_);
-    Tensor x = Tensor::empty(context_, {static_cast<int64_t>(taken.size()), vae.features()}, DType::f32, "batch");
+    Tensor x = Tensor::empty(context_, {static_cast<int64_t>(taken.size()), vae.width()}, DType::f32, "batch");
     {
       const LoadingTime loading(seconds_loading_);
       side.samples.source.fill(taken, x);

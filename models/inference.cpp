@@ -22,16 +22,18 @@ void each_batch(Context& context, BatchSource& source, int64_t batch_size, F&& u
     std::iota(rows.begin(), rows.end(), first);
     Step step(context);
     const int64_t n = static_cast<int64_t>(rows.size());
-    Tensor x = Tensor::zeros(context, {batch_size, source.features()}, DType::f32, "batch");
-    Tensor samples = x.part(0, {n, source.features()});
+    Tensor x = Tensor::zeros(context, {batch_size, source.width()}, DType::f32, "batch");
+    Tensor samples = x.part(0, {n, source.width()});
     source.fill(rows, samples);
     use(x, n);
   }
 }
 
-void append(std::vector<float>& to, const Tensor& t, int64_t rows) {
-  const std::vector<float> values = t.part(0, {rows, t.size(1)}).host<float>();
-  to.insert(to.end(), values.begin(), values.end());
+// The first `columns` of each of the first `rows`.
+void append(std::vector<float>& to, const Tensor& t, int64_t rows, int64_t columns) {
+  const int64_t stride = t.size(1);
+  const std::vector<float> values = t.part(0, {rows, stride}).host<float>();
+  for (int64_t r = 0; r < rows; ++r) to.insert(to.end(), values.begin() + r * stride, values.begin() + r * stride + columns);
 }
 
 }  // namespace
@@ -42,8 +44,8 @@ Posteriors posteriors(Context& context, Vae& model, BatchSource& source, bool wi
   out.mean.reserve(static_cast<size_t>(source.samples() * model.latent()));
   each_batch(context, source, batch_size, [&](const Tensor& x, int64_t n) {
     const Posterior q = model.encode(x);
-    append(out.mean, q.mean, n);
-    if (with_logvar) append(out.logvar, q.logvar, n);
+    append(out.mean, q.mean, n, model.latent());
+    if (with_logvar) append(out.logvar, q.logvar, n, model.latent());
   });
   return out;
 }
@@ -53,7 +55,7 @@ std::vector<float> decodings(Context& context, Vae& model, const float* z, int64
   const Inference inference(model);
   out.reserve(static_cast<size_t>(samples * model.features()));
   MatrixSource latents(context, z, samples, model.latent());
-  each_batch(context, latents, batch_size, [&](const Tensor& batch, int64_t n) { append(out, model.decode(batch), n); });
+  each_batch(context, latents, batch_size, [&](const Tensor& batch, int64_t n) { append(out, model.decode(batch), n, model.features()); });
   return out;
 }
 

@@ -2,13 +2,13 @@
 
 namespace panvae {
 
-RnaVae::Encoder::Encoder(const RnaVaeShape& s) : hidden(s.genes, s.hidden, true, s.activation), mean(s.hidden, s.latent), logvar(s.hidden, s.latent) {
+RnaVae::Encoder::Encoder(const RnaVaeShape& s) : hidden(s.rows(), s.hidden, true, s.activation), mean(s.hidden, s.latent), logvar(s.hidden, s.latent) {
   declare_module("hidden", hidden);
   declare_module("mean", mean);
   declare_module("logvar", logvar);
 }
 
-RnaVae::Decoder::Decoder(const RnaVaeShape& s) : hidden(s.latent, s.hidden, true, s.activation), output(s.hidden, s.genes) {
+RnaVae::Decoder::Decoder(const RnaVaeShape& s) : hidden(s.latent, s.hidden, true, s.activation), output(s.hidden, s.rows()) {
   declare_module("hidden", hidden);
   declare_module("output", output);
 }

@@ -8,11 +8,18 @@
 
 namespace panvae {
 
+// On a GPU products are up to three times as fast where rows are aligned to 16 bytes. BLAS does not mind.
+constexpr int64_t kRowMultipleOnCuda = 4;
+
 struct RnaVaeShape {
   int64_t genes = 0;
   int64_t hidden = 1024;
   int64_t latent = 512;
   Fusable activation{Activation::relu, 0};  // between the two layers of encoder and decoder; none: the linear variant
+  // Rows of genes are made a multiple of this many numbers wide, with zeros behind the genes (Features). 4 aligns them to 16 bytes.
+  int64_t row_multiple = 1;
+
+  Features rows() const { return {genes, (genes + row_multiple - 1) / row_multiple * row_multiple}; }
 };
 
 class RnaVae : public Vae {
@@ -22,8 +29,9 @@ class RnaVae : public Vae {
 
   int64_t features() const override { return shape_.genes; }
   int64_t latent() const override { return shape_.latent; }
-  Posterior encode(const Tensor& x) override;  // x [B, genes]
-  Tensor decode(const Tensor& z) override;     // z [B, latent] -> [B, genes]
+  int64_t width() const override { return shape_.rows().width; }
+  Posterior encode(const Tensor& x) override;
+  Tensor decode(const Tensor& z) override;
   Linear* last_layer() override { return &decoder_.output; }
   Tensor before_last_layer(const Tensor& z) override { return decoder_.hidden(z); }
   // The metric that the decoder pulls back to the latent space, averaged over samples: G = J J^T, [latent, latent], with

@@ -55,25 +55,27 @@ void Learner::restore_buffers() {
 
 void Learner::write(TensorWriter& w) const {
   w.add(state, prefix_ + "model.");
-  w.add(prefix_ + "adam.first_moment", adam.first_moment());
-  w.add(prefix_ + "adam.second_moment", adam.second_moment());
+  w.add_flat(prefix_ + "adam.first_moment", state, adam.first_moment());
+  w.add_flat(prefix_ + "adam.second_moment", state, adam.second_moment());
   w.add(prefix_ + "adam.slots", adam.slots());
-  if (best_.defined()) w.add(prefix_ + "best", best_);
+  if (best_.defined()) w.add_flat(prefix_ + "best", state, best_);
   if (best_buffers_.defined()) w.add(prefix_ + "best_buffers", best_buffers_);
 }
 
 void Learner::read(const SafetensorsReader& file) {
   read_state(file, state, prefix_ + "model.");
-  read_tensor(file, prefix_ + "adam.first_moment", adam.first_moment());
-  read_tensor(file, prefix_ + "adam.second_moment", adam.second_moment());
+  read_flat(file, prefix_ + "adam.first_moment", state, adam.first_moment());
+  read_flat(file, prefix_ + "adam.second_moment", state, adam.second_moment());
   read_tensor(file, prefix_ + "adam.slots", adam.slots());
-  auto read_copy = [&](const std::string& name, Tensor& copy, const Tensor& of) {
-    if (!file.contains(prefix_ + name)) return;
-    copy = Tensor::empty(of.context(), of.shape(), of.dtype(), "best weights");
-    read_tensor(file, prefix_ + name, copy);
-  };
-  read_copy("best", best_, state.flat_parameters());
-  read_copy("best_buffers", best_buffers_, state.flat_buffers());
+  auto like = [](const Tensor& of) { return Tensor::empty(of.context(), of.shape(), of.dtype(), "best weights"); };
+  if (file.contains(prefix_ + "best")) {
+    best_ = like(state.flat_parameters());
+    read_flat(file, prefix_ + "best", state, best_);
+  }
+  if (file.contains(prefix_ + "best_buffers")) {
+    best_buffers_ = like(state.flat_buffers());
+    read_tensor(file, prefix_ + "best_buffers", best_buffers_);
+  }
 }
 
 TrainingLoop::TrainingLoop(Context& context, TrainOptions options, size_t sums) : context_(context), options_(options), sums_(sums), graph_(context) {

@@ -44,6 +44,7 @@ RowTask::RowTask(Vae& model, BatchSource& source, std::vector<int64_t> train_row
     : model_(model), source_(source), train_rows_(std::move(train_rows)), validation_rows_(std::move(validation_rows)) {
   PV_CHECK(!train_rows_.empty(), "train: no training samples");
   PV_CHECK(source.features() == model.features(), "train: {} features for a model of {}", source.features(), model.features());
+  PV_CHECK(source.width() == model.width(), "train: rows of {} for a model that takes rows of {}", source.width(), model.width());
 }
 
 void RowTask::load(Context& context, const ItemBatch& batch) {
@@ -51,7 +52,7 @@ void RowTask::load(Context& context, const ItemBatch& batch) {
   std::vector<int64_t> rows;
   rows.reserve(batch.items.size());
   for (int64_t i : batch.items) rows.push_back(all[static_cast<size_t>(i)]);
-  Tensor& x = input(context, 0, static_cast<int64_t>(rows.size()), source_.features());
+  Tensor& x = input(context, 0, static_cast<int64_t>(rows.size()), source_.width());
   const LoadingTime loading(seconds_loading);
   source_.fill(rows, x);
 }

@@ -16,8 +16,10 @@ class Vae : public Module {
  public:
   virtual int64_t features() const = 0;
   virtual int64_t latent() const = 0;
-  virtual Posterior encode(const Tensor& x) = 0;  // x [B, features]
-  virtual Tensor decode(const Tensor& z) = 0;     // z [B, latent] -> [B, features]
+  // Of the rows that hold features on the device: zeros lie behind them where it is more than features().
+  virtual int64_t width() const { return features(); }
+  virtual Posterior encode(const Tensor& x) = 0;  // x [B, width]
+  virtual Tensor decode(const Tensor& z) = 0;     // z [B, latent] -> [B, width]
   // The fewest rows that a training batch may have: batch normalisation needs two.
   virtual int64_t smallest_batch() const { return 1; }
 

@@ -101,8 +101,8 @@ std::string CoembedHalf::fingerprint() const {
   };
   uint64_t h = hash(inputs, 0);
   const ModuleState& state = run.model->latent_state();
-  for (const Tensor* t : {&state.flat_parameters(), &state.flat_buffers()})
-    if (t->defined() && t->count() > 0) h = hash(t->host<float>(), h);
+  h = hash(state.unpadded(state.flat_parameters()), h);
+  if (const Tensor& buffers = state.flat_buffers(); buffers.defined() && buffers.count() > 0) h = hash(buffers.host<float>(), h);
   for (const auto* rows : {&train, &validation}) h = hash(*rows, h);
   for (const auto& list : {cohort_numbers(), donor_numbers()}) h = hash(list, h);
   return fmt::format("{} {:016x}", run.config.modality, h);

@@ -80,8 +80,9 @@ struct Trained {
 
 // Trains the halves' networks together; their own states have the weights afterwards.
 Trained train_together(Context& context, const TrainingFolder& folder, CoembedHalf& rna, CoembedHalf& atac, const CoembedPairs& pairs, uint64_t seed) {
-  MatrixSource rna_rows(context, rna.inputs.data(), rna.obs.rows(), rna.run.model->latent_vae().features());
-  MatrixSource atac_rows(context, atac.inputs.data(), atac.obs.rows(), atac.run.model->latent_vae().features());
+  const Vae &rna_vae = rna.run.model->latent_vae(), &atac_vae = atac.run.model->latent_vae();
+  MatrixSource rna_rows(context, rna.inputs.data(), rna.obs.rows(), rna_vae.features(), rna_vae.width());
+  MatrixSource atac_rows(context, atac.inputs.data(), atac.obs.rows(), atac_vae.features(), atac_vae.width());
   CoEmbedding model(rna.run.model->latent_vae(), atac.run.model->latent_vae());
   ModuleState state(context, model, seed);
   warm_start(state, Modality::rna, rna.run.model->latent_state());
@@ -164,9 +165,10 @@ std::set<std::string> donors_seen(const CoembedHalf& rna, const CoembedHalf& ata
 // The posteriors of the training samples have moved, and so have the axes.
 void fit_axes_again(Context& context, CoembedHalf& half) {
   std::vector<float> training;
-  const int64_t width = half.run.model->latent_vae().features();
-  for (int64_t r : half.train) training.insert(training.end(), half.inputs.begin() + r * width, half.inputs.begin() + (r + 1) * width);
-  MatrixSource source(context, training.data(), static_cast<int64_t>(half.train.size()), width);
+  const Vae& vae = half.run.model->latent_vae();
+  const int64_t features = vae.features();
+  for (int64_t r : half.train) training.insert(training.end(), half.inputs.begin() + r * features, half.inputs.begin() + (r + 1) * features);
+  MatrixSource source(context, training.data(), static_cast<int64_t>(half.train.size()), features, vae.width());
   half.run.axes = fit_axes(context, *half.run.model, posteriors(context, half.run.model->latent_vae(), source, true));
 }
 

@@ -131,7 +131,7 @@ std::string TrainingRun::model_card(const TrainResult& r, const Json& json) cons
 
 void TrainingRun::train_dense() {
   DenseModel& network = model<DenseModel>();
-  MatrixSource source(*context_, data_.x.data(), data_.samples(), data_.features());
+  MatrixSource source(*context_, data_.x.data(), data_.samples(), data_.features(), network.vae.width());
   VaeTrainer trainer(*context_, network.vae, network.state, source, train_rows_, validation_rows_, config.loss, config.train);
   begin();
   finish(train_stage(trainer, fingerprint(config, "")));

@@ -14,9 +14,12 @@ namespace panvae::test {
 // Counts batches, and stops the run after a given number of them.
 class WatchedSource : public BatchSource {
  public:
-  WatchedSource(Context& c, const std::vector<float>& x, int64_t samples) : inner_(c, x.data(), samples, static_cast<int64_t>(x.size()) / samples) {}
+  // `width`: of the rows that are made, 0: as many as there are features.
+  WatchedSource(Context& c, const std::vector<float>& x, int64_t samples, int64_t width = 0)
+      : inner_(c, x.data(), samples, static_cast<int64_t>(x.size()) / samples, width > 0 ? width : static_cast<int64_t>(x.size()) / samples) {}
   int64_t samples() const override { return inner_.samples(); }
   int64_t features() const override { return inner_.features(); }
+  int64_t width() const override { return inner_.width(); }
   void fill(const std::vector<int64_t>& r, Tensor& x) override {
     inner_.fill(r, x);
     asked.push_back(r);

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "engine/checkpoint.h"
 #include "tests/engine/helpers.h"
 #include "tests/models/trainer_helpers.h"
 
@@ -58,7 +59,7 @@ struct Session {
         context(with(s)),
         model(s.shape),
         state(*context, model, 11),
-        source(*context, setup.data, kSamples),
+        source(*context, setup.data, kSamples, s.shape.row_multiple > 1 ? model.width() : 0),
         trainer(*context, model, state, source, rows(0, s.train_rows), s.validation ? rows(s.train_rows, kSamples) : std::vector<int64_t>{}, s.loss, s.train) {
     trainer.checkpoint_path = s.checkpoint;
     trainer.fingerprint = s.fingerprint;
@@ -313,6 +314,94 @@ TEST(trainer, resume_equals_the_uninterrupted_run_bit_for_bit) {
     EXPECT_EQ(r.train_loss, expected.train_loss);
     EXPECT_EQ(read_file(s.checkpoint), read_file(folder.file("whole"))) << "and the same checkpoint at the end";
   }
+}
+
+// Rows of 40 genes, 48 wide: what a GPU uses so that products find them aligned.
+TEST(trainer, padded_rows_change_nothing_but_rounding) {
+  for (Device device : host_devices())
+    for (bool fused : {true, false}) {
+      SCOPED_TRACE(to_string(device) + (fused ? ", fused" : ""));
+      RunSetup s;
+      s.device = device;
+      s.train.max_epochs = 3;
+      Session plain(s);
+      s.shape.row_multiple = 16;
+      Session padded(s);
+      ASSERT_EQ(padded.model.width(), 48);
+      EXPECT_EQ(padded.state.parameter_count(), plain.state.parameter_count());
+      EXPECT_EQ(padded.state.unpadded(padded.state.flat_parameters()), plain.weights()) << "they start from the same weights";
+      for (Session* run : {&plain, &padded}) {
+        run->context->fused = fused;
+        run->trainer.run();
+      }
+      for (size_t i = 0; i < plain.epochs.size(); ++i) {
+        EXPECT_NEAR(padded.epochs[i].train_loss, plain.epochs[i].train_loss, 1e-5 * plain.epochs[i].train_loss);
+        EXPECT_NEAR(padded.epochs[i].validation_loss, plain.epochs[i].validation_loss, 1e-5 * plain.epochs[i].validation_loss);
+      }
+      EXPECT_LE(worst_relative(padded.state.unpadded(padded.state.flat_parameters()), plain.weights()), 1e-4);
+      for (const auto& e : padded.state.entries()) {
+        if (!e.padded()) continue;
+        const std::vector<float> values = e.tensor.host<float>();
+        for (size_t i = 0; i < values.size(); ++i) {
+          const int64_t at = static_cast<int64_t>(i), row = e.used.rank() == 2 ? at / e.tensor.size(-1) : 0, column = at % e.tensor.size(-1);
+          const bool padding = column >= e.used[-1] || (e.used.rank() == 2 && row >= e.used[0]);
+          if (padding) {
+            ASSERT_EQ(values[i], 0) << e.name << " " << row << " " << column;
+          }
+        }
+      }
+      Context& c = *padded.context;
+      MatrixSource source(c, s.data.data(), kSamples, kGenes, 48), unpadded(c, s.data.data(), kSamples, kGenes);
+      Folder folder;  // padded weights into a model without padding, by the file
+      TensorWriter w;
+      w.add(padded.state, "model.");
+      w.file.write(folder.file("w"));
+      RnaVae narrow(RunSetup().shape);
+      ModuleState state(c, narrow, 1);
+      read_state(SafetensorsReader(folder.file("w")), state, "model.");
+      const Posteriors wide = posteriors(c, padded.model, source, true), thin = posteriors(c, narrow, unpadded, true);
+      EXPECT_LE(worst_relative(wide.mean, thin.mean), 1e-5);
+      EXPECT_LE(worst_relative(decodings(c, padded.model, wide.mean.data(), kSamples), decodings(c, narrow, wide.mean.data(), kSamples)), 1e-5);
+      EXPECT_LE(worst_relative(padded.model.decoder_metric(Tensor::from(c, {kSamples, 5}, wide.mean)).host<float>(),
+                               narrow.decoder_metric(Tensor::from(c, {kSamples, 5}, wide.mean)).host<float>()),
+                1e-5);
+    }
+}
+
+// A run that began with padded rows, on a GPU, may go on without them, on a CPU, and the other way round.
+TEST(trainer, resume_does_not_ask_how_rows_are_padded) {
+  Folder folder;
+  RunSetup s;
+  s.train.max_epochs = 6;
+  Session whole(s);
+  whole.trainer.run();
+  for (bool padded_first : {true, false}) {
+    s.checkpoint = folder.file(padded_first ? "padded" : "plain");
+    s.shape.row_multiple = padded_first ? 16 : 1;
+    {
+      Session first(s);
+      first.source.interrupt_at = 15;
+      error_of([&] { first.trainer.run(); });
+      set_interrupted(false);
+    }
+    s.shape.row_multiple = padded_first ? 1 : 16;
+    Session second(s);
+    EXPECT_EQ(second.trainer.resume(), 2);
+    second.trainer.run();
+    EXPECT_LE(worst_relative(second.state.unpadded(second.state.flat_parameters()), whole.weights()), 1e-4);
+    // What is written has no padding: equal sizes of files.
+    const SafetensorsReader file(s.checkpoint);
+    EXPECT_EQ(file.at("model.encoder.hidden.weight").shape, (std::vector<int64_t>{24, kGenes}));
+    EXPECT_EQ(file.at("model.decoder.output.bias").shape, (std::vector<int64_t>{kGenes}));
+    EXPECT_EQ(file.at("adam.first_moment").shape, (std::vector<int64_t>{whole.state.flat_parameters().count()}));
+    EXPECT_EQ(file.at("best").shape, (std::vector<int64_t>{whole.state.flat_parameters().count()}));
+  }
+  RunSetup wrong;
+  wrong.shape.row_multiple = 16;
+  Session run(wrong);
+  MatrixSource narrow(*run.context, wrong.data.data(), kSamples, kGenes);
+  EXPECT_CONTAINS(error_of([&] { VaeTrainer(*run.context, run.model, run.state, narrow, rows(0, 64), {}, wrong.loss, wrong.train); }).message(),
+                  "rows of 40 for a model that takes rows of 48");
 }
 
 TEST(trainer, resume_works_twice_and_on_simt) {

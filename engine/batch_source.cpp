@@ -49,7 +49,8 @@ std::unique_ptr<BlockSource> matching_source(Context& context, const T* values, 
 
 }  // namespace
 
-MatrixSource::MatrixSource(Context& context, const float* values, int64_t samples, int64_t features) : MatrixSource(context, values, samples, features, features) {}
+MatrixSource::MatrixSource(Context& context, const float* values, int64_t samples, int64_t features)
+    : MatrixSource(context, values, samples, features, features) {}
 MatrixSource::MatrixSource(Context& context, const float* values, int64_t samples, int64_t features, int64_t width)
     : features_(features),
       matrix_(width == features ? on_device(context, values, samples, features) : on_device_padded(context, values, samples, features, width)) {}

@@ -31,7 +31,8 @@ class FusingLayer : public Module {
   Fusable after_;
 };
 
-// y = act(x W^T + b): x [B, in], W [out, in], b [out], where in and out are the widths of the rows. Starts as PyTorch's nn.Linear: U(-1/sqrt(in), 1/sqrt(in)) for both.
+// y = act(x W^T + b): x [B, in], W [out, in], b [out], where in and out are the widths of the rows. Starts as PyTorch's nn.Linear: U(-1/sqrt(in), 1/sqrt(in))
+// for both.
 class Linear : public FusingLayer {
  public:
   Linear(Features in, Features out, bool with_bias = true, Fusable after = {}) : FusingLayer(after), inputs_(in.count), outputs_(out.count) {

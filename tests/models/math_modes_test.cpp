@@ -1,5 +1,5 @@
-// Loss curves of the three math modes, from the same weights, samples and noise, through the CUDA kernels on simt: they may
-// lie apart only as far as their rounding explains.
+// Loss curves of the three math modes, from the same weights, samples and noise, through the CUDA kernels on simt, and on a GPU
+// where there is one: they may lie apart only as far as their rounding explains.
 //
 // The bound. A mode rounds both operands of each product to nearest, by a unit roundoff u of 2^-11 (tf32) or 2^-8 (bf16), and
 // adds in f32; so a product is off by at most 2 u of its terms, and a chain of n products by 2 n u. Gradients are off by as
@@ -88,14 +88,15 @@ double distance(const std::vector<double>& a, const std::vector<double>& b) {
 }
 
 template <class Model, class Shape>
-void expect_close_curves(const Shape& shape, int products) {
-  auto of = [&](MathMode mode, Device device = {DeviceType::simt, 0}) {
+void expect_close_curves(const Shape& shape, int products, Device on = {DeviceType::simt, 0}) {
+  const auto of_on = [&](MathMode mode, Device device) {
     Model model(shape);
     return curve(model, mode, device);
   };
+  const auto of = [&](MathMode mode) { return of_on(mode, on); };
   const std::vector<double> ieee = of(MathMode::ieee);
   EXPECT_LT(ieee.back(), (kSteps > 10 ? 0.95 : 1.0) * ieee.front()) << "nothing was learnt";
-  EXPECT_LE(distance(of(MathMode::ieee, {DeviceType::cpu, 0}), ieee), 1e-4) << "kernels against the cpu";
+  EXPECT_LE(distance(of_on(MathMode::ieee, {DeviceType::cpu, 0}), ieee), 1e-4) << "kernels against the cpu";
   for (const MathMode mode : {MathMode::tf32, MathMode::bf16}) {
     const double bound = 2 * products * roundoff(mode), far = distance(of(mode), ieee);
     std::printf("%s: %.2e from ieee at most, bound %.2e\n", name(mode), far, bound);
@@ -113,6 +114,24 @@ TEST(math_modes, loss_curves_of_the_block_vae) {
 TEST(math_modes, loss_curves_of_the_hierarchical_vae) {
   expect_close_curves<AtacHierarchicalVae>(AtacHierarchicalVaeShape{.blocks = 7, .block_latent = 10, .channels = 4, .widths = {20}, .latent = 4}, 6);
 }
+
+// By whoever computes products there by default: sizes of the paper where they are cheap to compute on the cpu too.
+class OnCuda : public testing::Test {
+ public:
+  void TestBody() override {
+    const Device cuda{DeviceType::cuda, 0};
+    expect_close_curves<RnaVae>(RnaVaeShape{.genes = 5003, .hidden = 256, .latent = 64}, 4, cuda);
+    expect_close_curves<RnaVae>(RnaVaeShape{.genes = 5004, .hidden = 256, .latent = 64}, 4, cuda);
+    expect_close_curves<AtacBlockVae>(AtacBlockVaeShape{.block = 1000, .widths = {256, 128}, .latent = 64}, 5, cuda);
+    expect_close_curves<AtacHierarchicalVae>(AtacHierarchicalVaeShape{.blocks = 113, .block_latent = 64, .channels = 16, .widths = {256}, .latent = 64}, 6,
+                                             cuda);
+  }
+};
+[[maybe_unused]] const bool registered = [] {
+  if (cuda_backend().device_count() > 0)
+    testing::RegisterTest("math_modes", "cuda", nullptr, nullptr, __FILE__, __LINE__, []() -> testing::Test* { return new OnCuda; });
+  return true;
+}();
 
 // ---- a fault
 float cut_to_bf16(float x) {

@@ -11,6 +11,8 @@
 //   bench_train_step --model hierarchical [--batch 64] [--blocks 113] [--block-latent 512] [--channels 64] [--widths 2048,1024] ...
 //   ... [--device cpu|cuda] [--precision ieee|tf32|bf16] [--no-graph]   --no-graph: kernel by kernel where a graph is the rule
 //   --unfused    without the fused ops (docs/kernels.md)
+//   --no-overlap   in a graph, gradients of weights are computed one after the other with all else (docs/graphs.md)
+//   --kept-products        large gradients of weights are computed together with Adam's update, also where the library computes products
 //   --written-gradients    the gradients of weights are written, and Adam reads them, as where they are clipped
 //
 // For peers (bench/peers/interleave.py):
@@ -80,7 +82,7 @@ struct Options {
   std::string json, write, device_name = "cpu", precision = "ieee";
   Device device;
   MathMode math = MathMode::ieee;
-  bool serve = false, graph = true, unfused = false, written_gradients = false;
+  bool serve = false, graph = true, overlap = true, unfused = false, kept_products = false, written_gradients = false;
 
   RnaVaeShape rna() const {
     RnaVaeShape s{.genes = genes, .hidden = hidden, .latent = latent};
@@ -116,12 +118,12 @@ Options parse(int argc, char** argv) {
   Options o;
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
-    if (option == "--serve" || option == "--unfused" || option == "--written-gradients") {
-      (option == "--serve" ? o.serve : option == "--unfused" ? o.unfused : o.written_gradients) = true;
+    if (option == "--serve" || option == "--unfused" || option == "--kept-products" || option == "--written-gradients") {
+      (option == "--serve" ? o.serve : option == "--unfused" ? o.unfused : option == "--kept-products" ? o.kept_products : o.written_gradients) = true;
       continue;
     }
-    if (option == "--no-graph") {
-      o.graph = false;
+    if (option == "--no-graph" || option == "--no-overlap") {
+      (option == "--no-graph" ? o.graph : o.overlap) = false;
       continue;
     }
     int64_t* number = option == "--batch"          ? &o.batch
@@ -257,7 +259,8 @@ class Training {
     graph.on = o.graph;
     adam_.learning_rate = kLearningRate;
     context.fused = !o.unfused;
-    state.keep_products(context.fused && !o.written_gradients && products_are_best_kept(context));
+    context.overlaps = o.overlap;
+    state.keep_products(context.fused && !o.written_gradients && (o.kept_products || products_are_best_kept(context)));
   }
 
   // Of step `turn`, counted from 0.

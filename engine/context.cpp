@@ -1,6 +1,7 @@
 #include "engine/context.h"
 
 #include <cmath>
+#include <utility>
 
 #include "kernels/kernels.h"
 #include "kernels/profile.h"
@@ -9,6 +10,26 @@ namespace panvae {
 
 Context::Context(Device device, uint64_t seed, ExternalAllocator allocator)
     : generator{seed, 0, 0}, stream_(device), memory_(std::make_shared<Memory>(device, std::move(allocator))) {}
+
+void Context::prepare_overlap() {
+  if (!overlaps || !stream_.backend().order) return;
+  if (!side_) side_ = std::make_unique<Stream>(device());
+  side_->scratch(stream_.scratch_bytes());
+}
+
+bool Context::turn_aside() {
+  if (!overlaps || !side_ || !stream_.capturing() || aside_) return false;
+  Stream& side = *side_;
+  side.math = stream_.math, side.provider = stream_.provider, side.fill = stream_.fill, side.simt = stream_.simt;
+  side.vendor = stream_.vendor;  // with plans that are made
+  side.backend().order(stream_.handle(), side.handle());
+  return aside_ = unjoined_ = true;
+}
+
+void Context::join() {
+  if (!std::exchange(unjoined_, false)) return;
+  stream_.backend().order(side_->handle(), stream_.handle());
+}
 
 void Context::check_finite(const Tensor& t, const char* op, const std::string& what) {
   if (t.dtype() != DType::f32 && t.dtype() != DType::f64) return;

@@ -29,7 +29,7 @@ class Context {
   explicit Context(Device device = {}, uint64_t seed = 0, ExternalAllocator allocator = {});
 
   Device device() const { return stream_.device(); }
-  Stream& stream() { return stream_; }
+  Stream& stream() { return aside_ ? *side_ : stream_; }
   Memory& memory() { return *memory_; }
   std::shared_ptr<Memory> shared_memory() const { return memory_; }
   Generator generator;
@@ -52,10 +52,37 @@ class Context {
   bool fused = true;
   bool fuses() const { return fused && !nan_guard; }
 
+  // Gradients of parameters are read by nobody before the backward pass is over. While a step is captured they are computed on
+  // a second stream, beside the chain of gradients that others wait for; a GPU runs both at once. The kernels are the same,
+  // and so are the bits.
+  bool overlaps = true;
+  // For StepGraph, before it captures what has run once: gives the second stream the scratch memory that it needs.
+  void prepare_overlap();
+  // Work within its lifetime, if `wanted` and possible, goes to the second stream, behind all that has been queued so far.
+  class Aside {
+   public:
+    Aside(Context& context, bool wanted) : context_(wanted && context.turn_aside() ? &context : nullptr) {}
+    ~Aside() {
+      if (context_) context_->aside_ = false;
+    }
+    Aside(const Aside&) = delete;
+    Aside& operator=(const Aside&) = delete;
+    bool taken() const { return context_ != nullptr; }
+
+   private:
+    Context* context_;
+  };
+  // What follows waits for all that went aside.
+  void join();
+
  private:
   friend class Tape;
+  bool turn_aside();
   void name_calls(const char* op, const Shape& shape, const char* phase);
   Stream stream_;
+  std::unique_ptr<Stream> side_;
+  bool aside_ = false;     // stream() is side_ now
+  bool unjoined_ = false;  // work has gone aside since the last join
   std::shared_ptr<Memory> memory_;
   Tape* tape_ = nullptr;
 };

@@ -118,6 +118,7 @@ void StepGraph::run(const std::vector<Tensor>& inputs, const std::vector<double>
   const Generator before = context_.generator;
   try {
     memory.settle_arena();
+    context_.prepare_overlap();
     if (record->graph && (record->arena_moves != memory.arena_moves() || record->scratch_moves != stream.scratch_moves())) {
       stream.synchronize();
       record->graph = {};

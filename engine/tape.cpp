@@ -35,6 +35,8 @@ void Grads::write_or_add(int input, const std::function<void(Tensor&, bool)>& f)
   Variable* v = inputs_[static_cast<size_t>(input)].get();
   if (!v) return;
   check_not_used_up(*v);
+  const Context::Aside aside(out_.context(), v->leaf && v->hooks.empty());
+  went_aside_ = went_aside_ || aside.taken();
   if (v->product) compute_product(*v);
   if (!v->gradient) v->gradient = std::make_unique<Tensor>(Tensor::empty(out_.context(), shapes_[static_cast<size_t>(input)], out_.dtype(), "gradient"));
   f(*v->gradient, v->written);
@@ -67,6 +69,7 @@ void Grads::give(int input, Tensor share) {
   Variable* v = inputs_[static_cast<size_t>(input)].get();
   if (!v) return;
   if (!v->leaf && !v->written) {
+    if (went_aside_ && share.same_memory(out_)) out_.context().join();  // others may add to it, and it is still read aside
     v->gradient = std::make_unique<Tensor>(share.view(shapes_[static_cast<size_t>(input)]));
     v->written = true;
     return;
@@ -156,6 +159,7 @@ void Tape::backward(const Tensor& loss) {
         if (v && v->leaf && --uses[v.get()] == 0 && v->written)
           for (const auto& hook : v->hooks) hook(*v->gradient);
     }
+    context_.join();
   } catch (...) {
     context_.tape_ = recording;
     throw;

@@ -40,6 +40,7 @@ class Grads {
   const std::vector<Shape>& shapes_;
   Tensor out_;
   bool out_is_one_;
+  bool went_aside_ = false;  // work of this node has (Context::Aside)
 };
 
 class Tape {

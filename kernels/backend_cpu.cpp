@@ -62,6 +62,7 @@ const Backend& cpu_backend() {
           [](void* a, void* b) {
             return std::chrono::duration<float, std::milli>(*static_cast<Clock::time_point*>(b) - *static_cast<Clock::time_point*>(a)).count();
           },
+      .order = nullptr,
       .range_push = [](const char*) {},
       .range_pop = [] {},
       .why_no_graphs = [] { return std::string("the cpu has none"); },

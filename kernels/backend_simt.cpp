@@ -19,7 +19,11 @@ Queue& queue_of(void* stream) {
   return *static_cast<Queue*>(stream);
 }
 Recording* recording_of(void* stream) {
-  return stream ? queue_of(stream).recording.get() : nullptr;
+  return stream ? queue_of(stream).current() : nullptr;
+}
+
+const Recording& recording_in(void* graph) {
+  return **static_cast<std::shared_ptr<const Recording>*>(graph);
 }
 
 void note(Recording& recording, const char* what) noexcept {
@@ -67,10 +71,10 @@ const Backend& simt_backend() {
       if (bytes == 0) return;
       if (kind == CopyKind::host_to_device) refuse(recording, "memory of the host is copied to the device", kBefore);
       if (kind == CopyKind::device_to_host) refuse(recording, "memory of the device is copied to the host", kAfter);
-      recording->add_copy(to, from, bytes);
+      recording->add_copy(to, from, bytes, !queue_of(stream).recording);
     };
     b.fill_bytes = [](int device, void* to, int value, size_t bytes, void* stream) {
-      if (Recording* const recording = recording_of(stream)) recording->add_fill(to, value, bytes);
+      if (Recording* const recording = recording_of(stream)) recording->add_fill(to, value, bytes, !queue_of(stream).recording);
       else cpu_backend().fill_bytes(device, to, value, bytes, stream);
     };
     b.stream_create = [](int) -> void* { return new Queue; };
@@ -87,23 +91,30 @@ const Backend& simt_backend() {
     b.why_no_graphs = [] { return std::string(); };
     b.graph_begin = [](void* stream) {
       PV_CHECK(!capture_of_thread, "graph: this thread captures already");
-      queue_of(stream).recording = std::make_unique<Recording>();
+      queue_of(stream).recording = std::make_shared<Recording>();
       capture_of_thread = queue_of(stream).recording.get();
     };
     b.graph_end = [](void* stream) -> void* {
       PV_CHECK(capture_of_thread && capture_of_thread == recording_of(stream), "graph: ended by a thread that did not begin it");
       capture_of_thread = nullptr;
-      std::unique_ptr<Recording> recording = std::move(queue_of(stream).recording);
+      const std::shared_ptr<Recording> recording = std::move(queue_of(stream).recording);
+      recording->open = false;
+      if (recording->broken_by.empty() && !recording->waited()) recording->broken_by = "nobody has waited for the stream that joined it";
       if (!recording->broken_by.empty())
         throw Error(ErrorCode::usage, fmt::format("graph: the capture is void: {}", recording->broken_by), "", kBefore, "graph");
-      return recording.release();
+      return new std::shared_ptr<const Recording>(recording);
+    };
+    b.order = [](void* earlier, void* later) {
+      Queue &first = queue_of(earlier), &second = queue_of(later);
+      if (first.recording && !second.recording) second.joined = first.recording;
+      else if (second.recording && first.joined.lock() == second.recording) second.recording->wait();
     };
     b.graph_launch = [](void* graph, void* stream) {
       refuse(recording_of(stream), "a graph is launched", kBefore);
-      static_cast<Recording*>(graph)->run();
+      recording_in(graph).run();
     };
-    b.graph_destroy = [](void* graph) noexcept { delete static_cast<Recording*>(graph); };
-    b.graph_difference = [](void* one, void* other) { return static_cast<Recording*>(one)->difference(*static_cast<Recording*>(other)); };
+    b.graph_destroy = [](void* graph) noexcept { delete static_cast<std::shared_ptr<const Recording>*>(graph); };
+    b.graph_difference = [](void* one, void* other) { return recording_in(one).difference(recording_in(other)); };
     return b;
   }();
   return backend;

@@ -68,6 +68,9 @@ struct Backend {
   void (*event_destroy)(void* event) noexcept;
   void (*event_record)(void* event, void* stream);
   float (*event_milliseconds)(void* begin, void* end);
+  // What is queued on `later` from now on waits for what `earlier` has been told so far. Where `earlier` captures a graph, `later` joins
+  // it, and must be waited for before the capture ends. Null where streams do at once what they are told.
+  void (*order)(void* earlier, void* later);
   // A named range of the host's time for the vendor's profiler (NVTX). Nothing on cpu.
   void (*range_push)(const char* name);
   void (*range_pop)();
@@ -159,6 +162,7 @@ class Stream {
   void* scratch(size_t bytes);
   // How often it has moved: a graph that was captured before knows a place that is gone.
   int64_t scratch_moves() const { return scratch_moves_; }
+  size_t scratch_bytes() const { return scratch_bytes_; }
   template <class T>
   T* scratch(int64_t count) {
     return static_cast<T*>(scratch(static_cast<size_t>(count) * sizeof(T)));

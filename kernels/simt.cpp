@@ -146,7 +146,7 @@ void run_grid(Stream& stream, const Site& at, dim3 grid, dim3 block, size_t smem
   const Launch launch{grid, block, smem, stream.simt, call, at};
   check_shape(launch);
   auto* queue = static_cast<Queue*>(stream.handle());
-  if (queue->recording) queue->recording->add(launch);
+  if (Recording* recording = queue->current()) recording->add(launch, !queue->recording);
   else run_launch(launch);
 }
 

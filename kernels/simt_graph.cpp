@@ -4,18 +4,28 @@
 
 namespace panvae::simt::detail {
 
-void Recording::add(const Launch& launch) {
+void Recording::add(const Launch& launch, bool joined) {
   KernelNode kernel{launch, std::make_unique<std::max_align_t[]>(launch.call.bytes / sizeof(std::max_align_t) + 1)};
   std::memcpy(kernel.arguments.get(), launch.call.arguments, launch.call.bytes);
   kernel.launch.call.arguments = kernel.arguments.get();
-  nodes_.emplace_back(std::move(kernel));
+  add_node(std::move(kernel), joined);
+}
+
+void Recording::run(const Node& node) {
+  if (const auto* kernel = std::get_if<KernelNode>(&node)) run_launch(kernel->launch);
+  else if (const auto* copy = std::get_if<CopyNode>(&node)) std::memmove(copy->to, copy->from, copy->bytes);
+  else if (const auto* fill = std::get_if<FillNode>(&node)) std::memset(fill->to, fill->value, fill->bytes);
 }
 
 void Recording::run() const {
-  for (const Node& node : nodes_) {
-    if (const auto* kernel = std::get_if<KernelNode>(&node)) run_launch(kernel->launch);
-    else if (const auto* copy = std::get_if<CopyNode>(&node)) std::memmove(copy->to, copy->from, copy->bytes);
-    else if (const auto* fill = std::get_if<FillNode>(&node)) std::memset(fill->to, fill->value, fill->bytes);
+  size_t done = 0;  // what the joined stream was told before this node has been done
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    if (std::holds_alternative<WaitNode>(nodes_[i])) {
+      for (; done < i; ++done)
+        if (joined_[done]) run(nodes_[done]);
+    } else if (!joined_[i]) {
+      run(nodes_[i]);
+    }
   }
 }
 
@@ -23,7 +33,8 @@ std::string Recording::describe(const Node& node) {
   if (const auto* kernel = std::get_if<KernelNode>(&node))
     return fmt::format("kernel {} (launched at {})", describe_kernel(kernel->launch), detail::describe(kernel->launch.at));
   if (const auto* copy = std::get_if<CopyNode>(&node)) return fmt::format("a copy of {} bytes", copy->bytes);
-  return fmt::format("a fill of {} bytes", std::get<FillNode>(node).bytes);
+  if (const auto* fill = std::get_if<FillNode>(&node)) return fmt::format("a fill of {} bytes", fill->bytes);
+  return "a wait for the second stream";
 }
 
 std::string Recording::difference(const KernelNode& a, const KernelNode& b) {
@@ -41,7 +52,8 @@ std::string Recording::difference(const Recording& other) const {
     std::string how;
     if (const auto* kernel = std::get_if<KernelNode>(&a)) how = difference(*kernel, std::get<KernelNode>(b));
     else if (const auto* copy = std::get_if<CopyNode>(&a)) how = *copy == std::get<CopyNode>(b) ? "" : "has other ends";
-    else how = std::get<FillNode>(a) == std::get<FillNode>(b) ? "" : "has another end or value";
+    else if (const auto* fill = std::get_if<FillNode>(&a)) how = *fill == std::get<FillNode>(b) ? "" : "has another end or value";
+    if (how.empty() && joined_[i] != other.joined_[i]) how = "is another stream's";
     if (!how.empty()) return fmt::format("{} {}", describe(a), how);
   }
   return nodes_.size() == other.nodes_.size() ? "" : fmt::format("{} calls against {}", nodes_.size(), other.nodes_.size());

@@ -1,5 +1,9 @@
 // Graphs of simt: launches, copies and fills that were recorded instead of done. What a GPU cannot capture is an error here, too,
 // so that code which is to be captured is tested without one.
+//
+// A stream may join the capture of another (Backend::order). A GPU may run what the two were told at the same time, in any order that
+// the waits between them leave open. Here what the joined stream was told is done as late as they allow: what must have waited for it
+// and did not, or has overwritten what it reads, shows as other bits than those of the same calls one after the other.
 #pragma once
 #include <memory>
 #include <string>
@@ -12,11 +16,16 @@ namespace panvae::simt::detail {
 
 class Recording {
  public:
-  void add(const Launch& launch);  // keeps a copy of the arguments, as a GPU does
-  void add_copy(void* to, const void* from, size_t bytes) { nodes_.emplace_back(CopyNode{to, from, bytes}); }
-  void add_fill(void* to, int value, size_t bytes) { nodes_.emplace_back(FillNode{to, value, bytes}); }
+  // `joined`: by the stream that has joined the one that captures.
+  void add(const Launch& launch, bool joined);  // keeps a copy of the arguments, as a GPU does
+  void add_copy(void* to, const void* from, size_t bytes, bool joined) { add_node(CopyNode{to, from, bytes}, joined); }
+  void add_fill(void* to, int value, size_t bytes, bool joined) { add_node(FillNode{to, value, bytes}, joined); }
+  // The stream that captures waits for the joined one.
+  void wait() { nodes_.emplace_back(WaitNode{}), joined_.push_back(false), waited_ = true; }
+  bool waited() const { return waited_; }  // for all that the joined stream was told
   void run() const;
   std::string difference(const Recording& other) const;
+  bool open = true;  // it still records
   // What made the capture void, empty if nothing did: the first such thing counts.
   std::string broken_by;
 
@@ -37,15 +46,32 @@ class Recording {
     size_t bytes;
     bool operator==(const FillNode&) const = default;
   };
-  using Node = std::variant<KernelNode, CopyNode, FillNode>;
+  struct WaitNode {
+    bool operator==(const WaitNode&) const = default;
+  };
+  using Node = std::variant<KernelNode, CopyNode, FillNode, WaitNode>;
+  void add_node(Node node, bool joined) {
+    nodes_.push_back(std::move(node));
+    joined_.push_back(joined);
+    if (joined) waited_ = false;
+  }
+  static void run(const Node& node);
   static std::string describe(const Node& node);
   static std::string difference(const KernelNode& a, const KernelNode& b);
   std::vector<Node> nodes_;
+  std::vector<bool> joined_;  // of each node, whether the joined stream was told
+  bool waited_ = true;
 };
 
 // What the handle of a stream points to.
 struct Queue {
-  std::unique_ptr<Recording> recording;  // while it captures
+  std::shared_ptr<Recording> recording;  // while it captures
+  std::weak_ptr<Recording> joined;       // of the stream whose capture it has joined
+  Recording* current() const {
+    if (recording) return recording.get();
+    const std::shared_ptr<Recording> other = joined.lock();
+    return other && other->open ? other.get() : nullptr;
+  }
 };
 
 }  // namespace panvae::simt::detail

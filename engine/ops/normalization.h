@@ -24,6 +24,7 @@ struct GradientSlot {
   bool add = false;
   GradientSlot(Grads& g, int input) {
     g.write_or_add(input, [this](Tensor& gradient, bool accumulate) { tensor = gradient, add = accumulate; });
+    if (add) tensor.context().join();  // what is there may have been computed aside
   }
 };
 

@@ -114,6 +114,15 @@ const Backend& cuda_backend() {
             PV_CUDA(cudaEventElapsedTime(&ms, static_cast<cudaEvent_t>(a), static_cast<cudaEvent_t>(b)));
             return ms;
           },
+      .order =
+          [](void* earlier, void* later) {
+            cudaEvent_t e = nullptr;
+            PV_CUDA(cudaEventCreateWithFlags(&e, cudaEventDisableTiming));
+            const cudaError_t recorded = cudaEventRecord(e, as_stream(earlier));
+            const cudaError_t waited = recorded == cudaSuccess ? cudaStreamWaitEvent(as_stream(later), e, 0) : recorded;
+            cudaEventDestroy(e);
+            check(waited, "cudaStreamWaitEvent");
+          },
       .range_push = [](const char* name) { nvtxRangePushA(name); },
       .range_pop = [] { nvtxRangePop(); },
       .why_no_graphs = [] { return synchronous_launches() ? std::string("PANVAE_SYNC waits for each kernel") : std::string(); },

@@ -35,6 +35,7 @@ const Backend& cuda_backend() {
       .event_destroy = [](void*) noexcept {},
       .event_record = [](void*, void*) { no_cuda(); },
       .event_milliseconds = [](void*, void*) -> float { no_cuda(); },
+      .order = nullptr,
       .range_push = [](const char*) {},
       .range_pop = [] {},
       .why_no_graphs = [] { return std::string("built without CUDA"); },

@@ -121,6 +121,7 @@ bool fits(const Conv1dShape& s, const void* a, const void* b, const void* c) {
 struct Convolutions::State {
   std::shared_ptr<const Functions> functions;
   cudnnHandle_t handle = nullptr;
+  void* stream = nullptr;               // whose work the handle queues now
   using Key = std::array<int64_t, 10>;  // the shape; part, type and math mode
   std::map<Key, std::unique_ptr<Plan>> plans;
 
@@ -129,6 +130,12 @@ struct Convolutions::State {
     if (handle) functions->destroy(handle);
   }
   Plan& plan(Part part, bool f64, MathMode math, const Conv1dShape& s);
+  void queue_on(Stream& on) {
+    if (stream == on.handle()) return;
+    const Functions& f = *functions;
+    PV_CUDNN(f.set_stream(handle, static_cast<cudaStream_t>(on.handle())));
+    stream = on.handle();
+  }
 };
 
 Api open(std::span<const std::string> names) {
@@ -162,7 +169,7 @@ Convolutions::Convolutions(const Api& api, Stream& stream) : state_(std::make_un
   state_->functions = api.functions;
   const Functions& f = *api.functions;
   PV_CUDNN(f.create(&state_->handle));
-  PV_CUDNN(f.set_stream(state_->handle, static_cast<cudaStream_t>(stream.handle())));
+  state_->queue_on(stream);
 }
 Convolutions::~Convolutions() = default;
 
@@ -222,6 +229,7 @@ template <class T>
 bool Convolutions::conv1d(Stream& stream, In<T> x, In<T> w, InOut<T> y, const Conv1dShape& s, const Epilogue<T>& e) {
   if (!fits(s, x, w, y)) return false;
   Plan& p = state_->plan(Part::forward, sizeof(T) == 8, stream.math, s);
+  state_->queue_on(stream);
   if (p.declined) return false;
   const T one = T(1), beta = e.accumulate ? T(1) : T(0);
   void* workspace = p.workspace > 0 ? stream.scratch(p.workspace) : nullptr;
@@ -238,6 +246,7 @@ template <class T>
 bool Convolutions::conv1d_grad_input(Stream& stream, In<T> grad_y, In<T> w, InOut<T> grad_x, const Conv1dShape& s, const Epilogue<T>& e) {
   if (!fits(s, grad_y, w, grad_x)) return false;
   Plan& p = state_->plan(Part::input, sizeof(T) == 8, stream.math, s);
+  state_->queue_on(stream);
   if (p.declined) return false;
   const T one = T(1), beta = e.accumulate ? T(1) : T(0);
   void* workspace = p.workspace > 0 ? stream.scratch(p.workspace) : nullptr;
@@ -254,6 +263,7 @@ template <class T>
 bool Convolutions::conv1d_grad_weight(Stream& stream, In<T> x, In<T> grad_y, InOut<T> grad_w, const Conv1dShape& s, bool accumulate) {
   if (!fits(s, x, grad_y, grad_w)) return false;
   Plan& p = state_->plan(Part::weight, sizeof(T) == 8, stream.math, s);
+  state_->queue_on(stream);
   if (p.declined) return false;
   const T one = T(1), beta = accumulate ? T(1) : T(0);
   void* workspace = p.workspace > 0 ? stream.scratch(p.workspace) : nullptr;

@@ -33,6 +33,45 @@ bool contains(const std::string& text, const std::string& part) {
 }
 #define EXPECT_CONTAINS(text, part) EXPECT_TRUE(contains(text, part)) << "'" << (text) << "' lacks '" << (part) << "'"
 
+// What a second stream was told is done as late as allowed: before what waits for it, and after what it waits for.
+TEST(graph, a_stream_that_joins_is_done_when_it_is_waited_for) {
+  SimtStream main, side;
+  std::vector<float> x{1, 2}, y(2, 0.0f), z(2, 0.0f);
+  const auto order = [&](SimtStream& earlier, SimtStream& later) { main.backend().order(earlier.handle(), later.handle()); };
+  // y = 2 x aside; meanwhile x += 1, which y must not see unless it is waited for before.
+  const auto capture = [&](bool wait_before) {
+    return main.capture([&] {
+      order(main, side);
+      k::scale<float>(side, x.data(), y.data(), 2, 2.0f);
+      side.copy(z.data(), y.data(), 2 * sizeof(float), CopyKind::device_to_device);
+      side.backend().fill_bytes(0, y.data() + 1, 0, sizeof(float), side.handle());
+      if (wait_before) order(side, main);
+      k::axpy<float>(main, x.data(), x.data(), 2, 1.0f);
+      if (!wait_before) order(side, main);
+    });
+  };
+  const Graph right = capture(true), wrong = capture(false);
+  EXPECT_EQ(y, (std::vector<float>{0, 0})) << "nothing was done";
+  right.launch(main);
+  EXPECT_EQ(x, (std::vector<float>{2, 4}));
+  EXPECT_EQ(z, (std::vector<float>{2, 4}));
+  EXPECT_EQ(y, (std::vector<float>{2, 0}));
+  x = {1, 2};
+  wrong.launch(main);
+  EXPECT_EQ(z, (std::vector<float>{4, 8})) << "what overwrites an operand too early is seen";
+  EXPECT_CONTAINS(right.difference(wrong), "against");
+  EXPECT_EQ(right.difference(capture(true)), "");
+  k::scale<float>(side, x.data(), y.data(), 2, 10.0f);
+  EXPECT_EQ(y, (std::vector<float>{20, 40})) << "after the capture the stream works at once again";
+  EXPECT_CONTAINS(error_of([&] {
+                    main.capture([&] {
+                      order(main, side);
+                      k::scale<float>(side, x.data(), y.data(), 2, 2.0f);
+                    });
+                  }),
+                  "nobody has waited");
+}
+
 TEST(graph, records_without_doing_and_does_at_every_launch) {
   SimtStream s;
   std::vector<float> x{1, 2, 3}, y(3, 0.0f), z(3, 7.0f);

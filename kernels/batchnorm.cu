@@ -18,6 +18,7 @@
 #include <cmath>
 
 #include "kernels/batchnorm.h"
+#include "kernels/block_sums.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
 
@@ -423,34 +424,6 @@ namespace PV_EXEC {
 
 constexpr int kStrip = 8;  // columns of a block where L = 1
 constexpr int kThreads = 1024;
-
-// A thread's way through one channel: element e lies at (e / L C + channel) L + e % L, and the next one is `lanes` further.
-// Strips of several columns have L = 1.
-template <int W>
-struct Walk {
-  int64_t element, at, lanes, step, l, step_l, L, wrap;
-
-  __device__ Walk(int64_t channel, int64_t first, int64_t lanes_, int64_t C, int64_t L_) : element(first), lanes(lanes_), L(L_) {
-    if constexpr (W > 1) {
-      at = first * C + channel;
-      step = lanes * C;
-    } else {
-      l = first % L;
-      at = (first / L * C + channel) * L + l;
-      step_l = lanes % L;
-      step = lanes / L * C * L + step_l;
-      wrap = (C - 1) * L;
-    }
-  }
-  __device__ void next() {
-    element += lanes;
-    at += step;
-    if constexpr (W == 1) {
-      l += step_l;
-      if (l >= L) l -= L, at += wrap;
-    }
-  }
-};
 
 // The place of a thread: blocks hold W neighbouring channels, each of which `lanes` threads share.
 template <int W>

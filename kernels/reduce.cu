@@ -2,15 +2,17 @@
 // the same bits whatever the number of threads or the order of blocks.
 //
 //   sum_rows     [R, C] -> [R]   a block a row; 4 R C bytes
-//   sum_columns  [R, C] -> [C]   blocks of 256 columns x 64 rows, then the partials of a column in row order
-//   sum_channels [B, C, L] -> [C]  stretches of 16384 elements of a channel, then the partials of a channel in order
-//   sum          [n] -> [1]      stretches of 16384, then the partials in order by one block
+//   sum_columns  [R, C] -> [C]   a block has 8 columns, or 32 where there are many, and all rows up to 1024; of more rows, stripes
+//                                of at least 512, whose sums are then added the same way
+//   sum_channels [B, C, L] -> [C]  a block a channel; of more than 16384 elements, stretches, whose sums are added as columns
+//   sum          [n] -> [1]      stretches of at least 2048, at most 2048 of them; then their sums by one block
 //   sum_squares  [n] -> [1]      likewise; squares are accumulated in f64, so gradients of any size do not overflow
 //
 // cpu accumulates in f64, simt and cuda in T within a stretch (f64 for sum_squares) and in f64 over stretches.
 #include <algorithm>
 
 #include "base/threads.h"
+#include "kernels/block_sums.h"
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
@@ -20,8 +22,7 @@ namespace panvae {
 
 namespace {
 
-constexpr int64_t kStretch = 16384;  // elements of one partial of sum and sum_squares
-constexpr int64_t kStripe = 64;      // rows of one partial of sum_columns
+constexpr int64_t kStretch = 16384;  // elements of one partial: of sum and sum_squares on cpu, of sum_channels on simt and cuda
 
 inline int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -103,92 +104,116 @@ void sum_squares(Stream& stream, In<T> x, Out<double> y, int64_t n) {
 
 namespace PV_EXEC {
 
+constexpr int64_t kOneStripe = 1024;  // rows that a block of sum_columns adds alone
+constexpr int64_t kStripe = 512;      // rows of one partial where there are more
+constexpr int64_t kMostParts = 1024;  // partials of a column or channel
+constexpr int64_t kNarrow = 2112;     // columns up to which blocks have 8, two for each of the 132 processors of a H100
+constexpr int64_t kPiece = 2048;      // elements of sum and sum_squares that a block loads at a time
+constexpr int64_t kMostPieces = 2048;
+
 template <class T>
 __global__ void sum_rows_kernel(In<T> x, Out<T> y, int64_t columns) {
   const T* row = x + int64_t(blockIdx.x) * columns;
-  T s = T(0);
-  for (int64_t c = threadIdx.x; c < columns; c += blockDim.x) s += row[c];
-  s = block_sum(s);
+  const T s = block_sum(sum_ahead<T>(row, threadIdx.x, columns, blockDim.x));
   if (threadIdx.x == 0) y[blockIdx.x] = s;
 }
 
 template <class T>
 void sum_rows(Stream& stream, In<T> x, Out<T> y, int64_t rows, int64_t columns) {
-  launch(stream, grid_for(rows, 1), kBlock, 0, sum_rows_kernel<T>, x, y, columns);
+  launch(stream, grid_for(rows, 1), threads_ahead(columns, 1024), 0, sum_rows_kernel<T>, x, y, columns);
 }
 
-// partials [stripes, C]
-template <class T>
-__global__ void column_stripes_kernel(In<T> x, Out<T> partials, int64_t rows, int64_t columns, int64_t column_blocks) {
-  const int64_t c = blockIdx.x % column_blocks * blockDim.x + threadIdx.x, stripe = blockIdx.x / column_blocks;
-  if (c >= columns) return;
-  const int64_t first = stripe * kStripe, last = first + kStripe < rows ? first + kStripe : rows;
-  T s = T(0);
-  for (int64_t r = first; r < last; ++r) s += x[r * columns + c];
-  partials[stripe * columns + c] = s;
+// Block (i, j) adds rows [j stripe, (j + 1) stripe) of W columns; y [stripes, C]. A is the type of the sum.
+template <int W, class A, class T>
+__global__ void __launch_bounds__(kBlock) column_stripes_kernel(In<T> x, T* y, int64_t rows, int64_t columns, int64_t stripe, bool accumulate) {
+  constexpr int kRows = W < kWarp ? kAhead : 2 * kAhead;  // wide blocks have fewer threads a column
+  const int64_t c = int64_t(blockIdx.x) * W + threadIdx.x % W, first = blockIdx.y * stripe, last = first + stripe < rows ? first + stripe : rows;
+  const int64_t from = (first + threadIdx.x / W) * columns + c, end = c < columns ? last * columns : 0;  // elements of x
+  const A s = column_sum<W>(sum_ahead<A, kRows>(x, from, end, blockDim.x / W * columns));
+  if (threadIdx.x >= W || c >= columns) return;
+  T* to = y + blockIdx.y * columns + c;
+  *to = static_cast<T>(s) + (accumulate ? *to : T(0));
 }
 
-template <class T>
-__global__ void column_total_kernel(In<T> partials, InOut<T> y, int64_t stripes, int64_t columns, bool accumulate) {
-  const int64_t c = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (c >= columns) return;
-  double s = 0;
-  for (int64_t i = 0; i < stripes; ++i) s += partials[i * columns + c];
-  y[c] = static_cast<T>(s) + (accumulate ? y[c] : T(0));
+// Few columns in blocks of a 32-byte sector of each row, so that there are enough blocks; many in whole lines.
+template <class A, class T>
+void add_stripes(Stream& stream, In<T> x, T* y, int64_t rows, int64_t columns, int64_t stripe, bool accumulate) {
+  const int64_t stripes = std::max<int64_t>(1, ceil_div(rows, stripe));
+  auto run = [&](int64_t W, auto kernel) {
+    launch(stream, dim3(grid_for(columns, W), static_cast<unsigned>(stripes)), kBlock, 0, kernel, x, y, rows, columns, stripe, accumulate);
+  };
+  if (columns <= kNarrow) run(8, column_stripes_kernel<8, A, T>);
+  else run(kWarp, column_stripes_kernel<kWarp, A, T>);
 }
 
 template <class T>
 void sum_columns(Stream& stream, In<T> x, InOut<T> y, int64_t rows, int64_t columns, bool accumulate) {
-  if (columns == 0) return;
-  const int64_t stripes = ceil_div(rows, kStripe), column_blocks = ceil_div(columns, kBlock);
+  if (rows <= kOneStripe) return add_stripes<T, T>(stream, x, y, rows, columns, kOneStripe, accumulate);
+  const int64_t stripe = std::max(kStripe, ceil_div(rows, kMostParts)), stripes = ceil_div(rows, stripe);
   T* partials = stream.scratch<T>(stripes * columns + 1);
-  launch(stream, grid_for(stripes * column_blocks, 1), kBlock, 0, column_stripes_kernel<T>, x, partials, rows, columns, column_blocks);
-  launch(stream, grid_for(columns, kBlock), kBlock, 0, column_total_kernel<T>, static_cast<In<T>>(partials), y, stripes, columns, accumulate);
+  add_stripes<T, T>(stream, x, partials, rows, columns, stripe, false);
+  add_stripes<double, T>(stream, partials, y, stripes, columns, stripes, accumulate);
 }
 
-// partials [stretches, C]; element i of a channel is (b, l) = (i / L, i % L).
+// Block (c, i) adds stretch i of channel c; y [stretches, C].
 template <class T>
-__global__ void channel_stretches_kernel(In<T> x, Out<T> partials, int64_t C, int64_t L, int64_t elements) {
-  const int64_t c = blockIdx.x % C, stretch = blockIdx.x / C;
-  const int64_t first = stretch * kStretch, last = first + kStretch < elements ? first + kStretch : elements;
-  T s = T(0);
-  for (int64_t i = first + threadIdx.x; i < last; i += blockDim.x) s += x[(i / L * C + c) * L + i % L];
+__global__ void __launch_bounds__(2 * kBlock)
+    channel_stretches_kernel(In<T> x, T* y, int64_t C, int64_t L, int64_t elements, int64_t stretch, bool accumulate) {
+  const int64_t c = blockIdx.x, first = blockIdx.y * stretch, last = first + stretch < elements ? first + stretch : elements;
+  T s = T(0), v[kAhead];
+#pragma unroll 1
+  for (Walk<1> walk(c, first + threadIdx.x, blockDim.x, C, L); walk.element < last;) {
+    load_ahead(x, walk, last, v);
+#pragma unroll
+    for (const T value : v) s += value;
+  }
   s = block_sum(s);
-  if (threadIdx.x == 0) partials[stretch * C + c] = s;
+  T* to = y + blockIdx.y * C + c;
+  if (threadIdx.x == 0) *to = s + (accumulate ? *to : T(0));
 }
 
 template <class T>
 void sum_channels(Stream& stream, In<T> x, InOut<T> y, int64_t B, int64_t C, int64_t L, bool accumulate) {
-  if (C == 0) return;
-  const int64_t stretches = ceil_div(B * L, kStretch);
+  const int64_t elements = B * L, stretch = std::max(kStretch, ceil_div(elements, kMostParts)), stretches = std::max<int64_t>(1, ceil_div(elements, stretch));
+  auto run = [&](T* to, bool add) {
+    launch(stream, dim3(grid_for(C, 1), static_cast<unsigned>(stretches)), threads_ahead(std::min(elements, stretch), 2 * kBlock), 0,
+           channel_stretches_kernel<T>, x, to, C, std::max<int64_t>(L, 1), elements, stretch, add);
+  };
+  if (stretches == 1) return run(y, accumulate);
   T* partials = stream.scratch<T>(stretches * C + 1);
-  launch(stream, grid_for(stretches * C, 1), kBlock, 0, channel_stretches_kernel<T>, x, partials, C, L, B * L);
-  launch(stream, grid_for(C, kBlock), kBlock, 0, column_total_kernel<T>, static_cast<In<T>>(partials), y, stretches, C, accumulate);
+  run(partials, false);
+  add_stripes<double, T>(stream, partials, y, stretches, C, stretches, accumulate);
 }
 
 template <bool Squares, class A, class T>
-__global__ void stretches_kernel(In<T> x, Out<double> partials, int64_t n) {
-  const int64_t first = blockIdx.x * kStretch, last = first + kStretch < n ? first + kStretch : n;
-  A s = A(0);
-  for (int64_t i = first + threadIdx.x; i < last; i += blockDim.x) s += Squares ? A(x[i]) * A(x[i]) : A(x[i]);
+__global__ void __launch_bounds__(kBlock) stretches_kernel(In<T> x, Out<double> partials, int64_t n, int64_t stretch, bool packed) {
+  constexpr int kSize = Pack<T>::size, kPacks = 2;
+  const int64_t first = blockIdx.x * stretch, last = first + stretch < n ? first + stretch : n, packs = packed ? (last - first) / kSize : 0;
+  auto term = [](T v) { return Squares ? A(v) * A(v) : A(v); };
+  auto terms = [=](const Pack<T>& p) {
+    A t = A(0);
+#pragma unroll
+    for (const T v : p.v) t += term(v);
+    return t;
+  };
+  A s = sum_ahead<A, kPacks>(reinterpret_cast<const Pack<T>*>(x + first), threadIdx.x, packs, blockDim.x, terms);
+  s += sum_ahead<A>(x, first + packs * kSize + threadIdx.x, last, blockDim.x, term);
   s = block_sum(s);
   if (threadIdx.x == 0) partials[blockIdx.x] = s;
 }
 
 template <class T>
 __global__ void total_kernel(In<double> partials, Out<T> y, int64_t count, T factor) {
-  double s = 0;
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) s += partials[i];
-  s = block_sum(s);
+  const double s = block_sum(sum_ahead<double>(partials, threadIdx.x, count, blockDim.x));
   if (threadIdx.x == 0) *y = static_cast<T>(factor * s);
 }
 
 template <bool Squares, class A, class T, class R>
 void stretched_sum(Stream& stream, In<T> x, Out<R> y, int64_t n, R factor) {
-  const int64_t stretches = ceil_div(n, kStretch);
+  const int64_t stretch = kPiece * std::max<int64_t>(1, ceil_div(n, kPiece * kMostPieces)), stretches = ceil_div(n, stretch);
   double* partials = stream.scratch<double>(stretches + 1);
-  launch(stream, grid_for(stretches, 1), kBlock, 0, stretches_kernel<Squares, A, T>, x, partials, n);
-  launch(stream, 1, kBlock, 0, total_kernel<R>, static_cast<In<double>>(partials), y, stretches, factor);
+  launch(stream, grid_for(stretches, 1), kBlock, 0, stretches_kernel<Squares, A, T>, x, partials, n, stretch, aligned16(x));
+  launch(stream, 1, threads_ahead(stretches, 1024), 0, total_kernel<R>, static_cast<In<double>>(partials), y, stretches, factor);
 }
 
 template <class T>

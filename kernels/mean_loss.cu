@@ -5,11 +5,13 @@
 //                    = -t log s(x) - (1 - t) log(1 - s(x)) with s(x) = 1 / (1 + exp(-x)), in a form that neither
 //                    overflows nor cancels (SPEC L4)
 //
-// Bytes (f32): 12 n (read x and t, write g). Parallel over stretches of 2048 elements, whose sums (f64; in T within a
-// stretch on simt and cuda) are added in fixed order: no atomics. g may overwrite x. A NaN in an input reaches the loss.
+// Bytes (f32): 12 n (read x and t, write g). Parallel over stretches of 2048 elements (on simt and cuda of 1024 where there
+// are few), whose sums (f64; in T within a stretch on simt and cuda) are added in fixed order: no atomics. g may overwrite
+// x. A NaN in an input reaches the loss.
 #include <algorithm>
 
 #include "base/threads.h"
+#include "kernels/block_sums.h"
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
@@ -82,33 +84,63 @@ void mean_loss(Stream& stream, F f, const T* x, In<T> target, int64_t n, Out<T> 
 
 namespace PV_EXEC {
 
-template <class T, class F>
-__global__ void mean_loss_kernel(F f, const T* x, In<T> target, int64_t n, Out<double> partials, T* grad_x) {
-  const int64_t first = blockIdx.x * kStretch, last = first + kStretch < n ? first + kStretch : n;
+constexpr int64_t kShort = 1024, kFew = 256;  // a stretch where those of kStretch are fewer than kFew: enough blocks for all processors
+
+// Sum over elements [first, last), S at a time, both multiples of S. Read in groups before they are stored: grad_x may be x.
+template <int S, class T, class F>
+__device__ T add_losses(F f, const T* x, const T* target, T* grad_x, int64_t first, int64_t last) {
+  struct alignas(S * sizeof(T)) Some {
+    T v[S];
+  };
+  constexpr int kGroup = 2;
+  const Some *const xs = reinterpret_cast<const Some*>(x), *const targets = reinterpret_cast<const Some*>(target);
+  Some* const grads = reinterpret_cast<Some*>(grad_x);
   T s = T(0);
-  for (int64_t i = first + threadIdx.x; i < last; i += blockDim.x) {
-    T g;
-    s += f(x[i], target[i], g);
-    grad_x[i] = g;
+#pragma unroll 1
+  for (int64_t i = first / S + threadIdx.x; i < last / S; i += kGroup * blockDim.x) {
+    Some a[kGroup], t[kGroup];
+#pragma unroll
+    for (int j = 0; j < kGroup; ++j) {
+      const int64_t at = i + j * blockDim.x;
+      a[j] = at < last / S ? xs[at] : Some{};
+      t[j] = at < last / S ? targets[at] : Some{};
+    }
+#pragma unroll
+    for (int j = 0; j < kGroup; ++j) {
+      const int64_t at = i + j * blockDim.x;
+      if (at >= last / S) break;
+      Some g;
+#pragma unroll
+      for (int k = 0; k < S; ++k) s += f(a[j].v[k], t[j].v[k], g.v[k]);
+      grads[at] = g;
+    }
   }
+  return s;
+}
+
+template <class T, class F>
+__global__ void __launch_bounds__(kBlock)
+    mean_loss_kernel(F f, const T* x, In<T> target, int64_t n, int64_t stretch, bool packed, Out<double> partials, T* grad_x) {
+  constexpr int kSize = Pack<T>::size;
+  const int64_t first = blockIdx.x * stretch, last = first + stretch < n ? first + stretch : n, rest = packed ? last / kSize * kSize : first;
+  T s = add_losses<kSize>(f, x, target, grad_x, first, rest);
+  s += add_losses<1>(f, x, target, grad_x, rest, last);
   s = block_sum(s);
   if (threadIdx.x == 0) partials[blockIdx.x] = static_cast<double>(s);
 }
 
 template <class T>
 __global__ void mean_loss_total_kernel(In<double> partials, int64_t stretches, int64_t n, Out<T> loss) {
-  double s = 0;
-  for (int64_t i = threadIdx.x; i < stretches; i += blockDim.x) s += partials[i];
-  s = block_sum(s);
+  const double s = block_sum(sum_ahead<double>(partials, threadIdx.x, stretches, blockDim.x));
   if (threadIdx.x == 0) *loss = static_cast<T>(s / static_cast<double>(n));
 }
 
 template <class T, class F>
 void mean_loss(Stream& stream, F f, const T* x, In<T> target, int64_t n, Out<T> loss, T* grad_x) {
-  const int64_t stretches = (n + kStretch - 1) / kStretch;
+  const int64_t stretch = n < kFew * kStretch ? kShort : kStretch, stretches = (n + stretch - 1) / stretch;
   double* partials = stream.scratch<double>(stretches + 1);
-  launch(stream, grid_for(stretches, 1), kBlock, 0, mean_loss_kernel<T, F>, f, x, target, n, partials, grad_x);
-  launch(stream, 1, kBlock, 0, mean_loss_total_kernel<T>, static_cast<In<double>>(partials), stretches, n, loss);
+  launch(stream, grid_for(stretches, 1), kBlock, 0, mean_loss_kernel<T, F>, f, x, target, n, stretch, aligned16(x, target, grad_x), partials, grad_x);
+  launch(stream, 1, threads_ahead(stretches, 1024), 0, mean_loss_total_kernel<T>, static_cast<In<double>>(partials), stretches, n, loss);
 }
 
 }  // namespace PV_EXEC

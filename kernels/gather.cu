@@ -1,6 +1,6 @@
 // Rows by index, and back; blocks of rows.
 //
-//   gather_rows       y[i, :] = x[rows[i], :]       2 sizeof(T) bytes an element; a block a row and stretch of 1024 columns
+//   gather_rows       y[i, :] = x[rows[i], :]       2 sizeof(T) bytes an element; a block a row and stretch of up to 2048
 //   gather_blocks     y[i, :] = x[rows[i], firsts[i] : firsts[i] + width], of f32, f64 or f16 elements; likewise
 //   scatter_add_rows  y[rows[i], :] += x[i, :]      reads x, reads and writes the rows of y that are named; rows are sorted
 //                                                   first and summed in the order of the list (row_sums.h)
@@ -112,40 +112,55 @@ void scatter_add_rows(Stream& stream, In<T> x, In<int64_t> rows, InOut<T> y, int
 
 namespace PV_EXEC {
 
-constexpr int64_t kStretch = 1024;
+constexpr int kEach = 8;  // columns of a thread
+
+// to [left] = from [left], or NaN, as far as the block's stretch goes. Rows begin anywhere, so a load has one element: all of a
+// thread are under way before the first is stored.
+template <class From, class T>
+__device__ inline void copy_stretch(const From* from, T* to, int64_t left, bool inside) {
+  const int step = static_cast<int>(blockDim.x), count = static_cast<int>(left < kEach * step ? left : kEach * step);
+  T v[kEach];
+#pragma unroll
+  for (int k = 0; k < kEach; ++k) {
+    const int c = static_cast<int>(threadIdx.x) + k * step;
+    v[k] = inside && c < count ? stored_value<T>(from[c]) : std::numeric_limits<T>::quiet_NaN();
+  }
+#pragma unroll
+  for (int k = 0; k < kEach; ++k) {
+    const int c = static_cast<int>(threadIdx.x) + k * step;
+    if (c < count) to[c] = v[k];
+  }
+}
 
 template <class T>
-__global__ void gather_rows_kernel(In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t columns, int64_t stretches) {
-  const int64_t row = blockIdx.x / stretches, first = blockIdx.x % stretches * kStretch;
-  const int64_t last = first + kStretch < columns ? first + kStretch : columns;
-  const bool inside = rows[row] >= 0 && rows[row] < source_rows;
-  const T* from = x + (inside ? rows[row] * columns : 0);
-  T* to = y + row * columns;
-  for (int64_t c = first + threadIdx.x; c < last; c += blockDim.x) to[c] = inside ? from[c] : std::numeric_limits<T>::quiet_NaN();
+__global__ void __launch_bounds__(kBlock) gather_rows_kernel(In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t columns, unsigned stretches) {
+  const int64_t i = blockIdx.x / stretches, first = int64_t(blockIdx.x % stretches) * kEach * blockDim.x, row = rows[i];
+  const bool inside = row >= 0 && row < source_rows;
+  copy_stretch(x + (inside ? row * columns : 0) + first, y + i * columns + first, columns - first, inside);
 }
 
 template <class T>
 void gather_rows(Stream& stream, In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t count, int64_t columns) {
-  const int64_t stretches = (columns + kStretch - 1) / kStretch;
+  const int block = block_for(columns);
+  const int64_t stretches = (columns + kEach * block - 1) / (kEach * block);
   if (count * stretches == 0) return;
-  launch(stream, grid_for(count * stretches, 1), block_for(columns), 0, gather_rows_kernel<T>, x, rows, y, source_rows, columns, stretches);
+  launch(stream, grid_for(count * stretches, 1), block, 0, gather_rows_kernel<T>, x, rows, y, source_rows, columns, static_cast<unsigned>(stretches));
 }
 
 template <class From, class T>
-__global__ void gather_blocks_kernel(const From* x, In<int64_t> rows, In<int64_t> firsts, Out<T> y, BlockPlace place, int64_t stretches) {
-  const int64_t block = blockIdx.x / stretches, begin = blockIdx.x % stretches * kStretch;
-  const int64_t end = begin + kStretch < place.width ? begin + kStretch : place.width;
-  const bool inside = place.inside(rows[block], firsts[block]);
-  const From* from = x + (inside ? rows[block] * place.source_columns + firsts[block] : 0);
-  T* to = y + block * place.width;
-  for (int64_t c = begin + threadIdx.x; c < end; c += blockDim.x) to[c] = inside ? stored_value<T>(from[c]) : std::numeric_limits<T>::quiet_NaN();
+__global__ void __launch_bounds__(kBlock)
+    gather_blocks_kernel(const From* x, In<int64_t> rows, In<int64_t> firsts, Out<T> y, BlockPlace place, unsigned stretches) {
+  const int64_t i = blockIdx.x / stretches, begin = int64_t(blockIdx.x % stretches) * kEach * blockDim.x, row = rows[i], first = firsts[i];
+  const bool inside = place.inside(row, first);
+  copy_stretch(x + (inside ? row * place.source_columns + first : 0) + begin, y + i * place.width + begin, place.width - begin, inside);
 }
 
 template <class From, class T>
 void take_blocks(Stream& stream, const From* x, In<int64_t> rows, In<int64_t> firsts, Out<T> y, BlockPlace place, int64_t count) {
-  const int64_t stretches = (place.width + kStretch - 1) / kStretch;
+  const int block = block_for(place.width);
+  const int64_t stretches = (place.width + kEach * block - 1) / (kEach * block);
   if (count * stretches == 0) return;
-  launch(stream, grid_for(count * stretches, 1), block_for(place.width), 0, gather_blocks_kernel<From, T>, x, rows, firsts, y, place, stretches);
+  launch(stream, grid_for(count * stretches, 1), block, 0, gather_blocks_kernel<From, T>, x, rows, firsts, y, place, static_cast<unsigned>(stretches));
 }
 
 template <class T>

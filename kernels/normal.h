@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/philox.h"
-#include "kernels/language.h"
+#include "kernels/device_math.h"
 
 namespace panvae {
 
@@ -35,4 +35,42 @@ __host__ __device__ inline Four<T> normal4(Philox4 bits) {
   return z;
 }
 
+namespace PV_EXEC {
+
+// Elements of group g of x [n], 0 behind the end; and back. 16 bytes at a time where `packed` says that the pointer is aligned.
+template <class T>
+__device__ inline Four<T> load_four(const T* x, int64_t g, int64_t n, bool packed) {
+  constexpr int kSize = Pack<T>::size, kPacks = 4 / kSize;
+  Four<T> four = {};
+  if (packed && 4 * g + 4 <= n) {
+#pragma unroll
+    for (int j = 0; j < kPacks; ++j) {
+      const Pack<T> pack = reinterpret_cast<const Pack<T>*>(x)[kPacks * g + j];
+      for (int k = 0; k < kSize; ++k) four.v[kSize * j + k] = pack.v[k];
+    }
+    return four;
+  }
+#pragma unroll
+  for (int j = 0; j < 4; ++j)
+    if (4 * g + j < n) four.v[j] = x[4 * g + j];
+  return four;
+}
+template <class T>
+__device__ inline void store_four(const Four<T>& four, T* y, int64_t g, int64_t n, bool packed) {
+  constexpr int kSize = Pack<T>::size, kPacks = 4 / kSize;
+  if (packed && 4 * g + 4 <= n) {
+#pragma unroll
+    for (int j = 0; j < kPacks; ++j) {
+      Pack<T> pack;
+      for (int k = 0; k < kSize; ++k) pack.v[k] = four.v[kSize * j + k];
+      reinterpret_cast<Pack<T>*>(y)[kPacks * g + j] = pack;
+    }
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < 4; ++j)
+    if (4 * g + j < n) y[4 * g + j] = four.v[j];
+}
+
+}  // namespace PV_EXEC
 }  // namespace panvae

@@ -60,20 +60,18 @@ void random_normal(Stream&, Out<T> y, int64_t n, T mean, T deviation, PhiloxKey 
 namespace PV_EXEC {
 
 template <class T, class F>
-__global__ void random_kernel(Out<T> y, int64_t n, F f, PhiloxKey key) {
+__global__ void random_kernel(Out<T> y, int64_t n, F f, PhiloxKey key, bool packed) {
   const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (4 * g >= n) return;
-  const Four<T> r = f(key.now().four(static_cast<uint64_t>(g)));
-  for (int64_t j = 0; j < 4 && 4 * g + j < n; ++j) y[4 * g + j] = r.v[j];
+  if (4 * g < n) store_four(f(key.now().four(static_cast<uint64_t>(g))), y, g, n, packed);
 }
 
 template <class T>
 void random_uniform(Stream& stream, Out<T> y, int64_t n, T low, T high, PhiloxKey key) {
-  launch(stream, grid_for((n + 3) / 4, kBlock), kBlock, 0, random_kernel<T, Uniform<T>>, y, n, Uniform<T>{low, high}, key);
+  launch(stream, grid_for((n + 3) / 4, kBlock), kBlock, 0, random_kernel<T, Uniform<T>>, y, n, Uniform<T>{low, high}, key, aligned16(y));
 }
 template <class T>
 void random_normal(Stream& stream, Out<T> y, int64_t n, T mean, T deviation, PhiloxKey key) {
-  launch(stream, grid_for((n + 3) / 4, kBlock), kBlock, 0, random_kernel<T, Normal<T>>, y, n, Normal<T>{mean, deviation}, key);
+  launch(stream, grid_for((n + 3) / 4, kBlock), kBlock, 0, random_kernel<T, Normal<T>>, y, n, Normal<T>{mean, deviation}, key, aligned16(y));
 }
 
 }  // namespace PV_EXEC

@@ -3,7 +3,8 @@
 //   gather_rows       y[i, :] = x[rows[i], :]       2 sizeof(T) bytes an element; a block a row and stretch of up to 2048
 //   gather_blocks     y[i, :] = x[rows[i], firsts[i] : firsts[i] + width], of f32, f64 or f16 elements; likewise
 //   scatter_add_rows  y[rows[i], :] += x[i, :]      reads x, reads and writes the rows of y that are named; rows are sorted
-//                                                   first and summed in the order of the list (row_sums.h)
+//                                                   first and summed in the order of the list (row_sums.h); on cuda a
+//                                                   short list is read by all rows instead (short_rows.h)
 //
 // A row or block outside is seen at no cost: a gather gives NaN for it, and scatter_add_rows leaves it out, as the gradient of a
 // constant.
@@ -14,6 +15,7 @@
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
 #include "kernels/row_sums.h"
+#include "kernels/short_rows.h"
 #include "kernels/streaming.h"
 
 namespace panvae {
@@ -176,12 +178,14 @@ void gather_blocks_f16(Stream& stream, In<f16> x, In<int64_t> rows, In<int64_t> 
 
 template <class T>
 void scatter_add_rows(Stream& stream, In<T> x, In<int64_t> rows, InOut<T> y, int64_t target_rows, int64_t count, int64_t columns, bool accumulate) {
+  const ScatterSums<T> sums{x, y, columns};
+  if (is_short(count, target_rows, columns)) return add_short_rows<T>(stream, sums, rows, count, target_rows, columns, accumulate);
   if (!accumulate) fill<T>(stream, y, target_rows * columns, T(0));
   ScratchPlan plan;
   const int64_t sorting = plan.add<char>(sort_rows_bytes(count)), carries = plan.add<T>(row_carries(count, columns));
   char* memory = stream.scratch<char>(plan.bytes());
   const RowEntry* entries = sort_rows<int64_t>(stream, rows, count, target_rows, memory + sorting);
-  add_sorted_rows(stream, ScatterSums<T>{x, y, columns}, entries, count, target_rows, columns, accumulate, reinterpret_cast<T*>(memory + carries));
+  add_sorted_rows(stream, sums, entries, count, target_rows, columns, accumulate, reinterpret_cast<T*>(memory + carries));
 }
 
 }  // namespace PV_EXEC

@@ -211,21 +211,32 @@ __global__ void count_tiles_kernel(Entries from, int64_t count, int shift, int64
   }
 }
 
-// Each count becomes the sum of the counts of the tiles before; totals[d] their sum. A warp takes digits in turn.
+// Each count becomes the sum of the counts of the tiles before; totals[d] their sum. A warp takes digits in turn, and kEach tiles a
+// lane at once: what it waits for is mostly memory.
 __global__ void scan_tiles_kernel(int64_t* counts, int64_t* totals, int64_t tiles) {
+  constexpr int kEach = 4;
   const int lane = threadIdx.x % kWarp, warps = static_cast<int>(gridDim.x * blockDim.x) / kWarp;
   for (int digit = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x) / kWarp; digit < kDigits; digit += warps) {
     int64_t before = 0;
-    for (int64_t round = 0; round < tiles; round += kWarp) {
-      const int64_t tile = round + lane;
+    for (int64_t round = 0; round < tiles; round += kWarp * kEach) {
+      const int64_t tile = round + lane * kEach;
       int64_t* place = counts + digit * tiles + tile;
-      const int64_t n = tile < tiles ? *place : 0;
-      int64_t sum = n;
+      int64_t n[kEach], mine = 0;
+#pragma unroll
+      for (int k = 0; k < kEach; ++k) n[k] = tile + k < tiles ? place[k] : 0;
+#pragma unroll
+      for (int k = 0; k < kEach; ++k) mine += n[k];
+      int64_t sum = mine;
       for (int offset = 1; offset < kWarp; offset *= 2) {
         const int64_t other = __shfl_up_sync(kFullMask, sum, offset);
         if (lane >= offset) sum += other;
       }
-      if (tile < tiles) *place = before + sum - n;
+      int64_t earlier = before + sum - mine;
+#pragma unroll
+      for (int k = 0; k < kEach; ++k) {
+        if (tile + k < tiles) place[k] = earlier;
+        earlier += n[k];
+      }
       before += __shfl_sync(kFullMask, sum, kWarp - 1);
     }
     if (lane == 0) totals[digit] = before;
@@ -259,7 +270,7 @@ const RowEntry* sort_rows(Stream& stream, In<I> rows, int64_t count, int64_t lim
   for (int pass = 0; pass < passes; ++pass) {
     const int shift = pass * kDigitBits;
     launch(stream, grid_for(tiles, 1), kSortBlock, kCounts, count_tiles_kernel, from, count, shift, m.counts);
-    launch(stream, 8, kSortBlock, 0, scan_tiles_kernel, m.counts, totals, tiles);
+    launch(stream, kDigits * kWarp / kBlock, kBlock, 0, scan_tiles_kernel, m.counts, totals, tiles);  // a warp a digit
     launch(stream, grid_for(tiles, 1), kSortBlock, kCounts, scatter_tiles_kernel, from, count, shift, static_cast<const int64_t*>(m.counts),
            static_cast<const int64_t*>(totals), to);
     from = {nullptr, to, limit};

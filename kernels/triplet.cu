@@ -10,7 +10,8 @@
 //
 // A block a triplet computes both distances and leaves v_t and the two factors 1 / (T d); v_t are added by one block in
 // fixed order. The gradients are sums over the triplets that name a row: all 3 T rows are sorted together and the sums of
-// a row made in the order of the list (row_sums.h), reading the rows again instead of storing 3 T D values. A triplet
+// a row made in the order of the list (row_sums.h), reading the rows again instead of storing 3 T D values;
+// on cuda a short list is not sorted, but read by all rows (short_rows.h). A triplet
 // without loss names no row, so it costs nothing there. Bytes (f32): about 12 T D for the distances, 28 T D for the
 // gradients, 4 (N + M) D to write them.
 //
@@ -23,6 +24,7 @@
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
 #include "kernels/row_sums.h"
+#include "kernels/short_rows.h"
 
 namespace panvae {
 
@@ -183,6 +185,7 @@ void triplet(Stream& stream, In<T> x, In<T> y, In<int64_t> anchors, In<int64_t> 
   const Hinge<T> hinge{margin, T(1) / static_cast<T>(count)};
   launch(stream, grid_for(count, 1), block_for(D), 0, triplet_kernel<T>, sums, hinge, values, factors, named);
   launch(stream, 1, kBlock, 0, triplet_total_kernel<T>, static_cast<In<double>>(values), count, loss);
+  if (is_short(3 * count, sums.rows(), D)) return add_short_rows<T>(stream, sums, named, 3 * count, sums.rows(), D, false);
   if (grad_x) fill<T>(stream, grad_x, N * D, T(0));
   if (grad_y && grad_y != grad_x) fill<T>(stream, grad_y, M * D, T(0));
   if (sums.rows() == 0) return;

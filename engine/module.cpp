@@ -51,6 +51,7 @@ std::vector<NamedTensor> Module::buffers(const std::string& prefix) {
 namespace {
 
 constexpr int64_t kAlignElements = 16;  // 64 bytes of f32
+constexpr int64_t kSmallestKeptOnCuda = int64_t{1} << 22;
 
 int64_t aligned(int64_t count) {
   return (count + kAlignElements - 1) / kAlignElements * kAlignElements;
@@ -131,7 +132,9 @@ void ModuleState::forget_gradients() {
 void ModuleState::keep_products(bool keep) {
   keeps_products_ = keep;
   if (!gradients_.defined()) return;
-  for (Entry& e : entries_) e.tensor.variable()->keeps_product = keep;
+  // On a GPU a small gradient is cheaper written, and read again from its cache, than the launches of an update of its own.
+  const int64_t smallest = context_->device().type == DeviceType::cuda ? kSmallestKeptOnCuda : 0;
+  for (Entry& e : entries_) e.tensor.variable()->keeps_product = keep && e.tensor.count() >= smallest;
 }
 
 void ModuleState::settle_gradients(bool products_too) {

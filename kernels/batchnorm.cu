@@ -12,7 +12,8 @@
 // parts. So a deviation of 1 at a mean of 10^4 costs no digits.
 //
 // simt, cuda: one launch; a block has 8 neighbouring columns of [B, C], a 32-byte sector of each row, or one channel of
-// [B, C, L], and goes over it twice. Made for many channels: with few, few blocks are at work.
+// [B, C, L], and goes over it twice, the second time from registers where a thread has 8 numbers or fewer. Made for many
+// channels: with few, few blocks are at work.
 // cpu: parallel over tiles of some rows; see Tiles.
 #include <algorithm>
 #include <cmath>
@@ -423,7 +424,9 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
 namespace PV_EXEC {
 
 constexpr int kStrip = 8;  // columns of a block where L = 1
-constexpr int kThreads = 1024;
+template <class T>
+constexpr int kThreads = 4096 / sizeof(T);  // so that a group of numbers stays in registers
+constexpr int kGradThreads = 512;           // two groups
 
 // The place of a thread: blocks hold W neighbouring channels, each of which `lanes` threads share.
 template <int W>
@@ -433,58 +436,88 @@ struct Place {
   __device__ Place() : channel(int64_t(blockIdx.x) * W + threadIdx.x % W), lane(threadIdx.x / W), lanes(blockDim.x / W) {}
 };
 
-template <class T, int W>
-__global__ void __launch_bounds__(kThreads) batchnorm_train_kernel(In<T> x, In<T> weight, In<T> bias, int64_t N, int64_t C, int64_t L, T eps, T momentum,
-                                                                   InOut<T> running_mean, InOut<T> running_var, Out<T> y, Out<T> statistics) {
-  const Place<W> place;
-  const int64_t c = place.channel, last = c < C ? N : 0;
-  const T origin = c < C ? x[c * L] : T(0);
-  Moments<T> m{T(0), T(0), T(0)};
-  for (Walk<W> w(c, place.lane, place.lanes, C, L); w.element < last;)
-    add_group(m, [&](T& v) {
-      const bool there = w.element < last;
-      v = there ? x[w.at] - origin : T(0);
-      w.next();
-      return there;
-    });
-  m = merge_columns<W>(m, Moments<T>{T(0), T(0), T(0)});
-  if (c >= C) return;
-  const TwoPart<T> mean = exact_sum(origin, m.mean);
-  const Channel<T> s{mean, T(1) / std::sqrt(m.m2 / T(N) + eps)};
-  if (place.lane == 0) {
-    put(statistics, c, C, s);
-    update_running(running_mean, c, momentum, mean.large);
-    update_running(running_var, c, momentum, m.m2 / T(N - 1));
-  }
-  const T scale = weight ? weight[c] * s.inverse : s.inverse, shift = bias ? bias[c] : T(0);
-#pragma unroll kGroup
-  for (Walk<W> w(c, place.lane, place.lanes, C, L); w.element < last; w.next()) y[w.at] = s.centred(x[w.at]) * scale + shift;
+// Where all numbers of a thread are one group, they stay in registers for the second pass.
+template <int W>
+__device__ bool one_group(const Place<W>& place, int64_t N) {
+  return N <= int64_t(place.lanes) * kAhead;
 }
 
-// Blocks of a channel share its elements: block i of `parts` takes stretch i of `stretch` elements.
 template <class T, int W>
-__global__ void batchnorm_eval_kernel(In<T> x, In<T> weight, In<T> bias, In<T> running_mean, In<T> running_var, int64_t N, int64_t C, int64_t L, T eps,
-                                      int64_t parts, int64_t stretch, Out<T> y, Out<T> statistics) {
-  const int64_t c = blockIdx.x / parts * W + threadIdx.x % W, first = blockIdx.x % parts * stretch, last = first + stretch < N ? first + stretch : N;
+__global__ void __launch_bounds__(kThreads<T>) batchnorm_train_kernel(In<T> x, In<T> weight, In<T> bias, int64_t N, int64_t C, int64_t L, T eps, T momentum,
+                                                                      InOut<T> running_mean, InOut<T> running_var, Out<T> y, Out<T> statistics) {
+  const Place<W> place;
+  const int64_t c = place.channel, last = c < C ? N : 0;
+  const bool there = c < C, leads = there && place.lane == 0;
+  const T origin = there ? x[c * L] : T(0);
+  // Read now, since after the sums nothing would be left to do until they come.
+  const T w = there && weight ? weight[c] : T(1), shift = there && bias ? bias[c] : T(0);
+  const T old_mean = leads ? running_mean[c] : T(0), old_var = leads ? running_var[c] : T(0);
+  Moments<T> m{T(0), T(0), T(0)};
+  T v[kAhead] = {};
+#pragma unroll 1
+  for (Walk<W> walk(c, place.lane, place.lanes, C, L); walk.element < last;) {
+    const int count = load_ahead(x, walk, last, v);
+    add_loaded(m, v, count, origin);
+  }
+  m = merge_columns<W>(m, Moments<T>{T(0), T(0), T(0)});
+  if (!there) return;
+  const TwoPart<T> mean = exact_sum(origin, m.mean);
+  const Channel<T> s{mean, T(1) / std::sqrt(m.m2 / T(N) + eps)};
+  if (leads) {
+    auto moved = [=](T old, T value) { return (T(1) - momentum) * old + momentum * value; };
+    put(statistics, c, C, s);
+    running_mean[c] = moved(old_mean, mean.large);
+    running_var[c] = moved(old_var, m.m2 / T(N - 1));
+  }
+  const T scale = w * s.inverse;
+#pragma unroll 1
+  for (Walk<W> walk(c, place.lane, place.lanes, C, L); walk.element < last;) {
+    Walk<W> ahead = walk;
+    if (!one_group(place, N)) load_ahead(x, ahead, last, v);
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j, walk.next())
+      if (walk.element < last) y[walk.at] = s.centred(v[j]) * scale + shift;
+  }
+}
+
+// Blocks of a channel share its elements: block i of `parts` takes stretch i of `stretch` elements. x is on its way before
+// the statistics are asked for.
+template <class T, int W>
+__global__ void __launch_bounds__(kBlock) batchnorm_eval_kernel(In<T> x, In<T> weight, In<T> bias, In<T> running_mean, In<T> running_var, int64_t N, int64_t C,
+                                                                int64_t L, T eps, unsigned parts, int64_t stretch, Out<T> y, Out<T> statistics) {
+  const int64_t c = int64_t(blockIdx.x / parts) * W + threadIdx.x % W, first = blockIdx.x % parts * stretch, last = first + stretch < N ? first + stretch : N;
   if (c >= C) return;
+  Walk<W> walk(c, first + threadIdx.x / W, blockDim.x / W, C, L), ahead = walk;
+  T v[kAhead];
+  load_ahead(x, ahead, last, v);
   const Channel<T> s{{running_mean[c], T(0)}, T(1) / std::sqrt(running_var[c] + eps)};
-  if (first == 0 && threadIdx.x < W) put(statistics, c, C, s);
   const T scale = weight ? weight[c] * s.inverse : s.inverse, shift = bias ? bias[c] : T(0);
-#pragma unroll kGroup
-  for (Walk<W> w(c, first + threadIdx.x / W, blockDim.x / W, C, L); w.element < last; w.next()) y[w.at] = s.centred(x[w.at]) * scale + shift;
+  if (first == 0 && threadIdx.x < W) put(statistics, c, C, s);
+#pragma unroll 1
+  while (walk.element < last) {
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j, walk.next())
+      if (walk.element < last) y[walk.at] = s.centred(v[j]) * scale + shift;
+    load_ahead(x, ahead, last, v);
+  }
 }
 
 template <bool Constant, class T, int W>
-__global__ void __launch_bounds__(kThreads) batchnorm_grad_kernel(In<T> x, const T* grad_y, In<T> weight, In<T> statistics, int64_t N, int64_t C, int64_t L,
-                                                                  T* grad_x, T* grad_weight, T* grad_bias, bool add_weight, bool add_bias) {
+__global__ void __launch_bounds__(kGradThreads) batchnorm_grad_kernel(In<T> x, const T* grad_y, In<T> weight, In<T> statistics, int64_t N, int64_t C, int64_t L,
+                                                                      T* grad_x, T* grad_weight, T* grad_bias, bool add_weight, bool add_bias) {
   const Place<W> place;
   const int64_t c = place.channel, last = c < C ? N : 0;
   const Channel<T> s = c < C ? channel_of(statistics, c, C) : Channel<T>{};
+  const T w = c < C && weight ? weight[c] : T(1);
   Sums<T> sums{T(0), T(0)};
-#pragma unroll kGroup
-  for (Walk<W> w(c, place.lane, place.lanes, C, L); w.element < last; w.next()) {
-    const T g = grad_y[w.at];
-    sums.merge({g, g * s.centred(x[w.at])});
+  T g[kAhead] = {}, v[kAhead] = {};
+#pragma unroll 1
+  for (Walk<W> walk(c, place.lane, place.lanes, C, L); walk.element < last;) {
+    Walk<W> ahead = walk;
+    load_ahead(grad_y, ahead, last, g);
+    load_ahead(x, walk, last, v);
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) sums.merge({g[j], g[j] * s.centred(v[j])});
   }
   sums = merge_columns<W>(sums, Sums<T>{T(0), T(0)});
   if (c >= C) return;
@@ -493,11 +526,20 @@ __global__ void __launch_bounds__(kThreads) batchnorm_grad_kernel(In<T> x, const
     put_or_add(grad_bias, c, add_bias, sums.a);
   }
   if (!grad_x) return;
-  const T scale = weight ? weight[c] * s.inverse : s.inverse, mean = sums.a / T(N), slope = sums.b * s.inverse * s.inverse / T(N);
-#pragma unroll kGroup
-  for (Walk<W> w(c, place.lane, place.lanes, C, L); w.element < last; w.next()) {
-    if constexpr (Constant) grad_x[w.at] = scale * grad_y[w.at];
-    else grad_x[w.at] = scale * ((grad_y[w.at] - mean) - s.centred(x[w.at]) * slope);
+  const T scale = w * s.inverse, mean = sums.a / T(N), slope = sums.b * s.inverse * s.inverse / T(N);
+#pragma unroll 1
+  for (Walk<W> walk(c, place.lane, place.lanes, C, L); walk.element < last;) {
+    if (!one_group(place, N)) {
+      Walk<W> ahead = walk, of_x = walk;
+      load_ahead(grad_y, ahead, last, g);
+      if constexpr (!Constant) load_ahead(x, of_x, last, v);
+    }
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j, walk.next()) {
+      if (walk.element >= last) continue;
+      if constexpr (Constant) grad_x[walk.at] = scale * g[j];
+      else grad_x[walk.at] = scale * ((g[j] - mean) - s.centred(v[j]) * slope);
+    }
   }
 }
 
@@ -507,7 +549,8 @@ void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t 
   const int64_t N = B * L;
   if (N == 0) return;
   auto run = [&](int W, auto kernel) {
-    launch(stream, grid_for(C, W), threads_for(N * W, kThreads), 0, kernel, x, weight, bias, N, C, L, eps, momentum, running_mean, running_var, y, statistics);
+    launch(stream, grid_for(C, W), threads_ahead(N * W, kThreads<T>), 0, kernel, x, weight, bias, N, C, L, eps, momentum, running_mean, running_var, y,
+           statistics);
   };
   if (L == 1) run(kStrip, batchnorm_train_kernel<T, kStrip>);
   else run(1, batchnorm_train_kernel<T, 1>);
@@ -518,9 +561,9 @@ void batchnorm_eval(Stream& stream, In<T> x, In<T> weight, In<T> bias, In<T> run
                     Out<T> statistics) {
   const int64_t N = B * L;
   auto run = [&](int W, auto kernel) {
-    const int64_t stretch = 2 * kGroup * kBlock / W, parts = N == 0 ? 1 : (N + stretch - 1) / stretch;
-    launch(stream, grid_for((C + W - 1) / W * parts, 1), kBlock, 0, kernel, x, weight, bias, running_mean, running_var, N, C, L == 0 ? 1 : L, eps, parts,
-           stretch, y, statistics);
+    const int64_t stretch = kAhead * kBlock / W, parts = N == 0 ? 1 : (N + stretch - 1) / stretch;
+    launch(stream, grid_for((C + W - 1) / W * parts, 1), kBlock, 0, kernel, x, weight, bias, running_mean, running_var, N, C, L == 0 ? 1 : L, eps,
+           static_cast<unsigned>(parts), stretch, y, statistics);
   };
   if (L == 1) run(kWarp, batchnorm_eval_kernel<T, kWarp>);
   else run(1, batchnorm_eval_kernel<T, 1>);
@@ -531,8 +574,8 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
                     InOut<T> grad_weight, InOut<T> grad_bias, bool add_weight, bool add_bias) {
   const int64_t N = B * L;
   auto run = [&](int W, auto kernel) {
-    launch(stream, grid_for(C, W), threads_for(N * W, kThreads), 0, kernel, x, grad_y, weight, statistics, N, C, L == 0 ? 1 : L, grad_x, grad_weight, grad_bias,
-           add_weight, add_bias);
+    launch(stream, grid_for(C, W), threads_ahead(N * W, kGradThreads), 0, kernel, x, grad_y, weight, statistics, N, C, L == 0 ? 1 : L, grad_x, grad_weight,
+           grad_bias, add_weight, add_bias);
   };
   if (L == 1) run(kStrip, constant ? batchnorm_grad_kernel<true, T, kStrip> : batchnorm_grad_kernel<false, T, kStrip>);
   else run(1, constant ? batchnorm_grad_kernel<true, T, 1> : batchnorm_grad_kernel<false, T, 1>);

@@ -85,21 +85,33 @@ __device__ V merge_block(V mine, V none) {
   return merge_columns<1>(mine, none);
 }
 
-// Adds up to kGroup numbers, whose loads are under way together: next(v) puts the next one into v and returns true, or 0 and
+// Adds up to G numbers, whose loads are under way together: next(v) puts the next one into v and returns true, or 0 and
 // false behind the last.
 constexpr int kGroup = 4;
-template <class T, class F>
+template <int G = kGroup, class T, class F>
 __device__ void add_group(Moments<T>& m, F next) {
-  T v[kGroup], sum = T(0), square = T(0);
+  T v[G], sum = T(0), square = T(0);
   int count = 0;
 #pragma unroll
-  for (int j = 0; j < kGroup; ++j) count += next(v[j]);
+  for (int j = 0; j < G; ++j) count += next(v[j]);
 #pragma unroll
-  for (int j = 0; j < kGroup; ++j) sum += v[j];
+  for (int j = 0; j < G; ++j) sum += v[j];
   const T mean = sum / T(count);
 #pragma unroll
-  for (int j = 0; j < kGroup; ++j) square += j < count ? (v[j] - mean) * (v[j] - mean) : T(0);
+  for (int j = 0; j < G; ++j) square += j < count ? (v[j] - mean) * (v[j] - mean) : T(0);
   m.merge({T(count), mean, square});
+}
+
+// Adds the first `count` of the numbers v, less `origin`.
+template <int N, class T>
+__device__ void add_loaded(Moments<T>& m, const T (&v)[N], int count, T origin) {
+  int j = 0;
+  add_group<N>(m, [&](T& d) {
+    const bool there = j < count;
+    d = there ? v[j] - origin : T(0);
+    ++j;
+    return there;
+  });
 }
 
 // Threads for `n` elements in all: a group for each, or more.

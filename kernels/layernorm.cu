@@ -5,12 +5,13 @@
 // Bytes (f32): forward 8 R C, gradient 12 R C where a row stays in a cache. Means and variances as in batchnorm.cu: merged
 // pairwise, relative to the first element, a mean in two parts.
 //
-// simt, cuda: a block a row; for g_w and g_b a block has 8 neighbouring columns. cpu: chunks of kChunk rows, whose shares of
-// g_w and g_b are added in order.
+// simt, cuda: a block a row; for g_w and g_b a block has 8 neighbouring columns, or 32 where there are many. cpu: chunks of
+// kChunk rows, whose shares of g_w and g_b are added in order.
 #include <algorithm>
 #include <cmath>
 
 #include "base/threads.h"
+#include "kernels/block_sums.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
 #include "kernels/moments.h"
@@ -136,76 +137,132 @@ void layernorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
 
 namespace PV_EXEC {
 
-constexpr int kStrip = 8;  // columns of a block that sums over rows
+constexpr int kMost = 512;         // threads of a row; of f32, two such blocks fit on a processor
+constexpr int64_t kNarrow = 2112;  // columns up to which blocks of the sums over rows have 8, two for each of the 132 processors of a H100
+
+// Numbers of a thread that are loaded together: 32 bytes.
+template <class T>
+constexpr int kTogether = 32 / sizeof(T);
+
+// Numbers first, first + step, ... of a row of C; 0 behind its end. Returns how many there are.
+template <int N, class T>
+__device__ int load_row(const T* row, int64_t first, int64_t C, int64_t step, T (&v)[N]) {
+  int count = 0;
+#pragma unroll
+  for (int j = 0; j < N; ++j, first += step) {
+    v[j] = first < C ? row[first] : T(0);
+    count += first < C;
+  }
+  return count;
+}
 
 template <class T>
-__global__ void __launch_bounds__(kBlock) layernorm_kernel(In<T> x, In<T> weight, In<T> bias, int64_t R, int64_t C, T eps, Out<T> y, Out<T> statistics) {
-  const int64_t r = blockIdx.x;
+__global__ void __launch_bounds__(kMost, 8 / sizeof(T))
+    layernorm_kernel(In<T> x, In<T> weight, In<T> bias, int64_t R, int64_t C, T eps, Out<T> y, Out<T> statistics) {
+  constexpr int N = kTogether<T>;
+  const int64_t r = blockIdx.x, step = blockDim.x;
   const T *const from = x + r * C, origin = from[0];
+  T v[N] = {}, w[N], b[N];
   Moments<T> m{T(0), T(0), T(0)};
-  for (int64_t c = threadIdx.x; c < C;)
-    add_group(m, [&](T& v) {
-      const bool there = c < C;
-      v = there ? from[c] - origin : T(0);
-      c += blockDim.x;
-      return there;
-    });
+#pragma unroll 1
+  for (int64_t c = threadIdx.x; c < C; c += N * step) {
+    const int count = load_row(from, c, C, step, v);
+    add_loaded(m, v, count, origin);
+  }
+  auto load_affine = [&](int64_t c) {
+#pragma unroll
+    for (int j = 0; j < N; ++j, c += step) w[j] = weight && c < C ? weight[c] : T(1), b[j] = bias && c < C ? bias[c] : T(0);
+  };
+  load_affine(threadIdx.x);  // on its way while the row is summed
   m = merge_block(m, Moments<T>{T(0), T(0), T(0)});
   const Row<T> row{exact_sum(origin, m.mean), T(1) / std::sqrt(m.m2 / T(C) + eps)};
   if (threadIdx.x == 0) put(statistics, r, R, row);
-#pragma unroll kGroup
-  for (int64_t c = threadIdx.x; c < C; c += blockDim.x) y[r * C + c] = row(from[c]) * (weight ? weight[c] : T(1)) + (bias ? bias[c] : T(0));
+#pragma unroll 1
+  for (int64_t c = threadIdx.x; c < C;) {
+    if (C > N * step) load_row(from, c, C, step, v);  // else the whole row is in registers
+#pragma unroll
+    for (int j = 0; j < N; ++j, c += step)
+      if (c < C) y[r * C + c] = row(v[j]) * w[j] + b[j];
+    load_affine(c);
+  }
 }
 
 template <class T>
-__global__ void __launch_bounds__(kBlock) layernorm_rows_kernel(In<T> x, const T* grad_y, In<T> weight, In<T> statistics, int64_t R, int64_t C, T* grad_x) {
-  const int64_t r = blockIdx.x, first = r * C;
+__global__ void __launch_bounds__(kMost, 2) layernorm_rows_kernel(In<T> x, const T* grad_y, In<T> weight, In<T> statistics, int64_t R, int64_t C, T* grad_x) {
+  constexpr int N = kTogether<T> / 2;  // of three arrays
+  const int64_t r = blockIdx.x, first = r * C, step = blockDim.x;
   const Row<T> row = row_of(statistics, r, R);
+  T g[N] = {}, v[N] = {};
+  auto load = [&](int64_t c) {
+    T w[N];
+    load_row(grad_y + first, c, C, step, g);
+    load_row(x + first, c, C, step, v);
+#pragma unroll
+    for (int j = 0; j < N; ++j, c += step) w[j] = weight && c < C ? weight[c] : T(1);
+#pragma unroll
+    for (int j = 0; j < N; ++j) g[j] *= w[j];
+  };
   Sums<T> sums{T(0), T(0)};
-#pragma unroll kGroup
-  for (int64_t c = threadIdx.x; c < C; c += blockDim.x) {
-    const T g = grad_y[first + c] * (weight ? weight[c] : T(1));
-    sums.merge({g, g * row(x[first + c])});
+#pragma unroll 1
+  for (int64_t c = threadIdx.x; c < C; c += N * step) {
+    load(c);
+#pragma unroll
+    for (int j = 0; j < N; ++j) sums.merge({g[j], g[j] * row(v[j])});
   }
   sums = merge_block(sums, Sums<T>{T(0), T(0)});
   const T mean = sums.a / T(C), slope = sums.b / T(C);
-#pragma unroll kGroup
-  for (int64_t c = threadIdx.x; c < C; c += blockDim.x) {
-    const T g = grad_y[first + c] * (weight ? weight[c] : T(1));
-    grad_x[first + c] = row.inverse * ((g - mean) - row(x[first + c]) * slope);
+#pragma unroll 1
+  for (int64_t c = threadIdx.x; c < C;) {
+    if (C > N * step) load(c);
+#pragma unroll
+    for (int j = 0; j < N; ++j, c += step)
+      if (c < C) grad_x[first + c] = row.inverse * ((g[j] - mean) - row(v[j]) * slope);
   }
 }
 
-template <class T>
+template <class T, int W>
 __global__ void __launch_bounds__(kBlock)
     layernorm_columns_kernel(In<T> x, In<T> grad_y, In<T> statistics, int64_t R, int64_t C, T* grad_weight, T* grad_bias, bool add_weight, bool add_bias) {
-  const int64_t c = int64_t(blockIdx.x) * kStrip + threadIdx.x % kStrip;
+  constexpr int N = kTogether<T>;
+  const int64_t c = int64_t(blockIdx.x) * W + threadIdx.x % W, step = blockDim.x / W;
   Sums<T> sums{T(0), T(0)};
-#pragma unroll kGroup
-  for (int64_t r = threadIdx.x / kStrip; r < R; r += blockDim.x / kStrip) {
-    if (c >= C) continue;
-    const T g = grad_y[r * C + c];
-    sums.merge({g, g * row_of(statistics, r, R)(x[r * C + c])});
+#pragma unroll 1
+  for (int64_t r = threadIdx.x / W; r < R;) {
+    T g[N], v[N];
+    Row<T> row[N];
+#pragma unroll
+    for (int j = 0; j < N; ++j, r += step) {
+      const bool there = r < R && c < C;
+      g[j] = there ? grad_y[r * C + c] : T(0);
+      v[j] = there ? x[r * C + c] : T(0);
+      row[j] = there ? row_of(statistics, r, R) : Row<T>{};
+    }
+#pragma unroll
+    for (int j = 0; j < N; ++j) sums.merge({g[j], g[j] * row[j](v[j])});
   }
-  sums = merge_columns<kStrip>(sums, Sums<T>{T(0), T(0)});
-  if (threadIdx.x >= kStrip || c >= C) return;
+  sums = merge_columns<W>(sums, Sums<T>{T(0), T(0)});
+  if (threadIdx.x >= W || c >= C) return;
   put_or_add(grad_weight, c, add_weight, sums.b);
   put_or_add(grad_bias, c, add_bias, sums.a);
 }
 
 template <class T>
 void layernorm(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t R, int64_t C, T eps, Out<T> y, Out<T> statistics) {
-  launch(stream, grid_for(R, 1), threads_for(C, kBlock), 0, layernorm_kernel<T>, x, weight, bias, R, C, eps, y, statistics);
+  launch(stream, grid_for(R, 1), threads_ahead(C, kMost), 0, layernorm_kernel<T>, x, weight, bias, R, C, eps, y, statistics);
 }
 
 template <class T>
 void layernorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t R, int64_t C, Out<T> grad_x, InOut<T> grad_weight,
                     InOut<T> grad_bias, bool add_weight, bool add_bias) {
   // grad_x may be grad_y, so the sums over rows come first.
-  if (grad_weight || grad_bias)
-    launch(stream, grid_for(C, kStrip), threads_for(R * kStrip, kBlock), 0, layernorm_columns_kernel<T>, x, grad_y, statistics, R, C, grad_weight, grad_bias,
-           add_weight, add_bias);
-  if (grad_x) launch(stream, grid_for(R, 1), threads_for(C, kBlock), 0, layernorm_rows_kernel<T>, x, grad_y, weight, statistics, R, C, grad_x);
+  auto sum_over_rows = [&](int W, auto kernel) {
+    launch(stream, grid_for(C, W), threads_ahead(R * W, kBlock), 0, kernel, x, grad_y, statistics, R, C, grad_weight, grad_bias, add_weight, add_bias);
+  };
+  if (grad_weight || grad_bias) {
+    if (C <= kNarrow) sum_over_rows(8, layernorm_columns_kernel<T, 8>);
+    else sum_over_rows(kWarp, layernorm_columns_kernel<T, kWarp>);
+  }
+  if (grad_x) launch(stream, grid_for(R, 1), threads_ahead(2 * C, kMost), 0, layernorm_rows_kernel<T>, x, grad_y, weight, statistics, R, C, grad_x);
 }
 
 }  // namespace PV_EXEC

@@ -39,7 +39,17 @@ void conv1d_grad_weight(Stream& stream, In<T> x, In<T> grad_y, InOut<T> grad_w, 
 
 namespace PV_EXEC {
 
-// Operands. at(row, k) divides numbers of 64 bits, which every size needs; address(row, k) numbers of 31, by multiplication.
+// Operands. at(row, k) divides numbers of 64 bits, which every size needs; of_row and of_k numbers of 31, by multiplication.
+
+// What a row or a k contributes to the place of an element of a tensor: that of its last dimension, and the address but for it.
+struct WindowPart {
+  int64_t offset;
+  int position;
+};
+// Positions fit 31 bits, padding included.
+inline bool addressable_windows(const Conv1dShape& s) {
+  return s.L_in + 2 * s.padding <= kMostAddressed;
+}
 
 // Element ((b, t), (c, tap)) of the windows that an output position reads of x. By output: rows are output positions and k
 // goes over (channel, tap); else the other way round.
@@ -48,19 +58,27 @@ struct InputWindows {
   const T* data;
   Conv1dShape s;
   Divider length{s.L_out}, taps{s.K};
+  int step = static_cast<int>(s.stride), padding = static_cast<int>(s.padding), dilation = static_cast<int>(s.dilation), L_in = static_cast<int>(s.L_in);
   __host__ __device__ static constexpr bool k_contiguous() { return !kByOutput; }
-  __device__ const T* element(int64_t b, int64_t t, int64_t c, int64_t tap) const {
-    const int64_t u = t * s.stride - s.padding + tap * s.dilation;
-    return u >= 0 && u < s.L_in ? data + ((b * s.C_in + c) * s.L_in + u) : nullptr;
-  }
   __device__ T at(int64_t row, int64_t k) const {
     const int64_t position = kByOutput ? row : k, weight = kByOutput ? k : row;
-    const T* const x = element(position / s.L_out, position % s.L_out, weight / s.K, weight % s.K);
-    return x ? *x : T(0);
+    const int64_t b = position / s.L_out, t = position % s.L_out, c = weight / s.K, tap = weight % s.K, u = t * s.stride - s.padding + tap * s.dilation;
+    return u >= 0 && u < s.L_in ? data[(b * s.C_in + c) * s.L_in + u] : T(0);
   }
-  __device__ const T* address(int row, int k) const {
-    const int position = kByOutput ? row : k, weight = kByOutput ? k : row;
-    return element(length.quotient(position), length.remainder(position), taps.quotient(weight), taps.remainder(weight));
+  bool addressable() const { return addressable_windows(s); }
+  __device__ WindowPart of_position(int n) const {
+    const int b = length.quotient(n), t = n - b * static_cast<int>(s.L_out);
+    return {b * s.C_in * s.L_in, t * step - padding};
+  }
+  __device__ WindowPart of_weight(int n) const {
+    const int c = taps.quotient(n), tap = n - c * static_cast<int>(s.K);
+    return {int64_t{c} * L_in, tap * dilation};
+  }
+  __device__ WindowPart of_row(int row) const { return kByOutput ? of_position(row) : of_weight(row); }
+  __device__ WindowPart of_k(int k) const { return kByOutput ? of_weight(k) : of_position(k); }
+  __device__ const T* address(WindowPart x, WindowPart y) const {
+    const int u = x.position + y.position;
+    return static_cast<unsigned>(u) < static_cast<unsigned>(L_in) ? data + (x.offset + y.offset + u) : nullptr;
   }
   __device__ static bool wide() { return false; }  // windows begin anywhere
 };
@@ -70,33 +88,39 @@ template <class T>
 struct OutputWindows {
   const T* data;
   Conv1dShape s;
-  Divider length{s.L_in}, taps{s.K};
+  Divider length{s.L_in}, taps{s.K}, by_stride{s.stride};
+  int padding = static_cast<int>(s.padding), dilation = static_cast<int>(s.dilation), L_out = static_cast<int>(s.L_out);
   __host__ __device__ static constexpr bool k_contiguous() { return false; }
-  __device__ const T* element(int64_t b, int64_t t, int64_t c) const { return t < s.L_out ? data + ((b * s.C_out + c) * s.L_out + t) : nullptr; }
   __device__ T at(int64_t row, int64_t k) const {
     const int64_t b = row / s.L_in, u = row % s.L_in, c = k / s.K, tap = k % s.K;
-    const int64_t from = u + s.padding - tap * s.dilation;
-    const T* const gy = from >= 0 && from % s.stride == 0 ? element(b, from / s.stride, c) : nullptr;
-    return gy ? *gy : T(0);
+    const int64_t from = u + s.padding - tap * s.dilation, t = from / s.stride;
+    return from >= 0 && from % s.stride == 0 && t < s.L_out ? data[(b * s.C_out + c) * s.L_out + t] : T(0);
   }
-  __device__ const T* address(int row, int k) const {
-    const int64_t from = length.remainder(row) + s.padding - taps.remainder(k) * s.dilation;
-    if (s.stride == 1) return from >= 0 ? element(length.quotient(row), from, taps.quotient(k)) : nullptr;
-    return from >= 0 && from % s.stride == 0 ? element(length.quotient(row), from / s.stride, taps.quotient(k)) : nullptr;
+  bool addressable() const { return addressable_windows(s); }
+  __device__ WindowPart of_row(int row) const {
+    const int b = length.quotient(row);
+    return {b * s.C_out * s.L_out, row - b * static_cast<int>(s.L_in) + padding};
+  }
+  __device__ WindowPart of_k(int k) const {
+    const int c = taps.quotient(k), tap = k - c * static_cast<int>(s.K);
+    return {int64_t{c} * L_out, -tap * dilation};
+  }
+  __device__ const T* address(WindowPart x, WindowPart y) const {
+    const int from = x.position + y.position;
+    int t = from;
+    if (s.stride > 1) {
+      if (from < 0) return nullptr;
+      t = by_stride.quotient(from);
+      if (t * static_cast<int>(s.stride) != from) return nullptr;
+    }
+    return static_cast<unsigned>(t) < static_cast<unsigned>(L_out) ? data + (x.offset + y.offset + t) : nullptr;
   }
   __device__ static bool wide() { return false; }
 };
 
 // Element (o, (i, tap)) of w, and element (i, (o, tap)) of it.
 template <class T>
-struct Weights {
-  const T* data;
-  int64_t stride;  // C_in K
-  __host__ __device__ static constexpr bool k_contiguous() { return true; }
-  __device__ T at(int64_t row, int64_t k) const { return data[row * stride + k]; }
-  __device__ const T* address(int row, int k) const { return data + (row * stride + k); }
-  __device__ bool wide() const { return aligned_rows(data, stride); }
-};
+using Weights = RowsOperand<T>;  // of a stride of C_in K
 template <class T>
 struct WeightsByInput {
   const T* data;
@@ -104,7 +128,12 @@ struct WeightsByInput {
   Divider taps{K};
   __host__ __device__ static constexpr bool k_contiguous() { return true; }
   __device__ T at(int64_t row, int64_t k) const { return data[(k / K * C_in + row) * K + k % K]; }
-  __device__ const T* address(int row, int k) const { return data + ((taps.quotient(k) * C_in + row) * K + taps.remainder(k)); }
+  __device__ int64_t of_row(int row) const { return row * K; }
+  __device__ int64_t of_k(int k) const {
+    const int o = taps.quotient(k);
+    return o * C_in * K + (k - o * static_cast<int>(K));
+  }
+  __device__ const T* address(int64_t of_row, int64_t of_k) const { return data + (of_row + of_k); }
   __device__ static bool wide() { return false; }  // but for runs of K
 };
 
@@ -116,7 +145,12 @@ struct Channels {
   Divider length{L};
   __host__ __device__ static constexpr bool k_contiguous() { return true; }
   __device__ T at(int64_t row, int64_t k) const { return data[(k / L * C + row) * L + k % L]; }
-  __device__ const T* address(int row, int k) const { return data + ((length.quotient(k) * C + row) * L + length.remainder(k)); }
+  __device__ int64_t of_row(int row) const { return row * L; }
+  __device__ int64_t of_k(int k) const {
+    const int b = length.quotient(k);
+    return b * C * L + (k - b * static_cast<int>(L));
+  }
+  __device__ const T* address(int64_t of_row, int64_t of_k) const { return data + (of_row + of_k); }
   __device__ bool wide() const { return aligned_rows(data, L); }
 };
 template <class T>

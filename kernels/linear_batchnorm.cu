@@ -123,6 +123,15 @@ struct SlotsOutput {
     if (e.bias) v += e.bias[column];
     h[row * N + column] = activate(v, e.activation, e.slope);
   }
+  using Quad = Four<T>;  // of the bias
+  __device__ bool wide() const { return aligned_rows(h, N) && reinterpret_cast<uintptr_t>(e.bias) % 16 == 0; }
+  __device__ Quad load_quad(int64_t, int64_t column) const { return e.bias ? load_four(e.bias + column) : Quad{}; }
+  __device__ void store_quad(int64_t row, int64_t column, const T (&sums)[4], const Quad& bias) const {
+    Quad v;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) v.v[i] = activate(e.bias ? sums[i] + bias.v[i] : sums[i], e.activation, e.slope);
+    store_four(h + row * N + column, v);
+  }
   __device__ void end_tile(int64_t row0, int64_t row_end, int64_t column0, int64_t column_end) const {
     __syncthreads();  // all of the tile is there
     const int columns = static_cast<int>(column_end - column0), parts = (static_cast<int>(row_end - row0) + kSlot - 1) / kSlot;

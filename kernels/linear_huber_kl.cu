@@ -109,6 +109,19 @@ struct HuberOutput {
     sum += f.huber(bias ? pred + bias[column] : pred, target[at], g);
     if (grad_pred) grad_pred[at] = g;
   }
+  struct Quad {
+    Four<T> bias, target;
+  };
+  __device__ bool wide() const {
+    return aligned_rows(target, G) && reinterpret_cast<uintptr_t>(bias) % 16 == 0 && reinterpret_cast<uintptr_t>(grad_pred) % 16 == 0;
+  }
+  __device__ Quad load_quad(int64_t row, int64_t column) const { return {bias ? load_four(bias + column) : Four<T>{}, load_four(target + row * G + column)}; }
+  __device__ void store_quad(int64_t row, int64_t column, const T (&pred)[4], const Quad& q) {
+    Four<T> g;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sum += f.huber(bias ? pred[i] + q.bias.v[i] : pred[i], q.target.v[i], g.v[i]);
+    if (grad_pred) store_four(grad_pred + row * G + column, g);
+  }
   __device__ void end_tile(int64_t row0, int64_t row_end, int64_t column0, int64_t column_end) const {
     const T total = block_sum(sum);
     if (threadIdx.x > 0) return;

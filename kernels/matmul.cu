@@ -38,6 +38,27 @@ struct MatrixOutput {
     if (e.bias) x += e.bias[column];
     c[row * N + column] = activate(x, e.activation, e.slope);
   }
+  struct Quad {
+    Four<T> c, bias;
+  };
+  __device__ bool wide() const { return aligned_rows(c, N) && reinterpret_cast<uintptr_t>(e.bias) % 16 == 0; }
+  __device__ Quad load_quad(int64_t row, int64_t column) const {
+    Quad q{};
+    if (e.accumulate) q.c = load_four(c + row * N + column);
+    if (e.bias) q.bias = load_four(e.bias + column);
+    return q;
+  }
+  __device__ void store_quad(int64_t row, int64_t column, const T (&sums)[4], const Quad& q) const {
+    Four<T> y;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      T x = sums[i];
+      if (e.accumulate) x += q.c.v[i];
+      if (e.bias) x += q.bias.v[i];
+      y.v[i] = activate(x, e.activation, e.slope);
+    }
+    store_four(c + row * N + column, y);
+  }
 };
 
 template <class T>

@@ -79,6 +79,26 @@ struct AdamOutput {
     const int64_t i = row * N + column;
     update(p[i], grad, m[i], v[i]);
   }
+  struct Quad {
+    Four<T> p, m, v;
+  };
+  __device__ bool wide() const { return aligned_rows(p, N) && aligned_rows(m, N) && aligned_rows(v, N); }
+  __device__ Quad load_quad(int64_t row, int64_t column) const {
+    const int64_t i = row * N + column;
+    return {load_four(p + i), load_four(m + i), load_four(v + i)};
+  }
+  __device__ void store_quad(int64_t row, int64_t column, const T (&grads)[4], Quad q) {
+    if (update.scale == T(0)) return;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      sum += static_cast<double>(grads[i]) * static_cast<double>(grads[i]);
+      update(q.p.v[i], grads[i], q.m.v[i], q.v.v[i]);
+    }
+    const int64_t i = row * N + column;
+    store_four(p + i, q.p);
+    store_four(m + i, q.m);
+    store_four(v + i, q.v);
+  }
   __device__ void end_tile(int64_t row0, int64_t row_end, int64_t column0, int64_t column_end) const {
     const double total = block_sum(sum);
     double* sums = static_cast<double*>(scratch);

@@ -18,20 +18,27 @@
 //                   bool k_contiguous()       neighbouring k are neighbours in memory, else neighbouring rows are; static
 //                                             constexpr where that is known, which saves kernels
 // and to be copied asynchronously, where rows and K are at most kMostAddressed,
-//                   const T* address(row, k)  null where the element is 0
+//                   of_row(row), of_k(k)      what each of them adds to an address, anything; computed once where one stays
+//                   const T* address(of_row, of_k)    null where the element is 0
+//                   bool addressable() const  where that alone does not make its numbers fit 31 bits
 //                   bool wide()               four neighbours from a multiple of 4 on are 16 aligned bytes in memory
 //                   const T* data             any of its memory
 //                   int64_t stride            only of a matrix: (outer, inner) is data[outer * stride + inner]
 // An output has     void store(row, column, sum)    for row in [0, M), column in [0, N)
 // and may have      void begin_tile()               before the first store
+// and to take four columns at a time, from a multiple of 4 on:
+//                   bool wide()                     whether it can
+//                   Quad load_quad(row, column)     what it needs from memory; of several quads before the first is stored
+//                   void store_quad(row, column, sums, quad)
 // and may sum what it stores, being a copy of its own in each thread:
 //                   void end_tile(row0, row_end, column0, column_end)    by all threads of a block, once each has stored its
 //                                                                        part of a tile; row0 and column0 are multiples of kTileUnit
 //                   void* scratch, size_t scratch_bytes()                memory for that: stream.scratch() still has it behind the product
 //                   static constexpr bool medium_tiles = true            tensor cores take tiles of 64 x 128 alone: storing needs
 //                                                                        registers that the accumulators of others leave too few of
-// A main loop has   Loop, the inner loop, which has BM, BN, threads and each(f)
+// A main loop has   Loop, the inner loop, which has BM, BN, threads, quads, place_of and quad
 //                   shared_bytes, of dynamic shared memory
+//                   blocks, the fewest on a multiprocessor, which limits registers
 //                   run(loop, a, b, range)    multiplies a range of a tile
 #pragma once
 #include <algorithm>
@@ -65,10 +72,34 @@ template <class Output>
 __device__ void begin_tile(Output& output) {
   if constexpr (requires { output.begin_tile(); }) output.begin_tile();
 }
-template <class Loop, class Output>
+template <int kRows, int kColumns, class Output>
 __device__ void end_tile(Output& output, int64_t row0, int64_t M, int64_t column0, int64_t N) {
-  static_assert(Loop::BM % kTileUnit == 0 && Loop::BN % kTileUnit == 0);
-  output.end_tile(row0, row0 + Loop::BM < M ? row0 + Loop::BM : M, column0, column0 + Loop::BN < N ? column0 + Loop::BN : N);
+  static_assert(kRows % kTileUnit == 0 && kColumns % kTileUnit == 0);
+  output.end_tile(row0, row0 + kRows < M ? row0 + kRows : M, column0, column0 + kColumns < N ? column0 + kColumns : N);
+}
+
+// Four neighbours, moved 16 bytes at a time.
+template <class T>
+struct alignas(16) Four {
+  T v[4];
+};
+template <class T>
+__device__ inline Four<T> load_four(const T* p) {
+  return *reinterpret_cast<const Four<T>*>(p);
+}
+template <class T>
+__device__ inline void store_four(T* p, const Four<T>& x) {
+  *reinterpret_cast<Four<T>*>(p) = x;
+}
+
+template <class Output>
+concept TakesQuads = requires(const Output& output) {
+  output.load_quad(int64_t{}, int64_t{});
+};
+template <class Output>
+__device__ bool takes_quads(const Output& output) {
+  if constexpr (TakesQuads<Output>) return output.wide();
+  else return false;
 }
 
 template <class T>
@@ -84,10 +115,9 @@ struct MatrixOperand {
   bool contiguous;  // stored [rows, K], else [K, rows]
   __host__ __device__ bool k_contiguous() const { return contiguous; }
   __device__ T at(int64_t row, int64_t k) const { return data[contiguous ? row * stride + k : k * stride + row]; }
-  __device__ const T* address(int row, int k) const {
-    const int outer = contiguous ? row : k, inner = contiguous ? k : row;
-    return data + (int64_t{outer} * static_cast<int>(stride) + inner);
-  }
+  __device__ int64_t of_row(int row) const { return contiguous ? int64_t{row} * static_cast<int>(stride) : row; }
+  __device__ int64_t of_k(int k) const { return contiguous ? k : int64_t{k} * static_cast<int>(stride); }
+  __device__ const T* address(int64_t of_row, int64_t of_k) const { return data + (of_row + of_k); }
   __device__ bool wide() const { return aligned_rows(data, stride); }
 };
 // One that is stored [rows, K] whoever asks, which saves kernels.
@@ -97,7 +127,9 @@ struct RowsOperand {
   int64_t stride;
   __host__ __device__ static constexpr bool k_contiguous() { return true; }
   __device__ T at(int64_t row, int64_t k) const { return data[row * stride + k]; }
-  __device__ const T* address(int row, int k) const { return data + (row * stride + k); }
+  __device__ int64_t of_row(int row) const { return row * stride; }
+  __device__ int64_t of_k(int k) const { return k; }
+  __device__ const T* address(int64_t of_row, int64_t of_k) const { return data + (of_row + of_k); }
   __device__ bool wide() const { return aligned_rows(data, stride); }
 };
 
@@ -105,10 +137,16 @@ inline constexpr int64_t kMostAddressed = int64_t{1} << 30;  // rows and k of Pi
 
 template <class Operand, class T>
 concept Addressed = requires(const Operand& m, int i) {
-  { m.address(i, i) } -> std::same_as<const T*>;
+  { m.address(m.of_row(i), m.of_k(i)) } -> std::same_as<const T*>;
   { m.data } -> std::convertible_to<const T*>;
   m.wide();
 };
+
+template <class Operand>
+bool addressable(const Operand& m) {
+  if constexpr (requires { m.addressable(); }) return m.addressable();
+  else return true;
+}
 
 // The part of a product that a block computes: a tile of c from (row0, column0) on, over k in [k_begin, k_end).
 struct TileRange {
@@ -128,7 +166,7 @@ struct IeeeStage {
 };
 struct Tf32Stage {
   using Word = uint32_t;
-  static constexpr int pack = 1, pad = 8;
+  static constexpr int pack = 1, pad = 4;
   template <int kStride>
   __device__ static void store(Word* words, int row, int k, float x) {
     words[k * kStride + row] = to_tf32(x);
@@ -136,7 +174,7 @@ struct Tf32Stage {
 };
 struct Bf16Stage {
   using Word = uint32_t;
-  static constexpr int pack = 2, pad = 8;
+  static constexpr int pack = 2, pad = 4;
   template <int kStride>
   __device__ static void store(Word* words, int row, int k, float x) {
     reinterpret_cast<bf16*>(words)[2 * ((k / 2) * kStride + row) + k % 2] = to_bf16(x);
@@ -175,12 +213,20 @@ struct TileLoader {
   }
 };
 
-// Padding keeps the shared rows 16-byte aligned and the banks of a warp's reads distinct.
+// Padding keeps the shared rows 16-byte aligned and the banks of a warp's reads distinct, of tf32 but for pairs.
 template <class Stage, int ROWS>
 struct StagedView {
   const typename Stage::Word* words;
   __device__ const typename Stage::Word* row(int k) const { return words + k * (ROWS + Stage::pad); }
-  __device__ typename Stage::Word word(int r, int w) const { return row(w)[r]; }
+  template <int kWords>
+  __device__ void read(int r, int k, uint32_t (&to)[4][kWords]) const {
+#pragma unroll
+    for (int w = 0; w < kWords; ++w) {
+      const Four<uint32_t> four = load_four(row(k / Stage::pack + w) + r);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) to[i][w] = four.v[i];
+    }
+  }
 };
 
 template <class InnerLoop, class T, class Stage, int BK>
@@ -188,6 +234,7 @@ struct StagedMain {
   using Loop = InnerLoop;
   using Word = typename Stage::Word;
   static constexpr int words_k = BK / Stage::pack, words_a = words_k * (Loop::BM + Stage::pad), words_b = words_k * (Loop::BN + Stage::pad);
+  static constexpr int blocks = 1;
   static constexpr size_t shared_bytes = 2 * (words_a + words_b) * sizeof(Word);
 
   template <class A, class B>
@@ -218,19 +265,24 @@ struct StagedMain {
 
 // ---- cp.async
 // The elements of a stage as they lie in memory, rounded as a loop reads them.
-template <class Layout, MathMode mode>
+template <class Layout>
 struct RawView {
   const float* elements;
   __device__ const float* row(int k) const { return elements + Layout::offset(0, static_cast<unsigned>(k)); }
-  __device__ uint32_t word(unsigned r, unsigned w) const {
-    if constexpr (mode == MathMode::tf32) {
-      return to_tf32(elements[Layout::offset(r, w)]);
-    } else if constexpr (Layout::offset(0, 1) == 1) {
-      const float2 pair = *reinterpret_cast<const float2*>(elements + Layout::offset(r, 2 * w));
-      return pack_bf16(pair.x, pair.y);
-    } else {
-      return pack_bf16(elements[Layout::offset(r, 2 * w)], elements[Layout::offset(r, 2 * w + 1)]);
-    }
+  template <int kWords>
+  __device__ void read(unsigned r, unsigned k, uint32_t (&to)[4][kWords]) const {
+    constexpr bool by_k = Layout::offset(0, 1) == 1;
+    Four<float> four[4];
+#pragma unroll
+    for (unsigned i = 0; i < 4; ++i) four[i] = load_four(elements + (by_k ? Layout::offset(r + i, k) : Layout::offset(r, k + i)));
+    auto element = [&](int i, int j) { return by_k ? four[i].v[j] : four[j].v[i]; };
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int w = 0; w < kWords; ++w) {
+        if constexpr (kWords == 4) to[i][w] = to_tf32(element(i, w));
+        else to[i][w] = pack_bf16(element(i, 2 * w), element(i, 2 * w + 1));
+      }
   }
 };
 
@@ -259,7 +311,7 @@ __device__ inline void copy_inside(const Operand& m, int row0, int k0, float* to
   constexpr int step = static_cast<int>(kContiguous ? next.row - begin.row : next.k - begin.k);
   const unsigned thread = threadIdx.x;
   const stage::Place first = copy_place<Layout, WIDTH, kContiguous>(thread);
-  const float* from = m.address(row0 + static_cast<int>(first.row), k0 + static_cast<int>(first.k));
+  const float* from = m.address(m.of_row(row0 + static_cast<int>(first.row)), m.of_k(k0 + static_cast<int>(first.k)));
 #pragma unroll
   for (unsigned i = 0; i < Layout::ROWS * Layout::BK / WIDTH / THREADS; ++i) {
     const stage::Place p = copy_place<Layout, WIDTH, kContiguous>(i * THREADS + thread);
@@ -268,17 +320,24 @@ __device__ inline void copy_inside(const Operand& m, int row0, int k0, float* to
   }
 }
 
-// At edges, where what is outside becomes zero, and of windows.
+// At edges, where what is outside becomes zero, and of windows. A thread's copies all have one k, or all one row.
 template <class Layout, int WIDTH, bool kContiguous, int THREADS, class Operand>
 __device__ inline void copy_at_edge(const Operand& m, int row0, int rows, int k0, int k_end, float* to) {
   const unsigned thread = threadIdx.x;
+  const stage::Place first = copy_place<Layout, WIDTH, kContiguous>(thread);
+  auto of_one = [&] {
+    if constexpr (kContiguous) return m.of_k(k0 + static_cast<int>(first.k));
+    else return m.of_row(row0 + static_cast<int>(first.row));
+  }();
 #pragma unroll 4
   for (unsigned i = 0; i < Layout::ROWS * Layout::BK / WIDTH / THREADS; ++i) {
     const stage::Place p = copy_place<Layout, WIDTH, kContiguous>(i * THREADS + thread);
-    const int row = row0 + static_cast<int>(p.row), k = k0 + static_cast<int>(p.k);
-    const float* const from = row < rows && k < k_end ? m.address(row, k) : nullptr;
-    const int there = from ? min(WIDTH, kContiguous ? k_end - k : rows - row) : 0;
-    copy_async<WIDTH>(to + Layout::offset(p.row, p.k), from ? from : m.data, there);
+    const int row = row0 + static_cast<int>(kContiguous ? p.row : first.row), k = k0 + static_cast<int>(kContiguous ? first.k : p.k);
+    const float* from;
+    if constexpr (kContiguous) from = m.address(m.of_row(row), of_one);
+    else from = m.address(of_one, m.of_k(k));
+    const int there = row < rows && k < k_end && from ? min(WIDTH, kContiguous ? k_end - k : rows - row) : 0;
+    copy_async<WIDTH>(to + Layout::offset(p.row, p.k), there > 0 ? from : m.data, there);
   }
 }
 
@@ -298,10 +357,11 @@ __device__ inline void copy_stage(const Operand& m, bool wide, int row0, int row
   copy_at_edge<Layout, 1, kContiguous, THREADS>(m, row0, rows, k0, k_end, to);
 }
 
-template <class InnerLoop, MathMode mode, class LayoutA, bool kContiguousA, class LayoutB, bool kContiguousB, int STAGES>
+template <class InnerLoop, class LayoutA, bool kContiguousA, class LayoutB, bool kContiguousB, int STAGES>
 struct PipelinedMain {
   using Loop = InnerLoop;
   static constexpr int BK = LayoutA::BK, size = LayoutA::size + LayoutB::size;
+  static constexpr int blocks = Loop::BM * Loop::BN < 128 * 128 && Loop::threads == 128 ? 3 : 2;
   static constexpr size_t shared_bytes = STAGES * size * sizeof(float);
   static_assert(LayoutA::ROWS == Loop::BM && LayoutB::ROWS == Loop::BN && LayoutB::BK == BK && kRangeUnit % BK == 0);
   static_assert(shared_bytes <= 96 << 10, "what every card from compute capability 8.0 on has for a block, but for 3 KiB");
@@ -333,56 +393,138 @@ struct PipelinedMain {
 #endif
       copy(k0 + (STAGES - 1) * BK, slot == 0 ? STAGES - 1 : slot - 1);
       const float* const stage_a = shared + slot * size;
-      loop.template multiply<BK>(RawView<LayoutA, mode>{stage_a}, RawView<LayoutB, mode>{stage_a + LayoutA::size}, k_end - k0);
+      loop.template multiply<BK>(RawView<LayoutA>{stage_a}, RawView<LayoutB>{stage_a + LayoutA::size}, k_end - k0);
       slot = slot == STAGES - 1 ? 0 : slot + 1;
     }
   }
 };
 
 // ---- the frame
-// `partials` not null: the raw sums of this range of k go to partials[blockIdx.y], [M, N], and tile_total_kernel ends the work.
+// Partial sums as an output: those of one range of k, [M, stride], whose rows are whole quads.
+template <class T>
+struct PartialOutput {
+  struct Quad {};
+  T* sums;
+  int64_t stride;
+  __device__ static bool wide() { return true; }
+  __device__ Quad load_quad(int64_t, int64_t) const { return {}; }
+  __device__ void store_quad(int64_t row, int64_t column, const T (&sum)[4], Quad) const {
+    store_four(sums + row * stride + column, {{sum[0], sum[1], sum[2], sum[3]}});
+  }
+};
+__host__ __device__ constexpr int64_t partial_stride(int64_t N) {
+  return (N + 3) / 4 * 4;
+}
+
+// Several quads of a thread, from q on: all that they need is loaded before the first is stored, for a load behind a store
+// waits for it where a compiler does not know that they are of different memory. place(i) and take(i, sums), for i < kQuads.
+template <int kQuads, class T, class Output, class Place, class Take>
+__device__ inline void store_quads(Output& output, bool wide, int64_t M, int64_t N, Place place, Take take) {
+  T sums[kQuads][4];
+#pragma unroll
+  for (int i = 0; i < kQuads; ++i) take(i, sums[i]);
+  if constexpr (TakesQuads<Output>) {
+    if (wide) {
+      decltype(output.load_quad(int64_t{}, int64_t{})) held[kQuads] = {};
+#pragma unroll
+      for (int i = 0; i < kQuads; ++i) {
+        const auto [row, column] = place(i);
+        if (row < M && column < N) held[i] = output.load_quad(row, column);
+      }
+#pragma unroll
+      for (int i = 0; i < kQuads; ++i) {
+        const auto [row, column] = place(i);
+        if (row < M && column < N) output.store_quad(row, column, sums[i], held[i]);
+      }
+      return;
+    }
+  }
+  if constexpr (requires { output.store(M, N, sums[0][0]); }) {
+#pragma unroll
+    for (int i = 0; i < kQuads; ++i) {
+      const auto [row, column] = place(i);
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        if (row < M && column + e < N) output.store(row, column + e, sums[i][e]);
+    }
+  }
+}
+
+struct Element {
+  int64_t row, column;
+};
+inline constexpr int kQuadsAtOnce = 2;
+
+template <class T, class Loop, class Output>
+__device__ inline void store_tile(const Loop& loop, Output& output, int64_t row0, int64_t M, int64_t column0, int64_t N) {
+  static_assert(Loop::quads % kQuadsAtOnce == 0);
+  const bool wide = takes_quads(output);
+  const unsigned thread = threadIdx.x;
+#pragma unroll
+  for (int q = 0; q < Loop::quads; q += kQuadsAtOnce)
+    store_quads<kQuadsAtOnce, T>(
+        output, wide, M, N,
+        [&](int i) {
+          const fragment::Place p = Loop::place_of(thread, q + i);
+          return Element{row0 + p.row, column0 + p.col};
+        },
+        [&](int i, T(&sums)[4]) { loop.quad(q + i, sums); });
+}
+
+// `partials` not null: the raw sums of this range of k go to partials[blockIdx.y], [M, partial_stride], and a second kernel ends the work.
 template <class Main, class T, class A, class B, class Output>
-__global__ void __launch_bounds__(Main::Loop::threads)
+__global__ void __launch_bounds__(Main::Loop::threads, Main::blocks)
     tile_kernel(A a, B b, Output output, int64_t M, int64_t N, int64_t K, int64_t k_range, int64_t tiles_m, Out<T> partials) {
   using Loop = typename Main::Loop;
   const int64_t row0 = blockIdx.x % tiles_m * Loop::BM, column0 = blockIdx.x / tiles_m * Loop::BN;
   const int64_t k_begin = blockIdx.y * k_range, k_end = k_begin + k_range < K ? k_begin + k_range : K;
   Loop loop;
   Main::run(loop, a, b, {row0, M, column0, N, k_begin, k_end});
+  if (partials) {
+    PartialOutput<T> sums{partials + blockIdx.y * M * partial_stride(N), partial_stride(N)};
+    return store_tile<T>(loop, sums, row0, M, column0, N);
+  }
   begin_tile(output);
-  loop.each([&](int i, int j, T sum) {
-    const int64_t row = row0 + i, column = column0 + j;
-    if (row >= M || column >= N) return;
-    if (partials) partials[blockIdx.y * M * N + row * N + column] = sum;
-    else output.store(row, column, sum);
-  });
-  if constexpr (EndsTiles<Output>)
-    if (!partials) end_tile<Loop>(output, row0, M, column0, N);
+  store_tile<T>(loop, output, row0, M, column0, N);
+  if constexpr (EndsTiles<Output>) end_tile<Loop::BM, Loop::BN>(output, row0, M, column0, N);
+}
+
+// The sums of a quad's ranges in order, several loads under way.
+template <class T>
+__device__ inline void sum_ranges(const T* partials, int64_t row, int64_t column, int64_t M, int64_t N, int64_t ranges, T (&sums)[4]) {
+#pragma unroll
+  for (int e = 0; e < 4; ++e) sums[e] = T(0);
+  if (row >= M || column >= N) return;
+  const T* from = partials + row * partial_stride(N) + column;
+#pragma unroll 8
+  for (int64_t r = 0; r < ranges; ++r) {
+    const Four<T> part = load_four(from + r * M * partial_stride(N));
+#pragma unroll
+    for (int e = 0; e < 4; ++e) sums[e] += part.v[e];
+  }
+}
+
+// A thread ends a quad. Of an output that ends tiles a block has a whole one, of kTileUnit x kTileUnit.
+template <class T, class Output>
+__global__ void tile_total_kernel(In<T> partials, Output output, int64_t M, int64_t N, int64_t ranges, int64_t quads_across) {
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  const Element at{i / quads_across, i % quads_across * 4};
+  if (at.row >= M) return;
+  store_quads<1, T>(
+      output, takes_quads(output), M, N, [&](int) { return at; }, [&](int, T(&sums)[4]) { sum_ranges<T>(partials, at.row, at.column, M, N, ranges, sums); });
 }
 
 template <class T, class Output>
-__global__ void tile_total_kernel(In<T> partials, Output output, int64_t elements, int64_t N, int64_t ranges) {
-  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= elements) return;
-  T sum = T(0);
-  for (int64_t r = 0; r < ranges; ++r) sum += partials[r * elements + i];
-  output.store(i / N, i % N, sum);
-}
-
-// The same for an output that ends tiles: a block has all of one.
-template <class Loop, class T, class Output>
-__global__ void __launch_bounds__(Loop::threads)
-    tile_total_by_tiles_kernel(In<T> partials, Output output, int64_t M, int64_t N, int64_t ranges, int64_t tiles_m) {
-  const int64_t row0 = blockIdx.x % tiles_m * Loop::BM, column0 = blockIdx.x / tiles_m * Loop::BN;
+__global__ void __launch_bounds__(kBlock) tile_total_by_tiles_kernel(In<T> partials, Output output, int64_t M, int64_t N, int64_t ranges, int64_t tiles_m) {
+  const int64_t row0 = blockIdx.x % tiles_m * kTileUnit, column0 = blockIdx.x / tiles_m * kTileUnit;
+  constexpr int across = kTileUnit / 4;
   begin_tile(output);
-  for (int i = threadIdx.x; i < Loop::BM * Loop::BN; i += blockDim.x) {
-    const int64_t row = row0 + i / Loop::BN, column = column0 + i % Loop::BN;
-    if (row >= M || column >= N) continue;
-    T sum = T(0);
-    for (int64_t r = 0; r < ranges; ++r) sum += partials[r * M * N + row * N + column];
-    output.store(row, column, sum);
+  for (int i = threadIdx.x; i < kTileUnit * across; i += blockDim.x) {
+    const Element at{row0 + i / across, column0 + i % across * 4};
+    store_quads<1, T>(
+        output, takes_quads(output), M, N, [&](int) { return at; }, [&](int, T(&sums)[4]) { sum_ranges<T>(partials, at.row, at.column, M, N, ranges, sums); });
   }
-  end_tile<Loop>(output, row0, M, column0, N);
+  end_tile<kTileUnit, kTileUnit>(output, row0, M, column0, N);
 }
 
 // Memory for `count` partial sums, null for none, behind what the output asks for.
@@ -400,14 +542,17 @@ template <class Main, class T, class A, class B, class Output>
 void tile_launch(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, int64_t K, const TilePlan& plan) {
   using Loop = typename Main::Loop;
   const int64_t tiles_m = (M + Loop::BM - 1) / Loop::BM, tiles = tiles_m * ((N + Loop::BN - 1) / Loop::BN);
-  T* partials = tile_scratch<T>(stream, output, plan.ranges > 1 ? plan.ranges * M * N : 0);
+  T* partials = tile_scratch<T>(stream, output, plan.ranges > 1 ? plan.ranges * M * partial_stride(N) : 0);
   launch(stream, dim3(grid_for(tiles, 1), static_cast<unsigned>(plan.ranges)), Loop::threads, Main::shared_bytes, tile_kernel<Main, T, A, B, Output>, a, b,
          output, M, N, K, plan.k_range, tiles_m, partials);
   if (!partials) return;
-  if constexpr (EndsTiles<Output>)
-    launch(stream, grid_for(tiles, 1), Loop::threads, 0, tile_total_by_tiles_kernel<Loop, T, Output>, static_cast<In<T>>(partials), output, M, N, plan.ranges,
-           tiles_m);
-  else launch(stream, grid_for(M * N, kBlock), kBlock, 0, tile_total_kernel<T, Output>, static_cast<In<T>>(partials), output, M * N, N, plan.ranges);
+  if constexpr (EndsTiles<Output>) {
+    const int64_t cells_m = (M + kTileUnit - 1) / kTileUnit, cells = cells_m * ((N + kTileUnit - 1) / kTileUnit);
+    launch(stream, grid_for(cells, 1), kBlock, 0, tile_total_by_tiles_kernel<T, Output>, static_cast<In<T>>(partials), output, M, N, plan.ranges, cells_m);
+  } else {
+    const int64_t across = (N + 3) / 4;
+    launch(stream, grid_for(M * across, kBlock), kBlock, 0, tile_total_kernel<T, Output>, static_cast<In<T>>(partials), output, M, N, plan.ranges, across);
+  }
 }
 
 // f(std::bool_constant<whether k is contiguous>), one instance where the operand knows it when compiled.
@@ -418,8 +563,8 @@ void by_contiguity(const Operand& m, F f) {
   else f(std::false_type{});
 }
 
-// Warps of a tensor-core tile, two by two: the larger a warp's tile, the fewer bytes of shared memory a product. 64 x 64 reads
-// a third less than 64 x 32, and with its 128 accumulators a thread two such blocks still fit a multiprocessor's registers.
+// Warps of a tensor-core tile: each has 64 x 64 of 128 x 128, 64 x 32 of 64 x 128, 32 x 32 of 64 x 64. The larger a warp's tile, the fewer
+// bytes of shared memory a product; with 128 accumulators a thread two blocks of the largest still fit a multiprocessor's registers.
 template <MathMode mode, int BM, int BN, class A, class B, class Output>
 void tile_pipelined(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, int64_t K, const TilePlan& plan) {
   by_contiguity(a, [&](auto a_k) {
@@ -428,11 +573,10 @@ void tile_pipelined(Stream& stream, A a, B b, Output output, int64_t M, int64_t 
         // Both operands transposed: tile_product leaves it to StagedMain.
       } else if constexpr (mode == MathMode::ieee) {
         using Loop = IeeeLoop<float, BM, BN, BM / 16, BN / 16>;
-        tile_launch<PipelinedMain<Loop, mode, stage::Padded<BM, 16>, a_k, stage::Padded<BN, 16>, b_k, 3>, float>(stream, a, b, output, M, N, K, plan);
+        tile_launch<PipelinedMain<Loop, stage::Padded<BM, 16>, a_k, stage::Padded<BN, 16>, b_k, 3>, float>(stream, a, b, output, M, N, K, plan);
       } else {
-        using Loop = MmaLoop<mode, BM, BN, 2, 2>;
-        tile_launch<PipelinedMain<Loop, mode, stage::Swizzled<BM, 32, a_k>, a_k, stage::Swizzled<BN, 32, b_k>, b_k, 3>, float>(stream, a, b, output, M, N, K,
-                                                                                                                               plan);
+        using Loop = MmaLoop<mode, BM, BN, BM == BN ? 2 : 1, BM == BN ? 2 : 4>;
+        tile_launch<PipelinedMain<Loop, stage::Swizzled<BM, 32, a_k>, a_k, stage::Swizzled<BN, 32, b_k>, b_k, 3>, float>(stream, a, b, output, M, N, K, plan);
       }
     });
   });
@@ -443,7 +587,7 @@ void tile_product_in(Stream& stream, A a, B b, Output output, int64_t M, int64_t
   const TilePlan plan = tile_plan(M, N, K);
   [[maybe_unused]] const ProductFill measured = std::exchange(stream.measured_fill, ProductFill::automatic);
   if constexpr (Addressed<A, float> && Addressed<B, float>) {
-    const bool possible = std::max({M, N, K}) <= kMostAddressed && (a.k_contiguous() || !b.k_contiguous());
+    const bool possible = std::max({M, N, K}) <= kMostAddressed && addressable(a) && addressable(b) && (a.k_contiguous() || !b.k_contiguous());
     const ProductFill fill = stream.fill == ProductFill::automatic ? measured : stream.fill;
     if (possible && fill != ProductFill::staged) {
       if constexpr (mode != MathMode::ieee && requires { Output::medium_tiles; }) {

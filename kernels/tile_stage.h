@@ -30,9 +30,9 @@ struct Padded {
   }
 };
 
-// For tensor cores, in the order of the operand's own memory. Chunks of four elements are permuted among eight neighbours by
-// XOR, such that the lanes of a fragment find 32 banks: lane (g, t) = (lane / 4, lane % 4) reads row g at k = t (tf32) or at
-// the pair 2 t, 2 t + 1 (bf16), both from the same layout.
+// For tensor cores, in the order of the operand's own memory. Chunks of four elements are permuted by XOR, such that the
+// lanes of a read of 16 bytes find 32 banks, a quarter of a warp at a time: lane (g, t) = (lane / 4, lane % 4) reads of the four
+// rows from 4 g and the four k from 4 t on, a row or a k at a time as they lie in memory (MmaLoop).
 template <int ROWS_, int BK_, bool kContiguous>
 struct Swizzled;
 
@@ -42,9 +42,7 @@ struct Swizzled<ROWS_, BK_, true> {
   static constexpr int ROWS = ROWS_, BK = BK_, size = ROWS * BK;
   static_assert(BK == 32, "a row is eight chunks");
   static constexpr bool takes_wide(bool) { return true; }
-  __host__ __device__ static constexpr unsigned offset(unsigned row, unsigned k) {
-    return row * BK + ((k / 4) ^ ((row & 3) << 1 | (row >> 2 & 1))) * 4 + k % 4;
-  }
+  __host__ __device__ static constexpr unsigned offset(unsigned row, unsigned k) { return row * BK + ((k / 4) ^ (row & 4)) * 4 + k % 4; }
   __host__ __device__ static constexpr Place wide(unsigned e) { return {e / (BK / 4), e % (BK / 4) * 4}; }
   __host__ __device__ static constexpr Place narrow(bool, unsigned e) { return {e / BK, e % BK}; }
 };
@@ -55,9 +53,7 @@ struct Swizzled<ROWS_, BK_, false> {
   static constexpr int ROWS = ROWS_, BK = BK_, size = ROWS * BK;
   static_assert(ROWS % 32 == 0, "a row of the array is whole groups of eight chunks");
   static constexpr bool takes_wide(bool) { return true; }
-  __host__ __device__ static constexpr unsigned offset(unsigned row, unsigned k) {
-    return k * ROWS + ((row / 4) ^ (((k & 3) ^ (k >> 2 & 1)) << 1)) * 4 + row % 4;
-  }
+  __host__ __device__ static constexpr unsigned offset(unsigned row, unsigned k) { return k * ROWS + ((row / 4) ^ ((k >> 2 & 3) << 1)) * 4 + row % 4; }
   __host__ __device__ static constexpr Place wide(unsigned e) { return {e % (ROWS / 4) * 4, e / (ROWS / 4)}; }
   __host__ __device__ static constexpr Place narrow(bool, unsigned e) { return {e % ROWS, e / ROWS}; }
 };

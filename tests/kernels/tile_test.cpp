@@ -101,18 +101,19 @@ constexpr int copy_conflicts(bool k_contiguous) {
   return most;
 }
 
-// Every fragment of every warp, as MmaLoop and RawView read them: tf32 one word a lane; bf16 a pair along k, in one access
-// where it is one in memory.
+// Every read of every warp, as MmaLoop and RawView read: lane (g, t) the four rows from 4 g and the four k from 4 t on, a row or
+// a k at a time as they lie in memory.
 template <class Layout>
 constexpr int fragment_conflicts() {
   int most = 0;
-  for (unsigned row = 0; row < Layout::ROWS; row += 8) {
-    for (unsigned k = 0; k < Layout::BK; k += 4) most = std::max(most, conflicts(1, [&](int lane) { return Layout::offset(row + lane / 4, k + lane % 4); }));
-    const bool pairs = Layout::offset(0, 1) == 1;
-    for (unsigned k = 0; k < Layout::BK; k += 8)
-      for (int half = 0; half < (pairs ? 1 : 2); ++half)
-        most = std::max(most, conflicts(pairs ? 2 : 1, [&](int lane) { return Layout::offset(row + lane / 4, k + lane % 4 * 2 + half); }));
-  }
+  const bool by_k = Layout::offset(0, 1) == 1;
+  for (unsigned row = 0; row < Layout::ROWS; row += 32)
+    for (unsigned k = 0; k < Layout::BK; k += 16)
+      for (unsigned i = 0; i < 4; ++i)
+        most = std::max(most, conflicts(4, [&](unsigned lane) {
+                          const unsigned r = row + lane / 4 * 4, from = k + lane % 4 * 4;
+                          return by_k ? Layout::offset(r + i, from) : Layout::offset(r, from + i);
+                        }));
   return most;
 }
 
@@ -154,7 +155,7 @@ struct Plain {
   static constexpr int ROWS = 64, BK = 32;
   static constexpr int offset(int row, int k) { return row * BK + k; }
 };
-static_assert(fragment_conflicts<Plain>() == 7);
+static_assert(fragment_conflicts<Plain>() == 1);
 
 // ---- places
 template <class Layout>
@@ -204,41 +205,26 @@ TEST(stage, places_are_bijections) {
   expect_bijection<stage::Swizzled<128, 32, false>>(false);
 }
 
-// Each element of a tile is one accumulator of one thread.
-template <class Loop, class Each>
-void expect_whole_tile(Each each) {
+// Each element of a tile is in one quad of one thread.
+template <class Loop>
+void expect_whole_tile() {
   std::vector<int> times(Loop::BM * Loop::BN);
-  for (int thread = 0; thread < Loop::threads; ++thread) each(thread, [&](int row, int column) { ++times.at(static_cast<size_t>(row * Loop::BN + column)); });
+  for (unsigned thread = 0; thread < Loop::threads; ++thread)
+    for (int q = 0; q < Loop::quads; ++q) {
+      const fragment::Place p = Loop::place_of(thread, q);
+      EXPECT_EQ(p.col % 4, 0);
+      for (int e = 0; e < 4; ++e) ++times.at(static_cast<size_t>(p.row * Loop::BN + p.col + e));
+    }
   EXPECT_EQ(times, std::vector<int>(times.size(), 1)) << Loop::BM << " x " << Loop::BN;
 }
-template <int BM, int BN, int TM, int TN>
-void expect_ieee_tile() {
-  using Loop = simt::IeeeLoop<float, BM, BN, TM, TN>;
-  expect_whole_tile<Loop>([](int thread, auto take) {
-    for (int i = 0; i < TM; ++i)
-      for (int j = 0; j < TN; ++j) take(Loop::row_of(thread, i), Loop::column_of(thread, j));
-  });
-}
-template <int BM, int BN, int WARPS_M, int WARPS_N>
-void expect_mma_tile() {
-  using Loop = simt::MmaLoop<MathMode::tf32, BM, BN, WARPS_M, WARPS_N>;
-  expect_whole_tile<Loop>([](int thread, auto take) {
-    for (int i = 0; i < Loop::fragments_m; ++i)
-      for (int j = 0; j < Loop::fragments_n; ++j)
-        for (int e = 0; e < 4; ++e) {
-          const fragment::Place p = Loop::place_of(thread, i, j, e);
-          take(p.row, p.col);
-        }
-  });
-}
-TEST(loops, accumulators_are_the_tile) {
-  expect_ieee_tile<128, 128, 8, 8>();
-  expect_ieee_tile<64, 128, 4, 8>();
-  expect_ieee_tile<64, 64, 4, 4>();
-  expect_mma_tile<128, 128, 2, 4>();
-  expect_mma_tile<128, 128, 2, 2>();
-  expect_mma_tile<64, 128, 2, 2>();
-  expect_mma_tile<64, 64, 2, 2>();
+TEST(loops, quads_are_the_tile) {
+  expect_whole_tile<simt::IeeeLoop<float, 128, 128, 8, 8>>();
+  expect_whole_tile<simt::IeeeLoop<float, 64, 128, 4, 8>>();
+  expect_whole_tile<simt::IeeeLoop<float, 64, 64, 4, 4>>();
+  expect_whole_tile<simt::MmaLoop<MathMode::tf32, 128, 128, 2, 4>>();
+  expect_whole_tile<simt::MmaLoop<MathMode::tf32, 128, 128, 2, 2>>();
+  expect_whole_tile<simt::MmaLoop<MathMode::tf32, 64, 128, 1, 4>>();
+  expect_whole_tile<simt::MmaLoop<MathMode::tf32, 64, 64, 2, 2>>();
 }
 
 // ---- the same bits by both main loops

@@ -549,8 +549,9 @@ void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t 
   const int64_t N = B * L;
   if (N == 0) return;
   auto run = [&](int W, auto kernel) {
-    launch(stream, grid_for(C, W), threads_ahead(N * W, kThreads<T>), 0, kernel, x, weight, bias, N, C, L, eps, momentum, running_mean, running_var, y,
-           statistics);
+    // Few numbers are spread wider: adding eight to the moments, one after the other, would take longer than all else.
+    const unsigned threads = N * W <= 4 * kBlock ? threads_for(N * W, kThreads<T>) : threads_ahead(N * W, kThreads<T>);
+    launch(stream, grid_for(C, W), threads, 0, kernel, x, weight, bias, N, C, L, eps, momentum, running_mean, running_var, y, statistics);
   };
   if (L == 1) run(kStrip, batchnorm_train_kernel<T, kStrip>);
   else run(1, batchnorm_train_kernel<T, 1>);

@@ -180,6 +180,8 @@ part_build() {
     capability=$(gpu_name | sed 's/.*, *//; s/[.]//')
     nvcc --list-gpu-arch | grep -qx "compute_$capability" && set -- "$@" -DCMAKE_CUDA_ARCHITECTURES="$capability"
   fi
+  # A source of products is compiled for minutes by one core; its kernels can be optimised by several.
+  nvcc --help | grep -q -e '--split-compile ' && set -- "$@" -DCMAKE_CUDA_FLAGS=--split-compile=0
   if [ -e "$build/deps/unpacked" ]; then
     from_source fmtlib -DFMT_TEST=OFF -DFMT_DOC=OFF
     from_source googletest -DBUILD_GMOCK=OFF

@@ -34,8 +34,8 @@
 //                   void end_tile(row0, row_end, column0, column_end)    by all threads of a block, once each has stored its
 //                                                                        part of a tile; row0 and column0 are multiples of kTileUnit
 //                   void* scratch, size_t scratch_bytes()                memory for that: stream.scratch() still has it behind the product
-//                   static constexpr bool medium_tiles = true            tensor cores take tiles of 64 x 128 alone: storing needs
-//                                                                        registers that the accumulators of others leave too few of
+//                   static constexpr bool medium_tiles = true            tiles of 64 x 128 alone: storing needs registers,
+//                                                                        of which the accumulators of others leave too few
 // A main loop has   Loop, the inner loop, which has BM, BN, threads, quads, place_of and quad
 //                   shared_bytes, of dynamic shared memory
 //                   blocks, the fewest on a multiprocessor, which limits registers
@@ -590,7 +590,7 @@ void tile_product_in(Stream& stream, A a, B b, Output output, int64_t M, int64_t
     const bool possible = std::max({M, N, K}) <= kMostAddressed && addressable(a) && addressable(b) && (a.k_contiguous() || !b.k_contiguous());
     const ProductFill fill = stream.fill == ProductFill::automatic ? measured : stream.fill;
     if (possible && fill != ProductFill::staged) {
-      if constexpr (mode != MathMode::ieee && requires { Output::medium_tiles; }) {
+      if constexpr (requires { Output::medium_tiles; }) {
         return tile_pipelined<mode, 64, 128>(stream, a, b, output, M, N, K, plan);
       } else {
         if (plan.tile == TileSize{128, 128}) return tile_pipelined<mode, 128, 128>(stream, a, b, output, M, N, K, plan);

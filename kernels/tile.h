@@ -597,7 +597,9 @@ void tile_product_in(Stream& stream, A a, B b, Output output, int64_t M, int64_t
       if constexpr (requires { Output::medium_tiles; }) {
         return tile_pipelined<mode, 64, 128>(stream, a, b, output, M, N, K, plan);
       } else {
-        if (plan.tile == TileSize{128, 128}) return tile_pipelined<mode, 128, 128>(stream, a, b, output, M, N, K, plan);
+        // Measured on an H100: in tf32 three blocks of 64 x 128 a multiprocessor are faster than two of 128 x 128, unless k is split.
+        const bool large = plan.tile == TileSize{128, 128} && (mode != MathMode::tf32 || plan.ranges > 1);
+        if (large) return tile_pipelined<mode, 128, 128>(stream, a, b, output, M, N, K, plan);
         if (plan.tile.n == 128) return tile_pipelined<mode, 64, 128>(stream, a, b, output, M, N, K, plan);
         return tile_pipelined<mode, 64, 64>(stream, a, b, output, M, N, K, plan);
       }

@@ -304,15 +304,15 @@ __device__ inline void copy_async(float* to, const float* from, int elements) {
 
 // The copies of a stage that lies within the matrix: from one to the next a thread goes on by some rows or some k, so its
 // addresses cost an addition each. Most stages are such, and have too many copies to compute each anew. Where narrow copies
-// are the exception, the compiler shall know nothing of their thread: it would keep their places through the main loop, in
-// registers that 128 x 128 does not have.
+// along k are the exception, the compiler shall know nothing of their thread: it would keep their places through the main loop,
+// in registers that 128 x 128 does not have.
 template <class Layout, int WIDTH, bool kContiguous, int THREADS, class Operand>
 __device__ inline void copy_inside(const Operand& m, int row0, int k0, float* to) {
   constexpr stage::Place begin = copy_place<Layout, WIDTH, kContiguous>(0), next = copy_place<Layout, WIDTH, kContiguous>(THREADS);
   static_assert(kContiguous ? next.k == begin.k : next.row == begin.row);
   constexpr int step = static_cast<int>(kContiguous ? next.row - begin.row : next.k - begin.k);
   unsigned thread = threadIdx.x;
-  if constexpr (WIDTH == 1 && Layout::takes_wide(kContiguous)) asm volatile("" : "+r"(thread));
+  if constexpr (WIDTH == 1 && kContiguous && Layout::takes_wide(kContiguous)) asm volatile("" : "+r"(thread));
   const stage::Place first = copy_place<Layout, WIDTH, kContiguous>(thread);
   const float* from = m.address(m.of_row(row0 + static_cast<int>(first.row)), m.of_k(k0 + static_cast<int>(first.k)));
 #pragma unroll

@@ -120,12 +120,12 @@ class OnCuda : public testing::Test {
  public:
   void TestBody() override {
     const Device cuda{DeviceType::cuda, 0};
-    constexpr double kRate = 1e-4;  // of the paper; a larger one makes networks of this width jump, and small differences grow
+    constexpr double kRate = 1e-4;  // of the paper; a larger one makes the first three jump at this width, and small differences grow
     expect_close_curves<RnaVae>(RnaVaeShape{.genes = 5003, .hidden = 256, .latent = 64}, 4, cuda, kRate);
     expect_close_curves<RnaVae>(RnaVaeShape{.genes = 5004, .hidden = 256, .latent = 64}, 4, cuda, kRate);
     expect_close_curves<AtacBlockVae>(AtacBlockVaeShape{.block = 1000, .widths = {256, 128}, .latent = 64}, 5, cuda, kRate);
     expect_close_curves<AtacHierarchicalVae>(AtacHierarchicalVaeShape{.blocks = 113, .block_latent = 64, .channels = 16, .widths = {256}, .latent = 64}, 6,
-                                             cuda, kRate);
+                                             cuda);
   }
 };
 [[maybe_unused]] const bool registered = [] {

@@ -517,9 +517,10 @@ __global__ void tile_total_kernel(In<T> partials, Output output, int64_t M, int6
       output, takes_quads(output), M, N, [&](int) { return at; }, [&](int, T(&sums)[4]) { sum_ranges<T>(partials, at.row, at.column, M, N, ranges, sums); });
 }
 
-// Four blocks a multiprocessor: left to itself, the compiler wants eight and has too few registers for the loads.
+// Four blocks a multiprocessor, one in f64: left to itself, the compiler wants eight and has too few registers for the loads.
 template <class T, class Output>
-__global__ void __launch_bounds__(kBlock, 4) tile_total_by_tiles_kernel(In<T> partials, Output output, int64_t M, int64_t N, int64_t ranges, int64_t tiles_m) {
+__global__ void __launch_bounds__(kBlock, sizeof(T) == 8 ? 1 : 4)
+    tile_total_by_tiles_kernel(In<T> partials, Output output, int64_t M, int64_t N, int64_t ranges, int64_t tiles_m) {
   const int64_t row0 = blockIdx.x % tiles_m * kTileUnit, column0 = blockIdx.x / tiles_m * kTileUnit;
   constexpr int across = kTileUnit / 4;
   begin_tile(output);

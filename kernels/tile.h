@@ -305,14 +305,14 @@ __device__ inline void copy_async(float* to, const float* from, int elements) {
 // The copies of a stage that lies within the matrix: from one to the next a thread goes on by some rows or some k, so its
 // addresses cost an addition each. Most stages are such, and have too many copies to compute each anew. Where narrow copies
 // along k are the exception, the compiler shall know nothing of their thread: it would keep their places through the main loop,
-// in registers that 128 x 128 does not have.
-template <class Layout, int WIDTH, bool kContiguous, int THREADS, class Operand>
+// in registers that 128 x 128 does not have (`HIDDEN`: both operands along k).
+template <class Layout, int WIDTH, bool kContiguous, bool HIDDEN, int THREADS, class Operand>
 __device__ inline void copy_inside(const Operand& m, int row0, int k0, float* to) {
   constexpr stage::Place begin = copy_place<Layout, WIDTH, kContiguous>(0), next = copy_place<Layout, WIDTH, kContiguous>(THREADS);
   static_assert(kContiguous ? next.k == begin.k : next.row == begin.row);
   constexpr int step = static_cast<int>(kContiguous ? next.row - begin.row : next.k - begin.k);
   unsigned thread = threadIdx.x;
-  if constexpr (WIDTH == 1 && kContiguous && Layout::takes_wide(kContiguous)) asm volatile("" : "+r"(thread));
+  if constexpr (WIDTH == 1 && HIDDEN && Layout::takes_wide(kContiguous)) asm volatile("" : "+r"(thread));
   const stage::Place first = copy_place<Layout, WIDTH, kContiguous>(thread);
   const float* from = m.address(m.of_row(row0 + static_cast<int>(first.row)), m.of_k(k0 + static_cast<int>(first.k)));
 #pragma unroll
@@ -345,14 +345,14 @@ __device__ inline void copy_at_edge(const Operand& m, int row0, int rows, int k0
 }
 
 // Begins the copies of a stage.
-template <class Layout, bool kContiguous, int THREADS, class Operand>
+template <class Layout, bool kContiguous, bool HIDDEN, int THREADS, class Operand>
 __device__ inline void copy_stage(const Operand& m, bool wide, int row0, int rows, int k0, int k_end, float* to) {
   static_assert(Layout::ROWS * Layout::BK / 4 % THREADS == 0);
   if constexpr (Strided<Operand>) {
     if (row0 + Layout::ROWS <= rows && k0 + Layout::BK <= k_end) {
       if constexpr (Layout::takes_wide(kContiguous))
-        if (wide) return copy_inside<Layout, 4, kContiguous, THREADS>(m, row0, k0, to);
-      return copy_inside<Layout, 1, kContiguous, THREADS>(m, row0, k0, to);
+        if (wide) return copy_inside<Layout, 4, kContiguous, HIDDEN, THREADS>(m, row0, k0, to);
+      return copy_inside<Layout, 1, kContiguous, HIDDEN, THREADS>(m, row0, k0, to);
     }
   }
   if constexpr (Layout::takes_wide(kContiguous))
@@ -378,8 +378,9 @@ struct PipelinedMain {
     // A group of copies for each stage, also where nothing is left to copy: then all waits count alike.
     auto copy = [&](int k0, int slot) {
       if (k0 < k_end) {
-        copy_stage<LayoutA, kContiguousA, Loop::threads>(a, wide_a, row0, rows, k0, k_end, shared + slot * size);
-        copy_stage<LayoutB, kContiguousB, Loop::threads>(b, wide_b, column0, columns, k0, k_end, shared + slot * size + LayoutA::size);
+        copy_stage<LayoutA, kContiguousA, kContiguousA && kContiguousB, Loop::threads>(a, wide_a, row0, rows, k0, k_end, shared + slot * size);
+        copy_stage<LayoutB, kContiguousB, kContiguousA && kContiguousB, Loop::threads>(b, wide_b, column0, columns, k0, k_end,
+                                                                                       shared + slot * size + LayoutA::size);
       }
       cp_async_commit();
     };

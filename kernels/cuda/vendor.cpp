@@ -98,9 +98,21 @@ int flags_of(const Epilogue<T>& e) {
                                                    : 0);
 }
 
+// What is called meanwhile (our kernel that ends a product of the library, the products that are measured) is part of the call that is
+// being profiled: the profile knows one call at a time.
+struct Unprofiled {
+  explicit Unprofiled(Stream& s) : stream(s), profile(std::exchange(s.profile, nullptr)) {}
+  ~Unprofiled() { stream.profile = profile; }
+  Unprofiled(const Unprofiled&) = delete;
+  Unprofiled& operator=(const Unprofiled&) = delete;
+  Stream& stream;
+  Profile* profile;
+};
+
 // Runs `theirs` if the vendor is to compute this, and says whether it did.
 template <class Theirs, class Measure>
 bool compute(Stream& stream, const ProviderPlace& place, const ProviderCall& call, Theirs theirs, Measure measure) {
+  const Unprofiled within(stream);
   ProviderTable& table = ProviderTable::of_process();
   std::function<ProviderChoice()> contest;
   if (stream.provider == Provider::automatic && table.measures() && can_measure(stream)) contest = measure;

@@ -304,8 +304,8 @@ __device__ inline void copy_async(float* to, const float* from, int elements) {
 
 // The copies of a stage that lies within the matrix: from one to the next a thread goes on by some rows or some k, so its
 // addresses cost an addition each. Most stages are such, and have too many copies to compute each anew. Where narrow copies
-// along k are the exception, the compiler shall know nothing of their thread: it would keep their places through the main loop,
-// in registers that 128 x 128 does not have (`HIDDEN`: both operands along k).
+// are the exception, the compiler may be told nothing of their thread (HIDDEN): it would keep their places through the main loop, in
+// registers that tiles of 128 x 128 do not have.
 template <class Layout, int WIDTH, bool kContiguous, bool HIDDEN, int THREADS, class Operand>
 __device__ inline void copy_inside(const Operand& m, int row0, int k0, float* to) {
   constexpr stage::Place begin = copy_place<Layout, WIDTH, kContiguous>(0), next = copy_place<Layout, WIDTH, kContiguous>(THREADS);
@@ -366,6 +366,7 @@ struct PipelinedMain {
   static constexpr int BK = LayoutA::BK, size = LayoutA::size + LayoutB::size;
   static constexpr int blocks = Loop::BM * Loop::BN < 128 * 128 && Loop::threads == 128 ? 3 : 2;
   static constexpr size_t shared_bytes = STAGES * size * sizeof(float);
+  static constexpr bool kHidden = kContiguousA == kContiguousB && (kContiguousA || Loop::BM == 128);  // where the compiler ran out of registers
   static_assert(LayoutA::ROWS == Loop::BM && LayoutB::ROWS == Loop::BN && LayoutB::BK == BK && kRangeUnit % BK == 0);
   static_assert(shared_bytes <= 96 << 10, "what every card from compute capability 8.0 on has for a block, but for 3 KiB");
 
@@ -378,9 +379,8 @@ struct PipelinedMain {
     // A group of copies for each stage, also where nothing is left to copy: then all waits count alike.
     auto copy = [&](int k0, int slot) {
       if (k0 < k_end) {
-        copy_stage<LayoutA, kContiguousA, kContiguousA && kContiguousB, Loop::threads>(a, wide_a, row0, rows, k0, k_end, shared + slot * size);
-        copy_stage<LayoutB, kContiguousB, kContiguousA && kContiguousB, Loop::threads>(b, wide_b, column0, columns, k0, k_end,
-                                                                                       shared + slot * size + LayoutA::size);
+        copy_stage<LayoutA, kContiguousA, kHidden, Loop::threads>(a, wide_a, row0, rows, k0, k_end, shared + slot * size);
+        copy_stage<LayoutB, kContiguousB, kHidden, Loop::threads>(b, wide_b, column0, columns, k0, k_end, shared + slot * size + LayoutA::size);
       }
       cp_async_commit();
     };

@@ -10,8 +10,8 @@
 // three kernels move 3 M N more: grad is written once and read twice.
 //
 // cpu: tiles of grad in registers (kernels/matmul_adam_direct.cpp), which round otherwise than BLAS does. simt and cuda: the tiles
-// of kernels/tile.h end in the update; the same bits as matmul, then adam. The sum of squares is of partial sums in f64, a tile or a
-// row of tiles each, added in fixed order.
+// of kernels/tile.h end in the update; grad has the bits of matmul, and the update is adam's but for what compilers contract. The sum of squares is of partial
+// sums in f64, a tile or a row of tiles each, added in fixed order.
 #include <cmath>
 #include <limits>
 

@@ -84,11 +84,7 @@ struct Options {
   MathMode math = MathMode::ieee;
   bool serve = false, graph = true, overlap = true, unfused = false, kept_products = false, written_gradients = false;
 
-  RnaVaeShape rna() const {
-    RnaVaeShape s{.genes = genes, .hidden = hidden, .latent = latent};
-    if (device.type == DeviceType::cuda) s.row_multiple = kRowMultipleOnCuda;
-    return s;
-  }
+  RnaVaeShape rna() const { return RnaVaeShape{.genes = genes, .hidden = hidden, .latent = latent}.on(device); }
   AtacBlockVaeShape atac_block() const {
     AtacBlockVaeShape s{.block = block, .latent = latent};
     if (!widths.empty()) s.widths = widths;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine/context.h"
+#include "engine/padding.h"
 
 namespace panvae {
 
@@ -13,20 +14,6 @@ std::vector<int64_t> sizes_of(const Shape& shape) {
   std::vector<int64_t> sizes;
   for (int i = 0; i < shape.rank(); ++i) sizes.push_back(shape[i]);
   return sizes;
-}
-
-// Between a padded tensor and the part of it that is used, which files hold: rows of `columns` numbers, `stride` apart.
-std::vector<float> used_part(const std::vector<float>& padded, const Shape& shape, const Shape& used) {
-  const int64_t rows = used.rank() == 2 ? used[0] : 1, columns = used[-1], stride = shape[-1];
-  std::vector<float> values(static_cast<size_t>(used.count()));
-  for (int64_t r = 0; r < rows; ++r) std::copy_n(padded.begin() + r * stride, columns, values.begin() + r * columns);
-  return values;
-}
-std::vector<float> padded_from(const float* used_values, const Shape& shape, const Shape& used) {
-  const int64_t rows = used.rank() == 2 ? used[0] : 1, columns = used[-1], stride = shape[-1];
-  std::vector<float> values(static_cast<size_t>(shape.count()));
-  for (int64_t r = 0; r < rows; ++r) std::copy_n(used_values + r * columns, columns, values.begin() + r * stride);
-  return values;
 }
 
 }  // namespace
@@ -55,9 +42,15 @@ void TensorWriter::add_flat(const std::string& name, const ModuleState& state, c
 }
 
 void TensorWriter::add(const ModuleState& state, const std::string& prefix) {
-  for (const auto& e : state.entries())
-    if (e.padded()) add_values(prefix + e.name, e.used, used_part(e.tensor.host<float>(), e.tensor.shape(), e.used));
-    else add(prefix + e.name, e.tensor);
+  for (const auto& e : state.entries()) {
+    if (!e.padded()) {
+      add(prefix + e.name, e.tensor);
+      continue;
+    }
+    std::vector<float> values(static_cast<size_t>(e.used.count()));
+    PaddedRows(e.tensor.shape(), e.used).take(e.tensor.host<float>().data(), values.data());
+    add_values(prefix + e.name, e.used, std::move(values));
+  }
   for (const auto& e : state.buffer_entries()) add(prefix + e.name, e.tensor);
 }
 
@@ -126,7 +119,9 @@ void read_state(const SafetensorsReader& file, ModuleState& state, const std::st
       fill(stored, e.tensor);
       continue;
     }
-    e.tensor.upload(padded_from(static_cast<const float*>(stored.data), e.tensor.shape(), e.used).data(), e.tensor.count());
+    std::vector<float> values(static_cast<size_t>(e.tensor.count()));
+    PaddedRows(e.tensor.shape(), e.used).put(static_cast<const float*>(stored.data), values.data());
+    e.tensor.upload(values.data(), e.tensor.count());
     e.tensor.bump_version();
   }
 }

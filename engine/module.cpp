@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/padding.h"
 #include "engine/tape.h"
 #include "kernels/kernels.h"
 
@@ -57,22 +58,14 @@ int64_t aligned(int64_t count) {
   return (count + kAlignElements - 1) / kAlignElements * kAlignElements;
 }
 
-// Rows and row lengths of a tensor and of the part of it that is used.
-struct Rows {
-  explicit Rows(const Shape& shape, const Shape& used)
-      : count(used.rank() == 2 ? used[0] : 1), columns(used.rank() == 2 ? used[1] : used.count()), stride(shape.rank() == 2 ? shape[1] : shape.count()) {}
-  int64_t count, columns, stride;
-};
-
 template <class T>
 void start(Context& context, Tensor& view, const Init& init, const Shape& used, const PhiloxKey& key) {
   const T bound = static_cast<T>(init.bound);
-  const Rows rows(view.shape(), used);
-  const bool in_place = rows.count == 1 || rows.columns == rows.stride;  // the numbers that are drawn are those of a tensor without padding
-  Tensor drawn = in_place ? view : Tensor::empty(context, used, view.dtype(), "initial weights");
+  const PaddedRows rows(view.shape(), used);  // the numbers that are drawn are those of a tensor without padding
+  Tensor drawn = rows.dense() ? view : Tensor::empty(context, used, view.dtype(), "initial weights");
   if (init.kind == Init::Kind::uniform) k::random_uniform<T>(context.stream(), drawn.data<T>(), used.count(), -bound, bound, key);
   else k::fill<T>(context.stream(), drawn.data<T>(), used.count(), bound);
-  if (!in_place) k::copy_strided<T>(context.stream(), drawn.data<T>(), rows.columns, view.data<T>(), rows.stride, rows.count, rows.columns, false);
+  if (!rows.dense()) k::copy_strided<T>(context.stream(), drawn.data<T>(), rows.columns, view.data<T>(), rows.stride, rows.count, rows.columns, false);
 }
 
 }  // namespace
@@ -167,10 +160,9 @@ std::vector<float> ModuleState::unpadded(const Tensor& flat) const {
   std::vector<float> values = flat.host<float>();
   if (!padded()) return values;
   std::vector<float> out(static_cast<size_t>(unpadded_count()));
-  auto to = out.begin();
+  float* to = out.data();
   for (const Entry& e : entries_) {
-    const Rows rows(e.tensor.shape(), e.used);
-    for (int64_t r = 0; r < rows.count; ++r) std::copy_n(values.begin() + e.offset + r * rows.stride, rows.columns, to + r * rows.columns);
+    PaddedRows(e.tensor.shape(), e.used).take(values.data() + e.offset, to);
     to += aligned(e.used.count());
   }
   return out;
@@ -180,10 +172,9 @@ void ModuleState::pad(const std::vector<float>& unpadded, Tensor& flat) const {
   PV_CHECK(static_cast<int64_t>(unpadded.size()) == unpadded_count() && flat.shape() == parameters_.shape(), "module: {} values for a flat tensor of {}",
            unpadded.size(), unpadded_count());
   std::vector<float> values(static_cast<size_t>(flat.count()));
-  auto from = unpadded.begin();
+  const float* from = unpadded.data();
   for (const Entry& e : entries_) {
-    const Rows rows(e.tensor.shape(), e.used);
-    for (int64_t r = 0; r < rows.count; ++r) std::copy_n(from + r * rows.columns, rows.columns, values.begin() + e.offset + r * rows.stride);
+    PaddedRows(e.tensor.shape(), e.used).put(from, values.data() + e.offset);
     from += aligned(e.used.count());
   }
   flat.upload(values.data(), flat.count());

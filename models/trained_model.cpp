@@ -8,21 +8,12 @@
 
 namespace panvae {
 
-namespace {
-
-RnaVaeShape with_aligned_rows(const Context& context, RnaVaeShape shape) {
-  if (context.device().type == DeviceType::cuda) shape.row_multiple = kRowMultipleOnCuda;
-  return shape;
-}
-
-}  // namespace
-
 void TrainedModel::reconstruct(Context& context, const float* x, int64_t samples, const SampleUse& use) {
   decode(context, posteriors(context, x, samples).mean.data(), samples, use);
 }
 
 DenseModel::DenseModel(Context& context, const RnaVaeShape& shape, uint64_t seed, std::string kind)
-    : vae(with_aligned_rows(context, shape)), state(context, vae, seed), kind_(std::move(kind)) {}
+    : vae(shape.on(context.device())), state(context, vae, seed), kind_(std::move(kind)) {}
 
 std::string DenseModel::network() const {
   const RnaVaeShape& s = vae.shape();

@@ -79,7 +79,7 @@ void add_volcano(Page& page, const Results& r, const ResultsModel& m, const data
   f.alternative = fmt::format("Volcano plot of {}: reconstructed against observed{}; {} {}s are higher and {} lower in the reconstruction.", m.label,
                               m.modality == "atac" ? " accessibility" : "", up, feature, down);
   f.chart = "volcano";
-  f.signals = {{"axis", fmt::format("log₂ fold change{}, reconstructed against observed", m.modality == "atac" ? " of accessibility" : "")},
+  f.signals = {{"axis", Json::array({fmt::format("log₂ fold change{},", m.modality == "atac" ? " of accessibility" : ""), "reconstructed against observed"})},
                {"lfc", lfc},
                {"limit", significant(limit)},
                {"extent", significant(extent * 1.05)},

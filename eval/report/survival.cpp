@@ -86,10 +86,15 @@ void add_dots(Page& page, const Results& r, bool within) {
   page.figure(f);
 }
 
-// The years at which the axis has ticks, up to where one in twenty patients is still watched.
-std::vector<double> year_ticks(std::vector<double> days) {
+// The last day on which at least one in twenty patients is still watched: beyond it one death moves a curve by more than is known.
+double last_day(std::vector<double> days) {
   std::sort(days.begin(), days.end());
-  const double end = days[std::min(days.size() - 1, days.size() * 95 / 100)] / kDaysPerYear;
+  return days[std::min(days.size() - 1, days.size() * 95 / 100)];
+}
+
+// The years at which the axis has ticks.
+std::vector<double> year_ticks(const std::vector<double>& days) {
+  const double end = last_day(days) / kDaysPerYear;
   double step = 0.25;
   for (double s : {0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0})
     if (step = s; end / s <= 7) break;
@@ -149,7 +154,7 @@ void add_curves(Page& page, const ResultsModel& m, const ResultsTable& table) {
       curves.row({kGroups[g], significant(at_days / kDaysPerYear), significant(km.survival[at]), significant(km.lower[at]), significant(km.upper[at])});
       drawn = at_days;
     };
-    const double end = ticks.back() * kDaysPerYear;
+    const double end = std::min(last_day(time), ticks.back() * kDaysPerYear);
     for (size_t i = 0; i < km.time.size() && km.time[i] <= end; ++i) {
       const bool last = i + 1 == km.time.size();
       if (last || (km.events[i] > 0 && km.time[i + 1] - drawn >= pixel)) step(km.time[i], i);
@@ -217,7 +222,7 @@ void add_survival(Page& page, ReportContent& content) {
   page.note(
       "Patients in thirds by the risk that their fold's model gives, low to high, where the thirds are those of its training patients. Bands: 95 % confidence. "
       "Below: patients still at risk. "
-      "Curves end where about one in twenty patients is left.");
+      "Curves end where about one in twenty of their patients is left.");
   page.begin_figures(320);
   for (const ResultsModel& m : r.models) {
     for (const ResultsTable& t : r.tables) {

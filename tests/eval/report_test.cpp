@@ -179,6 +179,12 @@ TEST(Report, BarsShowTheScoresBaselinesAndTheBest) {
   const std::string table = between(page_of(r), "<table id=\"alignment-table\">", "</table>");
   EXPECT_EQ(count(table, "as in the figure"), 5);
   EXPECT_EQ(count(table, "top 100 components</td><td class=\"number\">100"), 5);
+  // Where an embedding has no more than those, both are one row.
+  Results small = r;
+  for (ResultsScore& s : small.alignment) s.values["embedding_rank"] = 32;
+  const std::string once = between(page_of(small), "<table id=\"alignment-table\">", "</table>");
+  EXPECT_EQ(count(once, "as in the figure"), 5);
+  EXPECT_EQ(count(once, "top 100 components"), 0);
   // Lower is better: the best has the smallest distance.
   const std::vector<Json> distance = column(data, "scores-1", "Grassmann distance (L2, radians)"), kinds = column(data, "scores-1", "kind");
   const auto least = std::min_element(distance.begin(), distance.end(), [](const Json& a, const Json& b) { return a.get<double>() < b.get<double>(); });
@@ -261,6 +267,16 @@ TEST(Report, KaplanMeierCurvesAndLogRankAreThoseOfEval) {
   EXPECT_EQ(survival[0], 1);
   const std::vector<Json> at_risk = column(data, "at-risk-rna_vae-embedding", "at risk");
   EXPECT_EQ(at_risk[0], low_time.size());
+  // Each curve ends while one in twenty of its own patients is watched: a death of the last one would draw it down to zero.
+  for (size_t i = 0; i < groups.size(); ++i) {
+    if (i + 1 < groups.size() && groups[i + 1] == groups[i]) continue;
+    int64_t all = 0, watched = 0;
+    for (size_t j = 0; j < group.size(); ++j) {
+      if (group[j] != (groups[i] == "low" ? 0 : groups[i] == "medium" ? 1 : 2)) continue;
+      ++all, watched += t.at("os_time").number[j] >= years[i].get<double>() * 365.25 * (1 - 1e-4);
+    }
+    EXPECT_GE(20 * watched, all) << groups[i];
+  }
 }
 
 TEST(Report, VolcanoKeepsWhatDiffersAndThinsTheRest) {

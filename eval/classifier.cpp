@@ -1,12 +1,21 @@
 #include "eval/classifier.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
+#include <condition_variable>
+#include <exception>
 #include <limits>
+#include <mutex>
+#include <numeric>
+#include <thread>
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/progress.h"
 #include "base/text.h"
+#include "base/threads.h"
 #include "eval/xgboost_library.h"
 
 namespace panvae::eval {
@@ -67,6 +76,72 @@ std::vector<int32_t> train_and_predict(const data::RowMatrix<double>& x, std::sp
     predicted[i] = static_cast<int32_t>(std::max_element(first, first + classes) - first);
   }
   return predicted;
+}
+
+std::vector<Classified> classify_side_by_side(std::span<const Classification> tasks, const std::string& name) {
+  std::vector<Classified> results(tasks.size());
+  if (tasks.empty()) return results;
+  xgboost::api();  // a missing library is told before any thread starts
+  // The longest first, so that none is left over when the others are done.
+  std::vector<size_t> order(tasks.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto cost = [&](size_t t) { return static_cast<double>(tasks[t].x->cols()) * static_cast<double>(tasks[t].classes); };
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return cost(a) > cost(b); });
+  // Side by side rather than by threads of its own each: trees on some thousand samples are too small to share, and what one
+  // thread trains is the same whatever the number of cores.
+  const auto available = static_cast<size_t>(std::max(1, threads())), workers = std::min(available, tasks.size());
+  const auto threads_of_each = static_cast<int>(std::max<size_t>(1, available / workers));
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::exception_ptr error;
+  std::atomic<size_t> next{0}, done{0};
+  std::atomic<int64_t> rounds{0};
+  std::atomic<bool> stop{false};
+  struct Stopped {};
+  size_t running = workers;
+  const auto work = [&] {
+    try {
+      for (size_t i; (i = next.fetch_add(1)) < order.size(); done.fetch_add(1)) {
+        const Classification& c = tasks[order[i]];
+        TreeOptions trees = c.trees;
+        trees.threads = threads_of_each;
+        const auto start = std::chrono::steady_clock::now();
+        std::vector<int32_t> predicted = train_and_predict(*c.x, c.train, c.label, c.test, c.classes, trees, [&] {
+          rounds.fetch_add(1);
+          if (stop) throw Stopped{};
+        });
+        results[order[i]] = {std::move(predicted), std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+      }
+    } catch (const Stopped&) {
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+      stop = true;
+    }
+    const std::lock_guard lock(mutex);
+    --running;
+    changed.notify_one();
+  };
+  {
+    int64_t all_rounds = 0;
+    for (const Classification& c : tasks) all_rounds += c.trees.rounds;
+    Progress progress(name, all_rounds, "rounds");
+    std::vector<std::jthread> pool;
+    for (size_t w = 0; w < workers; ++w) pool.emplace_back(work);
+    int64_t told = 0;
+    for (bool busy = true; busy;) {
+      {
+        std::unique_lock lock(mutex);
+        changed.wait_for(lock, std::chrono::milliseconds(100), [&] { return running == 0; });
+        busy = running > 0;
+      }
+      const int64_t now = rounds.load();
+      progress.advance(now - told, fmt::format("{} of {} trained", done.load(), tasks.size()));
+      told = now;
+    }
+  }
+  if (error) std::rethrow_exception(error);
+  return results;
 }
 
 Confusion confusion(std::span<const int32_t> truth, std::span<const int32_t> predicted, int32_t classes) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "data/dataset.h"
@@ -29,6 +30,23 @@ struct TreeOptions {
 std::vector<int32_t> train_and_predict(const data::RowMatrix<double>& x, std::span<const int64_t> train, std::span<const int32_t> label,
                                        std::span<const int64_t> test, int32_t classes, const TreeOptions& options,
                                        const std::function<void()>& after_round = {});
+
+// Trainings that do not need each other, as many at a time as there are threads (base/threads.h), each by one thread unless
+// there are twice as many threads as trainings. `name` is that of the progress line. Results in the order of the tasks; an
+// error, or an interrupt, stops them all.
+struct Classification {
+  const data::RowMatrix<double>* x;  // [n, d]
+  std::span<const int64_t> train;
+  std::span<const int32_t> label;  // [n]
+  std::span<const int64_t> test;
+  int32_t classes;
+  TreeOptions trees;  // but for their threads
+};
+struct Classified {
+  std::vector<int32_t> predicted;  // of the rows of `test`
+  double seconds = 0;
+};
+std::vector<Classified> classify_side_by_side(std::span<const Classification> tasks, const std::string& name);
 
 // Counts [true class, predicted class].
 using Confusion = Eigen::Matrix<int64_t, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;

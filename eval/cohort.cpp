@@ -1,27 +1,19 @@
 #include "eval/cohort.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
-#include <condition_variable>
-#include <exception>
+#include <iterator>
 #include <limits>
 #include <map>
-#include <mutex>
 #include <numeric>
 #include <set>
-#include <thread>
 
 #include "base/error.h"
-#include "base/interrupt.h"
-#include "base/progress.h"
-#include "base/threads.h"
 #include "data/read.h"
 #include "eval/folds.h"
 #include "eval/labels.h"
 #include "eval/warnings.h"
-#include "eval/xgboost_library.h"
 
 namespace panvae::eval {
 
@@ -31,54 +23,29 @@ struct Task {
   std::vector<int64_t> train, test;  // positions in the evaluated samples
 };
 
-// Trains every fold, several at a time, each by `trees.threads` threads. Progress is told by the calling thread.
-std::vector<std::vector<int32_t>> run_folds(const data::RowMatrix<double>& x, std::span<const int32_t> label, int32_t classes, const std::vector<Task>& tasks,
-                                            const TreeOptions& trees, int workers) {
-  std::vector<std::vector<int32_t>> predicted(tasks.size());
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::exception_ptr error;
-  std::atomic<size_t> next{0};
-  std::atomic<int64_t> rounds{0};
-  std::atomic<bool> stop{false};
-  struct Stopped {};
-  int running = workers;
-  const auto work = [&] {
-    try {
-      for (size_t t; (t = next.fetch_add(1)) < tasks.size();)
-        predicted[t] = train_and_predict(x, tasks[t].train, label, tasks[t].test, classes, trees, [&] {
-          rounds.fetch_add(1);
-          if (stop) throw Stopped{};
-        });
-    } catch (const Stopped&) {
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (!error) error = std::current_exception();
-      stop = true;
-    }
-    const std::lock_guard lock(mutex);
-    --running;
-    changed.notify_one();
-  };
-  xgboost::api();  // a missing library is told before any thread starts
-  {
-    Progress progress("cohort accuracy", static_cast<int64_t>(tasks.size()) * trees.rounds, "rounds");
-    std::vector<std::jthread> threads;
-    for (int w = 0; w < workers; ++w) threads.emplace_back(work);
-    int64_t told = 0;
-    for (bool busy = true; busy;) {
-      {
-        std::unique_lock lock(mutex);
-        changed.wait_for(lock, std::chrono::milliseconds(100), [&] { return running == 0; });
-        busy = running > 0;
-      }
-      const int64_t done = rounds.load();
-      progress.advance(done - told, fmt::format("fold {} of {}", std::min<int64_t>(done / trees.rounds + 1, static_cast<int64_t>(tasks.size())), tasks.size()));
-      told = done;
-    }
+// A job with its folds dealt: all but the classifiers.
+struct Prepared {
+  CohortResult result;
+  data::RowMatrix<double> x;  // of the evaluated samples
+  std::vector<Task> tasks;
+  TreeOptions trees;
+};
+
+// Trains every fold of every job. Returns those of each job's tasks.
+std::vector<std::vector<Classified>> run_folds(const std::vector<Prepared>& jobs) {
+  std::vector<Classification> folds;
+  for (const Prepared& job : jobs)
+    for (const Task& task : job.tasks)
+      folds.push_back({&job.x, task.train, job.result.label, task.test, static_cast<int32_t>(job.result.classes.size()), job.trees});
+  std::vector<Classified> all = classify_side_by_side(folds, "cohort accuracy");
+  std::vector<std::vector<Classified>> out;
+  auto next = std::make_move_iterator(all.begin());
+  for (const Prepared& job : jobs) {
+    const auto end = next + static_cast<std::ptrdiff_t>(job.tasks.size());
+    out.emplace_back(next, end);
+    next = end;
   }
-  if (error) std::rethrow_exception(error);
-  return predicted;
+  return out;
 }
 
 void add_warnings(CohortResult& r, const std::vector<std::string>& donor, const std::vector<std::vector<int64_t>>& class_folds, bool folds_given) {
@@ -103,12 +70,11 @@ void add_warnings(CohortResult& r, const std::vector<std::string>& donor, const 
   }
 }
 
-}  // namespace
-
-CohortResult evaluate_cohort(const data::Dataset<double>& e, const CohortOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
+Prepared prepare(const data::Dataset<double>& e, const CohortOptions& options) {
   if (options.folds < 2) fail_usage(fmt::format("{} folds", options.folds), "--folds", "at least 2 are needed");
-  CohortResult r;
+  Prepared job;
+  job.trees = options.trees;
+  CohortResult& r = job.result;
   const std::vector<std::string> name = cohort_names(e.obs, options.cohort_map);
   const std::vector<std::string> all_donors = data::donors_of(e.obs);
   Selection selection = select_evaluated(e.obs, options.on);
@@ -181,7 +147,6 @@ CohortResult evaluate_cohort(const data::Dataset<double>& e, const CohortOptions
     fail_input(fmt::format("all {} evaluated samples are in one fold", n), given ? fmt::format("column {}", panvae::quoted(options.fold_key)) : "donors",
                "at least two folds are needed");
 
-  std::vector<Task> tasks;
   std::vector<std::vector<int64_t>> class_folds(r.classes.size());
   for (int32_t f : numbers) {
     Task task;
@@ -191,33 +156,33 @@ CohortResult evaluate_cohort(const data::Dataset<double>& e, const CohortOptions
       if (r.fold[i] == f) ++class_folds[static_cast<size_t>(r.label[i])].back();
     }
     r.folds.push_back({f, static_cast<int64_t>(task.train.size()), static_cast<int64_t>(task.test.size()), 0, 0, 0});
-    tasks.push_back(std::move(task));
+    job.tasks.push_back(std::move(task));
   }
   add_warnings(r, donor, class_folds, given);
   std::vector<std::string> cohort;
   for (int64_t row : r.row) cohort.push_back(name[static_cast<size_t>(row)]);
   add_warning(r.warnings, warn_aliased(e.obs, r.row, cohort));
 
-  data::RowMatrix<double> x(r.n, e.features());
-  for (size_t i = 0; i < n; ++i) x.row(static_cast<int64_t>(i)) = e.x.row(r.row[i]);
-  // Folds side by side rather than threads within a fold: trees on some thousand samples are too small to share, and a
-  // fold trained by one thread gives the same trees whatever the number of cores.
-  TreeOptions trees = options.trees;
-  const int available = std::max(1, threads()), workers = std::min<int>(available, static_cast<int>(tasks.size()));
-  trees.threads = std::max(1, available / workers);
-  const auto predicted = run_folds(x, r.label, classes, tasks, trees, workers);
+  job.x.resize(r.n, e.features());
+  for (size_t i = 0; i < n; ++i) job.x.row(static_cast<int64_t>(i)) = e.x.row(r.row[i]);
+  return job;
+}
 
-  r.predicted.assign(n, -1);
+CohortResult scored(Prepared job, const std::vector<Classified>& trained) {
+  CohortResult r = std::move(job.result);
+  const auto classes = static_cast<int32_t>(r.classes.size());
+  r.predicted.assign(static_cast<size_t>(r.n), -1);
   r.confusion = Confusion::Zero(classes, classes);
   std::vector<double> accuracies, balanced, f1;
-  for (size_t t = 0; t < tasks.size(); ++t) {
+  for (size_t t = 0; t < job.tasks.size(); ++t) {
+    const std::vector<int64_t>& test = job.tasks[t].test;
     std::vector<int32_t> truth;
-    for (size_t i = 0; i < tasks[t].test.size(); ++i) {
-      const auto at = static_cast<size_t>(tasks[t].test[i]);
+    for (size_t i = 0; i < test.size(); ++i) {
+      const auto at = static_cast<size_t>(test[i]);
       truth.push_back(r.label[at]);
-      r.predicted[at] = predicted[t][i];
+      r.predicted[at] = trained[t].predicted[i];
     }
-    const Confusion c = confusion(truth, predicted[t], classes);
+    const Confusion c = confusion(truth, trained[t].predicted, classes);
     r.confusion += c;
     r.folds[t].accuracy = accuracy(c);
     r.folds[t].balanced_accuracy = balanced_accuracy(c);
@@ -229,8 +194,30 @@ CohortResult evaluate_cohort(const data::Dataset<double>& e, const CohortOptions
   r.accuracy = spread(accuracies);
   r.balanced_accuracy = spread(balanced);
   r.macro_f1 = spread(f1);
-  r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return r;
+}
+
+}  // namespace
+
+std::vector<CohortResult> evaluate_cohorts(std::span<const CohortJob> jobs) {
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<Prepared> prepared;
+  for (const CohortJob& job : jobs) prepared.push_back(prepare(*job.embedding, job.options));
+  const std::vector<std::vector<Classified>> trained = run_folds(prepared);
+  std::vector<double> busy;
+  for (const std::vector<Classified>& of_job : trained)
+    busy.push_back(std::accumulate(of_job.begin(), of_job.end(), 0.0, [](double sum, const Classified& c) { return sum + c.seconds; }));
+  const double all = std::accumulate(busy.begin(), busy.end(), 0.0);
+  std::vector<CohortResult> results;
+  for (size_t j = 0; j < prepared.size(); ++j) results.push_back(scored(std::move(prepared[j]), trained[j]));
+  const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  for (size_t j = 0; j < results.size(); ++j) results[j].seconds = elapsed * busy[j] / all;
+  return results;
+}
+
+CohortResult evaluate_cohort(const data::Dataset<double>& embedding, const CohortOptions& options) {
+  const CohortJob job{&embedding, options};
+  return std::move(evaluate_cohorts(std::span(&job, 1)).front());
 }
 
 }  // namespace panvae::eval

@@ -2,6 +2,7 @@
 // XGBoost in a cross-validation whose folds keep donors whole, as in the paper's benchmark: 100 rounds, depth 6.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,7 @@ struct CohortOptions {
   const data::Table* cohort_map = nullptr;  // see cohort_names()
   Control control = Control::none;          // permuted: labels are permuted among donors (permute_donors) after the folds are dealt
   uint64_t seed = 0;                        // of the folds and of the permutation
-  TreeOptions trees;                        // trees.threads is set from base/threads.h
+  TreeOptions trees;                        // trees.threads is set by classify_side_by_side
 };
 
 struct CohortFold {
@@ -46,17 +47,25 @@ struct CohortResult {
   std::string on;                                // "holdout" or "all"
   Control control = Control::none;
   std::vector<std::string> warnings;
-  double seconds = 0;
+  double seconds = 0;  // that it took; of several jobs together, the share of its folds in the time of all
   // The samples of `confusion`, ordered by name: row of the dataset, class, predicted class, fold.
   std::vector<int64_t> row;
   std::vector<int32_t> label, predicted, fold;
 };
 
 // Uses the columns cohort, and donor, split, dataset where present (ReadOptions::keys gives them other names). The result does not
-// depend on the order of the samples, nor on the number of threads below 2 * folds: each fold is then trained by one.
+// depend on the order of the samples, nor on the number of threads below twice the number of folds: each fold is then trained by one.
 // ErrorCode::input: no cohort column, fewer than two cohorts left, values that are not finite, a fold column with
 // missing or broken values or fewer than two folds. ErrorCode::machine: no XGBoost.
 CohortResult evaluate_cohort(const data::Dataset<double>& embedding, const CohortOptions& options = {});
+
+// Several at once, their folds side by side: five folds leave most of many cores idle, those of all embeddings do not.
+// The results are those of each alone, in the order of the jobs.
+struct CohortJob {
+  const data::Dataset<double>* embedding;
+  CohortOptions options;
+};
+std::vector<CohortResult> evaluate_cohorts(std::span<const CohortJob> jobs);
 
 // The keys of CLI.md and more; text for the terminal.
 Json to_json(const CohortResult& result);

@@ -57,17 +57,14 @@ class Judge {
       results.models.push_back(m.info);
       add_points(m);
       if (m.curves.rows() > 0) results.tables.push_back({"curves", m.info.id, "", m.curves});
-      if (obs.find("cohort")) {
-        judge_cohort(m, eval::Control::none);
-        if (control) judge_cohort(m, eval::Control::permuted), controlled_models.push_back(&m);
-      }
+      if (control && obs.find("cohort")) controlled_models.push_back(&m);
       if (has_outcomes(obs)) {
         judge_survival(m, d, "embedding", control);
         if (!covariates(obs).empty()) judge_survival(m, d, "embedding+clinical", control);
       }
       judge_expression(m, d);
     }
-    if (obs.find("cohort")) judge_alignments(d, controlled_models);
+    if (obs.find("cohort")) judge_cohorts(d, controlled_models), judge_alignments(d, controlled_models);
     if (!obs.find("cohort")) warn(d.info.label, "no column cohort: cohort accuracy and alignment are not judged");
     if (!has_outcomes(obs)) warn(d.info.label, "no columns os_time and os_event: survival is not judged");
     else if (!d.models.empty() && !covariates(obs).empty()) judge_clinical(d);
@@ -117,17 +114,31 @@ class Judge {
     to.push_back(std::move(score));
   }
 
-  void judge_cohort(const JudgedModel& m, eval::Control control) {
-    say(m, control == eval::Control::none ? "cohort accuracy" : "cohort accuracy with permuted labels");
-    eval::CohortOptions options;
-    options.folds = o_.folds;
-    options.on = on_;
-    options.cohort_map = o_.cohort_map.empty() ? nullptr : &map_;
-    options.seed = seed_;
-    options.control = control;
-    const eval::CohortResult r = eval::evaluate_cohort(m.embedding, options);
-    if (control == eval::Control::none) warn_all(m.info.label, r.warnings);
-    add_score(results.cohort, {m.info.id, "", false, name(control), eval::to_json(r)}, r.seconds);
+  void judge_cohorts(const JudgedData& d, const std::vector<const JudgedModel*>& controlled) {
+    std::vector<eval::CohortJob> jobs;
+    std::vector<const JudgedModel*> models;
+    const auto add = [&](const JudgedModel& m, eval::Control control) {
+      eval::CohortOptions options;
+      options.folds = o_.folds;
+      options.on = on_;
+      options.cohort_map = o_.cohort_map.empty() ? nullptr : &map_;
+      options.seed = seed_;
+      options.control = control;
+      jobs.push_back({&m.embedding, options});
+      models.push_back(&m);
+    };
+    for (const JudgedModel& m : d.models) {
+      add(m, eval::Control::none);
+      if (std::find(controlled.begin(), controlled.end(), &m) != controlled.end()) add(m, eval::Control::permuted);
+    }
+    log::info("{}: cohort accuracy of {} embeddings{}", d.info.label, d.models.size(),
+              controlled.empty() ? std::string() : fmt::format(", of {} with permuted labels as well", controlled.size()));
+    const std::vector<eval::CohortResult> scores = eval::evaluate_cohorts(jobs);
+    for (size_t j = 0; j < jobs.size(); ++j) {
+      const eval::Control control = jobs[j].options.control;
+      if (control == eval::Control::none) warn_all(models[j]->info.label, scores[j].warnings);
+      add_score(results.cohort, {models[j]->info.id, "", false, name(control), eval::to_json(scores[j])}, scores[j].seconds);
+    }
   }
 
   eval::AlignmentResult align(const JudgedModel& m, int64_t angles, eval::Control control) const {

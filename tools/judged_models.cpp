@@ -207,17 +207,18 @@ int64_t best_on_validation(const data::RowMatrix<float>& scores, const data::Tab
   const data::Column factor = data::as_factor(*cohort);
   std::vector<int32_t> label = factor.code;
   eval::TreeOptions trees;
-  trees.threads = threads();
   trees.seed = seed;
+  std::vector<data::RowMatrix<double>> tried;
+  for (int64_t k = 8; k < scores.cols(); k *= 2) tried.emplace_back(scores.leftCols(k).cast<double>());
+  tried.emplace_back(scores.cast<double>());
+  std::vector<eval::Classification> tasks;
+  for (const data::RowMatrix<double>& x : tried) tasks.push_back({&x, train, label, validation, static_cast<int32_t>(factor.levels.size()), trees});
+  const std::vector<eval::Classified> found = eval::classify_side_by_side(tasks, "components of the PCA");
   int64_t best = 0, best_right = -1;
-  std::vector<int64_t> tried;
-  for (int64_t k = 8; k < scores.cols(); k *= 2) tried.push_back(k);
-  tried.push_back(scores.cols());
-  for (int64_t k : tried) {
-    const data::RowMatrix<double> x = scores.leftCols(k).cast<double>();
-    const std::vector<int32_t> predicted = eval::train_and_predict(x, train, label, validation, static_cast<int32_t>(factor.levels.size()), trees);
+  for (size_t t = 0; t < tried.size(); ++t) {
+    const int64_t k = tried[t].cols();
     int64_t right = 0;
-    for (size_t i = 0; i < validation.size(); ++i) right += predicted[i] == label[static_cast<size_t>(validation[i])];
+    for (size_t i = 0; i < validation.size(); ++i) right += found[t].predicted[i] == label[static_cast<size_t>(validation[i])];
     log::info("PCA, {} components: {} of {} validation samples are given their cohort", k, right, validation.size());
     if (right > best_right) best_right = right, best = k;
   }

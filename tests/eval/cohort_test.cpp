@@ -174,6 +174,25 @@ TEST(Cohort, SampleOrderAndThreadsDoNotMatter) {
   for (const auto& [name, f] : folds) EXPECT_EQ(f.size(), 1u) << name;
 }
 
+TEST(Cohort, SeveralTogetherAreEachAlone) {
+  const auto a = cohorts(3, 12, 4, 4), b = cohorts(4, 9, 6, 1);
+  CohortOptions permuted = quick();
+  permuted.control = Control::permuted;
+  CohortOptions three = quick();
+  three.folds = 3;
+  const std::vector<CohortJob> jobs = {{&a, quick()}, {&a, permuted}, {&b, three}};
+  const std::vector<CohortResult> together = evaluate_cohorts(jobs);
+  ASSERT_EQ(together.size(), jobs.size());
+  for (size_t j = 0; j < jobs.size(); ++j) {
+    const CohortResult alone = evaluate_cohort(*jobs[j].embedding, jobs[j].options);
+    EXPECT_EQ(together[j].predicted, alone.predicted) << j;
+    EXPECT_EQ(together[j].fold, alone.fold) << j;
+    EXPECT_EQ(together[j].accuracy.mean, alone.accuracy.mean) << j;
+    EXPECT_GT(together[j].seconds, 0) << j;
+  }
+  EXPECT_TRUE(evaluate_cohorts({}).empty());
+}
+
 TEST(Cohort, EvaluatesTheHoldOutWhereThereIsOne) {
   auto d = cohorts(3, 40, 4, 3);
   std::vector<std::string> split;

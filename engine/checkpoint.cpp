@@ -43,13 +43,8 @@ void TensorWriter::add_flat(const std::string& name, const ModuleState& state, c
 
 void TensorWriter::add(const ModuleState& state, const std::string& prefix) {
   for (const auto& e : state.entries()) {
-    if (!e.padded()) {
-      add(prefix + e.name, e.tensor);
-      continue;
-    }
-    std::vector<float> values(static_cast<size_t>(e.used.count()));
-    PaddedRows(e.tensor.shape(), e.used).take(e.tensor.host<float>().data(), values.data());
-    add_values(prefix + e.name, e.used, std::move(values));
+    if (!e.padded()) add(prefix + e.name, e.tensor);
+    else add_values(prefix + e.name, e.used, used_values<float>(e.tensor, e.used));
   }
   for (const auto& e : state.buffer_entries()) add(prefix + e.name, e.tensor);
 }
@@ -115,14 +110,8 @@ void read_state(const SafetensorsReader& file, ModuleState& state, const std::st
   }
   for (auto& [name, e] : wanted) {
     const TensorInfo& stored = file.at(name);
-    if (!e.padded()) {
-      fill(stored, e.tensor);
-      continue;
-    }
-    std::vector<float> values(static_cast<size_t>(e.tensor.count()));
-    PaddedRows(e.tensor.shape(), e.used).put(static_cast<const float*>(stored.data), values.data());
-    e.tensor.upload(values.data(), e.tensor.count());
-    e.tensor.bump_version();
+    if (!e.padded()) fill(stored, e.tensor);
+    else set_used_values(e.tensor, e.used, static_cast<const float*>(stored.data));
   }
 }
 

@@ -6,6 +6,7 @@
 #include "engine/ops/arithmetic.h"
 #include "engine/ops/layout.h"
 #include "engine/ops/losses.h"
+#include "engine/padding.h"
 #include "models/reconstruction_loss.h"
 
 namespace panvae {
@@ -33,21 +34,21 @@ Half half_of(Context& context, Vae& vae, const JointSide& side, const Reconstruc
   return h;
 }
 
-// Between a single model and its half of the joint one. By the host: they may live in two contexts.
+// Between a single model and its half of the joint one. By the host: they may live in two contexts, whose devices pad rows differently.
 void copy_half(const ModuleState& joint, Modality m, const ModuleState& single, bool into_joint) {
   const std::string prefix = m == Modality::rna ? "rna." : "atac.";
   auto copy = [&](const std::vector<ModuleState::Entry>& whole, const std::vector<ModuleState::Entry>& part) {
-    std::map<std::string, Tensor> half;
+    std::map<std::string, ModuleState::Entry> half;
     for (const auto& e : whole)
-      if (e.name.rfind(prefix, 0) == 0) half.emplace(e.name.substr(prefix.size()), e.tensor);
+      if (e.name.rfind(prefix, 0) == 0) half.emplace(e.name.substr(prefix.size()), e);
     PV_CHECK(half.size() == part.size(), "co-embedding: a model of {} tensors for the {} of \"{}\"", part.size(), half.size(), prefix);
     for (const auto& e : part) {
       const auto at = half.find(e.name);
-      PV_CHECK(at != half.end() && at->second.shape() == e.tensor.shape() && at->second.dtype() == e.tensor.dtype(), "co-embedding: {} {} is not in \"{}\"",
-               e.name, e.tensor.shape().str(), prefix);
-      const Tensor& from = into_joint ? e.tensor : at->second;
-      Tensor to = into_joint ? at->second : e.tensor;
-      dispatch(to.dtype(), "co-embedding", [&]<class T>(T) { to.upload(from.host<T>().data(), to.count()); });
+      PV_CHECK(at != half.end() && at->second.used == e.used && at->second.tensor.dtype() == e.tensor.dtype(), "co-embedding: {} {} is not in \"{}\"", e.name,
+               e.used.str(), prefix);
+      const auto &from = into_joint ? e : at->second, &to = into_joint ? at->second : e;
+      Tensor target = to.tensor;
+      dispatch(target.dtype(), "co-embedding", [&]<class T>(T) { set_used_values(target, to.used, used_values<T>(from.tensor, from.used).data()); });
     }
   };
   copy(joint.entries(), single.entries());

@@ -1,5 +1,6 @@
 // The variational autoencoder of RNA expression (SPEC M6): genes -> hidden -> latent -> hidden -> genes.
 #pragma once
+#include <numeric>
 #include <string>
 
 #include "engine/context.h"
@@ -16,10 +17,10 @@ struct RnaVaeShape {
   // Rows of genes are made a multiple of this many numbers wide, with zeros behind the genes (Features). 4 aligns them to 16 bytes.
   int64_t row_multiple = 1;
 
-  // With rows as the device wants them: on a GPU products are up to three times as fast where they are aligned. BLAS does not mind.
+  // With rows as the device wants them, too: on a GPU products are up to three times as fast where they are aligned. BLAS does not mind.
   RnaVaeShape on(Device device) const {
     RnaVaeShape s = *this;
-    s.row_multiple = device.type == DeviceType::cuda ? 4 : 1;
+    if (device.type == DeviceType::cuda) s.row_multiple = std::lcm(row_multiple, int64_t{4});
     return s;
   }
   Features rows() const { return {genes, (genes + row_multiple - 1) / row_multiple * row_multiple}; }

@@ -66,6 +66,7 @@ struct CoembedSetup {
   CoembedLossOptions loss;
   CoembedTrainOptions options;
   bool hierarchical = false;  // ATAC: 9 blocks of 4 latents, else dense
+  int64_t row_multiple = 1;   // of RNA, and of dense ATAC
   Device device;
   simt::Options simt;
   std::string checkpoint;
@@ -87,12 +88,12 @@ struct CoembedRun {
   explicit CoembedRun(const CoembedSetup& s, const Views& v)
       : setup(s),
         context(with(s)),
-        rna({.genes = Views::kGenes, .hidden = 24, .latent = kLatent}),
+        rna({.genes = Views::kGenes, .hidden = 24, .latent = kLatent, .row_multiple = s.row_multiple}),
         atac(atac_vae(s)),
         model(rna, *atac),
         state(*context, model, 11),
-        rna_source(*context, v.rna, v.samples),
-        atac_source(*context, v.atac, v.samples),
+        rna_source(*context, v.rna, v.samples, rna.width()),
+        atac_source(*context, v.atac, v.samples, atac->width()),
         trainer(*context, model, state, data(s, v), s.loss, s.options) {
     trainer.checkpoint_path = s.checkpoint;
     trainer.fingerprint = "study 1";
@@ -108,7 +109,8 @@ struct CoembedRun {
     return c;
   }
   static std::unique_ptr<Vae> atac_vae(const CoembedSetup& s) {
-    if (!s.hierarchical) return std::make_unique<RnaVae>(RnaVaeShape{.genes = Views::kRegions, .hidden = 20, .latent = kLatent});
+    if (!s.hierarchical)
+      return std::make_unique<RnaVae>(RnaVaeShape{.genes = Views::kRegions, .hidden = 20, .latent = kLatent, .row_multiple = s.row_multiple});
     return std::make_unique<AtacHierarchicalVae>(
         AtacHierarchicalVaeShape{.blocks = 9, .block_latent = 4, .channels = 6, .widths = {20, 16}, .latent = kLatent});
   }

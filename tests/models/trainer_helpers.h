@@ -8,6 +8,7 @@
 
 #include "base/interrupt.h"
 #include "engine/batch_source.h"
+#include "engine/module.h"
 
 namespace panvae::test {
 
@@ -42,6 +43,21 @@ inline double worst_relative(const std::vector<float>& a, const std::vector<floa
     largest = std::max<double>(largest, std::abs(b[i]));
   }
   return worst / largest;
+}
+
+// Behind the used part of every parameter there are zeros.
+inline void expect_zero_padding(const ModuleState& state) {
+  for (const auto& e : state.entries()) {
+    if (!e.padded()) continue;
+    const std::vector<float> values = e.tensor.host<float>();
+    for (int64_t i = 0; i < e.tensor.count(); ++i) {
+      const int64_t row = e.used.rank() == 2 ? i / e.tensor.size(-1) : 0, column = i % e.tensor.size(-1);
+      const bool padding = column >= e.used[-1] || (e.used.rank() == 2 && row >= e.used[0]);
+      if (padding) {
+        ASSERT_EQ(values[static_cast<size_t>(i)], 0) << e.name << " " << row << " " << column;
+      }
+    }
+  }
 }
 
 }  // namespace panvae::test

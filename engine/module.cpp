@@ -58,14 +58,28 @@ int64_t aligned(int64_t count) {
   return (count + kAlignElements - 1) / kAlignElements * kAlignElements;
 }
 
+// Moves dense rows at the beginning of `view` to their places, with zeros behind them. From the last row on: no place begins before
+// the rows that have yet to move. Some at a time, by way of a second place: a row may overlap its own.
+template <class T>
+void spread(Context& context, Tensor& view, const PaddedRows& rows) {
+  constexpr int64_t kBytesAtATime = int64_t{1} << 20;
+  const int64_t most = std::clamp<int64_t>(kBytesAtATime / (rows.stride * static_cast<int64_t>(sizeof(T))), 1, rows.count);
+  const Tensor some = Tensor::zeros(context, {most, rows.stride}, view.dtype(), "initial weights");
+  for (int64_t end = rows.count, n; end > 0; end -= n) {
+    n = std::min(most, end);
+    const int64_t first = end - n;
+    k::copy_strided<T>(context.stream(), view.data<T>() + first * rows.columns, rows.columns, some.data<T>(), rows.stride, n, rows.columns, false);
+    view.part(first * rows.stride, {n, rows.stride}).assign(some.part(0, {n, rows.stride}));
+  }
+}
+
 template <class T>
 void start(Context& context, Tensor& view, const Init& init, const Shape& used, const PhiloxKey& key) {
   const T bound = static_cast<T>(init.bound);
-  const PaddedRows rows(view.shape(), used);  // the numbers that are drawn are those of a tensor without padding
-  Tensor drawn = rows.dense() ? view : Tensor::empty(context, used, view.dtype(), "initial weights");
-  if (init.kind == Init::Kind::uniform) k::random_uniform<T>(context.stream(), drawn.data<T>(), used.count(), -bound, bound, key);
-  else k::fill<T>(context.stream(), drawn.data<T>(), used.count(), bound);
-  if (!rows.dense()) k::copy_strided<T>(context.stream(), drawn.data<T>(), rows.columns, view.data<T>(), rows.stride, rows.count, rows.columns, false);
+  // The numbers that are drawn are those of a tensor without padding.
+  if (init.kind == Init::Kind::uniform) k::random_uniform<T>(context.stream(), view.data<T>(), used.count(), -bound, bound, key);
+  else k::fill<T>(context.stream(), view.data<T>(), used.count(), bound);
+  if (const PaddedRows rows(view.shape(), used); !rows.dense()) spread<T>(context, view, rows);
 }
 
 }  // namespace

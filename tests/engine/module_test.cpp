@@ -68,6 +68,38 @@ TEST(module, initial_values_follow_seed_and_place_on_every_device) {
   EXPECT_NE(weights[0], weights[2]);
 }
 
+// Padded weights are drawn in their place: the same numbers, zeros behind them, and no second copy in memory.
+TEST(module, padded_weights_start_as_those_without_padding_and_in_no_more_memory) {
+  struct Size {
+    int64_t rows, columns, width;
+  };
+  // Rows that overlap their own places, rows that do not, few long ones, and one.
+  for (const Size& size : {Size{2000, 1501, 1504}, {1500, 900, 2048}, {7, 300001, 300004}, {3, 1, 4}, {1, 5, 8}})
+    for (Device device : host_devices()) {
+      SCOPED_TRACE(fmt::format("{} x {} in {} on {}", size.rows, size.columns, size.width, to_string(device)));
+      const auto made = [&](int64_t width, std::vector<float>& values) {
+        Context c(device);
+        Linear layer(Features(size.columns, width), size.rows), back(size.rows, Features(size.columns, width));
+        ModuleState state(c, layer, 7), second(c, back, 8);
+        for (const ModuleState* s : {&state, &second}) {
+          const std::vector<float> v = s->unpadded(s->flat_parameters());
+          values.insert(values.end(), v.begin(), v.end());
+          for (const auto& e : s->entries()) {
+            const std::vector<float> all = e.tensor.host<float>();
+            const auto zeros = std::count(all.begin(), all.end(), 0.0f), padding = e.tensor.count() - e.used.count();
+            EXPECT_GE(zeros, padding) << e.name;
+            EXPECT_LE(zeros, padding + 2) << e.name << ": drawn numbers are hardly ever 0";
+          }
+        }
+        return c.memory().peak_bytes() - 4 * (state.flat_parameters().count() + second.flat_parameters().count());
+      };
+      std::vector<float> plain, padded;
+      const int64_t beside_plain = made(size.columns, plain), beside_padded = made(size.width, padded);
+      EXPECT_EQ(padded, plain);
+      EXPECT_LE(beside_padded, beside_plain + (3 << 20)) << "bytes beside the parameters";
+    }
+}
+
 TEST(module, a_linear_layer_starts_within_its_bound) {
   Context c;
   Linear layer(100, 50);

@@ -359,6 +359,26 @@ TEST(trainer, padded_rows_change_nothing_but_rounding) {
     }
 }
 
+// A training run holds the padding more, and no second copy of anything padded.
+TEST(trainer, padded_rows_take_memory_for_their_padding_alone) {
+  RunSetup s;
+  s.shape = {.genes = 1501, .hidden = 700, .latent = 5};
+  PhiloxSequence draw({3, 0, 0});
+  s.data.resize(static_cast<size_t>(kSamples * s.shape.genes));
+  for (float& v : s.data) v = static_cast<float>(draw.normal());
+  s.train.max_epochs = 1;
+  s.validation = false;  // no copy of the best weights
+  const auto peak = [&](int64_t row_multiple) {
+    s.shape.row_multiple = row_multiple;
+    Session run(s);
+    run.trainer.run();
+    return run.context->memory().peak_bytes();
+  };
+  const int64_t plain = peak(1), padded = peak(4);
+  EXPECT_GT(padded, plain);
+  EXPECT_LE(padded, plain + (2 << 20)) << "weights of the encoder are " << 4 * 700 * 1504 << " bytes";
+}
+
 // A run that began with padded rows, on a GPU, may go on without them, on a CPU, and the other way round.
 TEST(trainer, resume_does_not_ask_how_rows_are_padded) {
   Folder folder;

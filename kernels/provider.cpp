@@ -1,6 +1,7 @@
 #include "kernels/provider.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -15,7 +16,7 @@ namespace panvae {
 
 namespace {
 
-constexpr int kFormat = 1;
+constexpr int kFormat = 2, kOldestFormat = 1;
 constexpr const char* kOps[] = {"matmul", "conv1d", "conv1d_grad_input", "conv1d_grad_weight"};
 constexpr const char* kMathModes[] = {"ieee", "tf32", "bf16"};
 constexpr const char* kFills[] = {"", "staged", "pipelined"};
@@ -41,6 +42,22 @@ size_t ProviderCallHash::operator()(const ProviderCall& c) const {
   uint64_t h = static_cast<uint64_t>(c.op) | static_cast<uint64_t>(c.item) << 8 | static_cast<uint64_t>(c.math) << 16 | static_cast<uint64_t>(c.flags) << 24;
   for (const int64_t size : c.sizes) h = (h ^ static_cast<uint64_t>(size)) * 0x9E3779B97F4A7C15ull, h ^= h >> 29;
   return static_cast<size_t>(h);
+}
+
+// ---- algorithms
+std::string ProviderAlgorithm::hex() const {
+  return named ? fmt::format("{:02x}", fmt::join(bytes, "")) : "";
+}
+
+std::optional<ProviderAlgorithm> ProviderAlgorithm::from_hex(const std::string& hex) {
+  ProviderAlgorithm a;
+  if (hex.size() != 2 * a.bytes.size()) return {};
+  for (size_t i = 0; i < a.bytes.size(); ++i) {
+    const char* at = hex.data() + 2 * i;
+    if (const auto [end, error] = std::from_chars(at, at + 2, a.bytes[i], 16); error != std::errc() || end != at + 2) return {};
+  }
+  a.named = true;
+  return a;
 }
 
 // ---- settings
@@ -112,14 +129,14 @@ ProviderChoices& ProviderTable::at(const ProviderPlace& place) {
 }
 
 Provider ProviderTable::choose(Provider asked, const ProviderPlace& place, const ProviderCall& call, const std::function<ProviderChoice()>& measure,
-                               ProductFill* fill) {
+                               ProviderMeans* means) {
   if (asked != Provider::automatic) return asked;
   const std::lock_guard lock(mutex_);
   if (settings_.provider != Provider::automatic) return settings_.provider;
   read_file_once();
   ProviderChoices& choices = at(place);
   auto take = [&](const ProviderChoice& choice) {
-    if (fill) *fill = choice.fill;
+    if (means) *means = {choice.fill, choice.algorithm};
     return choice.provider;
   };
   if (const ProviderChoice* known = choices.find(call)) return take(*known);
@@ -127,8 +144,9 @@ Provider ProviderTable::choose(Provider asked, const ProviderPlace& place, const
   ProviderChoice made;
   try {
     made = measure();
-    log::info("{} on {}: {} ({:.1f} us ours, {}; {:.1f} us {}){}", call.str(), place.device, word_of(made.provider), made.ours_us,
-              kFills[static_cast<int>(made.fill)], made.vendor_us, place.library, made.reason.empty() ? "" : ": " + made.reason);
+    const std::string which = made.candidates > 1 ? fmt::format(", algorithm {} of {}", made.candidate + 1, made.candidates) : "";
+    log::info("{} on {}: {} ({:.1f} us ours, {}; {:.1f} us {}{}){}", call.str(), place.device, word_of(made.provider), made.ours_us,
+              kFills[static_cast<int>(made.fill)], made.vendor_us, place.library, which, made.reason.empty() ? "" : ": " + made.reason);
   } catch (const Error& e) {
     log::warning("{} could not be measured, so the vendor's library computes it: {}", call.str(), e.what());
     made = {.reason = e.what(), .measured = false};
@@ -145,7 +163,12 @@ void ProviderTable::read_file_once() {
   if (settings_.file.empty() || (settings_.measure && !std::filesystem::exists(settings_.file))) return;
   const Json json = Json::parse(read_file(settings_.file), nullptr, /*allow_exceptions=*/false);
   const std::string why = json.is_discarded() ? "it is no JSON" : take_unlocked(json);
-  if (why.empty()) return;
+  if (why.empty()) {
+    if (json["format"] != kFormat)
+      log::info("{} is of format {}, which knows no algorithms: its choices hold, and where the vendor's library computes it takes its own first",
+                settings_.file, json["format"].get<int>());
+    return;
+  }
   file_is_ours_ = false;
   log::warning("{} is ignored{}: {}", settings_.file, settings_.measure ? ", and not written to" : "", why);
 }
@@ -157,7 +180,7 @@ std::string ProviderTable::take(const Json& json) {
 
 std::string ProviderTable::take_unlocked(const Json& json) try {
   const int format = json.at("format").get<int>();
-  if (format != kFormat) return fmt::format("its format is {}, and this program reads {}", format, kFormat);
+  if (format < kOldestFormat || format > kFormat) return fmt::format("its format is {}, and this program reads {} to {}", format, kOldestFormat, kFormat);
   std::vector<std::unique_ptr<ProviderChoices>> places;
   for (const Json& p : json.at("places")) {
     auto choices = std::make_unique<ProviderChoices>(ProviderPlace{p.at("device").get<std::string>(), p.at("library").get<std::string>()});
@@ -167,11 +190,18 @@ std::string ProviderTable::take_unlocked(const Json& json) try {
       const std::string fill = c.value("fill", "");
       const auto* known = std::find(std::begin(kFills), std::end(kFills), fill);
       if (known == std::end(kFills)) return fmt::format("{} is no fill", quoted(fill));
+      ProviderAlgorithm algorithm;
+      if (const std::string hex = c.value("algorithm", ""); !hex.empty()) {
+        const std::optional<ProviderAlgorithm> named = ProviderAlgorithm::from_hex(hex);
+        if (!named) return fmt::format("{} is no algorithm", quoted(hex));
+        algorithm = *named;
+      }
       choices->by_name_[name] = {.provider = word == "ours" ? Provider::ours : Provider::vendor,
                                  .ours_us = c.value("ours_us", 0.0),
                                  .vendor_us = c.value("vendor_us", 0.0),
                                  .reason = c.value("reason", ""),
-                                 .fill = static_cast<ProductFill>(known - std::begin(kFills))};
+                                 .fill = static_cast<ProductFill>(known - std::begin(kFills)),
+                                 .algorithm = algorithm};
     }
     places.push_back(std::move(choices));
   }
@@ -195,6 +225,7 @@ Json ProviderTable::json_unlocked() const {
       choices[name] = {{"provider", word_of(c.provider)}, {"ours_us", c.ours_us}, {"vendor_us", c.vendor_us}};
       if (!c.reason.empty()) choices[name]["reason"] = c.reason;
       if (c.fill != ProductFill::automatic) choices[name]["fill"] = kFills[static_cast<int>(c.fill)];
+      if (c.algorithm.named) choices[name]["algorithm"] = c.algorithm.hex();
     }
     places.push_back({{"device", p->place_.device}, {"library", p->place_.library}, {"choices", choices}});
   }
@@ -204,29 +235,46 @@ Json ProviderTable::json_unlocked() const {
 // ---- measuring
 ProviderChoice decide(const ProviderContest& contest) {
   ProviderChoice choice;
+  choice.candidates = contest.candidates;
   contest.ours(ProductFill::pipelined);
-  try {
-    if (!contest.vendor()) choice.reason = "the library does not compute this";
-    else if (const std::string difference = contest.difference(); !difference.empty()) choice.reason = "the library's result is another: " + difference;
-  } catch (const Error& e) {
-    choice.reason = e.what();
+  std::vector<size_t> right;
+  for (size_t i = 0; i < contest.candidates; ++i) {
+    std::string why;
+    try {
+      contest.fresh();
+      if (!contest.vendor(i)) why = "the library does not compute this";
+      else if (const std::string difference = contest.difference(); !difference.empty()) why = "the library's result is another: " + difference;
+    } catch (const Error& e) {
+      why = e.what();
+    }
+    if (why.empty()) right.push_back(i);
+    else if (choice.reason.empty()) choice.reason = why;
   }
   constexpr size_t turns = 5;
-  std::array<double, turns> staged{}, pipelined{}, vendor{};
-  for (size_t i = 0; i < turns; ++i) {
-    staged[i] = contest.microseconds([&] { contest.ours(ProductFill::staged); });
-    pipelined[i] = contest.microseconds([&] { contest.ours(ProductFill::pipelined); });
-    if (choice.reason.empty()) vendor[i] = contest.microseconds([&] { contest.vendor(); });
+  using Times = std::array<double, turns>;
+  Times staged{}, pipelined{};
+  std::vector<Times> vendor(right.size());
+  for (size_t turn = 0; turn < turns; ++turn) {
+    staged[turn] = contest.microseconds([&] { contest.ours(ProductFill::staged); });
+    pipelined[turn] = contest.microseconds([&] { contest.ours(ProductFill::pipelined); });
+    for (size_t i = 0; i < right.size(); ++i) vendor[i][turn] = contest.microseconds([&] { contest.vendor(right[i]); });
   }
-  auto median = [](std::array<double, turns>& t) {
+  auto median = [](Times t) {
     std::sort(t.begin(), t.end());
     return t[turns / 2];
   };
   const double staged_us = median(staged), pipelined_us = median(pipelined);
   choice.fill = staged_us < pipelined_us ? ProductFill::staged : ProductFill::pipelined;
   choice.ours_us = std::min(staged_us, pipelined_us);
-  choice.vendor_us = median(vendor);
-  choice.provider = choice.reason.empty() && choice.vendor_us <= choice.ours_us ? Provider::vendor : Provider::ours;
+  choice.provider = Provider::ours;
+  if (right.empty()) return choice;
+  choice.reason.clear();
+  size_t fastest = 0;  // of equals, what the library prefers
+  for (size_t i = 1; i < right.size(); ++i)
+    if (median(vendor[i]) < median(vendor[fastest])) fastest = i;
+  choice.candidate = right[fastest];
+  choice.vendor_us = median(vendor[fastest]);
+  if (choice.vendor_us <= choice.ours_us) choice.provider = Provider::vendor;
   return choice;
 }
 
@@ -255,8 +303,12 @@ class Memory {
     void* p = stream_.backend().alloc(stream_.device().index, std::max<size_t>(bytes, 1));
     if (!p) fail_machine(fmt::format("out of memory: {} bytes to measure providers with", bytes), to_string(stream_.device()));
     blocks_.push_back(p);
-    k::random_uniform<T>(stream_, static_cast<T*>(p), n, T(-1), T(1), PhiloxKey{7, op, 0});
+    fill(static_cast<T*>(p), n, op);
     return static_cast<T*>(p);
+  }
+  template <class T>
+  void fill(T* p, int64_t n, uint32_t op) {
+    k::random_uniform<T>(stream_, p, n, T(-1), T(1), PhiloxKey{7, op, 0});
   }
 
  private:
@@ -287,11 +339,13 @@ struct Events {
 template <class T>
 ProviderChoice measure_providers(Stream& stream, const std::vector<int64_t>& inputs, int64_t output, double tolerance,
                                  const std::function<void(const std::vector<const T*>&, T*)>& ours,
-                                 const std::function<bool(const std::vector<const T*>&, T*)>& vendor) {
+                                 const std::function<bool(const std::vector<const T*>&, T*, size_t)>& vendor,
+                                 const std::function<size_t(const std::vector<const T*>&, T*)>& candidates) {
   Memory memory(stream);
   std::vector<const T*> operands;
   for (const int64_t n : inputs) operands.push_back(memory.random<T>(n, static_cast<uint32_t>(operands.size())));
-  T *by_ours = memory.random<T>(output, 99), *by_vendor = memory.random<T>(output, 99);  // the same numbers, which may be added to
+  constexpr uint32_t kOutput = 99;  // the same numbers, which may be added to
+  T *of_ours = memory.random<T>(output, kOutput), *of_vendor = memory.random<T>(output, kOutput);
   Events events(stream);
   ProviderContest contest;
   contest.ours = [&](ProductFill fill) {
@@ -300,14 +354,17 @@ ProviderChoice measure_providers(Stream& stream, const std::vector<int64_t>& inp
       ProductFill before;
       ~Restore() { stream.fill = before; }
     } restore{stream, std::exchange(stream.fill, fill)};
-    ours(operands, by_ours);
+    ours(operands, of_ours);
   };
-  contest.vendor = [&] { return vendor(operands, by_vendor); };
+  if (candidates) contest.candidates = candidates(operands, of_vendor);
+  if (contest.candidates == 0) contest.candidates = 1;  // it will decline
+  contest.vendor = [&](size_t candidate) { return vendor(operands, of_vendor, candidate); };
+  contest.fresh = [&] { memory.fill(of_vendor, output, kOutput); };
   contest.difference = [&]() -> std::string {
     std::vector<T> a(static_cast<size_t>(output)), b(a.size());
     const Backend& backend = stream.backend();
-    backend.copy(stream.device().index, a.data(), by_ours, a.size() * sizeof(T), CopyKind::device_to_host, stream.handle());
-    backend.copy(stream.device().index, b.data(), by_vendor, b.size() * sizeof(T), CopyKind::device_to_host, stream.handle());
+    backend.copy(stream.device().index, a.data(), of_ours, a.size() * sizeof(T), CopyKind::device_to_host, stream.handle());
+    backend.copy(stream.device().index, b.data(), of_vendor, b.size() * sizeof(T), CopyKind::device_to_host, stream.handle());
     for (size_t i = 0; i < a.size(); ++i)
       if (!(std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])) <= tolerance))
         return fmt::format("element {} is {}, and {} by ours, where {:.2g} would pass", i, b[i], a[i], tolerance);

@@ -12,8 +12,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -46,12 +48,29 @@ struct ProviderPlace {
   bool operator==(const ProviderPlace&) const = default;
 };
 
+// One of the ways in which a library computes a call: bytes that it gave and understands again, if it is of the same version.
+struct ProviderAlgorithm {
+  std::array<unsigned char, 64> bytes{};
+  bool named = false;  // false: whichever the library would take first
+
+  bool operator==(const ProviderAlgorithm&) const = default;
+  std::string hex() const;  // empty where none is named
+  static std::optional<ProviderAlgorithm> from_hex(const std::string& hex);
+};
+
 struct ProviderChoice {
   Provider provider = Provider::vendor;
   double ours_us = 0, vendor_us = 0;          // 0: not timed. Ours by the faster fill
-  std::string reason;                         // why the vendor's result did not count; empty where it did
+  std::string reason = {};                    // why the vendor's result did not count; empty where it did
   bool measured = true;                       // false: the measurement failed, so this is the default, and is not written down
   ProductFill fill = ProductFill::automatic;  // of ours. It changes no bit
+  ProviderAlgorithm algorithm = {};           // the vendor's fastest, where one was right. Another may be another last bit
+  size_t candidate = 0, candidates = 1;       // the vendor's fastest of so many, where one was right; of the measurement, in no file
+};
+// How the chosen one computes.
+struct ProviderMeans {
+  ProductFill fill = ProductFill::automatic;
+  ProviderAlgorithm algorithm;
 };
 
 struct ProviderSettings {
@@ -93,11 +112,12 @@ class ProviderTable {
   void configure(ProviderSettings settings);   // forgets what was known
 
   // Ours or the vendor. `measure` is called, and the file written, where this call is to be measured; it is null where
-  // that cannot be done now (a graph is being captured). `asked` is what the stream wants. `fill` gets that of ours, where it is known.
+  // that cannot be done now (a graph is being captured). `asked` is what the stream wants. `means` gets how, where it is known.
   Provider choose(Provider asked, const ProviderPlace& place, const ProviderCall& call, const std::function<ProviderChoice()>& measure,
-                  ProductFill* fill = nullptr);
+                  ProviderMeans* means = nullptr);
 
-  // The file: {"format": 1, "places": [{"device", "library", "choices": {"matmul/...": {"provider", ...}}}]}.
+  // The file: {"format": 2, "places": [{"device", "library", "choices": {"matmul/...": {"provider", ...}}}]}. In files of format 1
+  // no choice has an algorithm.
   Json json();
   // Takes the choices of `json`. "" or why it was ignored: an unknown format, a word that is no provider.
   std::string take(const Json& json);
@@ -115,15 +135,18 @@ class ProviderTable {
   std::vector<std::unique_ptr<ProviderChoices>> places_;
 };
 
-// One call computed by both. `vendor` returns false where the library declines; `difference`, called after both, is ""
-// or says how their results differ; `microseconds` times one run.
+// One call computed by both, the vendor in one of several ways, its own first choice first. `vendor` returns false where the library
+// declines; `difference`, called after both, is "" or says how their results differ; `fresh`, called before a way of the vendor's
+// that is to be compared, makes its output what ours began with; `microseconds` times one run.
 struct ProviderContest {
   std::function<void(ProductFill)> ours;
-  std::function<bool()> vendor;
+  size_t candidates = 1;
+  std::function<bool(size_t candidate)> vendor;
+  std::function<void()> fresh;
   std::function<std::string()> difference;
   std::function<double(const std::function<void()>&)> microseconds;
 };
-// The faster one of those that are right; medians of five turns, our two fills and the vendor's in turn.
+// The faster one of those that are right; medians of five turns, our two fills and the vendor's ways in turn.
 ProviderChoice decide(const ProviderContest& contest);
 
 // How far apart right results may lie, of sums of `terms` products of numbers in [-1, 1]: the rounding of the operands in
@@ -131,11 +154,23 @@ ProviderChoice decide(const ProviderContest& contest);
 double provider_tolerance(MathMode math, int item, int64_t terms);
 
 // decide() on the device of `stream`, with random operands in [-1, 1] of memory of their own: `inputs` counts their
-// elements, `output` those of the result, whose memory holds random numbers before.
+// elements, `output` those of the result, whose memory holds random numbers before. `candidates`, called once and before `vendor`,
+// says how many ways the vendor has; where there is none it is one.
 template <class T>
 ProviderChoice measure_providers(Stream& stream, const std::vector<int64_t>& inputs, int64_t output, double tolerance,
                                  const std::function<void(const std::vector<const T*>& inputs, T* out)>& ours,
-                                 const std::function<bool(const std::vector<const T*>& inputs, T* out)>& vendor);
+                                 const std::function<bool(const std::vector<const T*>& inputs, T* out, size_t candidate)>& vendor,
+                                 const std::function<size_t(const std::vector<const T*>& inputs, T* out)>& candidates = {});
+// Our kernels within a measurement.
+template <class F>
+void by_ours(Stream& stream, F f) {
+  struct Restore {
+    Stream& stream;
+    Provider before;
+    ~Restore() { stream.provider = before; }
+  } restore{stream, std::exchange(stream.provider, Provider::ours)};
+  f();
+}
 
 // A library that may compute in our stead. It is loaded by the first call that would use it, or by this function.
 struct VendorLibrary {

@@ -6,11 +6,14 @@
 #include <cublasLt.h>
 
 #include <array>
+#include <cstring>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "base/dynamic_library.h"
 #include "base/error.h"
+#include "base/log.h"
 
 namespace panvae::cublaslt {
 
@@ -29,6 +32,9 @@ struct Functions {
   decltype(&::cublasLtMatmulPreferenceDestroy) preference_destroy = nullptr;
   decltype(&::cublasLtMatmulPreferenceSetAttribute) preference_set = nullptr;
   decltype(&::cublasLtMatmulAlgoGetHeuristic) heuristic = nullptr;
+  decltype(&::cublasLtMatmulAlgoCheck) algorithm_check = nullptr;
+  decltype(&::cublasLtMatmulAlgoCapGetAttribute) algorithm_can = nullptr;
+  decltype(&::cublasLtMatmulAlgoConfigGetAttribute) algorithm_does = nullptr;
   decltype(&::cublasLtMatmul) matmul = nullptr;
 };
 
@@ -48,6 +54,32 @@ uint32_t alignment_of(const void* p) {
   return static_cast<uint32_t>(address & (~address + 1));
 }
 
+struct Algorithm {
+  cublasLtMatmulAlgo_t algo{};
+  size_t workspace = 0;
+  bool usable = false;
+};
+
+// Parts of a split k meet in the workspace and are added in order: the same bits in every run. "In place" they are added to the
+// result, in turns that counters give.
+constexpr uint32_t kReductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+
+bool same_bits_in_every_run(const Functions& f, const cublasLtMatmulAlgo_t& algo) {
+  uint32_t scheme = 0;
+  size_t written = 0;
+  const cublasStatus_t status = f.algorithm_does(&algo, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &scheme, sizeof scheme, &written);
+  return status == CUBLAS_STATUS_SUCCESS && (scheme & ~kReductions) == 0;
+}
+
+// As the heuristic gave it.
+Algorithm algorithm_of(const Functions& f, const cublasLtMatmulHeuristicResult_t& result) {
+  const bool usable = result.state == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= kWorkspace && same_bits_in_every_run(f, result.algo);
+  return {result.algo, result.workspaceSize, usable};
+}
+
+using AlgorithmBytes = decltype(ProviderAlgorithm::bytes);
+static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(AlgorithmBytes));
+
 // What a call needs beside its pointers. The handles are made by State::plan().
 struct Plan {
   cudaDataType_t type = CUDA_R_32F;
@@ -57,11 +89,11 @@ struct Plan {
   uint32_t alignment_a = 0, alignment_b = 0, alignment_c = 0;
 
   const Functions* f = nullptr;
-  bool declined = false;
   cublasLtMatmulDesc_t product = nullptr;
   cublasLtMatrixLayout_t layout_a = nullptr, layout_b = nullptr, layout_c = nullptr;
   cublasLtMatmulPreference_t preference = nullptr;
-  cublasLtMatmulHeuristicResult_t best{};
+  Algorithm first;                            // of the heuristic; not usable where the library declines
+  std::map<AlgorithmBytes, Algorithm> named;  // that a caller asked for
 
   ~Plan() {
     if (!f) return;
@@ -85,6 +117,17 @@ struct Products::State {
     if (handle) functions->destroy(handle);
   }
   Plan& plan(const Plan& wanted, bool bias);
+  // Of a call: the plan, which may decline, and whether the library adds the bias.
+  template <class T>
+  std::pair<Plan&, bool> plan_of(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K,
+                                 const Epilogue<T>& e);
+  // What the heuristic has for the plan, best first, and never what may not be used.
+  std::vector<Algorithm> heuristic(const Plan& p, int most);
+  // That of these bytes for the plan, if the library can compute it so.
+  Algorithm& named(Plan& p, const ProviderAlgorithm& algorithm);
+  // The product of a plan by one algorithm. False, and nothing was done, if the library does not support it after all.
+  template <class T>
+  bool run(Stream& stream, Plan& p, Algorithm& algorithm, In<T> a, In<T> b, InOut<T> c, const Epilogue<T>& e, bool their_bias);
 };
 
 Api open(std::span<const std::string> names) {
@@ -97,7 +140,8 @@ Api open(std::span<const std::string> names) {
                      library.bind("cublasLtMatrixLayoutDestroy", f->layout_destroy) && library.bind("cublasLtMatmulPreferenceCreate", f->preference_create) &&
                      library.bind("cublasLtMatmulPreferenceDestroy", f->preference_destroy) &&
                      library.bind("cublasLtMatmulPreferenceSetAttribute", f->preference_set) && library.bind("cublasLtMatmulAlgoGetHeuristic", f->heuristic) &&
-                     library.bind("cublasLtMatmul", f->matmul);
+                     library.bind("cublasLtMatmulAlgoCheck", f->algorithm_check) && library.bind("cublasLtMatmulAlgoCapGetAttribute", f->algorithm_can) &&
+                     library.bind("cublasLtMatmulAlgoConfigGetAttribute", f->algorithm_does) && library.bind("cublasLtMatmul", f->matmul);
   if (!whole) return {nullptr, "", library.why_absent()};
   const size_t v = f->version();  // 130100 of 13.1.0
   return {f, fmt::format("{}.{}.{}", v / 10000, v / 100 % 100, v % 100), ""};
@@ -151,23 +195,58 @@ Plan& Products::State::plan(const Plan& wanted, bool bias) {
   PV_CUBLASLT(f.preference_create(&p.preference));
   auto prefer = [&](cublasLtMatmulPreferenceAttributes_t what, auto value) { PV_CUBLASLT(f.preference_set(p.preference, what, &value, sizeof value)); };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
-  // Parts of a split k meet in the workspace and are added in order: the same bits in every run.
-  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, kReductions);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, p.alignment_b);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, p.alignment_a);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, p.alignment_c);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, p.alignment_c);
-  int found = 0;
-  const cublasStatus_t status = f.heuristic(handle, p.product, p.layout_b, p.layout_a, p.layout_c, p.layout_c, p.preference, 1, &p.best, &found);
-  if (status != CUBLAS_STATUS_NOT_SUPPORTED) PV_CUBLASLT(status);
-  p.declined = status != CUBLAS_STATUS_SUCCESS || found == 0 || p.best.state != CUBLAS_STATUS_SUCCESS;
+  if (const std::vector<Algorithm> found = heuristic(p, 1); !found.empty()) p.first = found[0];
   kept = std::move(made);
   return *kept;
 }
 
+std::vector<Algorithm> Products::State::heuristic(const Plan& p, int most) {
+  const Functions& f = *functions;
+  std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<size_t>(most));
+  int found = 0;
+  const cublasStatus_t status = f.heuristic(handle, p.product, p.layout_b, p.layout_a, p.layout_c, p.layout_c, p.preference, most, results.data(), &found);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED) return {};
+  PV_CUBLASLT(status);
+  std::vector<Algorithm> out;
+  for (int i = 0; i < found; ++i)
+    if (const Algorithm a = algorithm_of(f, results[static_cast<size_t>(i)]); a.usable) out.push_back(a);
+  return out;
+}
+
+Algorithm& Products::State::named(Plan& p, const ProviderAlgorithm& algorithm) {
+  const auto [at, is_new] = p.named.try_emplace(algorithm.bytes);
+  Algorithm& out = at->second;
+  if (!is_new) return out;
+  const Functions& f = *functions;
+  cublasLtMatmulHeuristicResult_t result{};
+  std::memcpy(&result.algo, algorithm.bytes.data(), sizeof result.algo);
+  result.state = f.algorithm_check(handle, p.product, p.layout_b, p.layout_a, p.layout_c, p.layout_c, &result.algo, &result);
+  out = algorithm_of(f, result);
+  // It was measured with operands of another alignment, maybe. The library's first operand is our b.
+  for (const auto& [what, have] : {std::pair{CUBLASLT_ALGO_CAP_MIN_ALIGNMENT_A_BYTES, p.alignment_b},
+                                   {CUBLASLT_ALGO_CAP_MIN_ALIGNMENT_B_BYTES, p.alignment_a},
+                                   {CUBLASLT_ALGO_CAP_MIN_ALIGNMENT_C_BYTES, p.alignment_c},
+                                   {CUBLASLT_ALGO_CAP_MIN_ALIGNMENT_D_BYTES, p.alignment_c}}) {
+    uint32_t needs = 0;
+    size_t written = 0;
+    out.usable = out.usable && f.algorithm_can(&out.algo, what, &needs, sizeof needs, &written) == CUBLAS_STATUS_SUCCESS && needs <= have;
+  }
+  if (!out.usable)
+    log::info(
+        "cuBLASLt cannot compute a product of {} x {} x {} as it was measured, for its operands lie otherwise or it does not know the algorithm: its "
+        "heuristic's first does",
+        p.M, p.N, p.K);
+  return out;
+}
+
 template <class T>
-bool Products::matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, const Epilogue<T>& e) {
-  if (K == 0) return false;
+std::pair<Plan&, bool> Products::State::plan_of(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N,
+                                                int64_t K, const Epilogue<T>& e) {
   Plan wanted;
   wanted.type = sizeof(T) == 8 ? CUDA_R_64F : CUDA_R_32F;
   wanted.compute = sizeof(T) == 8                  ? CUBLAS_COMPUTE_64F
@@ -179,35 +258,76 @@ bool Products::matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool t
   wanted.alignment_a = alignment_of(a), wanted.alignment_b = alignment_of(b), wanted.alignment_c = alignment_of(c);
   // The library's kernels read the bias 16 bytes at a time, and know it for f32 alone. Where a pass of ours follows anyway,
   // the bias is added there.
-  bool their_bias = sizeof(T) == 4 && e.bias && e.activation == Activation::none && alignment_of(e.bias) >= 16;
-  Plan* found = &state_->plan(wanted, their_bias);
-  if (found->declined && their_bias) {
-    their_bias = false;
-    found = &state_->plan(wanted, their_bias);
-  }
-  if (found->declined) return false;
+  if (sizeof(T) == 4 && e.bias && e.activation == Activation::none && alignment_of(e.bias) >= 16)
+    if (Plan& p = plan(wanted, true); p.first.usable) return {p, true};
+  return {plan(wanted, false), false};
+}
 
-  Plan& p = *found;
-  const Functions& f = *state_->functions;
+template <class T>
+bool Products::State::run(Stream& stream, Plan& p, Algorithm& algorithm, In<T> a, In<T> b, InOut<T> c, const Epilogue<T>& e, bool their_bias) {
+  const Functions& f = *functions;
+  if (!algorithm.usable) return false;
   if (their_bias) {
     const void* bias = e.bias;
     PV_CUBLASLT(f.product_set(p.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
   }
-  void* workspace = p.best.workspaceSize > 0 ? stream.scratch(p.best.workspaceSize) : nullptr;
+  void* workspace = algorithm.workspace > 0 ? stream.scratch(algorithm.workspace) : nullptr;
   const T one = T(1), beta = e.accumulate ? T(1) : T(0);
-  const cublasStatus_t status = f.matmul(state_->handle, p.product, &one, b, p.layout_b, a, p.layout_a, &beta, c, p.layout_c, c, p.layout_c, &p.best.algo,
-                                         workspace, p.best.workspaceSize, static_cast<cudaStream_t>(stream.handle()));
+  const cublasStatus_t status = f.matmul(handle, p.product, &one, b, p.layout_b, a, p.layout_a, &beta, c, p.layout_c, c, p.layout_c, &algorithm.algo, workspace,
+                                         algorithm.workspace, static_cast<cudaStream_t>(stream.handle()));
   if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_ARCH_MISMATCH) {
-    p.declined = true;
+    algorithm.usable = false;
     return false;
   }
   check(f, status, "cublasLtMatmul");
   const T* our_bias = their_bias ? nullptr : e.bias;
-  if (our_bias || e.activation != Activation::none) k::bias_activation<T>(stream, c, M, N, 1, our_bias, e.activation, e.slope);
+  if (our_bias || e.activation != Activation::none) k::bias_activation<T>(stream, c, p.M, p.N, 1, our_bias, e.activation, e.slope);
   return true;
 }
 
-template bool Products::matmul<float>(Stream&, In<float>, bool, In<float>, bool, InOut<float>, int64_t, int64_t, int64_t, const Epilogue<float>&);
-template bool Products::matmul<double>(Stream&, In<double>, bool, In<double>, bool, InOut<double>, int64_t, int64_t, int64_t, const Epilogue<double>&);
+template <class T>
+bool Products::matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, const Epilogue<T>& e,
+                      const ProviderAlgorithm& algorithm) {
+  if (K == 0) return false;
+  auto [p, their_bias] = state_->plan_of(stream, a, transpose_a, b, transpose_b, c, M, N, K, e);
+  if (algorithm.named && state_->run(stream, p, state_->named(p, algorithm), a, b, c, e, their_bias)) return true;
+  return state_->run(stream, p, p.first, a, b, c, e, their_bias);
+}
+
+template <class T>
+ProviderChoice Products::measure(Stream& stream, bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const Epilogue<T>& e) {
+  using Inputs = std::vector<const T*>;
+  Epilogue<T> trial = e;
+  std::vector<Algorithm> algorithms;
+  auto plan = [&](const Inputs& in, T* out) {
+    if (trial.bias) trial.bias = in[2];
+    return state_->plan_of<T>(stream, in[0], transpose_a, in[1], transpose_b, out, M, N, K, trial);
+  };
+  ProviderChoice choice = measure_providers<T>(
+      stream, {M * K, K * N, N}, M * N, provider_tolerance(sizeof(T) == 8 ? MathMode::ieee : stream.math, sizeof(T), K),
+      [&](const Inputs& in, T* out) {
+        if (trial.bias) trial.bias = in[2];
+        by_ours(stream, [&] { k::matmul<T>(stream, in[0], transpose_a, in[1], transpose_b, out, M, N, K, trial); });
+      },
+      [&](const Inputs& in, T* out, size_t candidate) {
+        auto [p, their_bias] = plan(in, out);
+        return candidate < algorithms.size() && state_->run(stream, p, algorithms[candidate], in[0], in[1], out, trial, their_bias);
+      },
+      [&](const Inputs& in, T* out) {
+        if (K > 0) algorithms = state_->heuristic(plan(in, out).first, kCandidates);
+        return algorithms.size();
+      });
+  if (choice.candidate < algorithms.size() && choice.reason.empty()) {
+    choice.algorithm.named = true;
+    std::memcpy(choice.algorithm.bytes.data(), &algorithms[choice.candidate].algo, choice.algorithm.bytes.size());
+  }
+  return choice;
+}
+
+#define PV_PRODUCTS(T)                                                                                                                                     \
+  template bool Products::matmul<T>(Stream&, In<T>, bool, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&, const ProviderAlgorithm&); \
+  template ProviderChoice Products::measure<T>(Stream&, bool, bool, int64_t, int64_t, int64_t, const Epilogue<T>&);
+PV_PRODUCTS(float)
+PV_PRODUCTS(double)
 
 }  // namespace panvae::cublaslt

@@ -20,10 +20,18 @@ Products::Products(const Api& api) {
 Products::~Products() = default;
 
 template <class T>
-bool Products::matmul(Stream&, In<T>, bool, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&) {
+bool Products::matmul(Stream&, In<T>, bool, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&, const ProviderAlgorithm&) {
   return false;
 }
-template bool Products::matmul<float>(Stream&, In<float>, bool, In<float>, bool, InOut<float>, int64_t, int64_t, int64_t, const Epilogue<float>&);
-template bool Products::matmul<double>(Stream&, In<double>, bool, In<double>, bool, InOut<double>, int64_t, int64_t, int64_t, const Epilogue<double>&);
+template <class T>
+ProviderChoice Products::measure(Stream&, bool, bool, int64_t, int64_t, int64_t, const Epilogue<T>&) {
+  return {};
+}
+
+#define PV_PRODUCTS(T)                                                                                                                                     \
+  template bool Products::matmul<T>(Stream&, In<T>, bool, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&, const ProviderAlgorithm&); \
+  template ProviderChoice Products::measure<T>(Stream&, bool, bool, int64_t, int64_t, int64_t, const Epilogue<T>&);
+PV_PRODUCTS(float)
+PV_PRODUCTS(double)
 
 }  // namespace panvae::cublaslt

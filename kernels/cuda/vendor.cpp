@@ -109,31 +109,20 @@ struct Unprofiled {
   Profile* profile;
 };
 
-// Runs `theirs` if the vendor is to compute this, and says whether it did.
+// Runs `theirs`, by the algorithm that was chosen, if the vendor is to compute this, and says whether it did.
 template <class Theirs, class Measure>
 bool compute(Stream& stream, const ProviderPlace& place, const ProviderCall& call, Theirs theirs, Measure measure) {
   const Unprofiled within(stream);
   ProviderTable& table = ProviderTable::of_process();
   std::function<ProviderChoice()> contest;
   if (stream.provider == Provider::automatic && table.measures() && can_measure(stream)) contest = measure;
-  ProductFill fill = ProductFill::automatic;
-  if (table.choose(stream.provider, place, call, contest, &fill) != Provider::vendor || !theirs()) {
-    stream.measured_fill = fill;
+  ProviderMeans means;
+  if (table.choose(stream.provider, place, call, contest, &means) != Provider::vendor || !theirs(means.algorithm)) {
+    stream.measured_fill = means.fill;
     return false;
   }
   stream.computed_by = Provider::vendor;
   return true;
-}
-
-// Our kernels within a measurement.
-template <class F>
-void by_ours(Stream& stream, F f) {
-  struct Restore {
-    Stream& stream;
-    Provider before;
-    ~Restore() { stream.provider = before; }
-  } restore{stream, std::exchange(stream.provider, Provider::ours)};
-  f();
 }
 
 std::array<int64_t, 9> sizes_of(const Conv1dShape& s) {
@@ -156,7 +145,7 @@ bool convolution(Stream& stream, ProviderOp op, const Conv1dShape& s, const Epil
   if (!library) return false;
   const ProviderCall call{op, sizeof(T), sizeof(T) == 8 ? MathMode::ieee : stream.math, flags_of(e), sizes_of(s)};
   return compute(
-      stream, state.convolutions_place, call, [&] { return theirs(*library, a, b, c, e); },
+      stream, state.convolutions_place, call, [&](const ProviderAlgorithm&) { return theirs(*library, a, b, c, e); },
       [&] {
         Epilogue<T> trial = e;
         return measure_providers<T>(
@@ -165,7 +154,7 @@ bool convolution(Stream& stream, ProviderOp op, const Conv1dShape& s, const Epil
               if (trial.bias) trial.bias = in[2];
               by_ours(stream, [&] { ours(in[0], in[1], out, trial); });
             },
-            [&](const std::vector<const T*>& in, T* out) {
+            [&](const std::vector<const T*>& in, T* out, size_t) {
               if (trial.bias) trial.bias = in[2];
               return theirs(*library, in[0], in[1], out, trial);
             });
@@ -187,20 +176,9 @@ bool matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b
                           flags_of(e) | (transpose_a ? ProviderCall::transpose_a : 0) | (transpose_b ? ProviderCall::transpose_b : 0),
                           {M, N, K}};
   return compute(
-      stream, state.products_place, call, [&] { return library->matmul<T>(stream, a, transpose_a, b, transpose_b, c, M, N, K, e); },
-      [&] {
-        Epilogue<T> trial = e;
-        return measure_providers<T>(
-            stream, {M * K, K * N, N}, M * N, provider_tolerance(call.math, sizeof(T), K),
-            [&](const std::vector<const T*>& in, T* out) {
-              if (trial.bias) trial.bias = in[2];
-              by_ours(stream, [&] { k::matmul<T>(stream, in[0], transpose_a, in[1], transpose_b, out, M, N, K, trial); });
-            },
-            [&](const std::vector<const T*>& in, T* out) {
-              if (trial.bias) trial.bias = in[2];
-              return library->matmul<T>(stream, in[0], transpose_a, in[1], transpose_b, out, M, N, K, trial);
-            });
-      });
+      stream, state.products_place, call,
+      [&](const ProviderAlgorithm& algorithm) { return library->matmul<T>(stream, a, transpose_a, b, transpose_b, c, M, N, K, e, algorithm); },
+      [&] { return library->measure<T>(stream, transpose_a, transpose_b, M, N, K, e); });
 }
 
 template <class T>

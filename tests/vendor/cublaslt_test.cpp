@@ -188,6 +188,150 @@ TEST(Cublaslt, OtherFailuresAreTheMachines) {
   EXPECT_EQ(value("objects"), 0);
 }
 
+// ---- several algorithms, and a measurement that takes one
+
+constexpr int64_t kM = 9, kN = 8, kK = 12;
+const ProviderPlace kPlace{"a card", "cuBLASLt 99.2.1"};
+const ProviderCall kCall{ProviderOp::matmul, 4, MathMode::ieee, ProviderCall::accumulate | ProviderCall::bias, {kM, kN, kK}};
+
+// Of a product with a bias, added to what is there.
+ProviderChoice measured(cublaslt::Products& library) {
+  Stream stream{Device{}};
+  const Numbers<float> bias(kN, 4);
+  Epilogue<float> e;
+  e.bias = bias;
+  e.accumulate = true;
+  return library.measure<float>(stream, false, true, kM, kN, kK, e);
+}
+// The same one, of operands `offset` elements behind a boundary, right or not; which algorithm has computed it.
+int algorithm_of(cublaslt::Products& library, const ProviderAlgorithm& algorithm, int64_t offset = 0, bool right = true) {
+  Stream stream{Device{}};
+  const Numbers<float> a(kM * kK, 1, offset), b(kK * kN, 2, offset), c(kM * kN, 3, offset), bias(kN, 4);
+  std::vector<double> expected = c.values();
+  for (int64_t i = 0; i < kM; ++i)
+    for (int64_t j = 0; j < kN; ++j) {
+      double& x = expected[static_cast<size_t>(i * kN + j)];
+      x += bias[j];
+      for (int64_t l = 0; l < kK; ++l) x += a[i * kK + l] * b[j * kK + l];
+    }
+  Epilogue<float> e;
+  e.bias = bias;
+  e.accumulate = true;
+  EXPECT_TRUE(library.matmul<float>(stream, a, false, b, true, c, kM, kN, kK, e, algorithm));
+  if (right) expect_near(c, expected);
+  return value("last_algorithm");
+}
+constexpr int bit(int algorithm) {
+  return 1 << algorithm;
+}
+
+TEST(CublasltAlgorithms, WithoutAMeasurementItIsTheFirst) {
+  const Fault many(kFake, "more_algorithms", 4), slow(kFake, "slow", bit(0));
+  const cublaslt::Api api = fake();
+  cublaslt::Products library(api);
+  EXPECT_EQ(algorithm_of(library, {}), 0);
+  EXPECT_EQ(value("last_wanted"), 1);
+}
+
+TEST(CublasltAlgorithms, TheFastestRightOneIsFoundAgainFromTheFile) {
+  const Folder folder;
+  const std::string file = folder.file("choices.json");
+  const Fault many(kFake, "more_algorithms", 4), slow(kFake, "slow", bit(0) | bit(2) | bit(3) | bit(4));
+  const cublaslt::Api api = fake();
+  ProviderMeans means;
+  {
+    cublaslt::Products library(api);
+    ProviderTable table({Provider::automatic, file, true});
+    const auto measure = [&] {
+      ProviderChoice choice = measured(library);
+      EXPECT_EQ(choice.reason, "");
+      EXPECT_EQ(choice.candidates, 5u);
+      EXPECT_EQ(choice.candidate, 1u);
+      EXPECT_LT(choice.vendor_us, 2000);
+      choice.provider = Provider::vendor;  // however fast ours is here
+      return choice;
+    };
+    EXPECT_EQ(table.choose(Provider::automatic, kPlace, kCall, measure, &means), Provider::vendor);
+    EXPECT_EQ(value("last_wanted"), cublaslt::Products::kCandidates);
+    EXPECT_EQ(algorithm_of(library, means.algorithm), 1);
+  }
+  ProviderTable next({Provider::automatic, file, true});
+  ProviderMeans read;
+  EXPECT_EQ(next.choose(
+                Provider::automatic, kPlace, kCall, [] { return ADD_FAILURE(), ProviderChoice{}; }, &read),
+            Provider::vendor);
+  EXPECT_TRUE(read.algorithm.named);
+  EXPECT_EQ(read.algorithm, means.algorithm);
+  cublaslt::Products library(api);
+  EXPECT_EQ(algorithm_of(library, read.algorithm), 1);
+  EXPECT_EQ(algorithm_of(library, {}), 0);
+  // Another version of the library may not understand these bytes: the call is measured anew.
+  int measurements = 0;
+  ProviderMeans anew;
+  next.choose(
+      Provider::automatic, {kPlace.device, "cuBLASLt 99.2.2"}, kCall, [&] { return ++measurements, ProviderChoice{Provider::vendor}; }, &anew);
+  EXPECT_EQ(measurements, 1);
+  EXPECT_FALSE(anew.algorithm.named);
+}
+
+TEST(CublasltAlgorithms, AWrongOneLosesHoweverFast) {
+  const cublaslt::Api api = fake();
+  cublaslt::Products library(api);
+  const Fault many(kFake, "more_algorithms", 3), slow(kFake, "slow", bit(2) | bit(3));
+  for (const char* fault : {"wrong", "refused", "fails"}) {
+    SCOPED_TRACE(fault);
+    const Fault two(kFake, fault, bit(0) | bit(1));
+    const ProviderChoice choice = measured(library);
+    EXPECT_EQ(choice.reason, "");
+    EXPECT_TRUE(choice.candidate == 2 || choice.candidate == 3) << choice.candidate;
+    EXPECT_GE(choice.vendor_us, 2000) << "what is wrong is not timed";
+  }
+  const Fault all(kFake, "wrong", bit(0) | bit(1) | bit(2) | bit(3));
+  const ProviderChoice none = measured(library);
+  EXPECT_EQ(none.provider, Provider::ours);
+  EXPECT_CONTAINS(none.reason, "the library's result is another: element 0");
+  EXPECT_FALSE(none.algorithm.named);
+}
+
+TEST(CublasltAlgorithms, ThatAddPartsInPlaceAreNeverTaken) {
+  const Fault many(kFake, "more_algorithms", 2), in_place(kFake, "in_place", bit(0) | bit(2));
+  const cublaslt::Api api = fake();
+  cublaslt::Products library(api);
+  const ProviderChoice choice = measured(library);
+  EXPECT_EQ(choice.candidates, 1u) << "the others might give other bits in another run";
+  EXPECT_EQ(algorithm_of(library, choice.algorithm), 1);
+  Stream stream{Device{}};
+  const Numbers<float> a(64, 1), b(64, 2), c(64, 3);
+  EXPECT_FALSE(library.matmul<float>(stream, a, false, b, false, c, 2, 2, 3, {})) << "nor is such a first one";
+  // A file that names one: these bytes but for the scheme.
+  ProviderAlgorithm edited = choice.algorithm;
+  edited.bytes[48] = 1;
+  edited.bytes[44] = 2;
+  const Fault none(kFake, "in_place", 0);
+  cublaslt::Products other(api);
+  EXPECT_EQ(algorithm_of(other, choice.algorithm), 1);
+  EXPECT_EQ(algorithm_of(other, edited), 0);
+}
+
+TEST(CublasltAlgorithms, WhereTheNamedOneCannotComputeItTheFirstDoes) {
+  const Fault many(kFake, "more_algorithms", 2), slow(kFake, "slow", bit(0) | bit(2));
+  const cublaslt::Api api = fake();
+  cublaslt::Products library(api);
+  const ProviderAlgorithm second = measured(library).algorithm;
+  ASSERT_EQ(algorithm_of(library, second), 1);
+  EXPECT_EQ(algorithm_of(library, second, 4), 0) << "measured with operands at 256 bytes, not at 16";
+  ProviderAlgorithm unknown;
+  unknown.named = true;
+  EXPECT_EQ(algorithm_of(library, unknown), 0) << "bytes that it did not give";
+  expect_product<float>(library, {3, 4, 5});
+  {
+    cublaslt::Products fresh(api);
+    const Fault refused(kFake, "refused", bit(1));
+    EXPECT_EQ(algorithm_of(fresh, second), 0) << "it does not know it after all";
+  }
+  EXPECT_EQ(algorithm_of(library, second), 1);
+}
+
 TEST(Cublaslt, AMissingLibraryOrFunctionIsAReason) {
   EXPECT_CONTAINS(cublaslt::open(std::array<std::string, 1>{"libpanvae_no_such.so"}).why_absent, "libpanvae_no_such.so");
   EXPECT_CONTAINS(cublaslt::open(std::array<std::string, 1>{"libm.so.6"}).why_absent, "libm.so.6 lacks the function cublasLtGetVersion");

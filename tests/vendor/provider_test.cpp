@@ -89,27 +89,37 @@ TEST(ProviderCall, HasANameThatTellsCallsApart) {
 
 // A contest with made-up times (the next of each list at every turn) and a made-up difference.
 struct Made {
-  std::vector<double> ours{3, 1, 2, 9, 9}, vendor{4, 4, 4, 4, 4};
-  double staged = 1000;  // of our other fill, in each turn
-  std::string difference;
+  std::vector<double> ours{3, 1, 2, 9, 9};
+  std::vector<std::vector<double>> vendor{{4, 4, 4, 4, 4}};  // of each of its ways
+  double staged = 1000;                                      // of our other fill, in each turn
+  std::string difference;                                    // of `wrong`
+  std::set<size_t> wrong{0};                                 // ways
   bool declines = false;
   std::string fails;
   int runs_of_ours = 0, runs_of_vendor = 0;
   ProviderChoice decide() {
-    size_t turn_of_ours = 0, turn = 0;
+    size_t turn_of_ours = 0, last = 0;
+    std::vector<size_t> turns(vendor.size());
     std::function<double()> time;
+    int fresh = 0;
     ProviderContest c;
     c.ours = [&](ProductFill fill) {
       ++runs_of_ours;
       time = [&, fill] { return fill == ProductFill::staged ? staged : ours.at(turn_of_ours++); };
     };
-    c.vendor = [&] {
+    c.candidates = vendor.size();
+    c.fresh = [&] { ++fresh; };
+    c.vendor = [&](size_t way) {
       ++runs_of_vendor;
-      time = [&] { return vendor.at(turn++); };
+      last = way;
+      time = [&, way] { return vendor[way].at(turns[way]++); };
       if (!fails.empty()) fail_machine(fails);
       return !declines;
     };
-    c.difference = [&] { return difference; };
+    c.difference = [&] {
+      EXPECT_EQ(fresh, static_cast<int>(last) + 1) << "none is compared where another one has added";
+      return wrong.count(last) ? difference : "";
+    };
     c.microseconds = [&](const std::function<void()>& run) {
       run();
       return time();
@@ -126,10 +136,10 @@ TEST(ProviderChoice, TheFasterMedianWins) {
   EXPECT_EQ(ours.vendor_us, 4);
   EXPECT_EQ(ours.reason, "");
   Made slow;
-  slow.vendor = {9, 1, 1, 9, 1};
+  slow.vendor = {{9, 1, 1, 9, 1}};
   EXPECT_EQ(slow.decide().provider, Provider::vendor);
   Made tie;
-  tie.ours = tie.vendor;
+  tie.ours = tie.vendor[0];
   EXPECT_EQ(tie.decide().provider, Provider::vendor) << "the default, where there is nothing to gain";
 }
 
@@ -147,12 +157,31 @@ TEST(ProviderChoice, TheFasterFillIsOurs) {
 
 TEST(ProviderChoice, AResultThatDiffersLosesHoweverFast) {
   Made wrong;
-  wrong.vendor = {0.1, 0.1, 0.1, 0.1, 0.1};
+  wrong.vendor = {{0.1, 0.1, 0.1, 0.1, 0.1}};
   wrong.difference = "element 3 is 1, and 2 by ours";
   const ProviderChoice c = wrong.decide();
   EXPECT_EQ(c.provider, Provider::ours);
   EXPECT_CONTAINS(c.reason, "element 3 is 1");
   EXPECT_EQ(wrong.runs_of_vendor, 1) << "what is wrong is not timed";
+}
+
+TEST(ProviderChoice, TheVendorsFastestRightWayIsItsOwn) {
+  Made many;
+  many.vendor = {{4, 4, 4, 4, 4}, {1, 1, 1, 1, 1}, {2, 9, 2, 9, 2}, {2, 2, 2, 2, 2}};
+  many.difference = "element 3 is 1, and 2 by ours";
+  many.wrong = {1};
+  const ProviderChoice c = many.decide();
+  EXPECT_EQ(c.provider, Provider::vendor);
+  EXPECT_EQ(c.candidates, 4u);
+  EXPECT_EQ(c.candidate, 2u) << "not the wrong one; of two that are as fast the one that the library prefers";
+  EXPECT_EQ(c.vendor_us, 2);
+  EXPECT_EQ(c.reason, "");
+  EXPECT_EQ(many.runs_of_vendor, 4 + 3 * 5);
+  many.wrong = {0, 1, 2, 3};
+  EXPECT_CONTAINS(many.decide().reason, "element 3 is 1");
+  many.wrong = {};
+  many.ours = {0.5, 0.5, 0.5, 0.5, 0.5};
+  EXPECT_EQ(many.decide().provider, Provider::ours);
 }
 
 TEST(ProviderChoice, ALibraryThatDeclinesOrFailsLoses) {
@@ -215,7 +244,7 @@ TEST(ProviderTable, GoesThroughJsonWhole) {
     return ProviderChoice{Provider::vendor, 1.5, 1.25, ""};
   });
   const Json json = table.json();
-  EXPECT_EQ(json["format"], 1);
+  EXPECT_EQ(json["format"], 2);
   EXPECT_EQ(json["places"][0]["device"], "a card");
   EXPECT_EQ(json["places"][0]["library"], "cuBLASLt 1.2.3");
   EXPECT_EQ(json["places"][0]["choices"]["matmul/f32/tf32/M1xN2xK3/nn"]["provider"], "ours");
@@ -229,11 +258,11 @@ TEST(ProviderTable, KeepsTheFill) {
   staged.provider = Provider::ours;
   staged.fill = ProductFill::staged;
   auto fill_of = [&](ProviderTable& table) {
-    ProductFill fill = ProductFill::automatic;
+    ProviderMeans means;
     EXPECT_EQ(table.choose(
-                  Provider::automatic, kHere, product(1, 2, 3), [&] { return staged; }, &fill),
+                  Provider::automatic, kHere, product(1, 2, 3), [&] { return staged; }, &means),
               Provider::ours);
-    return fill;
+    return means.fill;
   };
   ProviderTable table({Provider::automatic, "", true}), other;
   EXPECT_EQ(fill_of(table), ProductFill::staged) << "as measured";
@@ -246,16 +275,75 @@ TEST(ProviderTable, KeepsTheFill) {
   EXPECT_CONTAINS(other.take(json), "'poured' is no fill");
 }
 
+TEST(ProviderTable, KeepsTheAlgorithm) {
+  ProviderChoice fifth{Provider::vendor};
+  fifth.algorithm.named = true;
+  for (size_t i = 0; i < fifth.algorithm.bytes.size(); ++i) fifth.algorithm.bytes[i] = static_cast<unsigned char>(7 * i + 250);
+  const std::string hex = fifth.algorithm.hex();
+  EXPECT_EQ(hex.size(), 128u);
+  EXPECT_EQ(hex.substr(0, 8), "fa01080f");
+  EXPECT_EQ(ProviderAlgorithm::from_hex(hex), fifth.algorithm);
+  EXPECT_EQ(ProviderAlgorithm().hex(), "");
+  const Folder folder;
+  const std::string file = folder.file("choices.json");
+  auto algorithm_of = [&](ProviderTable& table, const ProviderCall& call, Provider asked = Provider::automatic) {
+    ProviderMeans means;
+    EXPECT_EQ(table.choose(
+                  asked, kHere, call, [&] { return fifth; }, &means),
+              Provider::vendor);
+    return means.algorithm;
+  };
+  ProviderTable table({Provider::automatic, file, true}), next({Provider::automatic, file, false});
+  EXPECT_EQ(algorithm_of(table, product(1, 2, 3)), fifth.algorithm) << "as measured";
+  EXPECT_EQ(algorithm_of(table, product(1, 2, 3)), fifth.algorithm) << "as known";
+  EXPECT_EQ(algorithm_of(next, product(1, 2, 3)), fifth.algorithm) << "as read";
+  EXPECT_FALSE(algorithm_of(next, product(1, 2, 4)).named) << "of what was not measured it is the library's first";
+  EXPECT_FALSE(algorithm_of(next, product(1, 2, 3), Provider::vendor).named) << "and where nobody looks at the file";
+  for (const std::string& wrong : {hex + "00", hex.substr(2), "g" + hex.substr(1), "+1" + hex.substr(2), std::string("fast")}) {
+    Json json = table.json();
+    json["places"][0]["choices"]["matmul/f32/tf32/M1xN2xK3/nn"]["algorithm"] = wrong;
+    EXPECT_CONTAINS(next.take(json), "is no algorithm");
+  }
+}
+
+// Files of programs that knew one algorithm a call: what they say holds.
+TEST(ProviderTable, ReadsFilesOfTheFirstFormat) {
+  const Folder folder;
+  const std::string file = folder.file("choices.json");
+  write_file(file, R"({"format": 1, "places": [{"device": "a card", "library": "cuBLASLt 1.2.3", "choices": {
+    "matmul/f32/tf32/M1xN2xK3/nn": {"provider": "vendor", "ours_us": 2, "vendor_us": 1},
+    "matmul/f32/tf32/M1xN2xK4/nn": {"provider": "ours", "ours_us": 2, "vendor_us": 3, "fill": "staged"}}}]})");
+  std::vector<std::string> lines;
+  struct Restore {
+    log::Sink before;
+    ~Restore() { log::set_sink(before); }
+  } restore{log::set_sink([&](log::Level, std::string_view line) { lines.emplace_back(line); })};
+  ProviderTable table({Provider::automatic, file, true});
+  ProviderMeans means;
+  const auto measure = [] { return ProviderChoice{Provider::vendor, 2, 1}; };
+  EXPECT_EQ(table.choose(Provider::automatic, kHere, product(1, 2, 3), measure, &means), Provider::vendor);
+  EXPECT_FALSE(means.algorithm.named);
+  EXPECT_EQ(table.choose(Provider::automatic, kHere, product(1, 2, 4), measure, &means), Provider::ours);
+  EXPECT_EQ(means.fill, ProductFill::staged);
+  ASSERT_EQ(lines.size(), 1u) << "said once, and nothing was measured";
+  EXPECT_CONTAINS(lines[0], "is of format 1, which knows no algorithms: its choices hold");
+  table.choose(Provider::automatic, kHere, product(1, 2, 5), measure);
+  const Json written = Json::parse(read_file(file));
+  EXPECT_EQ(written["format"], 2);
+  EXPECT_EQ(written["places"][0]["choices"].size(), 3u);
+}
+
 TEST(ProviderTable, WhatItCannotReadIsIgnoredWithAReasonAndLeftAlone) {
   ProviderTable table;
-  EXPECT_CONTAINS(table.take(Json::parse(R"({"format": 2, "places": []})")), "its format is 2");
+  EXPECT_CONTAINS(table.take(Json::parse(R"({"format": 3, "places": []})")), "its format is 3, and this program reads 1 to 2");
+  EXPECT_CONTAINS(table.take(Json::parse(R"({"format": 0, "places": []})")), "its format is 0");
   EXPECT_CONTAINS(table.take(Json::parse(R"({"places": []})")), "format");
   EXPECT_CONTAINS(table.take(Json::parse(R"([])")), "");
   EXPECT_CONTAINS(table.take(Json::parse(R"({"format": 1, "places": [{"device": "d", "library": "l", "choices": {"x": {"provider": "nobody"}}}]})")),
                   "'nobody'");
   const Folder folder;
   const std::string file = folder.file("choices.json");
-  for (const std::string content : {"{\"format\": 2}", "not JSON"}) {
+  for (const std::string content : {"{\"format\": 3}", "not JSON"}) {
     write_file(file, content);
     const Warnings warnings;
     ProviderTable tuned({Provider::automatic, file, true});
@@ -292,7 +380,7 @@ class Measuring : public testing::Test {
     const int64_t M = 33, N = 17, K = 129;
     Stream stream{Device{}};
     auto ours = [&](const std::vector<const float*>& in, float* out) { k::matmul<float>(stream, in[0], false, in[1], false, out, M, N, K, Epilogue<float>{}); };
-    auto vendor = [&](const std::vector<const float*>& in, float* out) {
+    auto vendor = [&](const std::vector<const float*>& in, float* out, size_t) {
       std::vector<float> a(in[0], in[0] + M * K);
       spoil(a);
       k::matmul<float>(stream, a.data(), false, in[1], false, out, M, N, K, Epilogue<float>{});

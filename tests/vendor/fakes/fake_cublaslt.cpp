@@ -4,8 +4,10 @@
 #include <cublasLt.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -29,14 +31,22 @@ struct Preference {
 };
 struct Algorithm {  // what cublasLtMatmulAlgo_t holds
   uint32_t a, b, c, d;
-  uint64_t m, n, k, workspace;
+  uint64_t m, n, k;
+  uint32_t workspace, id, reduction, made_here;
 };
 static_assert(sizeof(Algorithm) <= sizeof(cublasLtMatmulAlgo_t));
 
-constexpr size_t kNeeds = 512;  // bytes of workspace
+constexpr uint32_t kNeeds = 512;  // bytes of workspace, of each algorithm so many more
+constexpr uint32_t kMadeHere = 0xA1605172;
 
 int handles = 0, objects = 0, heuristics = 0, last_compute = -1, last_epilogue = -1;
 int fail_create = 0, fail_heuristic = 0, fail_matmul = 0, no_bias = 0;
+int more_algorithms = 0, last_algorithm = -1, last_wanted = 0;
+int slow = 0, wrong = 0, refused = 0, in_place = 0, fails = 0;  // a bit for each algorithm
+
+bool is(int bits, uint32_t id) {
+  return bits >> id & 1;
+}
 
 bool aligned(const void* p, uint32_t to) {
   return reinterpret_cast<uintptr_t>(p) % to == 0;
@@ -88,7 +98,15 @@ int* fake_value(const char* name) {
                 {"fail_create", &fail_create},
                 {"fail_heuristic", &fail_heuristic},
                 {"fail_matmul", &fail_matmul},
-                {"no_bias", &no_bias}};
+                {"no_bias", &no_bias},
+                {"more_algorithms", &more_algorithms},
+                {"last_algorithm", &last_algorithm},
+                {"last_wanted", &last_wanted},
+                {"slow", &slow},
+                {"wrong", &wrong},
+                {"refused", &refused},
+                {"in_place", &in_place},
+                {"fails", &fails}};
   for (const auto& v : values)
     if (std::strcmp(v.name, name) == 0) return v.value;
   return nullptr;
@@ -204,12 +222,48 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   const bool f64 = d.type == CUDA_R_64F;
   if ((p.epilogue != CUBLASLT_EPILOGUE_DEFAULT && p.epilogue != CUBLASLT_EPILOGUE_BIAS) || (p.epilogue == CUBLASLT_EPILOGUE_BIAS && (f64 || no_bias)))
     return CUBLAS_STATUS_NOT_SUPPORTED;
-  results[0] = {};
-  results[0].state = CUBLAS_STATUS_SUCCESS;
-  results[0].workspaceSize = kNeeds;
-  const Algorithm algorithm{q.a, q.b, q.c, q.d, m, n, k, kNeeds};
-  std::memcpy(&results[0].algo, &algorithm, sizeof algorithm);
-  *found = 1;
+  last_wanted = wanted;
+  for (; *found < std::min(wanted, 1 + more_algorithms); ++*found) {
+    const uint32_t id = static_cast<uint32_t>(*found), workspace = (1 + id) * kNeeds;
+    const uint32_t reduction = is(in_place, id) ? CUBLASLT_REDUCTION_SCHEME_INPLACE : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    results[*found] = {};
+    results[*found].state = CUBLAS_STATUS_SUCCESS;
+    results[*found].workspaceSize = workspace;
+    const Algorithm algorithm{q.a, q.b, q.c, q.d, m, n, k, workspace, id, reduction, kMadeHere};
+    std::memcpy(&results[*found].algo, &algorithm, sizeof algorithm);
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t A, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                       cublasLtMatrixLayout_t D, const cublasLtMatmulAlgo_t* algo, cublasLtMatmulHeuristicResult_t* result) {
+  const Product& p = in<Product>(desc);
+  const Layout &a = in<Layout>(A), &d = in<Layout>(D);
+  const Algorithm& algorithm = in<Algorithm>(algo);
+  if (algorithm.made_here != kMadeHere) return CUBLAS_STATUS_INVALID_VALUE;
+  if (algorithm.m != d.rows || algorithm.n != d.columns || algorithm.k != (p.a == CUBLAS_OP_T ? a.rows : a.columns)) return CUBLAS_STATUS_INVALID_VALUE;
+  if (is(refused, algorithm.id)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  result->workspaceSize = algorithm.workspace;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulAlgoCapGetAttribute(const cublasLtMatmulAlgo_t* algo, cublasLtMatmulAlgoCapAttributes_t what, void* to, size_t bytes,
+                                                 size_t* written) {
+  const Algorithm& algorithm = in<Algorithm>(algo);
+  const uint32_t* value = what == CUBLASLT_ALGO_CAP_MIN_ALIGNMENT_A_BYTES   ? &algorithm.a
+                          : what == CUBLASLT_ALGO_CAP_MIN_ALIGNMENT_B_BYTES ? &algorithm.b
+                          : what == CUBLASLT_ALGO_CAP_MIN_ALIGNMENT_C_BYTES ? &algorithm.c
+                          : what == CUBLASLT_ALGO_CAP_MIN_ALIGNMENT_D_BYTES ? &algorithm.d
+                                                                            : nullptr;
+  if (!value || bytes != sizeof *value) return CUBLAS_STATUS_INVALID_VALUE;
+  std::memcpy(to, value, bytes);
+  *written = bytes;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t* algo, cublasLtMatmulAlgoConfigAttributes_t what, void* to, size_t bytes,
+                                                    size_t* written) {
+  const uint32_t value = in<Algorithm>(algo).reduction;
+  if (what != CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME || bytes != sizeof value) return CUBLAS_STATUS_INVALID_VALUE;
+  std::memcpy(to, &value, bytes);
+  *written = bytes;
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* A, cublasLtMatrixLayout_t a_layout, const void* B,
@@ -220,12 +274,16 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   const Layout &a = in<Layout>(a_layout), &b = in<Layout>(b_layout), &c = in<Layout>(c_layout), &d = in<Layout>(d_layout);
   const Algorithm& planned = in<Algorithm>(algo);
   const uint64_t k = p.a == CUBLAS_OP_T ? a.rows : a.columns;
-  if (planned.m != d.rows || planned.n != d.columns || planned.k != k || c != d) return CUBLAS_STATUS_INVALID_VALUE;
+  if (is(refused, planned.id)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (is(fails, planned.id)) return CUBLAS_STATUS_EXECUTION_FAILED;
+  if (planned.made_here != kMadeHere || planned.m != d.rows || planned.n != d.columns || planned.k != k || c != d) return CUBLAS_STATUS_INVALID_VALUE;
   if (!aligned(A, planned.a) || !aligned(B, planned.b) || !aligned(C, planned.c) || !aligned(D, planned.d)) return CUBLAS_STATUS_INVALID_VALUE;
   if (!workspace || workspace_bytes < planned.workspace || !aligned(workspace, 256)) return CUBLAS_STATUS_INVALID_VALUE;
   if (p.epilogue & CUBLASLT_EPILOGUE_BIAS && (!p.bias || !aligned(p.bias, 16))) return CUBLAS_STATUS_INVALID_VALUE;
   last_compute = p.compute;
   last_epilogue = static_cast<int>(p.epilogue);
+  last_algorithm = static_cast<int>(planned.id);
+  if (is(slow, planned.id)) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   if (d.type == CUDA_R_64F && p.scale == CUDA_R_64F && p.compute == CUBLAS_COMPUTE_64F)
     multiply(p, static_cast<const double*>(alpha), static_cast<const double*>(A), a, static_cast<const double*>(B), b, static_cast<const double*>(beta),
              static_cast<const double*>(C), static_cast<double*>(D), d);
@@ -233,6 +291,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     multiply(p, static_cast<const float*>(alpha), static_cast<const float*>(A), a, static_cast<const float*>(B), b, static_cast<const float*>(beta),
              static_cast<const float*>(C), static_cast<float*>(D), d);
   else return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (is(wrong, planned.id)) static_cast<float*>(D)[0] += 1;
   return CUBLAS_STATUS_SUCCESS;
 }
 

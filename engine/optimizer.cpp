@@ -77,6 +77,7 @@ void Adam::update_ranges(const std::vector<Range>& ranges, const std::vector<con
     k::adam_prepare<T>(s, total, losses.defined() ? losses.data<T>() : nullptr, losses.defined() ? losses.count() : 0, slots, options_);
     for (const Range& r : ranges)
       k::adam<T>(s, p.data<T>() + r.first, g.data<T>() + r.first, m_.data<T>() + r.first, v_.data<T>() + r.first, r.count, slots, options_);
+    if (!products.empty() && !products_are_best_kept(state_.context())) return update_by_panels<T>(products);
     for (const ModuleState::Entry* e : products) {
       const MatrixProduct& product = *e->tensor.variable()->product;
       const int64_t M = e->tensor.size(0), N = e->tensor.size(1), K = product.a.size(product.transpose_a ? 0 : 1);
@@ -86,9 +87,60 @@ void Adam::update_ranges(const std::vector<Range>& ranges, const std::vector<con
   });
 }
 
+// Rows of a panel of some numbers, each of N of them: in whole tiles of the products that make it, where there is more than one.
+static int64_t panel_rows(int64_t N, int64_t numbers) {
+  constexpr int64_t kTile = 128;
+  const int64_t rows = std::max<int64_t>(1, numbers / std::max<int64_t>(1, N));
+  return rows < kTile ? rows : rows / kTile * kTile;
+}
+
+// A panel of a gradient is computed, by a library, where the next update finds it in the cache of a GPU: two panels take half of the
+// 50 MB of a H100. Two, so that while a step is captured the next is computed aside, beside the update with the last.
+template <class T>
+void Adam::update_by_panels(const std::vector<const ModuleState::Entry*>& products) {
+  Context& c = state_.context();
+  const Tensor& p = state_.flat_parameters();
+  struct Panel {
+    const ModuleState::Entry* weight;
+    int64_t first, rows;
+  };
+  std::vector<Panel> panels;
+  int64_t largest = 0, stretches = 0;
+  for (const ModuleState::Entry* e : products) {
+    const int64_t M = e->tensor.size(0), N = e->tensor.size(1), height = panel_rows(N, panel_bytes / static_cast<int64_t>(sizeof(T)));
+    for (int64_t first = 0; first < M; first += height) {
+      panels.push_back({e, first, std::min(height, M - first)});
+      largest = std::max(largest, panels.back().rows * N);
+      stretches += adam_stretches(panels.back().rows * N);
+    }
+  }
+  const Tensor room[2] = {Tensor::empty(c, {largest}, p.dtype(), "gradient"), Tensor::empty(c, {largest}, p.dtype(), "gradient")};
+  const Tensor squares = Tensor::empty(c, {stretches}, DType::f64, "adam");
+  const auto compute = [&](size_t i) {
+    if (i >= panels.size()) return;
+    const Panel& panel = panels[i];
+    const MatrixProduct& product = *panel.weight->tensor.variable()->product;
+    const Context::Aside aside(c, true);
+    k::matmul_rows<T>(c.stream(), product.a.data<T>(), product.transpose_a, product.b.data<T>(), product.transpose_b, room[i % 2].data<T>(),
+                      panel.weight->tensor.size(0), panel.weight->tensor.size(1), product.a.size(product.transpose_a ? 0 : 1), panel.first, panel.rows);
+  };
+  double* to = squares.data<double>();
+  compute(0);
+  for (size_t i = 0; i < panels.size(); ++i) {
+    const Panel& panel = panels[i];
+    const int64_t N = panel.weight->tensor.size(1), at = panel.weight->offset + panel.first * N, count = panel.rows * N;
+    c.join();        // for this panel
+    compute(i + 1);  // where the one before this lies, whose update is behind us in the stream
+    k::adam_summing<T>(c.stream(), p.data<T>() + at, room[i % 2].data<T>(), m_.data<T>() + at, v_.data<T>() + at, count, slots_.data<double>(), options_, to);
+    to += adam_stretches(count);
+  }
+  k::adam_join_norm<double>(c.stream(), squares.data<double>(), stretches, slots_.data<double>());
+}
+
 bool products_are_best_kept(Context& context) {
   Stream& s = context.stream();
-  if (s.type() != DeviceType::cuda) return true;
+  if (s.type() == DeviceType::cpu) return true;
+  if (s.type() == DeviceType::simt) return s.provider != Provider::vendor;
   if (s.provider != Provider::automatic) return s.provider == Provider::ours;
   return ProviderTable::of_process().settings().provider == Provider::ours;
 }

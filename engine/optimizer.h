@@ -16,7 +16,8 @@ class Adam {
   explicit Adam(ModuleState& state, AdamOptions options = {});
 
   double learning_rate = 1e-3;
-  double max_norm = 0;  // global gradient norm is clipped to this; 0: no clipping
+  double max_norm = 0;                      // global gradient norm is clipped to this; 0: no clipping
+  int64_t panel_bytes = int64_t{16} << 20;  // of a kept gradient that a library computes, see products_are_best_kept
 
   void zero_grad() { state_.forget_gradients(); }
   // `losses`: any number of values of the parameters' type, on the device.
@@ -42,6 +43,8 @@ class Adam {
     int64_t first, count;
   };
   void update_ranges(const std::vector<Range>& ranges, const std::vector<const ModuleState::Entry*>& products, const Tensor& losses);
+  template <class T>
+  void update_by_panels(const std::vector<const ModuleState::Entry*>& products);
 
   ModuleState& state_;
   AdamOptions options_;
@@ -50,8 +53,10 @@ class Adam {
   double uploaded_[2] = {-1, -1};  // learning rate and max_norm that the device holds
 };
 
-// Whether a weight's gradient is best computed together with its update on the context's device. On cpu, and on simt, which stands
-// in for it in tests. On cuda where our kernels compute products anyhow: the vendor's library, which cannot do both, multiplies faster.
+// Whether a weight's gradient is best computed together with its update on the context's device. On cpu. On cuda where our kernels
+// compute products anyhow: the vendor's library, which cannot do both, multiplies faster. Simt, which stands in for both in tests,
+// goes by the stream's provider. Where products are kept all the same, Adam computes them in panels and updates with each at once: no
+// pass over the gradients for their norm, a panel is still in the cache, and while a step is captured the next one is computed beside.
 bool products_are_best_kept(Context& context);
 
 // Scales the gradients of the state in place so that their global norm is at most max_norm; returns the norm before

@@ -58,6 +58,11 @@ enum AdamSlot : int {
   adam_sqrt_bias2,
   adam_slots
 };
+// adam_summing leaves one number for each stretch of so many elements.
+inline constexpr int64_t kAdamStretch = 4096;
+constexpr int64_t adam_stretches(int64_t n) {
+  return (n + kAdamStretch - 1) / kAdamStretch;
+}
 
 // Ends the profile's span of a call, also where the call throws.
 struct Profiled {
@@ -151,6 +156,8 @@ PV_KERNEL(sum_squares, In<T> x, Out<double> y /*[1]*/, int64_t n)               
 
 // matmul.cu: c [M, N] = epilogue(op(a) op(b)); op(a) is [M, K]: a [M, K], or a [K, M] transposed; likewise b
 PV_KERNEL(matmul, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> epilogue)
+// rows [first, first + rows) of such a product alone, c [rows, N]; first + rows <= M
+PV_KERNEL(matmul_rows, In<T> a, bool transpose_a, In<T> b, bool transpose_b, Out<T> c, int64_t M, int64_t N, int64_t K, int64_t first, int64_t rows)
 
 // conv1d.cu. grad_input with an epilogue is also the transposed convolution, of grad_y by w.
 PV_KERNEL(conv1d, In<T> x, In<T> w, InOut<T> y, Conv1dShape shape, Epilogue<T> epilogue)
@@ -223,6 +230,11 @@ PV_KERNEL(clip, InOut<T> x, int64_t n, In<double> sum_squares /*[1]*/, T max_nor
 // matmul_adam.cu: adam with grad = op(a) op(b), which is not written; its squares are added to slots[adam_norm], behind adam_prepare
 PV_KERNEL(matmul_adam, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> p /*[M, N]*/, InOut<T> m, InOut<T> v, int64_t M, int64_t N, int64_t K,
           InOut<double> slots, AdamOptions options)
+// adam, and on the way the sum of squares of each stretch of the gradient, for adam_join_norm; 0 where the step is skipped
+PV_KERNEL(adam_summing, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options,
+          Out<double> squares /*[adam_stretches(n)]*/)
+// slots[adam_norm] = sqrt(its square + the sum of squares), unless the step is skipped. T is double
+PV_KERNEL(adam_join_norm, In<T> squares /*[count]*/, int64_t count, InOut<T> slots)
 // What adam_prepare takes where some gradients are such products: the sum of the others' squares; infinite or NaN unless
 // every product is sure to be finite, no element nor partial sum of it above `largest`. T is double
 PV_KERNEL(adam_gate, In<T> squares /*[parts]*/, int64_t parts, In<T> factors /*[products, 2], sums of squares of a and b*/, int64_t products, T largest,

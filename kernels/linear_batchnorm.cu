@@ -186,7 +186,7 @@ template <class T>
 void linear_batchnorm(Stream& stream, In<T> x, In<T> w, Epilogue<T> e, In<T> weight, In<T> bias, int64_t M, int64_t N, int64_t K, T eps, T momentum,
                       InOut<T> running_mean, InOut<T> running_var, Out<T> h, Out<T> y, Out<T> statistics) {
   if (M * N == 0) return;
-  if (vendor::matmul<T>(stream, x, false, w, true, h, M, N, K, e))
+  if (vendor::matmul<T>(stream, x, false, K, w, true, h, M, N, K, e))
     return batchnorm_train<T>(stream, h, weight, bias, M, N, 1, eps, momentum, running_mean, running_var, y, statistics);
   const SlotsOutput<T> output{h, M, N, e};
   tile_product<T>(stream, RowsOperand<T>{x, K}, RowsOperand<T>{w, K}, output, M, N, K);

@@ -148,7 +148,7 @@ void linear_huber_kl(Stream& stream, In<T> h, In<T> w, In<T> bias, In<T> target,
                      T delta, T kl_weight, Out<T> loss, Out<T> grad_pred, Out<T> grad_bias, Out<T> grad_mu, Out<T> grad_logvar) {
   Epilogue<T> e;
   e.bias = bias;
-  if (grad_pred && R * G > 0 && vendor::matmul<T>(stream, h, false, w, true, grad_pred, R, G, H, e)) {
+  if (grad_pred && R * G > 0 && vendor::matmul<T>(stream, h, false, H, w, true, grad_pred, R, G, H, e)) {
     huber_kl<T>(stream, grad_pred, target, mu, logvar, B, R / B * G, Z, delta, kl_weight, loss, grad_pred, grad_mu, grad_logvar);
   } else {
     huber_kl<T>(stream, nullptr, nullptr, mu, logvar, B, 0, Z, delta, kl_weight, loss, nullptr, grad_mu, grad_logvar);

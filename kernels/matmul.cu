@@ -24,6 +24,14 @@ void matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b
   if (e.bias || e.activation != Activation::none) bias_activation<T>(stream, c, M, N, 1, e.bias, e.activation, e.slope);
 }
 
+template <class T>
+void matmul_rows(Stream&, In<T> a, bool transpose_a, In<T> b, bool transpose_b, Out<T> c, int64_t M, int64_t N, int64_t K, int64_t first, int64_t rows) {
+  if (rows == 0 || N == 0) return;
+  PV_CHECK(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX, "matmul_rows: sizes {}, {}, {} are beyond what BLAS counts", M, N, K);
+  if (K > 0) gemm(transpose_a, transpose_b, rows, N, K, a + (transpose_a ? first : first * K), transpose_a ? M : K, b, transpose_b ? K : N, T(0), c, N);
+  else std::fill(c, c + rows * N, T(0));
+}
+
 }  // namespace cpu
 
 namespace PV_EXEC {
@@ -61,16 +69,30 @@ struct MatrixOutput {
   }
 };
 
+// `stride` is the distance of a's rows as they are stored.
+template <class T>
+void product(Stream& stream, const T* a, bool transpose_a, int64_t stride, const T* b, bool transpose_b, T* c, int64_t M, int64_t N, int64_t K,
+             const Epilogue<T>& e) {
+  if (vendor::matmul<T>(stream, a, transpose_a, stride, b, transpose_b, c, M, N, K, e)) return;
+  const MatrixOperand<T> left{a, stride, !transpose_a}, right{b, transpose_b ? K : N, transpose_b};
+  tile_product<T>(stream, left, right, MatrixOutput<T>{c, N, e}, M, N, K);
+}
+
 template <class T>
 void matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> e) {
   if (M == 0 || N == 0) return;
-  if (vendor::matmul<T>(stream, a, transpose_a, b, transpose_b, c, M, N, K, e)) return;
-  const MatrixOperand<T> left{a, transpose_a ? M : K, !transpose_a}, right{b, transpose_b ? K : N, transpose_b};
-  tile_product<T>(stream, left, right, MatrixOutput<T>{c, N, e}, M, N, K);
+  product<T>(stream, a, transpose_a, transpose_a ? M : K, b, transpose_b, c, M, N, K, e);
+}
+
+template <class T>
+void matmul_rows(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, Out<T> c, int64_t M, int64_t N, int64_t K, int64_t first, int64_t rows) {
+  if (rows == 0 || N == 0) return;
+  product<T>(stream, a + (transpose_a ? first : first * K), transpose_a, transpose_a ? M : K, b, transpose_b, c, rows, N, K, {});
 }
 
 }  // namespace PV_EXEC
 
 PV_INSTANTIATE(matmul)
+PV_INSTANTIATE(matmul_rows)
 
 }  // namespace panvae

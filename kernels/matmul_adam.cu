@@ -1,6 +1,9 @@
 // Weight gradient and Adam in one: grad = op(a) op(b) updates p, m and v [M, N] as adam would, and is not written.
 //   matmul_adam   grad [M, N] in parts, each taken by adam's formula (kernels/adam_update.h) while it is at hand; the sum of
 //                 its squares joins the norm: slots[adam_norm] = sqrt(norm^2 + sum). Nothing where the step is skipped.
+//   adam_summing  adam over a gradient [n] that is written, with the sum of squares of each stretch of it: for products that a
+//                 library computes faster than ours and Adam together. Bytes: 28 n, as adam's.
+//   adam_join_norm  such sums into the norm, as matmul_adam's join it: slots[adam_norm] = sqrt(norm^2 + sum of them).
 //   adam_gate     what adam_prepare decides by before any grad is known: the squares of the gradients that are there, and
 //                 for each product the promise that it will be finite, or infinity. By Cauchy and Schwarz no element of
 //                 op(a) op(b), nor any part of its sum, is larger than |a| |b|, the root of the product of the sums of
@@ -12,10 +15,13 @@
 // cpu: tiles of grad in registers (kernels/matmul_adam_direct.cpp), which round otherwise than BLAS does. simt and cuda: the tiles
 // of kernels/tile.h end in the update; grad has the bits of matmul, and the update is adam's but for what compilers contract. The sum of squares is of partial
 // sums in f64, a tile or a row of tiles each, added in fixed order.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "base/threads.h"
 #include "kernels/adam_update.h"
+#include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/matmul_adam_direct.h"
 #include "kernels/tile.h"
@@ -48,6 +54,31 @@ void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transp
                  InOut<double> slots, AdamOptions options) {
   if (M == 0 || N == 0 || slots[adam_gradient_scale] == 0) return;
   slots[adam_norm] = joined(slots[adam_norm], direct_matmul_adam(stream, a, transpose_a, b, transpose_b, p, m, v, M, N, K, slots, options));
+}
+
+template <class T>
+void adam_summing(Stream&, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options, Out<double> squares) {
+  if (slots[adam_gradient_scale] == 0) {
+    std::fill_n(squares, adam_stretches(n), 0.0);
+    return;
+  }
+  const AdamUpdate<T> update(slots, options);
+  parallel_chunks(n, kAdamStretch, [=](int64_t begin, int64_t end) {
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = begin; i < end; ++i) {
+      sum += static_cast<double>(grad[i]) * static_cast<double>(grad[i]);
+      update(p[i], grad[i], m[i], v[i]);
+    }
+    squares[begin / kAdamStretch] = sum;
+  });
+}
+
+template <class T>
+void adam_join_norm(Stream&, In<T> squares, int64_t count, InOut<T> slots) {
+  double total = 0;
+  for (int64_t i = 0; i < count; ++i) total += squares[i];
+  if (slots[adam_gradient_scale] != 0) slots[adam_norm] = joined(slots[adam_norm], total);
 }
 
 template <class T>
@@ -127,6 +158,60 @@ void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transp
   launch(stream, 1, kBlock, 0, join_norm_kernel, static_cast<In<double>>(stream.scratch<double>(cells)), cells, slots);
 }
 
+// A block has one stretch, in packs of P, which is one element where pointers are not aligned; the last block also has what is
+// behind the last pack.
+template <class T, class P>
+__global__ void adam_summing_kernel(T* p, const T* grad, T* m, T* v, int64_t n, In<double> slots, AdamOptions options, double* squares) {
+  constexpr int kSize = sizeof(P) / sizeof(T);
+  if (slots[adam_gradient_scale] == 0) {
+    if (threadIdx.x == 0) squares[blockIdx.x] = 0;
+    return;
+  }
+  const AdamUpdate<T> update(slots, options);
+  const int64_t packs = n / kSize, first = int64_t(blockIdx.x) * (kAdamStretch / kSize);
+  double sum = 0;
+  auto take = [&](T& pp, T g, T& mm, T& vv) {
+    sum += static_cast<double>(g) * static_cast<double>(g);
+    update(pp, g, mm, vv);
+  };
+#pragma unroll 1
+  for (int j = threadIdx.x; j < kAdamStretch / kSize; j += blockDim.x) {
+    const int64_t i = first + j;
+    if (i >= packs) break;
+    P pp = reinterpret_cast<P*>(p)[i], mm = reinterpret_cast<P*>(m)[i], vv = reinterpret_cast<P*>(v)[i];
+    const P gg = reinterpret_cast<const P*>(grad)[i];
+    for (int k = 0; k < kSize; ++k) take(pp.v[k], gg.v[k], mm.v[k], vv.v[k]);
+    reinterpret_cast<P*>(p)[i] = pp;
+    reinterpret_cast<P*>(m)[i] = mm;
+    reinterpret_cast<P*>(v)[i] = vv;
+  }
+  if (blockIdx.x + 1 == gridDim.x && threadIdx.x == 0)
+    for (int64_t i = packs * kSize; i < n; ++i) take(p[i], grad[i], m[i], v[i]);
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) squares[blockIdx.x] = sum;
+}
+
+template <class T>
+struct OneElement {
+  T v[1];
+};
+
+template <class T>
+void adam_summing(Stream& stream, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options, Out<double> squares) {
+  if (n == 0) return;
+  const auto run = [&](auto kernel) {
+    launch(stream, grid_for(adam_stretches(n), 1), kBlock, 0, kernel, static_cast<T*>(p), static_cast<const T*>(grad), static_cast<T*>(m), static_cast<T*>(v),
+           n, slots, options, static_cast<double*>(squares));
+  };
+  if (aligned16(p, grad, m, v)) run(adam_summing_kernel<T, Pack<T>>);
+  else run(adam_summing_kernel<T, OneElement<T>>);
+}
+
+template <class T>
+void adam_join_norm(Stream& stream, In<T> squares, int64_t count, InOut<T> slots) {
+  launch(stream, 1, 4 * kBlock, 0, join_norm_kernel, squares, count, slots);
+}
+
 static __global__ void adam_gate_kernel(In<double> squares, int64_t parts, In<double> factors, int64_t products, double largest, Out<double> sum_squares) {
   if (threadIdx.x == 0) *sum_squares = gate(squares, parts, factors, products, largest);
 }
@@ -139,6 +224,8 @@ void adam_gate(Stream& stream, In<T> squares, int64_t parts, In<T> factors, int6
 }  // namespace PV_EXEC
 
 PV_INSTANTIATE(matmul_adam)
+PV_INSTANTIATE(adam_summing)
+PV_INSTANTIATE_FOR(adam_join_norm, double)
 PV_INSTANTIATE_FOR(adam_gate, double)
 
 }  // namespace panvae

@@ -31,7 +31,7 @@ const char* word_of(Provider p) {
 std::string ProviderCall::str() const {
   const auto& s = sizes;
   std::string shape, ends = op == ProviderOp::matmul ? std::string(flags & transpose_a ? "t" : "n") + (flags & transpose_b ? "t" : "n") : "plain";
-  if (op == ProviderOp::matmul) shape = fmt::format("M{}xN{}xK{}", s[0], s[1], s[2]);
+  if (op == ProviderOp::matmul) shape = fmt::format("M{}xN{}xK{}{}", s[0], s[1], s[2], s[3] > 0 ? fmt::format("s{}", s[3]) : "");
   else shape = fmt::format("B{}xCi{}xLi{}xCo{}xLo{}xK{}xs{}xp{}xd{}", s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8]);
   for (const auto& [flag, word] : {std::pair{bias, "+bias"}, {accumulate, "+accumulate"}, {relu, "+relu"}, {leaky_relu, "+leaky_relu"}})
     if (flags & flag) ends += word;

@@ -33,7 +33,7 @@ struct ProviderCall {
   int item = 4;  // bytes of T
   MathMode math = MathMode::ieee;
   int flags = 0;
-  std::array<int64_t, 9> sizes{};  // M, N, K, or the members of Conv1dShape in their order
+  std::array<int64_t, 9> sizes{};  // M, N, K and the distance of a's rows where that is not their length, else 0; or the members of Conv1dShape in their order
 
   bool operator==(const ProviderCall&) const = default;
   std::string str() const;  // "matmul/f32/tf32/M256xN1024xK19421/nt+bias+relu"

@@ -7,7 +7,7 @@ namespace panvae {
 
 namespace simt::vendor {
 template <class T>
-constexpr bool matmul(Stream&, In<T>, bool, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&) {
+constexpr bool matmul(Stream&, In<T>, bool, int64_t, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&) {
   return false;
 }
 template <class T>
@@ -24,10 +24,12 @@ constexpr bool conv1d_grad_weight(Stream&, In<T>, In<T>, InOut<T>, const Conv1dS
 }
 }  // namespace simt::vendor
 
-// The arguments are those of the kernels of the same name. The result is not empty; the operands may be.
+// The arguments are those of the kernels of the same name, and the distance of a's rows as they are stored, which is their length
+// where a is the whole of a matrix. The result is not empty; the operands may be.
 namespace cuda::vendor {
 template <class T>
-bool matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, const Epilogue<T>& epilogue);
+bool matmul(Stream& stream, In<T> a, bool transpose_a, int64_t stride_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K,
+            const Epilogue<T>& epilogue);
 template <class T>
 bool conv1d(Stream& stream, In<T> x, In<T> w, InOut<T> y, const Conv1dShape& shape, const Epilogue<T>& epilogue);
 template <class T>

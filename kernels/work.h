@@ -83,6 +83,9 @@ template <class T> Work matmul(In<T>, bool transpose_a, In<T>, bool transpose_b,
   const double m = static_cast<double>(M), n = static_cast<double>(N), kk = static_cast<double>(K);
   return {(m * kk + kk * n + m * n) * item<T>, 2 * m * n * kk, {M, N, K}, transpose_a ? (transpose_b ? "TT" : "TN") : (transpose_b ? "NT" : "NN")};
 }
+template <class T> Work matmul_rows(In<T> a, bool transpose_a, In<T> b, bool transpose_b, Out<T> c, int64_t, int64_t N, int64_t K, int64_t, int64_t rows) {
+  return matmul<T>(a, transpose_a, b, transpose_b, c, rows, N, K, {});
+}
 template <class T> Work convolution(const Conv1dShape& s) {
   return {static_cast<double>(s.B * (s.C_in * s.L_in + s.C_out * s.L_out) + s.C_out * s.C_in * s.K) * item<T>,
           2 * static_cast<double>(s.B * s.L_out * s.C_out) * static_cast<double>(s.C_in * s.K), {s.B, s.C_in, s.L_in, s.C_out, s.K}};
@@ -134,6 +137,12 @@ template <class T> Work matmul_adam(In<T> a, bool transpose_a, In<T> b, bool tra
   w.flops += 16 * elements;
   return w;
 }
+template <class T> Work adam_summing(InOut<T>, In<T>, InOut<T>, InOut<T>, int64_t n, In<double>, AdamOptions, Out<double>) {
+  Work w = each<T>(n, 7, 16);
+  w.bytes += 8 * static_cast<double>(adam_stretches(n));
+  return w;
+}
+template <class T> Work adam_join_norm(In<T>, int64_t count, InOut<T>) { return {8 * static_cast<double>(count), static_cast<double>(count), {count}}; }
 template <class T> Work adam_gate(In<T>, int64_t parts, In<T>, int64_t products, T, Out<T>) {
   const double numbers = static_cast<double>(parts + 2 * products);
   return {8 * numbers, numbers, {parts, products}};

@@ -84,7 +84,7 @@ static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(AlgorithmBytes));
 struct Plan {
   cudaDataType_t type = CUDA_R_32F;
   cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
-  int64_t M = 0, N = 0, K = 0;
+  int64_t M = 0, N = 0, K = 0, stride_a = 0;
   bool transpose_a = false, transpose_b = false, bias = false;
   uint32_t alignment_a = 0, alignment_b = 0, alignment_c = 0;
 
@@ -109,7 +109,7 @@ struct Plan {
 struct Products::State {
   std::shared_ptr<const Functions> functions;
   cublasLtHandle_t handle = nullptr;
-  using Key = std::array<int64_t, 5>;  // M, N, K; types, transposes and bias; alignments
+  using Key = std::array<int64_t, 6>;  // M, N, K, stride of a; types, transposes and bias; alignments
   std::map<Key, std::unique_ptr<Plan>> plans;
 
   ~State() {
@@ -119,8 +119,8 @@ struct Products::State {
   Plan& plan(const Plan& wanted, bool bias);
   // Of a call: the plan, which may decline, and whether the library adds the bias.
   template <class T>
-  std::pair<Plan&, bool> plan_of(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K,
-                                 const Epilogue<T>& e);
+  std::pair<Plan&, bool> plan_of(Stream& stream, In<T> a, bool transpose_a, int64_t stride_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N,
+                                 int64_t K, const Epilogue<T>& e);
   // What the heuristic has for the plan, best first, and never what may not be used.
   std::vector<Algorithm> heuristic(const Plan& p, int most);
   // That of these bytes for the plan, if the library can compute it so.
@@ -170,7 +170,7 @@ Plan& Products::State::plan(const Plan& wanted, bool bias) {
   const int64_t kind =
       int64_t{wanted.type} | int64_t{wanted.compute} << 16 | int64_t{wanted.transpose_a} << 32 | int64_t{wanted.transpose_b} << 33 | int64_t{bias} << 34;
   const int64_t alignments = int64_t{wanted.alignment_a} | int64_t{wanted.alignment_b} << 16 | int64_t{wanted.alignment_c} << 32;
-  std::unique_ptr<Plan>& kept = plans[{wanted.M, wanted.N, wanted.K, kind, alignments}];
+  std::unique_ptr<Plan>& kept = plans[{wanted.M, wanted.N, wanted.K, wanted.stride_a, kind, alignments}];
   if (kept) return *kept;
   const Functions& f = *functions;
   auto made = std::make_unique<Plan>(wanted);
@@ -186,12 +186,12 @@ Plan& Products::State::plan(const Plan& wanted, bool bias) {
     const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
     PV_CUBLASLT(f.product_set(p.product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
   }
-  auto layout = [&](cublasLtMatrixLayout_t& to, int64_t rows, int64_t columns) {  // column-major, dense
-    PV_CUBLASLT(f.layout_create(&to, p.type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), rows));
+  auto layout = [&](cublasLtMatrixLayout_t& to, int64_t rows, int64_t columns, int64_t stride) {  // column-major
+    PV_CUBLASLT(f.layout_create(&to, p.type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), stride));
   };
-  layout(p.layout_b, p.transpose_b ? p.K : p.N, p.transpose_b ? p.N : p.K);
-  layout(p.layout_a, p.transpose_a ? p.M : p.K, p.transpose_a ? p.K : p.M);
-  layout(p.layout_c, p.N, p.M);
+  layout(p.layout_b, p.transpose_b ? p.K : p.N, p.transpose_b ? p.N : p.K, p.transpose_b ? p.K : p.N);
+  layout(p.layout_a, p.transpose_a ? p.M : p.K, p.transpose_a ? p.K : p.M, p.stride_a);
+  layout(p.layout_c, p.N, p.M, p.N);
   PV_CUBLASLT(f.preference_create(&p.preference));
   auto prefer = [&](cublasLtMatmulPreferenceAttributes_t what, auto value) { PV_CUBLASLT(f.preference_set(p.preference, what, &value, sizeof value)); };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
@@ -245,15 +245,15 @@ Algorithm& Products::State::named(Plan& p, const ProviderAlgorithm& algorithm) {
 }
 
 template <class T>
-std::pair<Plan&, bool> Products::State::plan_of(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N,
-                                                int64_t K, const Epilogue<T>& e) {
+std::pair<Plan&, bool> Products::State::plan_of(Stream& stream, In<T> a, bool transpose_a, int64_t stride_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M,
+                                                int64_t N, int64_t K, const Epilogue<T>& e) {
   Plan wanted;
   wanted.type = sizeof(T) == 8 ? CUDA_R_64F : CUDA_R_32F;
   wanted.compute = sizeof(T) == 8                  ? CUBLAS_COMPUTE_64F
                    : stream.math == MathMode::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
                    : stream.math == MathMode::bf16 ? CUBLAS_COMPUTE_32F_FAST_16BF
                                                    : CUBLAS_COMPUTE_32F;
-  wanted.M = M, wanted.N = N, wanted.K = K;
+  wanted.M = M, wanted.N = N, wanted.K = K, wanted.stride_a = stride_a;
   wanted.transpose_a = transpose_a, wanted.transpose_b = transpose_b;
   wanted.alignment_a = alignment_of(a), wanted.alignment_b = alignment_of(b), wanted.alignment_c = alignment_of(c);
   // The library's kernels read the bias 16 bytes at a time, and know it for f32 alone. Where a pass of ours follows anyway,
@@ -286,28 +286,32 @@ bool Products::State::run(Stream& stream, Plan& p, Algorithm& algorithm, In<T> a
 }
 
 template <class T>
-bool Products::matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, const Epilogue<T>& e,
-                      const ProviderAlgorithm& algorithm) {
+bool Products::matmul(Stream& stream, In<T> a, bool transpose_a, int64_t stride_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K,
+                      const Epilogue<T>& e, const ProviderAlgorithm& algorithm) {
   if (K == 0) return false;
-  auto [p, their_bias] = state_->plan_of(stream, a, transpose_a, b, transpose_b, c, M, N, K, e);
+  auto [p, their_bias] = state_->plan_of(stream, a, transpose_a, stride_a, b, transpose_b, c, M, N, K, e);
   if (algorithm.named && state_->run(stream, p, state_->named(p, algorithm), a, b, c, e, their_bias)) return true;
   return state_->run(stream, p, p.first, a, b, c, e, their_bias);
 }
 
 template <class T>
-ProviderChoice Products::measure(Stream& stream, bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const Epilogue<T>& e) {
+ProviderChoice Products::measure(Stream& stream, bool transpose_a, int64_t stride_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const Epilogue<T>& e) {
   using Inputs = std::vector<const T*>;
   Epilogue<T> trial = e;
   std::vector<Algorithm> algorithms;
   auto plan = [&](const Inputs& in, T* out) {
     if (trial.bias) trial.bias = in[2];
-    return state_->plan_of<T>(stream, in[0], transpose_a, in[1], transpose_b, out, M, N, K, trial);
+    return state_->plan_of<T>(stream, in[0], transpose_a, stride_a, in[1], transpose_b, out, M, N, K, trial);
   };
   ProviderChoice choice = measure_providers<T>(
-      stream, {M * K, K * N, N}, M * N, provider_tolerance(sizeof(T) == 8 ? MathMode::ieee : stream.math, sizeof(T), K),
+      stream, {(transpose_a ? K : M) * stride_a, K * N, N}, M * N, provider_tolerance(sizeof(T) == 8 ? MathMode::ieee : stream.math, sizeof(T), K),
       [&](const Inputs& in, T* out) {
         if (trial.bias) trial.bias = in[2];
-        by_ours(stream, [&] { k::matmul<T>(stream, in[0], transpose_a, in[1], transpose_b, out, M, N, K, trial); });
+        by_ours(stream, [&] {
+          // Rows further apart than they are long are those of a part of a larger product.
+          if (transpose_a && stride_a != M) k::matmul_rows<T>(stream, in[0], true, in[1], transpose_b, out, stride_a, N, K, 0, M);
+          else k::matmul<T>(stream, in[0], transpose_a, in[1], transpose_b, out, M, N, K, trial);
+        });
       },
       [&](const Inputs& in, T* out, size_t candidate) {
         auto [p, their_bias] = plan(in, out);
@@ -324,9 +328,10 @@ ProviderChoice Products::measure(Stream& stream, bool transpose_a, bool transpos
   return choice;
 }
 
-#define PV_PRODUCTS(T)                                                                                                                                     \
-  template bool Products::matmul<T>(Stream&, In<T>, bool, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&, const ProviderAlgorithm&); \
-  template ProviderChoice Products::measure<T>(Stream&, bool, bool, int64_t, int64_t, int64_t, const Epilogue<T>&);
+#define PV_PRODUCTS(T)                                                                                                                   \
+  template bool Products::matmul<T>(Stream&, In<T>, bool, int64_t, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&, \
+                                    const ProviderAlgorithm&);                                                                           \
+  template ProviderChoice Products::measure<T>(Stream&, bool, int64_t, bool, int64_t, int64_t, int64_t, const Epilogue<T>&);
 PV_PRODUCTS(float)
 PV_PRODUCTS(double)
 

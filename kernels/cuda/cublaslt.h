@@ -31,15 +31,15 @@ class Products {
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
 
-  // As k::matmul, whose arguments these are. False, and nothing was done, if the library declines. By `algorithm`, where one is named
-  // and can compute this, else by the first that the heuristic gives.
+  // As k::matmul, whose arguments these are, with the distance of a's rows as they are stored. False, and nothing was done, if the library declines. By
+  // `algorithm`, where one is named and can compute this, else by the first that the heuristic gives.
   template <class T>
-  bool matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, const Epilogue<T>& epilogue,
-              const ProviderAlgorithm& algorithm = {});
+  bool matmul(Stream& stream, In<T> a, bool transpose_a, int64_t stride_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K,
+              const Epilogue<T>& epilogue, const ProviderAlgorithm& algorithm = {});
   // measure_providers() of such a product: our kernels against up to kCandidates algorithms of the heuristic.
   static constexpr int kCandidates = 8;
   template <class T>
-  ProviderChoice measure(Stream& stream, bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const Epilogue<T>& epilogue);
+  ProviderChoice measure(Stream& stream, bool transpose_a, int64_t stride_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const Epilogue<T>& epilogue);
 
  private:
   struct State;

@@ -20,17 +20,18 @@ Products::Products(const Api& api) {
 Products::~Products() = default;
 
 template <class T>
-bool Products::matmul(Stream&, In<T>, bool, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&, const ProviderAlgorithm&) {
+bool Products::matmul(Stream&, In<T>, bool, int64_t, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&, const ProviderAlgorithm&) {
   return false;
 }
 template <class T>
-ProviderChoice Products::measure(Stream&, bool, bool, int64_t, int64_t, int64_t, const Epilogue<T>&) {
+ProviderChoice Products::measure(Stream&, bool, int64_t, bool, int64_t, int64_t, int64_t, const Epilogue<T>&) {
   return {};
 }
 
-#define PV_PRODUCTS(T)                                                                                                                                     \
-  template bool Products::matmul<T>(Stream&, In<T>, bool, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&, const ProviderAlgorithm&); \
-  template ProviderChoice Products::measure<T>(Stream&, bool, bool, int64_t, int64_t, int64_t, const Epilogue<T>&);
+#define PV_PRODUCTS(T)                                                                                                                   \
+  template bool Products::matmul<T>(Stream&, In<T>, bool, int64_t, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&, \
+                                    const ProviderAlgorithm&);                                                                           \
+  template ProviderChoice Products::measure<T>(Stream&, bool, int64_t, bool, int64_t, int64_t, int64_t, const Epilogue<T>&);
 PV_PRODUCTS(float)
 PV_PRODUCTS(double)
 

@@ -164,7 +164,8 @@ bool convolution(Stream& stream, ProviderOp op, const Conv1dShape& s, const Epil
 }  // namespace
 
 template <class T>
-bool matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, const Epilogue<T>& e) {
+bool matmul(Stream& stream, In<T> a, bool transpose_a, int64_t stride_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K,
+            const Epilogue<T>& e) {
   stream.computed_by = Provider::ours;
   if (stream.provider == Provider::ours) return false;
   State& state = state_of(stream);
@@ -174,11 +175,11 @@ bool matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b
                           sizeof(T),
                           sizeof(T) == 8 ? MathMode::ieee : stream.math,
                           flags_of(e) | (transpose_a ? ProviderCall::transpose_a : 0) | (transpose_b ? ProviderCall::transpose_b : 0),
-                          {M, N, K}};
+                          {M, N, K, stride_a == (transpose_a ? M : K) ? 0 : stride_a}};
   return compute(
       stream, state.products_place, call,
-      [&](const ProviderAlgorithm& algorithm) { return library->matmul<T>(stream, a, transpose_a, b, transpose_b, c, M, N, K, e, algorithm); },
-      [&] { return library->measure<T>(stream, transpose_a, transpose_b, M, N, K, e); });
+      [&](const ProviderAlgorithm& algorithm) { return library->matmul<T>(stream, a, transpose_a, stride_a, b, transpose_b, c, M, N, K, e, algorithm); },
+      [&] { return library->measure<T>(stream, transpose_a, stride_a, transpose_b, M, N, K, e); });
 }
 
 template <class T>
@@ -212,10 +213,10 @@ bool conv1d_grad_weight(Stream& stream, In<T> x, In<T> grad_y, InOut<T> grad_w, 
       [&](In<T> a, In<T> b, T* c, const Epilogue<T>& end) { k::conv1d_grad_weight<T>(stream, a, b, c, s, end.accumulate); });
 }
 
-#define PV_VENDOR(T)                                                                                                   \
-  template bool matmul<T>(Stream&, In<T>, bool, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&); \
-  template bool conv1d<T>(Stream&, In<T>, In<T>, InOut<T>, const Conv1dShape&, const Epilogue<T>&);                    \
-  template bool conv1d_grad_input<T>(Stream&, In<T>, In<T>, InOut<T>, const Conv1dShape&, const Epilogue<T>&);         \
+#define PV_VENDOR(T)                                                                                                            \
+  template bool matmul<T>(Stream&, In<T>, bool, int64_t, In<T>, bool, InOut<T>, int64_t, int64_t, int64_t, const Epilogue<T>&); \
+  template bool conv1d<T>(Stream&, In<T>, In<T>, InOut<T>, const Conv1dShape&, const Epilogue<T>&);                             \
+  template bool conv1d_grad_input<T>(Stream&, In<T>, In<T>, InOut<T>, const Conv1dShape&, const Epilogue<T>&);                  \
   template bool conv1d_grad_weight<T>(Stream&, In<T>, In<T>, InOut<T>, const Conv1dShape&, bool);
 PV_VENDOR(float)
 PV_VENDOR(double)

@@ -117,6 +117,55 @@ const Case matmul("matmul", [](OpCase& c) {
   c.body([](auto& r, const Sizes& s) { multiply(r, s, MathMode::ieee, ieee_units(s)); });
 });
 
+// sizes: M, N, K, transposes, first row, rows
+const Case matmul_rows("matmul_rows", [](OpCase& c) {
+  c.dims = {"M", "N", "K"};
+  c.label = [](const Sizes& s) { return fmt::format("M{}xN{}xK{}/{}{}/rows{}", s[0], s[1], s[2], s[3] & 1 ? 't' : 'n', s[3] & 2 ? 't' : 'n', s[5]); };
+  // Panels of the weight gradients of the RNA VAE, and of the block VAE of ATAC.
+  c.bench = {{1024, 19424, 256, 1, 128, 128}, {19424, 1024, 256, 1, 4096, 4096}, {2048, 5000, 256, 1, 768, 768}};
+  for (int64_t t = 0; t < 4; ++t) {
+    c.sizes.push_back({1, 1, 1, t, 0, 1});
+    c.sizes.push_back({17, 33, 65, t, 4, 9});
+    c.sizes.push_back({132, 68, 36, t, 64, 68});  // rows of whole groups of 16 bytes
+  }
+  for (const Sizes& s : {Sizes{9, 5, 3, 1, 9, 0}, Sizes{9, 0, 3, 1, 2, 3}, Sizes{9, 5, 0, 1, 2, 3}, Sizes{300, 40, 7, 1, 1, 299}, Sizes{7, 5, 2100, 1, 3, 4}})
+    c.sizes.push_back(s);
+  c.body([]<class T>(Run<T>& r, const Sizes& s) {
+    const int64_t M = s[0], N = s[1], K = s[2], first = s[4], rows = s[5];
+    const bool ta = s[3] & 1, tb = s[3] & 2;
+    const auto a = r.in(M * K), b = r.in(K * N);
+    const auto out = r.out(rows * N);
+    r.call([=](Stream& stream) { k::matmul_rows<T>(stream, a, ta, b, tb, out, M, N, K, first, rows); });
+    const OperandRounding rounding = operand_rounding(r.stream, MathMode::ieee);
+    auto sum = [&](int64_t at, bool magnitude) {
+      const int64_t i = first + at / N, j = at % N;
+      double t = 0;
+      for (int64_t k = 0; k < K; ++k) {
+        const double p = a[ta ? k * M + i : i * K + k] * b[tb ? j * K + k : k * N + j];
+        t += magnitude ? std::abs(p) : p;
+      }
+      return t;
+    };
+    r.expect(
+        out, ieee_units(s) + rounding.units, [&](int64_t i) { return sum(i, false); }, [&](int64_t i) { return sum(i, true); });
+  });
+  c.flops = [](const Sizes& s) { return 2.0 * static_cast<double>(s[5] * s[1]) * static_cast<double>(s[2]); };
+  c.bytes = [](const Sizes& s, double item) { return item * static_cast<double>(s[5] * s[2] + s[2] * s[1] + s[5] * s[1]); };
+  c.op_sizes = {{3, 5, 4, 0, 1, 2}, {3, 5, 4, 1, 1, 2}};
+  c.op_inputs = [](const Sizes& s) {
+    const bool ta = s[3] & 1;
+    return std::vector<OpInput>{{{s[5], s[1]}}, {ta ? Shape{s[2], s[0]} : Shape{s[0], s[2]}, uniform(0.5, 1), false}, {{s[2], s[1]}, uniform(0.5, 1), false}};
+  };
+  // It has no gradient: it makes the constant factor of a product.
+  c.op = [](const std::vector<Tensor>& x, const Sizes& s) {
+    return times_constant(x[0], [&](Tensor& y) {
+      dispatch(y.dtype(), "matmul_rows", [&]<class T>(T) {
+        k::matmul_rows<T>(y.context().stream(), x[1].data<T>(), s[3] & 1, x[2].data<T>(), false, y.data<T>(), s[0], s[1], s[2], s[4], s[5]);
+      });
+    });
+  };
+});
+
 // Layers as models use them: weights [out, in], bias and activation fused. Kinks are kept away from by a bias that is
 // larger than any product.
 const Case linear("linear", [](OpCase& c) {

@@ -68,6 +68,96 @@ void math_mode(OpCase& c, MathMode mode) {
 const Case matmul_adam_tf32("matmul_adam_tf32", [](OpCase& c) { math_mode(c, MathMode::tf32); });
 const Case matmul_adam_bf16("matmul_adam_bf16", [](OpCase& c) { math_mode(c, MathMode::bf16); });
 
+// Variants as above.
+const Case adam_summing("adam_summing", [](OpCase& c) {
+  c.sizes = {{0}, {1}, {3}, {31}, {1029}, {4096}, {16385}, {40001}};
+  c.simt_sizes = {{0}, {1}, {3}, {31}, {1029}, {4096}, {4101}};
+  c.dims = {"N"};
+  c.bench = {{1024 * 19424}};  // the weight of the RNA VAE's first layer
+  c.variants = 4;
+  c.body([]<class T>(Run<T>& r, const Sizes& s) {
+    const AdamOptions o = options_of(r.variant);
+    const double scale = r.variant == 3 ? 0 : T(0.5);
+    const auto p = r.inout(s[0]), grad = r.in(s[0]), m = r.inout(s[0]), v = r.inout(s[0], uniform(0, 1));
+    const auto slots = r.template in<double>(adam_slots, list(slots_of(o, scale)));
+    const auto squares = r.template out<double>(adam_stretches(s[0]));
+    r.call([=](Stream& stream) { k::adam_summing<T>(stream, p, grad, m, v, s[0], slots, o, squares); });
+    if (scale == 0) {
+      for (const auto& same : {p, m, v}) r.exactly(same, [&](int64_t i) { return same[i]; });
+      r.exactly(squares, [](int64_t) { return 0.0; });
+      return;
+    }
+    auto element = [&](int64_t i) { return AdamElement(o, scale, p[i], grad[i], m[i], v[i]); };
+    r.expect(
+        m, 1, [&](int64_t i) { return element(i).m; }, [&](int64_t i) { return element(i).m_units; });
+    r.expect(
+        v, 1, [&](int64_t i) { return element(i).v; }, [&](int64_t i) { return element(i).v_units; });
+    r.expect(
+        p, 1, [&](int64_t i) { return element(i).p; }, [&](int64_t i) { return element(i).p_units; });
+    r.expect(squares, 512, [&](int64_t stretch) {
+      double sum = 0;
+      for (int64_t i = stretch * kAdamStretch; i < std::min(s[0], (stretch + 1) * kAdamStretch); ++i) sum += grad[i] * grad[i];
+      return sum;
+    });
+  });
+  c.flops = [](const Sizes& s) { return 16 * static_cast<double>(s[0]); };
+  c.bytes = [](const Sizes& s, double item) { return 7 * static_cast<double>(s[0]) * item + 8 * static_cast<double>(adam_stretches(s[0])); };
+  c.op_sizes = small_op_sizes();
+  c.op_inputs = [](const Sizes& s) { return std::vector<OpInput>{{{s[0]}}, {{s[0]}, uniform(0.5, 1), false}}; };
+  c.op = [](const std::vector<Tensor>& x, const Sizes&) {
+    return times_constant(x[0], [&](Tensor& p) {
+      Context& context = p.context();
+      const Tensor slots = Tensor::from(context, {adam_slots}, slots_of({}, 1));
+      Tensor m = Tensor::zeros(context, p.shape(), p.dtype()), v = Tensor::zeros(context, p.shape(), p.dtype()),
+             squares = Tensor::empty(context, {adam_stretches(p.count())}, DType::f64);
+      dispatch(p.dtype(), "adam", [&]<class T>(T) {
+        k::fill<T>(context.stream(), p.data<T>(), p.count(), T(1));
+        k::adam_summing<T>(context.stream(), p.data<T>(), x[1].data<T>(), m.data<T>(), v.data<T>(), p.count(), slots.data<double>(), AdamOptions{},
+                           squares.data<double>());
+      });
+    });
+  };
+});
+
+// sizes: count, whether the step is skipped
+const Case adam_join_norm("adam_join_norm", [](OpCase& c) {
+  c.dims = {"count"};
+  c.bench = {{9712, 0}};
+  c.sizes = {{0, 0}, {1, 0}, {33, 0}, {1025, 0}, {5000, 0}, {7, 1}};
+  c.f64 = [](Run<double>& r, const Sizes& s) {
+    std::vector<double> before = slots_of({}, s[1] == 1 ? 0 : 0.5);
+    before[adam_norm] = 0.75;
+    const auto squares = r.in(s[0], uniform(0, 4));
+    const auto slots = r.inout(adam_slots, list(before));
+    r.call([=](Stream& stream) { k::adam_join_norm<double>(stream, squares, s[0], slots); });
+    double sum = before[adam_norm] * before[adam_norm];
+    for (int64_t i = 0; i < s[0]; ++i) sum += s[1] == 1 ? 0 : squares[i];
+    r.expect(slots, 4 + std::sqrt(static_cast<double>(s[0])), [&](int64_t i) { return i == adam_norm ? std::sqrt(sum) : before[static_cast<size_t>(i)]; });
+  };
+  c.flops = [](const Sizes& s) { return static_cast<double>(s[0]); };
+  c.bytes = [](const Sizes& s, double) { return 8 * static_cast<double>(s[0]); };
+  c.op_sizes = small_op_sizes();
+  c.op_inputs = [](const Sizes& s) { return one_input(s); };
+  // x times a norm that is 5.
+  c.op = [](const std::vector<Tensor>& x, const Sizes&) {
+    return times_constant(x[0], [&](Tensor& y) {
+      Context& context = y.context();
+      std::vector<double> before = slots_of({}, 1);
+      before[adam_norm] = 3;
+      Tensor slots = Tensor::from(context, {adam_slots}, before);
+      const Tensor squares = Tensor::from(context, {2}, std::vector<double>{7, 9});
+      k::adam_join_norm<double>(context.stream(), squares.data<double>(), 2, slots.data<double>());
+      dispatch(y.dtype(), "adam_join_norm", [&]<class T>(T) {
+        const Tensor norm = slots.part(adam_norm, {1});
+        Tensor five = Tensor::empty(context, {1}, y.dtype());
+        if constexpr (std::is_same_v<T, double>) five = norm;
+        else k::cast_to_f32<double>(context.stream(), norm.data<double>(), five.data<float>(), 1);
+        k::spread<T>(context.stream(), five.data<T>(), y.data<T>(), y.count(), T(1));
+      });
+    });
+  };
+});
+
 // sizes: gradients, products, what is wrong with the last factor (0: nothing, 1: its product's bound, 2: NaN, 3: infinite)
 const Case adam_gate("adam_gate", [](OpCase& c) {
   c.dims = {"parts", "products"};

@@ -22,6 +22,7 @@ struct Case {
   bool ta = false, tb = false, bias = false, accumulate = false;
   Activation activation = Activation::none;
   int64_t offset_a = 0, offset_b = 0, offset_c = 0, offset_bias = 0;
+  int64_t apart = 0;  // by so much are a's rows further apart than they are long
 };
 
 // One product by the library, held against the formula.
@@ -31,13 +32,14 @@ void expect_product(cublaslt::Products& library, const Case& k, MathMode math = 
                            k.accumulate, static_cast<int>(k.activation), k.offset_a, k.offset_b, k.offset_c, k.offset_bias));
   Stream stream{Device{}};
   stream.math = math;
-  const Numbers<T> a(k.M * k.K, 1, k.offset_a), b(k.K * k.N, 2, k.offset_b), c(k.M * k.N, 3, k.offset_c), bias(k.N, 4, k.offset_bias);
+  const int64_t stride = (k.ta ? k.M : k.K) + k.apart;
+  const Numbers<T> a((k.ta ? k.K : k.M) * stride, 1, k.offset_a), b(k.K * k.N, 2, k.offset_b), c(k.M * k.N, 3, k.offset_c), bias(k.N, 4, k.offset_bias);
   std::vector<double> expected = c.values();
   for (int64_t i = 0; i < k.M; ++i)
     for (int64_t j = 0; j < k.N; ++j) {
       double& x = expected[static_cast<size_t>(i * k.N + j)];
       if (!k.accumulate) x = 0;
-      for (int64_t l = 0; l < k.K; ++l) x += a[k.ta ? l * k.M + i : i * k.K + l] * b[k.tb ? j * k.K + l : l * k.N + j];
+      for (int64_t l = 0; l < k.K; ++l) x += a[k.ta ? l * stride + i : i * stride + l] * b[k.tb ? j * k.K + l : l * k.N + j];
       x = activated(x + (k.bias ? bias[j] : 0), k.activation, 0.125);
     }
   Epilogue<T> e;
@@ -46,7 +48,7 @@ void expect_product(cublaslt::Products& library, const Case& k, MathMode math = 
   e.activation = k.activation;
   e.slope = T(0.125);
   if (!k.accumulate) std::fill_n(static_cast<T*>(c), k.M * k.N, T(NAN));  // what is not added to is not read
-  ASSERT_TRUE(library.matmul<T>(stream, a, k.ta, b, k.tb, c, k.M, k.N, k.K, e));
+  ASSERT_TRUE(library.matmul<T>(stream, a, k.ta, stride, b, k.tb, c, k.M, k.N, k.K, e));
   expect_near(c, expected);
 }
 
@@ -65,6 +67,9 @@ TEST(Cublaslt, ComputesOurProducts) {
                 expect_product<float>(library, {M, N, K, ta, tb, bias, accumulate, activation});
                 expect_product<double>(library, {M, N, K, ta, tb, bias, accumulate, activation});
               }
+    // Rows of a larger matrix: a call of its own, of the same sizes.
+    for (const bool ta : {false, true})
+      for (const int64_t apart : {0, 1, 6, 0}) expect_product<float>(library, {.M = 3, .N = 5, .K = 4, .ta = ta, .apart = apart});
     EXPECT_GT(value("objects"), 0);
   }
   EXPECT_EQ(value("objects"), 0) << "every descriptor is given back";
@@ -104,7 +109,7 @@ TEST(Cublaslt, NanIsSeenThroughAReLU) {
   Stream stream{Device{}};
   const Numbers<float> a(4, 1), b(4, 2), c(4, 3), bias(2, 4);
   static_cast<float*>(a)[1] = NAN;
-  library.matmul<float>(stream, a, false, b, false, c, 2, 2, 2, {bias, Activation::relu});
+  library.matmul<float>(stream, a, false, 2, b, false, c, 2, 2, 2, {bias, Activation::relu});
   EXPECT_TRUE(std::isnan(c[0]) && std::isnan(c[1]));
   EXPECT_FALSE(std::isnan(c[2]) || std::isnan(c[3]));
 }
@@ -151,7 +156,7 @@ TEST(Cublaslt, DeclinesWhatTheLibraryDoesNotSupport) {
   Stream stream{Device{}};
   const Numbers<float> a(64, 1), b(64, 2), c(64, 3);
   const std::vector<double> before = c.values();
-  auto product = [&](int64_t K) { return library.matmul<float>(stream, a, false, b, false, c, 2, 2, K, {}); };
+  auto product = [&](int64_t K) { return library.matmul<float>(stream, a, false, K, b, false, c, 2, 2, K, {}); };
   EXPECT_FALSE(product(0)) << "a sum of nothing is ours";
   {
     const Fault fault(kFake, "fail_heuristic", 15);  // CUBLAS_STATUS_NOT_SUPPORTED
@@ -173,7 +178,7 @@ TEST(Cublaslt, OtherFailuresAreTheMachines) {
   {
     cublaslt::Products library(api);
     const Fault fault(kFake, "fail_matmul", 13);
-    const Error e = error_of([&] { library.matmul<float>(stream, a, false, b, false, c, 2, 2, 2, {}); });
+    const Error e = error_of([&] { library.matmul<float>(stream, a, false, 2, b, false, c, 2, 2, 2, {}); });
     EXPECT_EQ(e.code(), ErrorCode::machine);
     EXPECT_CONTAINS(e.what(), "CUBLAS_STATUS_EXECUTION_FAILED");
     EXPECT_CONTAINS(e.what(), "cublasLtMatmul");
@@ -181,7 +186,7 @@ TEST(Cublaslt, OtherFailuresAreTheMachines) {
   {
     cublaslt::Products library(api);
     const Fault fault(kFake, "fail_heuristic", 14);  // CUBLAS_STATUS_INTERNAL_ERROR
-    EXPECT_EQ(error_of([&] { library.matmul<float>(stream, a, false, b, false, c, 2, 2, 2, {}); }).code(), ErrorCode::machine);
+    EXPECT_EQ(error_of([&] { library.matmul<float>(stream, a, false, 2, b, false, c, 2, 2, 2, {}); }).code(), ErrorCode::machine);
   }
   const Fault fault(kFake, "fail_create", 1);
   EXPECT_CONTAINS(error_of([&] { cublaslt::Products none(api); }).what(), "CUBLAS_STATUS_NOT_INITIALIZED");
@@ -201,7 +206,7 @@ ProviderChoice measured(cublaslt::Products& library) {
   Epilogue<float> e;
   e.bias = bias;
   e.accumulate = true;
-  return library.measure<float>(stream, false, true, kM, kN, kK, e);
+  return library.measure<float>(stream, false, kK, true, kM, kN, kK, e);
 }
 // The same one, of operands `offset` elements behind a boundary, right or not; which algorithm has computed it.
 int algorithm_of(cublaslt::Products& library, const ProviderAlgorithm& algorithm, int64_t offset = 0, bool right = true) {
@@ -217,7 +222,7 @@ int algorithm_of(cublaslt::Products& library, const ProviderAlgorithm& algorithm
   Epilogue<float> e;
   e.bias = bias;
   e.accumulate = true;
-  EXPECT_TRUE(library.matmul<float>(stream, a, false, b, true, c, kM, kN, kK, e, algorithm));
+  EXPECT_TRUE(library.matmul<float>(stream, a, false, kK, b, true, c, kM, kN, kK, e, algorithm));
   if (right) expect_near(c, expected);
   return value("last_algorithm");
 }
@@ -302,7 +307,7 @@ TEST(CublasltAlgorithms, ThatAddPartsInPlaceAreNeverTaken) {
   EXPECT_EQ(algorithm_of(library, choice.algorithm), 1);
   Stream stream{Device{}};
   const Numbers<float> a(64, 1), b(64, 2), c(64, 3);
-  EXPECT_FALSE(library.matmul<float>(stream, a, false, b, false, c, 2, 2, 3, {})) << "nor is such a first one";
+  EXPECT_FALSE(library.matmul<float>(stream, a, false, 3, b, false, c, 2, 2, 3, {})) << "nor is such a first one";
   // A file that names one: these bytes but for the scheme.
   ProviderAlgorithm edited = choice.algorithm;
   edited.bytes[48] = 1;

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "kernels/arrivals.h"
 #include "kernels/profile.h"
 
 namespace panvae {
@@ -106,8 +107,10 @@ void* Stream::scratch(size_t bytes) {
     scratch_ = nullptr;
     scratch_bytes_ = 0;
     const size_t rounded = (bytes + 0xFFFF) & ~size_t{0xFFFF};
-    scratch_ = backend_->alloc(device_.index, rounded);
+    scratch_ = backend_->alloc(device_.index, rounded + kArrivalsBytes);
     if (!scratch_) fail_machine(fmt::format("out of memory: {} bytes of scratch", rounded), to_string(device_), "use a smaller model or batch");
+    backend_->fill_bytes(device_.index, static_cast<char*>(scratch_) + rounded, 0, kArrivalsBytes, handle_);
+    synchronize();  // a graph that uses it may be launched on another stream
     scratch_bytes_ = rounded;
   }
   return scratch_;

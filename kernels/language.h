@@ -108,6 +108,15 @@ __device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
+// atomicAdd on global memory that orders: what this thread has written, or was told by a barrier, is there for a thread whose addition to
+// *p comes later, and for those that meet it at a barrier behind that. atomicAdd alone orders nothing. A __threadfence before and one behind
+// it would do the same by slower instructions (MEMBAR.SC twice for MEMBAR.ALL once).
+__device__ __forceinline__ unsigned atomic_add_acq_rel(unsigned* p, unsigned value) {
+  unsigned old;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(old) : "l"(__cvta_generic_to_global(p)), "r"(value) : "memory");
+  return old;
+}
+
 __device__ __forceinline__ uint32_t to_tf32(float x) {
   uint32_t r;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x));

@@ -6,10 +6,12 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstring>
 #include <mutex>
 #include <numeric>
 #include <thread>
 
+#include "kernels/arrivals.h"
 #include "kernels/simt_executor.h"
 #include "kernels/simt_graph.h"
 
@@ -143,7 +145,7 @@ BlockRunner& this_runner() {
 
 void run_grid(Stream& stream, const Site& at, dim3 grid, dim3 block, size_t smem, const Call& call) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  const Launch launch{grid, block, smem, stream.simt, call, at};
+  const Launch launch{grid, block, smem, stream.simt, call, at, stream.scratch_bytes() > 0 ? arrivals_of(stream) : nullptr};
   check_shape(launch);
   auto* queue = static_cast<Queue*>(stream.handle());
   if (Recording* recording = queue->current()) recording->add(launch, !queue->recording);
@@ -158,7 +160,9 @@ void run_launch(const Launch& launch) {
   const bool worth = blocks > 1 && (launch.options.threads > 1 || blocks * block.x * block.y * block.z >= kThreadsWorthHelp);
   Job job(launch, blocks);
   pool.run(job, worth ? static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(wanted), blocks)) - 1 : 0);
-  if (job.failure) std::rethrow_exception(job.failure);
+  if (!job.failure) return;
+  if (launch.arrivals) std::memset(launch.arrivals, 0, kArrivalsBytes);  // the blocks that were dropped did not come
+  std::rethrow_exception(job.failure);
 }
 
 Votes block_barrier(const char* what, bool vote, const Site& at) {
@@ -184,9 +188,6 @@ void copy_commit(const Site& at) {
 }
 void copy_wait(int groups, const Site& at) {
   running().copy_wait(groups, at);
-}
-void full_fence() {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
 }  // namespace panvae::simt::detail

@@ -138,7 +138,6 @@ void copy_begin(void* shared, const void* global, int bytes, int size, const Sit
 void copy_under_way(void* shared, int size);  // who reads there now reads too early
 void copy_commit(const Site& at);
 void copy_wait(int groups, const Site& at);
-void full_fence();
 
 // ---- launches
 struct Call {  // a kernel with its arguments, ready to be run by any thread
@@ -212,9 +211,6 @@ inline int __syncthreads_and(int p, detail::Site at = detail::Site::current()) {
   const auto v = detail::block_barrier("__syncthreads_and", p != 0, at);
   return v.yes == v.all;
 }
-inline void __threadfence() {
-  detail::full_fence();
-}
 
 // ---- warp operations
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, detail::Site at = detail::Site::current()) {
@@ -255,24 +251,28 @@ template <class T>
 inline T __ldg(const T* p) {
   return *p;
 }
-// Integers only: a sum of floats by atomics depends on the order of threads. The old value is returned.
+// Integers only: a sum of floats by atomics depends on the order of threads. The old value is returned. As on a GPU they order no other
+// memory, except atomic_add_acq_rel.
 template <class T>
 concept AtomicInteger = std::same_as<T, int> || std::same_as<T, unsigned> || std::same_as<T, unsigned long long>;
 template <AtomicInteger T>
 inline T atomicAdd(T* p, std::type_identity_t<T> value) {
+  return __atomic_fetch_add(p, value, __ATOMIC_RELAXED);
+}
+inline unsigned atomic_add_acq_rel(unsigned* p, unsigned value) {
   return __atomic_fetch_add(p, value, __ATOMIC_ACQ_REL);
 }
 template <AtomicInteger T>
 inline T atomicMax(T* p, std::type_identity_t<T> value) {
   T old = __atomic_load_n(p, __ATOMIC_RELAXED);
-  while (old < value && !__atomic_compare_exchange_n(p, &old, value, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+  while (old < value && !__atomic_compare_exchange_n(p, &old, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return old;
 }
 template <AtomicInteger T>
 inline T atomicMin(T* p, std::type_identity_t<T> value) {
   T old = __atomic_load_n(p, __ATOMIC_RELAXED);
-  while (value < old && !__atomic_compare_exchange_n(p, &old, value, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+  while (value < old && !__atomic_compare_exchange_n(p, &old, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return old;
 }

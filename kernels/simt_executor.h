@@ -61,6 +61,7 @@ struct Launch {
   Options options;
   Call call{};
   Site at;
+  unsigned* arrivals = nullptr;  // of the stream (kernels/arrivals.h)
 };
 
 enum class Fault : uint8_t {

@@ -55,6 +55,22 @@ __global__ void block_reads_another(int* y, int* z) {
   if (threadIdx.x == 1 && b > 0) z[b] = y[b - 1];  // FAULT neighbour: the read
 }
 
+// As kernels/last_block.h has it, but by an atomic that orders no other memory; by none at all.
+__global__ void last_block_unordered(int* parts, unsigned* arrivals, int* y) {
+  const unsigned t = threadIdx.x;
+  bool last = false;
+  if (t == 0) {
+    parts[blockIdx.x] = 1;  // FAULT last block: the write
+    last = atomicAdd(arrivals, 1u) == gridDim.x - 1;
+  }
+  if (__syncthreads_or(last) && t < gridDim.x) y[t] = parts[t];  // FAULT last block: the read
+}
+__global__ void last_block_uncounted(unsigned* arrivals, int* y) {
+  bool last = false;
+  if (threadIdx.x == 0) last = (*arrivals)++ == gridDim.x - 1;  // FAULT arrivals: both
+  if (__syncthreads_or(last)) y[threadIdx.x] = 1;
+}
+
 #else
 
 __global__ void shared_overflow(int n) {
@@ -188,6 +204,14 @@ TEST_F(sanitizer, blocks_write_one_element) {
 TEST_F(sanitizer, block_reads_what_another_writes) {
   static int y[2], z[2];
   expect_report({"data race", "block_reads_another", {"neighbour: the write", "neighbour: the read"}}, 2, 64, 0, simt::block_reads_another, &y[0], &z[0]);
+}
+
+TEST_F(sanitizer, last_block_without_order) {
+  static int parts[4], y[64];
+  static unsigned arrivals[2];
+  expect_report({"data race", "last_block_unordered", {"last block: the write", "last block: the read"}}, 4, 64, 0, simt::last_block_unordered, &parts[0],
+                &arrivals[0], &y[0]);
+  expect_report({"data race", "last_block_uncounted", {"arrivals: both"}}, 4, 64, 0, simt::last_block_uncounted, &arrivals[1], &y[0]);
 }
 
 #else

@@ -7,13 +7,17 @@
 //   g_pred = c / B;  g_mu = kl_weight mu / B;  g_logvar = kl_weight (exp(l) - 1) / (2 B) within the clamp, else 0
 //
 // Bytes (f32): 12 B G + 16 B Z (read pred, target, mu, logvar; write the gradients). Parallel over stretches of 4096
-// elements (2048 on cuda, eight a thread, all loads under way at once); each leaves its partial sum (f64), added by one block
-// in fixed order: no atomics. g_pred may overwrite pred. A NaN in any input reaches the loss.
+// elements (2048 on cuda, eight a thread, all loads under way at once); each leaves its partial sum, and they are added in f64 in
+// fixed order, on cuda by the block that comes last (kernels/last_block.h). g_pred may overwrite pred. A NaN in any input reaches the loss.
+#include <algorithm>
+
 #include "base/threads.h"
+#include "kernels/block_sums.h"
 #include "kernels/device_math.h"
 #include "kernels/huber.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
+#include "kernels/last_block.h"
 #include "kernels/streaming.h"
 
 namespace panvae {
@@ -81,7 +85,6 @@ void huber_kl(Stream& stream, In<T> pred, In<T> target, In<T> mu, In<T> logvar, 
 namespace PV_EXEC {
 
 constexpr int64_t kPart = 2048;  // elements of a block
-constexpr int kTotalBlock = 512;
 
 // The loss of `pieces` of V (T, or a pack of T), kPieces a thread. All are read before the first is written: grad_pred may be pred.
 template <class T, class V>
@@ -111,11 +114,33 @@ __device__ inline T huber_pieces(Loss<T> f, const T* pred, const T* target, T* g
   return s;
 }
 
+// All parts by one block: those of the divergence, which are few, by its last warp, the others by its other warps. What the end of a
+// kernel takes is how often it waits, so 12 loads of a thread are under way at once.
+template <class T>
+__device__ inline void huber_kl_total(const T* partials, unsigned kl_parts, double inverse_batch, T kl_weight, T* loss) {
+  constexpr int kLoads = 12, kHuber = kBlock - kWarp;
+  SHARED(double, of_warp, kBlock / kWarp);
+  const bool is_kl = threadIdx.x >= kHuber;
+  const unsigned first = is_kl ? threadIdx.x - kHuber : kl_parts + threadIdx.x, last = is_kl ? kl_parts : gridDim.x;
+  const double s = warp_sum(sum_ahead<double, kLoads>(partials, first, last, is_kl ? kWarp : kHuber));
+  if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = s;
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  double huber = 0;
+#pragma unroll
+  for (int i = 0; i < kHuber / kWarp; ++i) huber += of_warp[i];
+  huber *= inverse_batch;
+  const double kl = of_warp[kHuber / kWarp] * inverse_batch;
+  loss[0] = static_cast<T>(huber + static_cast<double>(kl_weight) * kl);
+  loss[1] = static_cast<T>(huber);
+  loss[2] = static_cast<T>(kl);
+}
+
 // Blocks of the divergence come first: their exponentials take longest. `packed`: pred, target and grad_pred are aligned.
 template <class T>
 __global__ void __launch_bounds__(kBlock)
     huber_kl_kernel(Loss<T> f, const T* pred, In<T> target, In<T> mu, In<T> logvar, int64_t huber_elements, int64_t kl_elements, unsigned kl_parts, bool packed,
-                    Out<double> partials, T* grad_pred, Out<T> grad_mu, Out<T> grad_logvar) {
+                    double inverse_batch, T* partials, unsigned* arrivals, Out<T> loss, T* grad_pred, Out<T> grad_mu, Out<T> grad_logvar) {
   const bool is_kl = blockIdx.x < kl_parts;
   const int64_t n = is_kl ? kl_elements : huber_elements, first = int64_t(is_kl ? blockIdx.x : blockIdx.x - kl_parts) * kPart;
   const int count = static_cast<int>(first + kPart < n ? kPart : n - first);
@@ -141,35 +166,7 @@ __global__ void __launch_bounds__(kBlock)
   }
   s = block_sum(s);
   if (threadIdx.x == 0) partials[blockIdx.x] = s;
-}
-
-// Both sums in one pass of the block: what a small kernel takes is how often it waits.
-template <class T>
-__global__ void __launch_bounds__(kTotalBlock)
-    huber_kl_total_kernel(In<double> partials, int kl_parts, int parts, double inverse_batch, T kl_weight, Out<T> loss) {
-  SHARED(double, of_warp, 2 * kWarp);
-  double huber = 0, kl = 0;
-#pragma unroll 4
-  for (int i = threadIdx.x; i < parts; i += kTotalBlock) {
-    const double part = partials[i];
-    kl += i < kl_parts ? part : 0;
-    huber += i < kl_parts ? 0 : part;
-  }
-  kl = warp_sum(kl);
-  huber = warp_sum(huber);
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = kTotalBlock / kWarp;
-  if (lane == 0) {
-    of_warp[warp] = kl;
-    of_warp[kWarp + warp] = huber;
-  }
-  __syncthreads();
-  if (warp != 0) return;
-  kl = warp_sum(lane < warps ? of_warp[lane] : 0) * inverse_batch;
-  huber = warp_sum(lane < warps ? of_warp[kWarp + lane] : 0) * inverse_batch;
-  if (lane != 0) return;
-  loss[0] = static_cast<T>(huber + static_cast<double>(kl_weight) * kl);
-  loss[1] = static_cast<T>(huber);
-  loss[2] = static_cast<T>(kl);
+  if (last_block(arrivals)) huber_kl_total(partials, kl_parts, inverse_batch, f.kl_weight, loss);
 }
 
 template <class T>
@@ -177,11 +174,9 @@ void huber_kl(Stream& stream, In<T> pred, In<T> target, In<T> mu, In<T> logvar, 
               Out<T> grad_pred, Out<T> grad_mu, Out<T> grad_logvar) {
   const Loss<T> f{delta, kl_weight, T(1) / static_cast<T>(B)};
   const unsigned kl_parts = grid_for(B * Z, kPart), parts = kl_parts + grid_for(B * G, kPart);
-  double* partials = stream.scratch<double>(int64_t{parts} + 1);
-  launch(stream, parts, kBlock, 0, huber_kl_kernel<T>, f, pred, target, mu, logvar, B * G, B * Z, kl_parts, aligned16(pred, target, grad_pred), partials,
-         grad_pred, grad_mu, grad_logvar);
-  launch(stream, 1, kTotalBlock, 0, huber_kl_total_kernel<T>, static_cast<In<double>>(partials), static_cast<int>(kl_parts), static_cast<int>(parts),
-         1.0 / static_cast<double>(B), kl_weight, loss);
+  T* partials = stream.scratch<T>(std::max(parts, 1u));
+  launch(stream, std::max(parts, 1u), kBlock, 0, huber_kl_kernel<T>, f, pred, target, mu, logvar, B * G, B * Z, kl_parts, aligned16(pred, target, grad_pred),
+         1.0 / static_cast<double>(B), partials, arrivals_of(stream), loss, grad_pred, grad_mu, grad_logvar);
 }
 
 }  // namespace PV_EXEC

@@ -6,8 +6,8 @@
 //                    overflows nor cancels (SPEC L4)
 //
 // Bytes (f32): 12 n (read x and t, write g). Parallel over stretches of 2048 elements (on simt and cuda of 1024 where there
-// are few), whose sums (f64; in T within a stretch on simt and cuda) are added in fixed order: no atomics. g may overwrite
-// x. A NaN in an input reaches the loss.
+// are few), whose sums (f64; in T within a stretch on simt and cuda, where the last block adds them) are added in fixed order. g may
+// overwrite x. A NaN in an input reaches the loss.
 #include <algorithm>
 
 #include "base/threads.h"
@@ -15,6 +15,7 @@
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
+#include "kernels/last_block.h"
 #include "kernels/streaming.h"
 #include "kernels/vector_math.h"
 
@@ -120,27 +121,24 @@ __device__ T add_losses(F f, const T* x, const T* target, T* grad_x, int64_t fir
 
 template <class T, class F>
 __global__ void __launch_bounds__(kBlock)
-    mean_loss_kernel(F f, const T* x, In<T> target, int64_t n, int64_t stretch, bool packed, Out<double> partials, T* grad_x) {
+    mean_loss_kernel(F f, const T* x, In<T> target, int64_t n, int64_t stretch, bool packed, T* partials, unsigned* arrivals, Out<T> loss, T* grad_x) {
   constexpr int kSize = Pack<T>::size;
   const int64_t first = blockIdx.x * stretch, last = first + stretch < n ? first + stretch : n, rest = packed ? last / kSize * kSize : first;
   T s = add_losses<kSize>(f, x, target, grad_x, first, rest);
   s += add_losses<1>(f, x, target, grad_x, rest, last);
   s = block_sum(s);
-  if (threadIdx.x == 0) partials[blockIdx.x] = static_cast<double>(s);
-}
-
-template <class T>
-__global__ void mean_loss_total_kernel(In<double> partials, int64_t stretches, int64_t n, Out<T> loss) {
-  const double s = block_sum(sum_ahead<double>(partials, threadIdx.x, stretches, blockDim.x));
-  if (threadIdx.x == 0) *loss = static_cast<T>(s / static_cast<double>(n));
+  if (threadIdx.x == 0) partials[blockIdx.x] = s;
+  if (!last_block(arrivals)) return;
+  const double total = block_sum(sum_ahead<double>(partials, threadIdx.x, gridDim.x, blockDim.x));
+  if (threadIdx.x == 0) *loss = static_cast<T>(total / static_cast<double>(n));
 }
 
 template <class T, class F>
 void mean_loss(Stream& stream, F f, const T* x, In<T> target, int64_t n, Out<T> loss, T* grad_x) {
-  const int64_t stretch = n < kFew * kStretch ? kShort : kStretch, stretches = (n + stretch - 1) / stretch;
-  double* partials = stream.scratch<double>(stretches + 1);
-  launch(stream, grid_for(stretches, 1), kBlock, 0, mean_loss_kernel<T, F>, f, x, target, n, stretch, aligned16(x, target, grad_x), partials, grad_x);
-  launch(stream, 1, threads_ahead(stretches, 1024), 0, mean_loss_total_kernel<T>, static_cast<In<double>>(partials), stretches, n, loss);
+  const int64_t stretch = n < kFew * kStretch ? kShort : kStretch, stretches = std::max<int64_t>(1, (n + stretch - 1) / stretch);
+  T* partials = stream.scratch<T>(stretches);
+  launch(stream, grid_for(stretches, 1), kBlock, 0, mean_loss_kernel<T, F>, f, x, target, n, stretch, aligned16(x, target, grad_x), partials,
+         arrivals_of(stream), loss, grad_x);
 }
 
 }  // namespace PV_EXEC

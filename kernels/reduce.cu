@@ -1,11 +1,11 @@
-// Sums. Partial sums cover fixed stretches of the data, are kept in memory and added in a fixed second pass: no atomics,
-// the same bits whatever the number of threads or the order of blocks.
+// Sums. Partial sums cover fixed stretches of the data, are kept in memory and added in a fixed order: the same bits whatever the
+// number of threads or the order of blocks.
 //
 //   sum_rows     [R, C] -> [R]   a block a row; 4 R C bytes
 //   sum_columns  [R, C] -> [C]   a block has 8 columns, or 32 where there are many, and all rows up to 1024; of more rows, stripes
 //                                of at least 512, whose sums are then added the same way
 //   sum_channels [B, C, L] -> [C]  a block a channel; of more than 16384 elements, stretches, whose sums are added as columns
-//   sum          [n] -> [1]      stretches of at least 2048, at most 2048 of them; then their sums by one block
+//   sum          [n] -> [1]      stretches of at least 2048, at most 2048 of them, whose sums the last block adds (kernels/last_block.h)
 //   sum_squares  [n] -> [1]      likewise; squares are accumulated in f64, so gradients of any size do not overflow
 //
 // cpu accumulates in f64, simt and cuda in T within a stretch (f64 for sum_squares) and in f64 over stretches.
@@ -17,6 +17,7 @@
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
 #include "kernels/lane_sum.h"
+#include "kernels/last_block.h"
 
 namespace panvae {
 
@@ -185,8 +186,9 @@ void sum_channels(Stream& stream, In<T> x, InOut<T> y, int64_t B, int64_t C, int
   add_stripes<double, T>(stream, partials, y, stretches, C, stretches, accumulate);
 }
 
-template <bool Squares, class A, class T>
-__global__ void __launch_bounds__(kBlock) stretches_kernel(In<T> x, Out<double> partials, int64_t n, int64_t stretch, bool packed) {
+template <bool Squares, class A, class T, class R>
+__global__ void __launch_bounds__(kBlock)
+    stretches_kernel(In<T> x, A* partials, int64_t n, int64_t stretch, bool packed, unsigned* arrivals, Out<R> y, R factor) {
   constexpr int kSize = Pack<T>::size, kPacks = 2;
   const int64_t first = blockIdx.x * stretch, last = first + stretch < n ? first + stretch : n, packs = packed ? (last - first) / kSize : 0;
   auto term = [](T v) { return Squares ? A(v) * A(v) : A(v); };
@@ -200,20 +202,16 @@ __global__ void __launch_bounds__(kBlock) stretches_kernel(In<T> x, Out<double> 
   s += sum_ahead<A>(x, first + packs * kSize + threadIdx.x, last, blockDim.x, term);
   s = block_sum(s);
   if (threadIdx.x == 0) partials[blockIdx.x] = s;
-}
-
-template <class T>
-__global__ void total_kernel(In<double> partials, Out<T> y, int64_t count, T factor) {
-  const double s = block_sum(sum_ahead<double>(partials, threadIdx.x, count, blockDim.x));
-  if (threadIdx.x == 0) *y = static_cast<T>(factor * s);
+  if (!last_block(arrivals)) return;
+  const double total = block_sum(sum_ahead<double>(partials, threadIdx.x, gridDim.x, blockDim.x));
+  if (threadIdx.x == 0) *y = static_cast<R>(factor * total);
 }
 
 template <bool Squares, class A, class T, class R>
 void stretched_sum(Stream& stream, In<T> x, Out<R> y, int64_t n, R factor) {
-  const int64_t stretch = kPiece * std::max<int64_t>(1, ceil_div(n, kPiece * kMostPieces)), stretches = ceil_div(n, stretch);
-  double* partials = stream.scratch<double>(stretches + 1);
-  launch(stream, grid_for(stretches, 1), kBlock, 0, stretches_kernel<Squares, A, T>, x, partials, n, stretch, aligned16(x));
-  launch(stream, 1, threads_ahead(stretches, 1024), 0, total_kernel<R>, static_cast<In<double>>(partials), y, stretches, factor);
+  const int64_t stretch = kPiece * std::max<int64_t>(1, ceil_div(n, kPiece * kMostPieces)), stretches = std::max<int64_t>(1, ceil_div(n, stretch));
+  A* partials = stream.scratch<A>(stretches);
+  launch(stream, grid_for(stretches, 1), kBlock, 0, stretches_kernel<Squares, A, T, R>, x, partials, n, stretch, aligned16(x), arrivals_of(stream), y, factor);
 }
 
 template <class T>

@@ -21,22 +21,23 @@ namespace {
 
 constexpr double kNormEpsilon = 1e-6;  // torch.nn.utils.clip_grad_norm_
 
-template <class T>
-__host__ __device__ inline void prepare(double sum_squares, const T* losses, int64_t count, double* slots, AdamOptions o) {
-  const double norm = std::sqrt(sum_squares), max_norm = slots[adam_max_norm];
+struct Before {  // slots that adam_prepare reads
+  double rate, max_norm, step, skipped;
+};
+
+// power1, power2: beta1^t, beta2^t of the step t that begins.
+__host__ __device__ inline void prepare(double sum_squares, bool finite, Before before, double power1, double power2, double* slots) {
+  const double norm = std::sqrt(sum_squares), divisor = norm + kNormEpsilon;
   slots[adam_norm] = norm;
-  bool finite = std::isfinite(norm);
-  for (int64_t i = 0; i < count; ++i) finite = finite && std::isfinite(losses[i]);
-  if (!finite) {
+  if (!finite || !std::isfinite(norm)) {
     slots[adam_gradient_scale] = 0;
-    slots[adam_skipped] += 1;
+    slots[adam_skipped] = before.skipped + 1;
     return;
   }
-  const double t = slots[adam_step] + 1;
-  slots[adam_step] = t;
-  slots[adam_gradient_scale] = max_norm > 0 && norm + kNormEpsilon > max_norm ? max_norm / (norm + kNormEpsilon) : 1;
-  slots[adam_step_size] = slots[adam_learning_rate] / (1 - std::pow(o.beta1, t));
-  slots[adam_sqrt_bias2] = std::sqrt(1 - std::pow(o.beta2, t));
+  slots[adam_step] = before.step + 1;
+  slots[adam_gradient_scale] = before.max_norm > 0 && divisor > before.max_norm ? before.max_norm / divisor : 1;
+  slots[adam_step_size] = before.rate / (1 - power1);
+  slots[adam_sqrt_bias2] = std::sqrt(1 - power2);
 }
 
 }  // namespace
@@ -45,7 +46,11 @@ namespace cpu {
 
 template <class T>
 void adam_prepare(Stream&, In<double> sum_squares, In<T> losses, int64_t count, InOut<double> slots, AdamOptions options) {
-  prepare(*sum_squares, losses, count, slots, options);
+  bool finite = true;
+  for (int64_t i = 0; i < count; ++i) finite = finite && std::isfinite(losses[i]);
+  const Before before{slots[adam_learning_rate], slots[adam_max_norm], slots[adam_step], slots[adam_skipped]};
+  const double t = before.step + 1;
+  prepare(*sum_squares, finite, before, std::pow(options.beta1, t), std::pow(options.beta2, t), slots);
 }
 
 template <class T>
@@ -73,9 +78,23 @@ void clip(Stream&, InOut<T> x, int64_t n, In<double> sum_squares, T max_norm) {
 
 namespace PV_EXEC {
 
+// One warp, whose loads are under way together, a slot and a loss in each lane. Two lanes compute a power each in the time of one: that is a
+// chain of some seventy f64 operations.
 template <class T>
 __global__ void adam_prepare_kernel(In<double> sum_squares, In<T> losses, int64_t count, double* slots, AdamOptions options) {
-  if (threadIdx.x == 0) prepare(*sum_squares, losses, count, slots, options);
+  static_assert(adam_slots <= kWarp);
+  const int lane = threadIdx.x;
+  const double slot = lane < adam_slots ? slots[lane] : 0, squares = *sum_squares;
+  bool finite = true;
+#pragma unroll 1
+  for (int64_t i = lane; i < count; i += kWarp) finite = std::isfinite(losses[i]) && finite;
+  finite = __all_sync(kFullMask, finite);
+  const double rate = __shfl_sync(kFullMask, slot, adam_learning_rate), max_norm = __shfl_sync(kFullMask, slot, adam_max_norm);
+  const double step = __shfl_sync(kFullMask, slot, adam_step), skipped = __shfl_sync(kFullMask, slot, adam_skipped);
+  const double power = std::pow(lane == 1 ? options.beta2 : options.beta1, step + 1);
+  const double power1 = __shfl_sync(kFullMask, power, 0), power2 = __shfl_sync(kFullMask, power, 1);
+  __syncwarp();  // all have read the slots
+  if (lane == 0) prepare(squares, finite, {rate, max_norm, step, skipped}, power1, power2, slots);
 }
 
 template <class T>

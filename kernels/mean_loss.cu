@@ -119,8 +119,9 @@ __device__ T add_losses(F f, const T* x, const T* target, T* grad_x, int64_t fir
   return s;
 }
 
+// Five blocks at a time on a processor, as many as without the end of the last one.
 template <class T, class F>
-__global__ void __launch_bounds__(kBlock)
+__global__ void __launch_bounds__(kBlock, 5)
     mean_loss_kernel(F f, const T* x, In<T> target, int64_t n, int64_t stretch, bool packed, T* partials, unsigned* arrivals, Out<T> loss, T* grad_x) {
   constexpr int kSize = Pack<T>::size;
   const int64_t first = blockIdx.x * stretch, last = first + stretch < n ? first + stretch : n, rest = packed ? last / kSize * kSize : first;

@@ -7,12 +7,13 @@
 //   grad    h = (x - mean) / sqrt(var + eps);  g_b = sum g_y;  g_w = sum g_y h
 //           train: g_x = w / sqrt(var + eps) (g_y - 1/N g_b - 1/N h g_w);  eval: g_x = w / sqrt(var + eps) g_y
 //
-// Bytes (f32): forward 8 N C, gradient 12 N C, where the second pass over a channel finds it in a cache. Means and variances
-// are merged pairwise in a fixed order (kernels/moments.h), relative to the channel's first element; a mean is kept in two
-// parts. So a deviation of 1 at a mean of 10^4 costs no digits.
+// Bytes (f32): forward 8 N C, gradient 12 N C, where the second pass over a channel finds it in a cache. Sums are taken in a
+// fixed order, relative to the channel's first element, those of squares from the mean; a mean is kept in two parts. So a
+// deviation of 1 at a mean of 10^4 costs no digits.
 //
 // simt, cuda: one launch; a block has 8 neighbouring columns of [B, C], a 32-byte sector of each row, or one channel of
-// [B, C, L], and goes over it twice, the second time from registers where a thread has 8 numbers or fewer. Made for many
+// [B, C, L]. Its numbers are read once and stay in registers up to N = 1024 or 8192; then a mean and a variance are two plain
+// sums over the block. Of more, threads merge theirs pairwise (kernels/moments.h) and read them twice. Made for many
 // channels: with few, few blocks are at work.
 // cpu: parallel over tiles of some rows; see Tiles.
 #include <algorithm>
@@ -425,58 +426,107 @@ namespace PV_EXEC {
 
 constexpr int kStrip = 8;  // columns of a block where L = 1
 template <class T>
-constexpr int kThreads = 4096 / sizeof(T);  // so that a group of numbers stays in registers
-constexpr int kGradThreads = 512;           // two groups
+constexpr int kWide = 4096 / sizeof(T);  // threads of the widest block whose numbers stay in registers
+constexpr int kLoop = 512;               // threads of a block whose numbers do not
+template <class T>
+constexpr int kLoopAhead = 32 / sizeof(T);   // numbers of such a thread at a time
+constexpr int64_t kShortIndex = 0x7FFFFFFF;  // elements up to which indices have 32 bits
 
-// The place of a thread: blocks hold W neighbouring channels, each of which `lanes` threads share.
-template <int W>
-struct Place {
-  int64_t channel;
-  int lane, lanes;
-  __device__ Place() : channel(int64_t(blockIdx.x) * W + threadIdx.x % W), lane(threadIdx.x / W), lanes(blockDim.x / W) {}
+// Numbers of a thread, K of a channel that are Lanes apart, and where they lie.
+template <class T, int K, int Lanes, class I>
+struct Group {
+  T v[K];
+  I at[K], left;  // left: elements of the channel from the first of them on
+
+  template <int W>
+  __device__ void place(Walk<W, I>& walk, I last) {
+    left = walk.element < last ? last - walk.element : I(0);
+#pragma unroll
+    for (int j = 0; j < K; ++j, walk.next()) at[j] = walk.at;
+  }
+  __device__ bool has(int j) const {
+    return left > static_cast<I>(j * Lanes);
+  }
+  __device__ void load(const T* x) {
+#pragma unroll
+    for (int j = 0; j < K; ++j) v[j] = has(j) ? x[at[j]] : T(0);
+  }
+  // The sum of term(v[j]) over what there is, in pairs: K in a row would wait for each other.
+  template <class F>
+  __device__ T sum(F term) const {
+    T s[K];
+#pragma unroll
+    for (int j = 0; j < K; ++j) s[j] = has(j) ? term(v[j]) : T(0);
+#pragma unroll
+    for (int half = K / 2; half > 0; half /= 2)
+#pragma unroll
+      for (int j = 0; j < half; ++j) s[j] += s[j + half];
+    return s[0];
+  }
 };
 
-// Where all numbers of a thread are one group, they stay in registers for the second pass.
-template <int W>
-__device__ bool one_group(const Place<W>& place, int64_t N) {
-  return N <= int64_t(place.lanes) * kAhead;
-}
-
-template <class T, int W>
-__global__ void __launch_bounds__(kThreads<T>) batchnorm_train_kernel(In<T> x, In<T> weight, In<T> bias, int64_t N, int64_t C, int64_t L, T eps, T momentum,
-                                                                      InOut<T> running_mean, InOut<T> running_var, Out<T> y, Out<T> statistics) {
-  const Place<W> place;
-  const int64_t c = place.channel, last = c < C ? N : 0;
-  const bool there = c < C, leads = there && place.lane == 0;
+// A block has W neighbouring channels, each shared by Threads / W threads. Kept: these have all its numbers in K registers each;
+// else K at a time. Mean and variance are two plain sums over the block, that of x and that of the squared distances from
+// the mean: no division stands in the way, as it would in merging.
+template <class T, int W, int K, int Threads, bool Kept, class I>
+__global__ void __launch_bounds__(Threads) batchnorm_train_kernel(In<T> x, In<T> weight, In<T> bias, I N, I C, I L, T share, T share_but_one, T eps, T momentum,
+                                                                  InOut<T> running_mean, InOut<T> running_var, Out<T> y, Out<T> statistics) {
+  constexpr int kPart = kPartials<W, Threads>;
+  SHARED(Sum<T>, partial, 2 * kPart);
+  const I c = blockIdx.x * I(W) + threadIdx.x % W, last = c < C ? N : I(0);
+  const bool there = c < C, leads = there && threadIdx.x < W;
+  const Walk<W, I> start(c, threadIdx.x / W, Threads / W, C, L);
+  Walk<W, I> walk = start;
   const T origin = there ? x[c * L] : T(0);
+  Group<T, K, Threads / W, I> some;
+  Moments<T> m{T(0), T(0), T(0)};
+  T sum = T(0);
+  if constexpr (Kept) {
+    some.place(walk, last);
+    some.load(x);
+    sum = some.sum([=](T v) { return v - origin; });
+  } else {
+#pragma unroll 1
+    while (walk.element < last) {
+      const int count = load_ahead(x, walk, last, some.v);
+      add_loaded(m, some.v, count, origin);
+    }
+    sum = m.count * m.mean;
+  }
   // Read now, since after the sums nothing would be left to do until they come.
   const T w = there && weight ? weight[c] : T(1), shift = there && bias ? bias[c] : T(0);
   const T old_mean = leads ? running_mean[c] : T(0), old_var = leads ? running_var[c] : T(0);
-  Moments<T> m{T(0), T(0), T(0)};
-  T v[kAhead] = {};
-#pragma unroll 1
-  for (Walk<W> walk(c, place.lane, place.lanes, C, L); walk.element < last;) {
-    const int count = load_ahead(x, walk, last, v);
-    add_loaded(m, v, count, origin);
+  const T distance = merge_in_each_warp<W, Threads>(Sum<T>{sum}, Sum<T>{T(0)}, partial).value * share;  // of the mean from origin
+  Channel<T> s{exact_sum(origin, distance), T(0)};
+  T square = m.m2 + m.count * ((m.mean - distance) * (m.mean - distance));
+  if constexpr (Kept) {
+#pragma unroll
+    for (int j = 0; j < K; ++j) some.v[j] = s.centred(some.v[j]);
+    square = some.sum([](T v) { return v * v; });
   }
-  m = merge_columns<W>(m, Moments<T>{T(0), T(0), T(0)});
+  const T m2 = merge_in_each_warp<W, Threads>(Sum<T>{square}, Sum<T>{T(0)}, partial + kPart).value;
   if (!there) return;
-  const TwoPart<T> mean = exact_sum(origin, m.mean);
-  const Channel<T> s{mean, T(1) / std::sqrt(m.m2 / T(N) + eps)};
+  s.inverse = inverse_root(m2 * share + eps);
   if (leads) {
     auto moved = [=](T old, T value) { return (T(1) - momentum) * old + momentum * value; };
     put(statistics, c, C, s);
-    running_mean[c] = moved(old_mean, mean.large);
-    running_var[c] = moved(old_var, m.m2 / T(N - 1));
+    running_mean[c] = moved(old_mean, s.mean.large);
+    running_var[c] = moved(old_var, m2 * share_but_one);
   }
   const T scale = w * s.inverse;
-#pragma unroll 1
-  for (Walk<W> walk(c, place.lane, place.lanes, C, L); walk.element < last;) {
-    Walk<W> ahead = walk;
-    if (!one_group(place, N)) load_ahead(x, ahead, last, v);
+  auto store = [&] {
 #pragma unroll
-    for (int j = 0; j < kAhead; ++j, walk.next())
-      if (walk.element < last) y[walk.at] = s.centred(v[j]) * scale + shift;
+    for (int j = 0; j < K; ++j)
+      if (some.has(j)) y[some.at[j]] = (Kept ? some.v[j] : s.centred(some.v[j])) * scale + shift;
+  };
+  if constexpr (Kept) store();
+  else {
+#pragma unroll 1
+    for (walk = start; walk.element < last;) {
+      some.place(walk, last);
+      some.load(x);
+      store();
+    }
   }
 }
 
@@ -502,44 +552,81 @@ __global__ void __launch_bounds__(kBlock) batchnorm_eval_kernel(In<T> x, In<T> w
   }
 }
 
-template <bool Constant, class T, int W>
-__global__ void __launch_bounds__(kGradThreads) batchnorm_grad_kernel(In<T> x, const T* grad_y, In<T> weight, In<T> statistics, int64_t N, int64_t C, int64_t L,
-                                                                      T* grad_x, T* grad_weight, T* grad_bias, bool add_weight, bool add_bias) {
-  const Place<W> place;
-  const int64_t c = place.channel, last = c < C ? N : 0;
-  const Channel<T> s = c < C ? channel_of(statistics, c, C) : Channel<T>{};
-  const T w = c < C && weight ? weight[c] : T(1);
-  Sums<T> sums{T(0), T(0)};
-  T g[kAhead] = {}, v[kAhead] = {};
-#pragma unroll 1
-  for (Walk<W> walk(c, place.lane, place.lanes, C, L); walk.element < last;) {
-    Walk<W> ahead = walk;
-    load_ahead(grad_y, ahead, last, g);
-    load_ahead(x, walk, last, v);
+template <bool Constant, class T, int W, int K, int Threads, bool Kept, class I>
+__global__ void __launch_bounds__(Threads) batchnorm_grad_kernel(In<T> x, const T* grad_y, In<T> weight, In<T> statistics, I N, I C, I L, T share, T* grad_x,
+                                                                 T* grad_weight, T* grad_bias, bool add_weight, bool add_bias) {
+  SHARED(Sums<T>, partial, (kPartials<W, Threads>));
+  const I c = blockIdx.x * I(W) + threadIdx.x % W, last = c < C ? N : I(0);
+  const Walk<W, I> start(c, threadIdx.x / W, Threads / W, C, L);
+  Walk<W, I> walk = start;
+  Group<T, K, Threads / W, I> some, g;  // x, less its mean; grad_y
+  Channel<T> s{};
+  auto load = [&](bool of_x) {
+    some.place(walk, last);
+    g.left = some.left;
 #pragma unroll
-    for (int j = 0; j < kAhead; ++j) sums.merge({g[j], g[j] * s.centred(v[j])});
+    for (int j = 0; j < K; ++j) g.at[j] = some.at[j];
+    g.load(grad_y);
+    if (of_x) some.load(x);
+  };
+  auto centre = [&] {
+#pragma unroll
+    for (int j = 0; j < K; ++j) some.v[j] = s.centred(some.v[j]);
+  };
+  Sums<T> sums{T(0), T(0)};
+  if constexpr (Kept) load(true);
+  if (c < C) s = channel_of(statistics, c, C);
+  const T w = c < C && weight ? weight[c] : T(1);
+  auto add = [&] {
+    centre();
+#pragma unroll
+    for (int j = 0; j < K; ++j) sums.merge({g.v[j], g.v[j] * some.v[j]});  // grad_y is 0 where there is none
+  };
+  if constexpr (Kept) add();
+  else {
+#pragma unroll 1
+    while (walk.element < last) load(true), add();
   }
-  sums = merge_columns<W>(sums, Sums<T>{T(0), T(0)});
+  sums = merge_in_each_warp<W, Threads>(sums, Sums<T>{T(0), T(0)}, partial);
   if (c >= C) return;
-  if (place.lane == 0) {
+  if (threadIdx.x < W) {
     put_or_add(grad_weight, c, add_weight, sums.b * s.inverse);
     put_or_add(grad_bias, c, add_bias, sums.a);
   }
   if (!grad_x) return;
-  const T scale = w * s.inverse, mean = sums.a / T(N), slope = sums.b * s.inverse * s.inverse / T(N);
-#pragma unroll 1
-  for (Walk<W> walk(c, place.lane, place.lanes, C, L); walk.element < last;) {
-    if (!one_group(place, N)) {
-      Walk<W> ahead = walk, of_x = walk;
-      load_ahead(grad_y, ahead, last, g);
-      if constexpr (!Constant) load_ahead(x, of_x, last, v);
-    }
+  const T scale = w * s.inverse, mean = sums.a * share, slope = sums.b * s.inverse * s.inverse * share;
+  auto store = [&] {
 #pragma unroll
-    for (int j = 0; j < kAhead; ++j, walk.next()) {
-      if (walk.element >= last) continue;
-      if constexpr (Constant) grad_x[walk.at] = scale * g[j];
-      else grad_x[walk.at] = scale * ((g[j] - mean) - s.centred(v[j]) * slope);
+    for (int j = 0; j < K; ++j)
+      if (some.has(j)) grad_x[some.at[j]] = Constant ? scale * g.v[j] : scale * ((g.v[j] - mean) - some.v[j] * slope);
+  };
+  if constexpr (Kept) store();
+  else {
+#pragma unroll 1
+    for (walk = start; walk.element < last;) {
+      load(!Constant);
+      centre();
+      store();
     }
+  }
+}
+
+// Calls run.operator()<W, K, Threads, Kept, I>() with what fits C channels of N elements.
+template <class T, class F>
+void by_size(int64_t N, int64_t C, int64_t L, F run) {
+  constexpr int kMost = kWide<T>, kSome = kLoopAhead<T>;
+  const bool strips = L == 1, short_index = N * C <= kShortIndex;
+  if (strips) {
+    if (!short_index) run.template operator()<kStrip, kSome, kLoop, false, int64_t>();
+    else if (N <= 4 * 128 / kStrip) run.template operator()<kStrip, 4, 128, true, uint32_t>();
+    else if (N <= kAhead * 256 / kStrip) run.template operator()<kStrip, kAhead, 256, true, uint32_t>();
+    else if (N <= kAhead * kMost / kStrip) run.template operator()<kStrip, kAhead, kMost, true, uint32_t>();
+    else run.template operator()<kStrip, kSome, kLoop, false, uint32_t>();
+  } else {
+    if (!short_index) run.template operator()<1, kSome, kLoop, false, int64_t>();
+    else if (N <= kAhead * 256) run.template operator()<1, kAhead, 256, true, uint32_t>();
+    else if (N <= kAhead * kMost) run.template operator()<1, kAhead, kMost, true, uint32_t>();
+    else run.template operator()<1, kSome, kLoop, false, uint32_t>();
   }
 }
 
@@ -548,13 +635,10 @@ void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t 
                      InOut<T> running_var, Out<T> y, Out<T> statistics) {
   const int64_t N = B * L;
   if (N == 0) return;
-  auto run = [&](int W, auto kernel) {
-    // Few numbers are spread wider: adding eight to the moments, one after the other, would take longer than all else.
-    const unsigned threads = N * W <= 4 * kBlock ? threads_for(N * W, kThreads<T>) : threads_ahead(N * W, kThreads<T>);
-    launch(stream, grid_for(C, W), threads, 0, kernel, x, weight, bias, N, C, L, eps, momentum, running_mean, running_var, y, statistics);
-  };
-  if (L == 1) run(kStrip, batchnorm_train_kernel<T, kStrip>);
-  else run(1, batchnorm_train_kernel<T, 1>);
+  by_size<T>(N, C, L, [&]<int W, int K, int Threads, bool Kept, class I>() {
+    launch(stream, grid_for(C, W), Threads, 0, batchnorm_train_kernel<T, W, K, Threads, Kept, I>, x, weight, bias, static_cast<I>(N), static_cast<I>(C),
+           static_cast<I>(L), T(1) / T(N), T(1) / T(N - 1), eps, momentum, running_mean, running_var, y, statistics);
+  });
 }
 
 template <class T>
@@ -574,12 +658,13 @@ template <class T>
 void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t B, int64_t C, int64_t L, bool constant, Out<T> grad_x,
                     InOut<T> grad_weight, InOut<T> grad_bias, bool add_weight, bool add_bias) {
   const int64_t N = B * L;
-  auto run = [&](int W, auto kernel) {
-    launch(stream, grid_for(C, W), threads_ahead(N * W, kGradThreads), 0, kernel, x, grad_y, weight, statistics, N, C, L == 0 ? 1 : L, grad_x, grad_weight,
-           grad_bias, add_weight, add_bias);
-  };
-  if (L == 1) run(kStrip, constant ? batchnorm_grad_kernel<true, T, kStrip> : batchnorm_grad_kernel<false, T, kStrip>);
-  else run(1, constant ? batchnorm_grad_kernel<true, T, 1> : batchnorm_grad_kernel<false, T, 1>);
+  by_size<T>(N, C, L, [&]<int W, int K, int Threads, bool Kept, class I>() {
+    auto run = [&](auto kernel) {
+      launch(stream, grid_for(C, W), Threads, 0, kernel, x, grad_y, weight, statistics, static_cast<I>(N), static_cast<I>(C), static_cast<I>(L == 0 ? 1 : L),
+             T(1) / T(N), grad_x, grad_weight, grad_bias, add_weight, add_bias);
+    };
+    constant ? run(batchnorm_grad_kernel<true, T, W, K, Threads, Kept, I>) : run(batchnorm_grad_kernel<false, T, W, K, Threads, Kept, I>);
+  });
 }
 
 }  // namespace PV_EXEC

@@ -31,6 +31,18 @@ __host__ __device__ inline void put_or_add(T* to, int64_t c, bool add, T value) 
   if (to) to[c] = add ? to[c] + value : value;
 }
 
+namespace PV_EXEC {
+
+// One instruction of the special unit and two more, where a root and a division are some fifty.
+__device__ inline float inverse_root(float v) {
+  return rsqrtf(v);
+}
+__device__ inline double inverse_root(double v) {
+  return rsqrt(v);
+}
+
+}  // namespace PV_EXEC
+
 namespace cpu {
 
 constexpr int64_t kRows = 8;  // whose elements of a column are in registers together

@@ -51,12 +51,12 @@ __device__ T column_sum(T v) {
 }
 
 // A thread's way through one channel of [B, C, L]: element e lies at (e / L C + channel) L + e % L, and the next one is
-// `lanes` further. Strips of several columns, W > 1, have L = 1.
-template <int W>
+// `lanes` further. Strips of several columns, W > 1, have L = 1. I is the type of indices: 64 bits divide slowly.
+template <int W, class I = int64_t>
 struct Walk {
-  int64_t element, at, lanes, step, l, step_l, L, wrap;
+  I element, at, lanes, step, l, step_l, L, wrap;
 
-  __device__ Walk(int64_t channel, int64_t first, int64_t lanes_, int64_t C, int64_t L_) : element(first), lanes(lanes_), L(L_) {
+  __device__ Walk(I channel, I first, I lanes_, I C, I L_) : element(first), lanes(lanes_), L(L_) {
     if constexpr (W > 1) {
       at = first * C + channel;
       step = lanes * C;
@@ -79,8 +79,8 @@ struct Walk {
 };
 
 // The next numbers of x on the way, up to element `last`; 0 behind it. Returns how many there are.
-template <int N, int W, class T>
-__device__ int load_ahead(const T* x, Walk<W>& walk, int64_t last, T (&v)[N]) {
+template <int N, int W, class I, class T>
+__device__ int load_ahead(const T* x, Walk<W, I>& walk, I last, T (&v)[N]) {
   int count = 0;
 #pragma unroll
   for (int j = 0; j < N; ++j, walk.next()) {

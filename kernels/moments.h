@@ -35,7 +35,13 @@ __host__ __device__ TwoPart<T> exact_sum(T a, T b) {  // Knuth's TwoSum
 
 namespace PV_EXEC {
 
-// Other things to merge: two sums, the largest.
+// Other things to merge: a sum, two, the largest.
+template <class T>
+struct Sum {
+  using Item = T;
+  T value;
+  __device__ void merge(const Sum& o) { value += o.value; }
+};
 template <class T>
 struct Sums {
   using Item = T;
@@ -79,6 +85,26 @@ __device__ V merge_columns(V mine, V none) {
   }
   __syncthreads();
   return total[threadIdx.x % W];
+}
+// Likewise behind one barrier, for a block of Threads: each warp merges what all of them have left in `partial`, of
+// kPartials<W, Threads>, which is of this call alone.
+template <int W, int Threads>
+constexpr int kPartials = Threads / kWarp* W;
+template <int W, int Threads, class V>
+__device__ V merge_in_each_warp(V mine, V none, V* partial) {
+  constexpr int kAll = kPartials<W, Threads>, kAtOnce = kAll < kWarp ? kAll : kWarp;
+  static_assert(kAll % kAtOnce == 0 && kWarp % kAtOnce == 0);
+  const int lane = threadIdx.x % kWarp;
+#pragma unroll
+  for (int offset = kWarp / 2; offset >= W; offset /= 2) mine.merge(shuffle_xor(mine, offset));
+  if (lane < W) partial[threadIdx.x / kWarp * W + lane] = mine;
+  __syncthreads();
+  V total = none;
+#pragma unroll
+  for (int i = 0; i < kAll; i += kAtOnce) total.merge(partial[i + lane % kAtOnce]);
+#pragma unroll
+  for (int offset = kAtOnce / 2; offset >= W; offset /= 2) total.merge(shuffle_xor(total, offset));
+  return total;
 }
 template <class V>
 __device__ V merge_block(V mine, V none) {

@@ -426,11 +426,10 @@ namespace PV_EXEC {
 
 constexpr int kStrip = 8;  // columns of a block where L = 1
 template <class T>
-constexpr int kWide = 4096 / sizeof(T);  // threads of the widest block whose numbers stay in registers
-constexpr int kLoop = 512;               // threads of a block whose numbers do not
-template <class T>
-constexpr int kLoopAhead = 32 / sizeof(T);   // numbers of such a thread at a time
+constexpr int kWide = 4096 / sizeof(T);      // threads of the widest block whose numbers stay in registers
 constexpr int64_t kShortIndex = 0x7FFFFFFF;  // elements up to which indices have 32 bits
+constexpr int kMostParts = kWarp;            // blocks that share a channel
+constexpr int64_t kMostStretches = 0xFFFF;   // of a channel in evaluation: the grid's y dimension
 
 // Numbers of a thread, K of a channel that are Lanes apart, and where they lie.
 template <class T, int K, int Lanes, class I>
@@ -451,6 +450,17 @@ struct Group {
 #pragma unroll
     for (int j = 0; j < K; ++j) v[j] = has(j) ? x[at[j]] : T(0);
   }
+  __device__ void centre(const Channel<T>& s) {
+#pragma unroll
+    for (int j = 0; j < K; ++j) v[j] = s.centred(v[j]);
+  }
+  // y = f(j) where there is an element j.
+  template <class F>
+  __device__ void store(T* y, F f) const {
+#pragma unroll
+    for (int j = 0; j < K; ++j)
+      if (has(j)) y[at[j]] = f(j);
+  }
   // The sum of term(v[j]) over what there is, in pairs: K in a row would wait for each other.
   template <class F>
   __device__ T sum(F term) const {
@@ -465,20 +475,33 @@ struct Group {
   }
 };
 
-// A block has W neighbouring channels, each shared by Threads / W threads. Kept: these have all its numbers in K registers each;
-// else K at a time. Mean and variance are two plain sums over the block, that of x and that of the squared distances from
-// the mean: no division stands in the way, as it would in merging.
-template <class T, int W, int K, int Threads, bool Kept, class I>
-__global__ void __launch_bounds__(Threads) batchnorm_train_kernel(In<T> x, In<T> weight, In<T> bias, I N, I C, I L, T share, T share_but_one, T eps, T momentum,
-                                                                  InOut<T> running_mean, InOut<T> running_var, Out<T> y, Out<T> statistics) {
-  constexpr int kPart = kPartials<W, Threads>;
-  SHARED(Sum<T>, partial, 2 * kPart);
-  const I c = blockIdx.x * I(W) + threadIdx.x % W, last = c < C ? N : I(0);
-  const bool there = c < C, leads = there && threadIdx.x < W;
-  const Walk<W, I> start(c, threadIdx.x / W, Threads / W, C, L);
-  Walk<W, I> walk = start;
-  const T origin = there ? x[c * L] : T(0);
-  Group<T, K, Threads / W, I> some;
+// Elements first <= e < last of channel c. A block has W neighbouring channels, each shared by Threads / W threads; blocks may
+// share a channel, each with a stretch of its elements, the last one with what is left.
+template <int W, int Threads, class I>
+struct Place {
+  I c, first, last;
+  bool there, leads;  // leads: of the threads of all blocks that have the channel
+
+  __device__ Place(I N, I C, I stretch) : c(blockIdx.x * I(W) + threadIdx.x % W), first(blockIdx.y * stretch), last(first), there(c < C) {
+    leads = there && blockIdx.y == 0 && threadIdx.x < W;
+    if (there) last = stretch < N - first ? first + stretch : N;
+  }
+  __device__ Walk<W, I> walk(I C, I L) const { return {c, first + threadIdx.x / W, Threads / W, C, L}; }
+};
+
+// Of some numbers of a channel: the distance of their mean from the channel's first element, and m2.
+template <class T>
+struct Part {
+  T distance, m2;
+};
+
+// Of those that the block has, in each of its threads. Kept: they are K for each thread, or fewer, and stay in `some`, less
+// their mean; else threads merge theirs as they read them. Mean and variance are two plain sums over the block, that of x and
+// that of squared distances from the mean: no division stands in the way, as it would where moments are merged.
+template <int W, int Threads, bool Kept, class T, int K, class I>
+__device__ Part<T> part_of_block(const T* x, Walk<W, I> walk, I last, T origin, T share, Group<T, K, Threads / W, I>& some) {
+  constexpr int kBank = kPartials<W, Threads>;
+  SHARED(Sum<T>, partial, 2 * kBank);
   Moments<T> m{T(0), T(0), T(0)};
   T sum = T(0);
   if constexpr (Kept) {
@@ -493,140 +516,318 @@ __global__ void __launch_bounds__(Threads) batchnorm_train_kernel(In<T> x, In<T>
     }
     sum = m.count * m.mean;
   }
-  // Read now, since after the sums nothing would be left to do until they come.
-  const T w = there && weight ? weight[c] : T(1), shift = there && bias ? bias[c] : T(0);
-  const T old_mean = leads ? running_mean[c] : T(0), old_var = leads ? running_var[c] : T(0);
-  const T distance = merge_in_each_warp<W, Threads>(Sum<T>{sum}, Sum<T>{T(0)}, partial).value * share;  // of the mean from origin
-  Channel<T> s{exact_sum(origin, distance), T(0)};
+  const T distance = merge_in_each_warp<W, Threads>(Sum<T>{sum}, Sum<T>{T(0)}, partial).value * share;
   T square = m.m2 + m.count * ((m.mean - distance) * (m.mean - distance));
   if constexpr (Kept) {
-#pragma unroll
-    for (int j = 0; j < K; ++j) some.v[j] = s.centred(some.v[j]);
+    some.centre({exact_sum(origin, distance), T(0)});
     square = some.sum([](T v) { return v * v; });
   }
-  const T m2 = merge_in_each_warp<W, Threads>(Sum<T>{square}, Sum<T>{T(0)}, partial + kPart).value;
-  if (!there) return;
-  s.inverse = inverse_root(m2 * share + eps);
-  if (leads) {
-    auto moved = [=](T old, T value) { return (T(1) - momentum) * old + momentum * value; };
-    put(statistics, c, C, s);
-    running_mean[c] = moved(old_mean, s.mean.large);
-    running_var[c] = moved(old_var, m2 * share_but_one);
+  return {distance, merge_in_each_warp<W, Threads>(Sum<T>{square}, Sum<T>{T(0)}, partial + kBank).value};
+}
+
+// A channel's mean and variance at the end of training's sums: what its leading thread writes, and what was before.
+template <class T>
+struct Training {
+  T share, share_but_one, eps, momentum;  // 1 / N, 1 / (N - 1)
+  T *running_mean, *running_var, *statistics;
+
+  // The running statistics are read ahead: after the sums nothing would be left to do until they come.
+  struct Before {
+    T mean, var;
+  };
+  __device__ Before before(int64_t c, bool leads) const { return leads ? Before{running_mean[c], running_var[c]} : Before{T(0), T(0)}; }
+  __device__ Channel<T> end(int64_t c, int64_t C, T origin, Part<T> all, Before old, bool leads) const {
+    const Channel<T> s{exact_sum(origin, all.distance), inverse_root(all.m2 * share + eps)};
+    if (leads) {
+      auto moved = [this](T from, T value) { return (T(1) - momentum) * from + momentum * value; };
+      put(statistics, c, C, s);
+      running_mean[c] = moved(old.mean, s.mean.large);
+      running_var[c] = moved(old.var, all.m2 * share_but_one);
+    }
+    return s;
   }
+};
+
+template <class T, int W, int K, int Threads>
+__global__ void __launch_bounds__(Threads)
+    batchnorm_train_kernel(In<T> x, In<T> weight, In<T> bias, uint32_t N, uint32_t C, uint32_t L, Training<T> training, Out<T> y) {
+  const Place<W, Threads, uint32_t> place(N, C, N);
+  const uint32_t c = place.c;
+  const T origin = place.there ? x[c * L] : T(0);
+  const T w = place.there && weight ? weight[c] : T(1), shift = place.there && bias ? bias[c] : T(0);
+  const auto before = training.before(c, place.leads);
+  Group<T, K, Threads / W, uint32_t> some;
+  const Part<T> all = part_of_block<W, Threads, true>(x, place.walk(C, L), place.last, origin, training.share, some);
+  if (!place.there) return;
+  const T scale = w * training.end(c, C, origin, all, before, place.leads).inverse;
+  some.store(y, [&](int j) { return some.v[j] * scale + shift; });
+}
+
+// parts [C, gridDim.y]
+template <class T, int W, int K, bool Kept, class I>
+__global__ void __launch_bounds__(kBlock) batchnorm_parts_kernel(In<T> x, I N, I C, I L, I stretch, Part<T>* parts) {
+  const Place<W, kBlock, I> place(N, C, stretch);
+  const T origin = place.there ? x[place.c * L] : T(0), share = T(1) / T(place.last - place.first);
+  Group<T, K, kBlock / W, I> some;
+  const Part<T> part = part_of_block<W, kBlock, Kept>(x, place.walk(C, L), place.last, origin, share, some);
+  if (place.there && threadIdx.x < W) parts[place.c * gridDim.y + blockIdx.y] = part;
+}
+
+// V over the parts of a channel, kMostParts or fewer, of which each lane of a warp has W: number part_of<W>(j), j < W.
+template <int W>
+__device__ unsigned part_of(int j) {
+  return threadIdx.x % kWarp / W + j * (kWarp / W);
+}
+template <int W, class F>
+__device__ auto merge_parts(F mine) {
+  auto all = mine(0);
+#pragma unroll
+  for (int j = 1; j < W; ++j) all.merge(mine(j));
+#pragma unroll
+  for (int offset = kWarp / 2; offset >= W; offset /= 2) all.merge(shuffle_xor(all, offset));
+  return all;
+}
+
+// Where the statistics of a channel come from: the parts of its blocks, or the running statistics.
+template <class T>
+struct FromParts {
+  const T* x;
+  const Part<T>* parts;
+  Training<T> training;
+
+  template <int W, class I>
+  __device__ Channel<T> operator()(I c, bool there, bool leads, I N, I C, I L, I stretch) const {
+    const T origin = there ? x[c * L] : T(0);
+    const auto before = training.before(c, leads);
+    Part<T> mine[W];
+    T count[W];
+#pragma unroll
+    for (int j = 0; j < W; ++j) {
+      const I i = part_of<W>(j), first = i * stretch;
+      const bool has = there && i < gridDim.y;
+      mine[j] = has ? parts[c * gridDim.y + i] : Part<T>{T(0), T(0)};
+      count[j] = has ? T(stretch < N - first ? stretch : N - first) : T(0);
+    }
+    const T distance = merge_parts<W>([&](int j) { return Sum<T>{count[j] * mine[j].distance}; }).value * training.share;
+    const T m2 = merge_parts<W>([&](int j) {
+                   const T d = mine[j].distance - distance;
+                   return Sum<T>{mine[j].m2 + count[j] * (d * d)};
+                 }).value;
+    return there ? training.end(c, C, origin, {distance, m2}, before, leads) : Channel<T>{};
+  }
+};
+template <class T>
+struct FromRunning {
+  const T *mean, *var;
+  T eps;
+  T* statistics;
+
+  template <int W, class I>
+  __device__ Channel<T> operator()(I c, bool there, bool leads, I, I C, I, I) const {
+    if (!there) return {};
+    const Channel<T> s{{mean[c], T(0)}, inverse_root(var[c] + eps)};
+    if (leads) put(statistics, c, C, s);
+    return s;
+  }
+};
+
+// The first numbers are on their way before the statistics are asked for.
+template <class T, int W, int K, class From, class I>
+__global__ void __launch_bounds__(kBlock) batchnorm_normalise_kernel(In<T> x, In<T> weight, In<T> bias, I N, I C, I L, I stretch, From from, Out<T> y) {
+  const Place<W, kBlock, I> place(N, C, stretch);
+  Walk<W, I> walk = place.walk(C, L);
+  Group<T, K, kBlock / W, I> some;
+  some.place(walk, place.last);
+  some.load(x);
+  const T w = place.there && weight ? weight[place.c] : T(1), shift = place.there && bias ? bias[place.c] : T(0);
+  const Channel<T> s = from.template operator()<W>(place.c, place.there, place.leads, N, C, L, stretch);
   const T scale = w * s.inverse;
-  auto store = [&] {
-#pragma unroll
-    for (int j = 0; j < K; ++j)
-      if (some.has(j)) y[some.at[j]] = (Kept ? some.v[j] : s.centred(some.v[j])) * scale + shift;
+  for (;;) {
+    some.store(y, [&](int j) { return s.centred(some.v[j]) * scale + shift; });
+    if (walk.element >= place.last) return;
+    some.place(walk, place.last);
+    some.load(x);
+  }
+}
+
+// Rows of L = 1: V, T or a pack of T, in kPacks columns of V; a block takes kRows rows at a time.
+constexpr int kRowThreads = 128, kRows = 32;
+template <class T, class V>
+constexpr int kPacks = sizeof(V) > sizeof(T) ? 8 : kWarp;
+template <class T, class V, class I>
+__global__ void __launch_bounds__(kRowThreads)
+    batchnorm_eval_rows_kernel(In<T> x, In<T> weight, In<T> bias, In<T> running_mean, In<T> running_var, I N, I C, T eps, Out<T> y, Out<T> statistics) {
+  constexpr int kSize = sizeof(V) / sizeof(T), kColumns = kPacks<T, V>, kLanes = kRowThreads / kColumns, K = kRows / kLanes;
+  struct Numbers {
+    alignas(V) T v[kSize];
   };
-  if constexpr (Kept) store();
-  else {
-#pragma unroll 1
-    for (walk = start; walk.element < last;) {
-      some.place(walk, last);
-      some.load(x);
-      store();
-    }
-  }
-}
-
-// Blocks of a channel share its elements: block i of `parts` takes stretch i of `stretch` elements. x is on its way before
-// the statistics are asked for.
-template <class T, int W>
-__global__ void __launch_bounds__(kBlock) batchnorm_eval_kernel(In<T> x, In<T> weight, In<T> bias, In<T> running_mean, In<T> running_var, int64_t N, int64_t C,
-                                                                int64_t L, T eps, unsigned parts, int64_t stretch, Out<T> y, Out<T> statistics) {
-  const int64_t c = int64_t(blockIdx.x / parts) * W + threadIdx.x % W, first = blockIdx.x % parts * stretch, last = first + stretch < N ? first + stretch : N;
+  const I c = (blockIdx.x * I(kColumns) + threadIdx.x % kColumns) * kSize, first = blockIdx.y * I(kRows) + threadIdx.x / kColumns,
+          stride = gridDim.y * I(kRows);
   if (c >= C) return;
-  Walk<W> walk(c, first + threadIdx.x / W, blockDim.x / W, C, L), ahead = walk;
-  T v[kAhead];
-  load_ahead(x, ahead, last, v);
-  const Channel<T> s{{running_mean[c], T(0)}, T(1) / std::sqrt(running_var[c] + eps)};
-  const T scale = weight ? weight[c] * s.inverse : s.inverse, shift = bias ? bias[c] : T(0);
-  if (first == 0 && threadIdx.x < W) put(statistics, c, C, s);
-#pragma unroll 1
-  while (walk.element < last) {
+  auto load = [](const T* from) { return std::bit_cast<Numbers>(*reinterpret_cast<const V*>(from)); };
+  Numbers some[K];
+  auto load_rows = [&](I row) {
 #pragma unroll
-    for (int j = 0; j < kAhead; ++j, walk.next())
-      if (walk.element < last) y[walk.at] = s.centred(v[j]) * scale + shift;
-    load_ahead(x, ahead, last, v);
+    for (int k = 0; k < K; ++k)
+      if (row + k * kLanes < N) some[k] = load(x + (row + k * kLanes) * C + c);
+  };
+  load_rows(first);
+  Numbers w, shift;
+  if (weight) w = load(weight + c);
+  if (bias) shift = load(bias + c);
+  const Numbers mean = load(running_mean + c), var = load(running_var + c);
+#pragma unroll
+  for (int i = 0; i < kSize; ++i) {
+    const Channel<T> s{{mean.v[i], T(0)}, inverse_root(var.v[i] + eps)};
+    w.v[i] = weight ? w.v[i] * s.inverse : s.inverse;
+    shift.v[i] = bias ? shift.v[i] : T(0);
+    if (blockIdx.y == 0 && threadIdx.x < kColumns) put(statistics, c + i, C, s);
+  }
+  for (I row = first; row < N;) {
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+      if (row + k * kLanes >= N) continue;
+#pragma unroll
+      for (int i = 0; i < kSize; ++i) some[k].v[i] = (some[k].v[i] - mean.v[i]) * w.v[i] + shift.v[i];
+      *reinterpret_cast<V*>(y + (row + k * kLanes) * C + c) = std::bit_cast<V>(some[k]);
+    }
+    row += stride;
+    load_rows(row);
   }
 }
 
-template <bool Constant, class T, int W, int K, int Threads, bool Kept, class I>
-__global__ void __launch_bounds__(Threads) batchnorm_grad_kernel(In<T> x, const T* grad_y, In<T> weight, In<T> statistics, I N, I C, I L, T share, T* grad_x,
-                                                                 T* grad_weight, T* grad_bias, bool add_weight, bool add_bias) {
-  SHARED(Sums<T>, partial, (kPartials<W, Threads>));
-  const I c = blockIdx.x * I(W) + threadIdx.x % W, last = c < C ? N : I(0);
-  const Walk<W, I> start(c, threadIdx.x / W, Threads / W, C, L);
-  Walk<W, I> walk = start;
-  Group<T, K, Threads / W, I> some, g;  // x, less its mean; grad_y
-  Channel<T> s{};
-  auto load = [&](bool of_x) {
-    some.place(walk, last);
-    g.left = some.left;
-#pragma unroll
-    for (int j = 0; j < K; ++j) g.at[j] = some.at[j];
+// What the gradient makes of a channel's sums of grad_y and grad_y (x - mean).
+template <class T>
+struct Gradient {
+  T share;  // 1 / N
+  bool constant;
+  const T* weight;
+  T *grad_weight, *grad_bias;
+  bool add_weight, add_bias;
+
+  struct Factors {
+    bool constant;
+    T scale, mean, slope;
+    __device__ T operator()(T g, T centred) const { return constant ? scale * g : scale * ((g - mean) - centred * slope); }
+  };
+  __device__ T weight_of(int64_t c, bool there) const { return there && weight ? weight[c] : T(1); }
+  __device__ Factors end(int64_t c, T w, T inverse, Sums<T> sums, bool leads) const {
+    if (leads) {
+      put_or_add(grad_weight, c, add_weight, sums.b * inverse);
+      put_or_add(grad_bias, c, add_bias, sums.a);
+    }
+    return {constant, w * inverse, sums.a * share, sums.b * inverse * inverse * share};
+  }
+};
+
+// Numbers of a thread: grad_y and x - mean.
+template <class T, int K, int Lanes, class I>
+struct Pairs {
+  Group<T, K, Lanes, I> g, x;
+
+  template <int W>
+  __device__ void load(const T* grad_y, const T* from, Walk<W, I>& walk, I last) {
+    g.place(walk, last);
+    x = g;
     g.load(grad_y);
-    if (of_x) some.load(x);
-  };
-  auto centre = [&] {
+    x.load(from);
+  }
+  __device__ Sums<T> sums() const {  // grad_y is 0 where there is none
+    Sums<T> s{T(0), T(0)};
 #pragma unroll
-    for (int j = 0; j < K; ++j) some.v[j] = s.centred(some.v[j]);
-  };
+    for (int j = 0; j < K; ++j) s.merge({g.v[j], g.v[j] * x.v[j]});
+    return s;
+  }
+  __device__ void store(T* grad_x, const typename Gradient<T>::Factors& f) const {
+    g.store(grad_x, [&](int j) { return f(g.v[j], x.v[j]); });
+  }
+};
+
+template <class T, int W, int K, int Threads>
+__global__ void __launch_bounds__(Threads)
+    batchnorm_grad_kernel(In<T> x, const T* grad_y, In<T> statistics, uint32_t N, uint32_t C, uint32_t L, Gradient<T> gradient, T* grad_x) {
+  SHARED(Sums<T>, partial, (kPartials<W, Threads>));
+  const Place<W, Threads, uint32_t> place(N, C, N);
+  Walk<W, uint32_t> walk = place.walk(C, L);
+  Pairs<T, K, Threads / W, uint32_t> some;
+  some.load(grad_y, x, walk, place.last);
+  const Channel<T> s = place.there ? channel_of(statistics, place.c, C) : Channel<T>{};
+  const T w = gradient.weight_of(place.c, place.there);
+  some.x.centre(s);
+  const Sums<T> sums = merge_in_each_warp<W, Threads>(some.sums(), Sums<T>{T(0), T(0)}, partial);
+  const auto factors = gradient.end(place.c, w, s.inverse, sums, place.leads);
+  if (grad_x) some.store(grad_x, factors);
+}
+
+// parts [C, gridDim.y]
+template <class T, int W, int K, class I>
+__global__ void __launch_bounds__(kBlock) batchnorm_grad_parts_kernel(In<T> x, const T* grad_y, In<T> statistics, I N, I C, I L, I stretch, Sums<T>* parts) {
+  SHARED(Sums<T>, partial, (kPartials<W, kBlock>));
+  const Place<W, kBlock, I> place(N, C, stretch);
+  Walk<W, I> walk = place.walk(C, L);
+  const Channel<T> s = place.there ? channel_of(statistics, place.c, C) : Channel<T>{};
   Sums<T> sums{T(0), T(0)};
-  if constexpr (Kept) load(true);
-  if (c < C) s = channel_of(statistics, c, C);
-  const T w = c < C && weight ? weight[c] : T(1);
-  auto add = [&] {
-    centre();
-#pragma unroll
-    for (int j = 0; j < K; ++j) sums.merge({g.v[j], g.v[j] * some.v[j]});  // grad_y is 0 where there is none
-  };
-  if constexpr (Kept) add();
-  else {
 #pragma unroll 1
-    while (walk.element < last) load(true), add();
+  while (walk.element < place.last) {
+    Pairs<T, K, kBlock / W, I> some;
+    some.load(grad_y, x, walk, place.last);
+    some.x.centre(s);
+    sums.merge(some.sums());
   }
-  sums = merge_in_each_warp<W, Threads>(sums, Sums<T>{T(0), T(0)}, partial);
-  if (c >= C) return;
-  if (threadIdx.x < W) {
-    put_or_add(grad_weight, c, add_weight, sums.b * s.inverse);
-    put_or_add(grad_bias, c, add_bias, sums.a);
-  }
+  sums = merge_in_each_warp<W, kBlock>(sums, Sums<T>{T(0), T(0)}, partial);
+  if (place.there && threadIdx.x < W) parts[place.c * gridDim.y + blockIdx.y] = sums;
+}
+
+// A grid of y = 1 without grad_x.
+template <class T, int W, int K, class I>
+__global__ void __launch_bounds__(kBlock) batchnorm_grad_write_kernel(In<T> x, const T* grad_y, In<T> statistics, I N, I C, I L, I stretch, unsigned count,
+                                                                      const Sums<T>* parts, Gradient<T> gradient, T* grad_x) {
+  const Place<W, kBlock, I> place(N, C, stretch);
+  Walk<W, I> walk = place.walk(C, L);
+  Pairs<T, K, kBlock / W, I> some;
+  some.load(grad_y, x, walk, grad_x ? place.last : place.first);
+  const Channel<T> s = place.there ? channel_of(statistics, place.c, C) : Channel<T>{};
+  const T w = gradient.weight_of(place.c, place.there);
+  const Sums<T> sums = merge_parts<W>([&](int j) {
+    return place.there && part_of<W>(j) < count ? parts[place.c * count + part_of<W>(j)] : Sums<T>{T(0), T(0)};
+  });
+  const auto factors = gradient.end(place.c, w, s.inverse, sums, place.leads);
   if (!grad_x) return;
-  const T scale = w * s.inverse, mean = sums.a * share, slope = sums.b * s.inverse * s.inverse * share;
-  auto store = [&] {
-#pragma unroll
-    for (int j = 0; j < K; ++j)
-      if (some.has(j)) grad_x[some.at[j]] = Constant ? scale * g.v[j] : scale * ((g.v[j] - mean) - some.v[j] * slope);
-  };
-  if constexpr (Kept) store();
-  else {
-#pragma unroll 1
-    for (walk = start; walk.element < last;) {
-      load(!Constant);
-      centre();
-      store();
-    }
+  for (;;) {
+    some.x.centre(s);
+    some.store(grad_x, factors);
+    if (walk.element >= place.last) return;
+    some.load(grad_y, x, walk, place.last);
   }
 }
 
-// Calls run.operator()<W, K, Threads, Kept, I>() with what fits C channels of N elements.
-template <class T, class F>
-void by_size(int64_t N, int64_t C, int64_t L, F run) {
-  constexpr int kMost = kWide<T>, kSome = kLoopAhead<T>;
-  const bool strips = L == 1, short_index = N * C <= kShortIndex;
-  if (strips) {
-    if (!short_index) run.template operator()<kStrip, kSome, kLoop, false, int64_t>();
-    else if (N <= 4 * 128 / kStrip) run.template operator()<kStrip, 4, 128, true, uint32_t>();
-    else if (N <= kAhead * 256 / kStrip) run.template operator()<kStrip, kAhead, 256, true, uint32_t>();
-    else if (N <= kAhead * kMost / kStrip) run.template operator()<kStrip, kAhead, kMost, true, uint32_t>();
-    else run.template operator()<kStrip, kSome, kLoop, false, uint32_t>();
+// How the N elements of a channel are given to blocks: `parts` of them, of `stretch` elements each.
+struct Cut {
+  int64_t stretch, parts;
+  Cut(int64_t N, int64_t group, int64_t most) {
+    const int64_t groups = std::max<int64_t>(1, (N + group - 1) / group);
+    stretch = (groups + most - 1) / most * group;
+    parts = (groups * group + stretch - 1) / stretch;
+  }
+};
+
+// Calls one of two for C channels of N elements: in_registers.operator()<W, K, Threads>() where a block keeps those of a channel,
+// else in_parts.operator()<W, I>().
+template <class T, class F, class G>
+void by_size(int64_t N, int64_t C, int64_t L, F in_registers, G in_parts) {
+  constexpr int kMost = kWide<T>;
+  const bool short_index = N * C <= kShortIndex;
+  if (L == 1) {
+    if (!short_index) in_parts.template operator()<kStrip, int64_t>();
+    else if (N <= 4 * 128 / kStrip) in_registers.template operator()<kStrip, 4, 128>();
+    else if (N <= kAhead * 256 / kStrip) in_registers.template operator()<kStrip, kAhead, 256>();
+    else if (N <= kAhead * kMost / kStrip) in_registers.template operator()<kStrip, kAhead, kMost>();
+    else in_parts.template operator()<kStrip, uint32_t>();
   } else {
-    if (!short_index) run.template operator()<1, kSome, kLoop, false, int64_t>();
-    else if (N <= kAhead * 256) run.template operator()<1, kAhead, 256, true, uint32_t>();
-    else if (N <= kAhead * kMost) run.template operator()<1, kAhead, kMost, true, uint32_t>();
-    else run.template operator()<1, kSome, kLoop, false, uint32_t>();
+    if (!short_index) in_parts.template operator()<1, int64_t>();
+    else if (N <= kAhead * 256) in_registers.template operator()<1, kAhead, 256>();
+    else if (N <= kAhead * kMost) in_registers.template operator()<1, kAhead, kMost>();
+    else in_parts.template operator()<1, uint32_t>();
   }
 }
 
@@ -635,36 +836,68 @@ void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t 
                      InOut<T> running_var, Out<T> y, Out<T> statistics) {
   const int64_t N = B * L;
   if (N == 0) return;
-  by_size<T>(N, C, L, [&]<int W, int K, int Threads, bool Kept, class I>() {
-    launch(stream, grid_for(C, W), Threads, 0, batchnorm_train_kernel<T, W, K, Threads, Kept, I>, x, weight, bias, static_cast<I>(N), static_cast<I>(C),
-           static_cast<I>(L), T(1) / T(N), T(1) / T(N - 1), eps, momentum, running_mean, running_var, y, statistics);
-  });
+  const Training<T> training{T(1) / T(N), T(1) / T(N - 1), eps, momentum, running_mean, running_var, statistics};
+  by_size<T>(
+      N, C, L,
+      [&]<int W, int K, int Threads>() {
+        launch(stream, grid_for(C, W), Threads, 0, batchnorm_train_kernel<T, W, K, Threads>, x, weight, bias, static_cast<uint32_t>(N),
+               static_cast<uint32_t>(C), static_cast<uint32_t>(L), training, y);
+      },
+      [&]<int W, class I>() {
+        const int64_t group = kAhead * kBlock / W;
+        const Cut cut(N, group, kMostParts);
+        const dim3 grid(grid_for(C, W), static_cast<unsigned>(cut.parts));
+        const I n = static_cast<I>(N), channels = static_cast<I>(C), length = static_cast<I>(L), stretch = static_cast<I>(cut.stretch);
+        Part<T>* const parts = stream.scratch<Part<T>>(C * cut.parts);
+        const auto find = cut.stretch == group ? batchnorm_parts_kernel<T, W, kAhead, true, I> : batchnorm_parts_kernel<T, W, kAhead, false, I>;
+        launch(stream, grid, kBlock, 0, find, x, n, channels, length, stretch, parts);
+        launch(stream, grid, kBlock, 0, batchnorm_normalise_kernel<T, W, kAhead, FromParts<T>, I>, x, weight, bias, n, channels, length, stretch,
+               FromParts<T>{x, parts, training}, y);
+      });
 }
 
 template <class T>
 void batchnorm_eval(Stream& stream, In<T> x, In<T> weight, In<T> bias, In<T> running_mean, In<T> running_var, int64_t B, int64_t C, int64_t L, T eps, Out<T> y,
                     Out<T> statistics) {
   const int64_t N = B * L;
-  auto run = [&](int W, auto kernel) {
-    const int64_t stretch = kAhead * kBlock / W, parts = N == 0 ? 1 : (N + stretch - 1) / stretch;
-    launch(stream, grid_for((C + W - 1) / W * parts, 1), kBlock, 0, kernel, x, weight, bias, running_mean, running_var, N, C, L == 0 ? 1 : L, eps,
-           static_cast<unsigned>(parts), stretch, y, statistics);
+  auto rows = [&]<class V, class I>() {
+    constexpr int64_t kColumns = kPacks<T, V> * static_cast<int64_t>(sizeof(V) / sizeof(T));
+    launch(stream, dim3(grid_for(C, kColumns), static_cast<unsigned>(Cut(N, kRows, kMostStretches).parts)), kRowThreads, 0, batchnorm_eval_rows_kernel<T, V, I>,
+           x, weight, bias, running_mean, running_var, static_cast<I>(N), static_cast<I>(C), eps, y, statistics);
   };
-  if (L == 1) run(kWarp, batchnorm_eval_kernel<T, kWarp>);
-  else run(1, batchnorm_eval_kernel<T, 1>);
+  auto channels = [&]<class I>() {
+    const Cut cut(N, kAhead * kBlock, kMostStretches);
+    launch(stream, dim3(grid_for(C, 1), static_cast<unsigned>(cut.parts)), kBlock, 0, batchnorm_normalise_kernel<T, 1, kAhead, FromRunning<T>, I>, x, weight,
+           bias, static_cast<I>(N), static_cast<I>(C), static_cast<I>(L == 0 ? 1 : L), static_cast<I>(cut.stretch),
+           FromRunning<T>{running_mean, running_var, eps, statistics}, y);
+  };
+  const bool short_index = N * C <= kShortIndex;
+  if (L != 1) short_index ? channels.template operator()<uint32_t>() : channels.template operator()<int64_t>();
+  else if (!short_index) rows.template operator()<T, int64_t>();
+  else if (C % Pack<T>::size == 0 && aligned16(x, weight, bias, running_mean, running_var, y)) rows.template operator()<Pack<T>, uint32_t>();
+  else rows.template operator()<T, uint32_t>();
 }
 
 template <class T>
 void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> statistics, int64_t B, int64_t C, int64_t L, bool constant, Out<T> grad_x,
                     InOut<T> grad_weight, InOut<T> grad_bias, bool add_weight, bool add_bias) {
   const int64_t N = B * L;
-  by_size<T>(N, C, L, [&]<int W, int K, int Threads, bool Kept, class I>() {
-    auto run = [&](auto kernel) {
-      launch(stream, grid_for(C, W), Threads, 0, kernel, x, grad_y, weight, statistics, static_cast<I>(N), static_cast<I>(C), static_cast<I>(L == 0 ? 1 : L),
-             T(1) / T(N), grad_x, grad_weight, grad_bias, add_weight, add_bias);
-    };
-    constant ? run(batchnorm_grad_kernel<true, T, W, K, Threads, Kept, I>) : run(batchnorm_grad_kernel<false, T, W, K, Threads, Kept, I>);
-  });
+  const Gradient<T> gradient{T(1) / T(N), constant, weight, grad_weight, grad_bias, add_weight, add_bias};
+  by_size<T>(
+      N, C, L,
+      [&]<int W, int K, int Threads>() {
+        launch(stream, grid_for(C, W), Threads, 0, batchnorm_grad_kernel<T, W, K, Threads>, x, grad_y, statistics, static_cast<uint32_t>(N),
+               static_cast<uint32_t>(C), static_cast<uint32_t>(L == 0 ? 1 : L), gradient, grad_x);
+      },
+      [&]<int W, class I>() {
+        const Cut cut(N, kAhead * kBlock / W, kMostParts);
+        const unsigned parts = static_cast<unsigned>(cut.parts), strips = grid_for(C, W);
+        const I n = static_cast<I>(N), channels = static_cast<I>(C), length = static_cast<I>(L), stretch = static_cast<I>(cut.stretch);
+        Sums<T>* const sums = stream.scratch<Sums<T>>(C * cut.parts);
+        launch(stream, dim3(strips, parts), kBlock, 0, batchnorm_grad_parts_kernel<T, W, kAhead, I>, x, grad_y, statistics, n, channels, length, stretch, sums);
+        launch(stream, dim3(strips, grad_x ? parts : 1), kBlock, 0, batchnorm_grad_write_kernel<T, W, kAhead, I>, x, grad_y, statistics, n, channels, length,
+               stretch, parts, static_cast<const Sums<T>*>(sums), gradient, grad_x);
+      });
 }
 
 }  // namespace PV_EXEC

@@ -52,6 +52,7 @@ void common(OpCase& c, double tensors, double operations) {
   c.simt_sizes = {{2, 1, 1}, {3, 5, 1}, {1, 3, 2}, {4, 0, 3}, {8, 8, 1}, {4, 1, 33}, {2, 9, 31}, {33, 40, 1}, {9, 7, 13}, {6, 2, 113}, {900, 3, 1}};
   // What the kernels keep in registers ends at these sizes.
   c.simt_sizes.insert(c.simt_sizes.end(), {{64, 9, 1}, {65, 9, 1}, {256, 7, 1}, {257, 3, 1}, {1025, 2, 1}, {2, 2, 1024}, {3, 2, 683}, {2, 2, 4097}});
+  c.simt_sizes.insert(c.simt_sizes.end(), {{8200, 9, 1}, {2, 1, 33000}});  // of which a block has more than one group
   c.op_sizes = {{5, 3, 1}, {3, 2, 4}};
 }
 

@@ -11,10 +11,11 @@
 // fixed order, relative to the channel's first element, those of squares from the mean; a mean is kept in two parts. So a
 // deviation of 1 at a mean of 10^4 costs no digits.
 //
-// simt, cuda: one launch; a block has 8 neighbouring columns of [B, C], a 32-byte sector of each row, or one channel of
-// [B, C, L]. Its numbers are read once and stay in registers up to N = 1024 or 8192; then a mean and a variance are two plain
-// sums over the block. Of more, threads merge theirs pairwise (kernels/moments.h) and read them twice. Made for many
-// channels: with few, few blocks are at work.
+// simt, cuda: a block has 8 neighbouring columns of [B, C], a 32-byte sector of each row, or one channel of [B, C, L]. Up to
+// N = 1024 or 8192 its numbers stay in registers: one launch, each number is read once. Of more, up to 32 blocks share a
+// channel: one launch for their parts, one whose blocks merge them, read again, and write. Mean and variance are two plain
+// sums over the block: no thread waits for divisions, as in merging moments. Evaluation of [B, C] moves packs of columns where
+// they are aligned.
 // cpu: parallel over tiles of some rows; see Tiles.
 #include <algorithm>
 #include <cmath>
@@ -424,31 +425,36 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
 
 namespace PV_EXEC {
 
-constexpr int kStrip = 8;  // columns of a block where L = 1
-template <class T>
-constexpr int kWide = 4096 / sizeof(T);      // threads of the widest block whose numbers stay in registers
+constexpr int kStrip = 8;                    // columns of a block where L = 1
 constexpr int64_t kShortIndex = 0x7FFFFFFF;  // elements up to which indices have 32 bits
+constexpr int kPart = 16;                    // numbers of a thread where blocks share a channel
 constexpr int kMostParts = kWarp;            // blocks that share a channel
-constexpr int64_t kMostStretches = 0xFFFF;   // of a channel in evaluation: the grid's y dimension
+constexpr int64_t kMostStretches = 4096;     // likewise in evaluation
 
 // Numbers of a thread, K of a channel that are Lanes apart, and where they lie.
 template <class T, int K, int Lanes, class I>
 struct Group {
-  T v[K];
+  T v[K] = {};
   I at[K], left;  // left: elements of the channel from the first of them on
 
+  // Places behind the end are the first one, so that loads need no condition. The compiler shall know nothing of a place: it
+  // would compute it once more where it is stored to.
   template <int W>
   __device__ void place(Walk<W, I>& walk, I last) {
     left = walk.element < last ? last - walk.element : I(0);
 #pragma unroll
-    for (int j = 0; j < K; ++j, walk.next()) at[j] = walk.at;
+    for (int j = 0; j < K; ++j, walk.next()) {
+      at[j] = j == 0 || has(j) ? walk.at : at[0];
+      if constexpr (sizeof(I) == 4) asm volatile("" : "+r"(at[j]));
+    }
   }
   __device__ bool has(int j) const {
     return left > static_cast<I>(j * Lanes);
   }
   __device__ void load(const T* x) {
+    if (left == 0) return;
 #pragma unroll
-    for (int j = 0; j < K; ++j) v[j] = has(j) ? x[at[j]] : T(0);
+    for (int j = 0; j < K; ++j) v[j] = x[at[j]];
   }
   __device__ void centre(const Channel<T>& s) {
 #pragma unroll
@@ -461,17 +467,14 @@ struct Group {
     for (int j = 0; j < K; ++j)
       if (has(j)) y[at[j]] = f(j);
   }
-  // The sum of term(v[j]) over what there is, in pairs: K in a row would wait for each other.
+  // The sum of term(v[j]) over what there is, in four parts: K in a row would wait for each other.
   template <class F>
   __device__ T sum(F term) const {
-    T s[K];
+    T s[4] = {};
 #pragma unroll
-    for (int j = 0; j < K; ++j) s[j] = has(j) ? term(v[j]) : T(0);
-#pragma unroll
-    for (int half = K / 2; half > 0; half /= 2)
-#pragma unroll
-      for (int j = 0; j < half; ++j) s[j] += s[j + half];
-    return s[0];
+    for (int j = 0; j < K; ++j)
+      if (has(j)) s[j % 4] += term(v[j]);
+    return (s[0] + s[1]) + (s[2] + s[3]);
   }
 };
 
@@ -482,16 +485,25 @@ struct Place {
   I c, first, last;
   bool there, leads;  // leads: of the threads of all blocks that have the channel
 
-  __device__ Place(I N, I C, I stretch) : c(blockIdx.x * I(W) + threadIdx.x % W), first(blockIdx.y * stretch), last(first), there(c < C) {
-    leads = there && blockIdx.y == 0 && threadIdx.x < W;
-    if (there) last = stretch < N - first ? first + stretch : N;
+  // W = 1: plus a 0 of which the compiler does not know that it is one. Numbers that all threads of a block have in common, as
+  // those of a channel, it would move to registers of the block, and wait for them before the loads behind them begin.
+  __device__ Place(I N, I C)
+      : c(blockIdx.x * I(W) + (W > 1 ? threadIdx.x % W : threadIdx.x >= blockDim.x)),
+        first(0),
+        last(c < C ? N : I(0)),
+        there(c < C),
+        leads(there && threadIdx.x < W) {}
+  __device__ Place(I N, I C, I stretch) : Place(N, C) {
+    leads = leads && blockIdx.y == 0;
+    first = blockIdx.y * stretch;
+    last = !there ? first : stretch < N - first ? first + stretch : N;
   }
   __device__ Walk<W, I> walk(I C, I L) const { return {c, first + threadIdx.x / W, Threads / W, C, L}; }
 };
 
 // Of some numbers of a channel: the distance of their mean from the channel's first element, and m2.
 template <class T>
-struct Part {
+struct PartMoments {
   T distance, m2;
 };
 
@@ -499,7 +511,7 @@ struct Part {
 // their mean; else threads merge theirs as they read them. Mean and variance are two plain sums over the block, that of x and
 // that of squared distances from the mean: no division stands in the way, as it would where moments are merged.
 template <int W, int Threads, bool Kept, class T, int K, class I>
-__device__ Part<T> part_of_block(const T* x, Walk<W, I> walk, I last, T origin, T share, Group<T, K, Threads / W, I>& some) {
+__device__ PartMoments<T> part_of_block(const T* x, Walk<W, I> walk, I last, T origin, T share, Group<T, K, Threads / W, I>& some) {
   constexpr int kBank = kPartials<W, Threads>;
   SHARED(Sum<T>, partial, 2 * kBank);
   Moments<T> m{T(0), T(0), T(0)};
@@ -536,7 +548,7 @@ struct Training {
     T mean, var;
   };
   __device__ Before before(int64_t c, bool leads) const { return leads ? Before{running_mean[c], running_var[c]} : Before{T(0), T(0)}; }
-  __device__ Channel<T> end(int64_t c, int64_t C, T origin, Part<T> all, Before old, bool leads) const {
+  __device__ Channel<T> end(int64_t c, int64_t C, T origin, PartMoments<T> all, Before old, bool leads) const {
     const Channel<T> s{exact_sum(origin, all.distance), inverse_root(all.m2 * share + eps)};
     if (leads) {
       auto moved = [this](T from, T value) { return (T(1) - momentum) * from + momentum * value; };
@@ -551,25 +563,25 @@ struct Training {
 template <class T, int W, int K, int Threads>
 __global__ void __launch_bounds__(Threads)
     batchnorm_train_kernel(In<T> x, In<T> weight, In<T> bias, uint32_t N, uint32_t C, uint32_t L, Training<T> training, Out<T> y) {
-  const Place<W, Threads, uint32_t> place(N, C, N);
+  const Place<W, Threads, uint32_t> place(N, C);
   const uint32_t c = place.c;
   const T origin = place.there ? x[c * L] : T(0);
   const T w = place.there && weight ? weight[c] : T(1), shift = place.there && bias ? bias[c] : T(0);
   const auto before = training.before(c, place.leads);
   Group<T, K, Threads / W, uint32_t> some;
-  const Part<T> all = part_of_block<W, Threads, true>(x, place.walk(C, L), place.last, origin, training.share, some);
+  const PartMoments<T> all = part_of_block<W, Threads, true>(x, place.walk(C, L), place.last, origin, training.share, some);
   if (!place.there) return;
   const T scale = w * training.end(c, C, origin, all, before, place.leads).inverse;
   some.store(y, [&](int j) { return some.v[j] * scale + shift; });
 }
 
-// parts [C, gridDim.y]
+// parts [C, gridDim.y]; share: 1 / elements of a part, and of the last one
 template <class T, int W, int K, bool Kept, class I>
-__global__ void __launch_bounds__(kBlock) batchnorm_parts_kernel(In<T> x, I N, I C, I L, I stretch, Part<T>* parts) {
+__global__ void __launch_bounds__(kBlock) batchnorm_parts_kernel(In<T> x, I N, I C, I L, I stretch, T share, T share_of_last, PartMoments<T>* parts) {
   const Place<W, kBlock, I> place(N, C, stretch);
-  const T origin = place.there ? x[place.c * L] : T(0), share = T(1) / T(place.last - place.first);
+  const T origin = place.there ? x[place.c * L] : T(0);
   Group<T, K, kBlock / W, I> some;
-  const Part<T> part = part_of_block<W, kBlock, Kept>(x, place.walk(C, L), place.last, origin, share, some);
+  const PartMoments<T> part = part_of_block<W, kBlock, Kept>(x, place.walk(C, L), place.last, origin, blockIdx.y + 1 < gridDim.y ? share : share_of_last, some);
   if (place.there && threadIdx.x < W) parts[place.c * gridDim.y + blockIdx.y] = part;
 }
 
@@ -588,32 +600,35 @@ __device__ auto merge_parts(F mine) {
   return all;
 }
 
-// Where the statistics of a channel come from: the parts of its blocks, or the running statistics.
+// Where the statistics of a channel come from: the parts of its blocks, or the running statistics. `read` gives a function
+// that ends with them.
 template <class T>
 struct FromParts {
   const T* x;
-  const Part<T>* parts;
+  const PartMoments<T>* parts;
   Training<T> training;
 
-  template <int W, class I>
-  __device__ Channel<T> operator()(I c, bool there, bool leads, I N, I C, I L, I stretch) const {
-    const T origin = there ? x[c * L] : T(0);
-    const auto before = training.before(c, leads);
-    Part<T> mine[W];
-    T count[W];
+  template <int W, class P, class I>
+  __device__ auto read(const P& place, I N, I C, I L, I stretch) const {
+    const T origin = place.there ? x[place.c * L] : T(0);
+    const auto before = training.before(place.c, place.leads);
+    return [=, to = training, all = parts] {
+      PartMoments<T> part[W];
+      T count[W];
 #pragma unroll
-    for (int j = 0; j < W; ++j) {
-      const I i = part_of<W>(j), first = i * stretch;
-      const bool has = there && i < gridDim.y;
-      mine[j] = has ? parts[c * gridDim.y + i] : Part<T>{T(0), T(0)};
-      count[j] = has ? T(stretch < N - first ? stretch : N - first) : T(0);
-    }
-    const T distance = merge_parts<W>([&](int j) { return Sum<T>{count[j] * mine[j].distance}; }).value * training.share;
-    const T m2 = merge_parts<W>([&](int j) {
-                   const T d = mine[j].distance - distance;
-                   return Sum<T>{mine[j].m2 + count[j] * (d * d)};
-                 }).value;
-    return there ? training.end(c, C, origin, {distance, m2}, before, leads) : Channel<T>{};
+      for (int j = 0; j < W; ++j) {
+        const I i = part_of<W>(j), first = i * stretch;
+        const bool has = place.there && i < gridDim.y;
+        part[j] = has ? all[place.c * gridDim.y + i] : PartMoments<T>{T(0), T(0)};
+        count[j] = has ? T(stretch < N - first ? stretch : N - first) : T(0);
+      }
+      const T distance = merge_parts<W>([&](int j) { return Sum<T>{count[j] * part[j].distance}; }).value * to.share;
+      const T m2 = merge_parts<W>([&](int j) {
+                     const T d = part[j].distance - distance;
+                     return Sum<T>{part[j].m2 + count[j] * (d * d)};
+                   }).value;
+      return place.there ? to.end(place.c, C, origin, {distance, m2}, before, place.leads) : Channel<T>{};
+    };
   }
 };
 template <class T>
@@ -622,25 +637,30 @@ struct FromRunning {
   T eps;
   T* statistics;
 
-  template <int W, class I>
-  __device__ Channel<T> operator()(I c, bool there, bool leads, I, I C, I, I) const {
-    if (!there) return {};
-    const Channel<T> s{{mean[c], T(0)}, inverse_root(var[c] + eps)};
-    if (leads) put(statistics, c, C, s);
-    return s;
+  template <int W, class P, class I>
+  __device__ auto read(const P& place, I, I C, I, I) const {
+    const T m = place.there ? mean[place.c] : T(0), v = place.there ? var[place.c] : T(1);
+    return [=, to = statistics, e = eps] {
+      const Channel<T> s{{m, T(0)}, inverse_root(v + e)};
+      if (place.leads) put(to, place.c, C, s);
+      return s;
+    };
   }
 };
 
-// The first numbers are on their way before the statistics are asked for.
+// The compiler moves no load over the barrier: without it those of x, whose places take longest to compute, would begin when
+// the parts are there.
 template <class T, int W, int K, class From, class I>
 __global__ void __launch_bounds__(kBlock) batchnorm_normalise_kernel(In<T> x, In<T> weight, In<T> bias, I N, I C, I L, I stretch, From from, Out<T> y) {
   const Place<W, kBlock, I> place(N, C, stretch);
+  const T w = place.there && weight ? weight[place.c] : T(1), shift = place.there && bias ? bias[place.c] : T(0);
+  const auto statistics = from.template read<W>(place, N, C, L, stretch);
   Walk<W, I> walk = place.walk(C, L);
   Group<T, K, kBlock / W, I> some;
   some.place(walk, place.last);
   some.load(x);
-  const T w = place.there && weight ? weight[place.c] : T(1), shift = place.there && bias ? bias[place.c] : T(0);
-  const Channel<T> s = from.template operator()<W>(place.c, place.there, place.leads, N, C, L, stretch);
+  __syncthreads();
+  const Channel<T> s = statistics();
   const T scale = w * s.inverse;
   for (;;) {
     some.store(y, [&](int j) { return s.centred(some.v[j]) * scale + shift; });
@@ -732,10 +752,11 @@ struct Pairs {
     g.load(grad_y);
     x.load(from);
   }
-  __device__ Sums<T> sums() const {  // grad_y is 0 where there is none
+  __device__ Sums<T> sums() const {
     Sums<T> s{T(0), T(0)};
 #pragma unroll
-    for (int j = 0; j < K; ++j) s.merge({g.v[j], g.v[j] * x.v[j]});
+    for (int j = 0; j < K; ++j)
+      if (g.has(j)) s.merge({g.v[j], g.v[j] * x.v[j]});
     return s;
   }
   __device__ void store(T* grad_x, const typename Gradient<T>::Factors& f) const {
@@ -747,7 +768,7 @@ template <class T, int W, int K, int Threads>
 __global__ void __launch_bounds__(Threads)
     batchnorm_grad_kernel(In<T> x, const T* grad_y, In<T> statistics, uint32_t N, uint32_t C, uint32_t L, Gradient<T> gradient, T* grad_x) {
   SHARED(Sums<T>, partial, (kPartials<W, Threads>));
-  const Place<W, Threads, uint32_t> place(N, C, N);
+  const Place<W, Threads, uint32_t> place(N, C);
   Walk<W, uint32_t> walk = place.walk(C, L);
   Pairs<T, K, Threads / W, uint32_t> some;
   some.load(grad_y, x, walk, place.last);
@@ -778,19 +799,24 @@ __global__ void __launch_bounds__(kBlock) batchnorm_grad_parts_kernel(In<T> x, c
   if (place.there && threadIdx.x < W) parts[place.c * gridDim.y + blockIdx.y] = sums;
 }
 
-// A grid of y = 1 without grad_x.
+// `count` parts; without grad_x the grid's y dimension is 1.
 template <class T, int W, int K, class I>
 __global__ void __launch_bounds__(kBlock) batchnorm_grad_write_kernel(In<T> x, const T* grad_y, In<T> statistics, I N, I C, I L, I stretch, unsigned count,
                                                                       const Sums<T>* parts, Gradient<T> gradient, T* grad_x) {
   const Place<W, kBlock, I> place(N, C, stretch);
   Walk<W, I> walk = place.walk(C, L);
-  Pairs<T, K, kBlock / W, I> some;
-  some.load(grad_y, x, walk, grad_x ? place.last : place.first);
   const Channel<T> s = place.there ? channel_of(statistics, place.c, C) : Channel<T>{};
   const T w = gradient.weight_of(place.c, place.there);
-  const Sums<T> sums = merge_parts<W>([&](int j) {
-    return place.there && part_of<W>(j) < count ? parts[place.c * count + part_of<W>(j)] : Sums<T>{T(0), T(0)};
-  });
+  Pairs<T, K, kBlock / W, I> some;
+  some.load(grad_y, x, walk, grad_x ? place.last : place.first);
+  __syncthreads();  // as above
+  Sums<T> part[W];
+#pragma unroll
+  for (int j = 0; j < W; ++j) {
+    const unsigned i = part_of<W>(j);
+    part[j] = place.there && i < count ? parts[place.c * count + i] : Sums<T>{T(0), T(0)};
+  }
+  const Sums<T> sums = merge_parts<W>([&](int j) { return part[j]; });
   const auto factors = gradient.end(place.c, w, s.inverse, sums, place.leads);
   if (!grad_x) return;
   for (;;) {
@@ -801,32 +827,32 @@ __global__ void __launch_bounds__(kBlock) batchnorm_grad_write_kernel(In<T> x, c
   }
 }
 
-// How the N elements of a channel are given to blocks: `parts` of them, of `stretch` elements each.
+// How the N elements of a channel are given to blocks: `parts` of them, of `stretch` elements each, a multiple of `lanes`; up to
+// `most`, and no more than have `each` elements.
 struct Cut {
   int64_t stretch, parts;
-  Cut(int64_t N, int64_t group, int64_t most) {
-    const int64_t groups = std::max<int64_t>(1, (N + group - 1) / group);
-    stretch = (groups + most - 1) / most * group;
-    parts = (groups * group + stretch - 1) / stretch;
+  Cut(int64_t N, int64_t lanes, int64_t each, int64_t most) {
+    const int64_t wanted = std::clamp<int64_t>((N + each - 1) / each, 1, most), share = std::max<int64_t>(1, (N + wanted - 1) / wanted);
+    stretch = (share + lanes - 1) / lanes * lanes;
+    parts = std::max<int64_t>(1, (N + stretch - 1) / stretch);
   }
 };
 
 // Calls one of two for C channels of N elements: in_registers.operator()<W, K, Threads>() where a block keeps those of a channel,
 // else in_parts.operator()<W, I>().
-template <class T, class F, class G>
+template <class F, class G>
 void by_size(int64_t N, int64_t C, int64_t L, F in_registers, G in_parts) {
-  constexpr int kMost = kWide<T>;
   const bool short_index = N * C <= kShortIndex;
   if (L == 1) {
     if (!short_index) in_parts.template operator()<kStrip, int64_t>();
-    else if (N <= 4 * 128 / kStrip) in_registers.template operator()<kStrip, 4, 128>();
-    else if (N <= kAhead * 256 / kStrip) in_registers.template operator()<kStrip, kAhead, 256>();
-    else if (N <= kAhead * kMost / kStrip) in_registers.template operator()<kStrip, kAhead, kMost>();
+    else if (N <= 8 * 64 / kStrip) in_registers.template operator()<kStrip, 8, 64>();
+    else if (N <= 8 * 256 / kStrip) in_registers.template operator()<kStrip, 8, 256>();
+    else if (N <= 16 * 512 / kStrip) in_registers.template operator()<kStrip, 16, 512>();
     else in_parts.template operator()<kStrip, uint32_t>();
   } else {
     if (!short_index) in_parts.template operator()<1, int64_t>();
-    else if (N <= kAhead * 256) in_registers.template operator()<1, kAhead, 256>();
-    else if (N <= kAhead * kMost) in_registers.template operator()<1, kAhead, kMost>();
+    else if (N <= 8 * 256) in_registers.template operator()<1, 8, 256>();
+    else if (N <= 16 * 512) in_registers.template operator()<1, 16, 512>();
     else in_parts.template operator()<1, uint32_t>();
   }
 }
@@ -837,21 +863,21 @@ void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t 
   const int64_t N = B * L;
   if (N == 0) return;
   const Training<T> training{T(1) / T(N), T(1) / T(N - 1), eps, momentum, running_mean, running_var, statistics};
-  by_size<T>(
+  by_size(
       N, C, L,
       [&]<int W, int K, int Threads>() {
         launch(stream, grid_for(C, W), Threads, 0, batchnorm_train_kernel<T, W, K, Threads>, x, weight, bias, static_cast<uint32_t>(N),
                static_cast<uint32_t>(C), static_cast<uint32_t>(L), training, y);
       },
       [&]<int W, class I>() {
-        const int64_t group = kAhead * kBlock / W;
-        const Cut cut(N, group, kMostParts);
+        constexpr int64_t kLanes = kBlock / W, kKept = kPart * kLanes;
+        const Cut cut(N, kLanes, kKept, kMostParts);
         const dim3 grid(grid_for(C, W), static_cast<unsigned>(cut.parts));
         const I n = static_cast<I>(N), channels = static_cast<I>(C), length = static_cast<I>(L), stretch = static_cast<I>(cut.stretch);
-        Part<T>* const parts = stream.scratch<Part<T>>(C * cut.parts);
-        const auto find = cut.stretch == group ? batchnorm_parts_kernel<T, W, kAhead, true, I> : batchnorm_parts_kernel<T, W, kAhead, false, I>;
-        launch(stream, grid, kBlock, 0, find, x, n, channels, length, stretch, parts);
-        launch(stream, grid, kBlock, 0, batchnorm_normalise_kernel<T, W, kAhead, FromParts<T>, I>, x, weight, bias, n, channels, length, stretch,
+        PartMoments<T>* const parts = stream.scratch<PartMoments<T>>(C * cut.parts);
+        const auto find = cut.stretch <= kKept ? batchnorm_parts_kernel<T, W, kPart, true, I> : batchnorm_parts_kernel<T, W, kAhead, false, I>;
+        launch(stream, grid, kBlock, 0, find, x, n, channels, length, stretch, T(1) / T(cut.stretch), T(1) / T(N - (cut.parts - 1) * cut.stretch), parts);
+        launch(stream, grid, kBlock, 0, batchnorm_normalise_kernel<T, W, kPart, FromParts<T>, I>, x, weight, bias, n, channels, length, stretch,
                FromParts<T>{x, parts, training}, y);
       });
 }
@@ -862,11 +888,11 @@ void batchnorm_eval(Stream& stream, In<T> x, In<T> weight, In<T> bias, In<T> run
   const int64_t N = B * L;
   auto rows = [&]<class V, class I>() {
     constexpr int64_t kColumns = kPacks<T, V> * static_cast<int64_t>(sizeof(V) / sizeof(T));
-    launch(stream, dim3(grid_for(C, kColumns), static_cast<unsigned>(Cut(N, kRows, kMostStretches).parts)), kRowThreads, 0, batchnorm_eval_rows_kernel<T, V, I>,
-           x, weight, bias, running_mean, running_var, static_cast<I>(N), static_cast<I>(C), eps, y, statistics);
+    launch(stream, dim3(grid_for(C, kColumns), static_cast<unsigned>(Cut(N, kRows, kRows, kMostStretches).parts)), kRowThreads, 0,
+           batchnorm_eval_rows_kernel<T, V, I>, x, weight, bias, running_mean, running_var, static_cast<I>(N), static_cast<I>(C), eps, y, statistics);
   };
   auto channels = [&]<class I>() {
-    const Cut cut(N, kAhead * kBlock, kMostStretches);
+    const Cut cut(N, kBlock, kAhead * kBlock, kMostStretches);
     launch(stream, dim3(grid_for(C, 1), static_cast<unsigned>(cut.parts)), kBlock, 0, batchnorm_normalise_kernel<T, 1, kAhead, FromRunning<T>, I>, x, weight,
            bias, static_cast<I>(N), static_cast<I>(C), static_cast<I>(L == 0 ? 1 : L), static_cast<I>(cut.stretch),
            FromRunning<T>{running_mean, running_var, eps, statistics}, y);
@@ -883,14 +909,14 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
                     InOut<T> grad_weight, InOut<T> grad_bias, bool add_weight, bool add_bias) {
   const int64_t N = B * L;
   const Gradient<T> gradient{T(1) / T(N), constant, weight, grad_weight, grad_bias, add_weight, add_bias};
-  by_size<T>(
+  by_size(
       N, C, L,
       [&]<int W, int K, int Threads>() {
         launch(stream, grid_for(C, W), Threads, 0, batchnorm_grad_kernel<T, W, K, Threads>, x, grad_y, statistics, static_cast<uint32_t>(N),
                static_cast<uint32_t>(C), static_cast<uint32_t>(L == 0 ? 1 : L), gradient, grad_x);
       },
       [&]<int W, class I>() {
-        const Cut cut(N, kAhead * kBlock / W, kMostParts);
+        const Cut cut(N, kBlock / W, kAhead * kBlock / W, kMostParts);
         const unsigned parts = static_cast<unsigned>(cut.parts), strips = grid_for(C, W);
         const I n = static_cast<I>(N), channels = static_cast<I>(C), length = static_cast<I>(L), stretch = static_cast<I>(cut.stretch);
         Sums<T>* const sums = stream.scratch<Sums<T>>(C * cut.parts);

@@ -375,10 +375,10 @@ __global__ void __launch_bounds__(Threads)
   SHARED(Sums<T>, partial, (kPartials<W, Threads>));
   const Place<W, Threads, uint32_t> place(N, C);
   Walk<W, uint32_t> walk = place.walk(C, L);
-  Pairs<T, K, Threads / W, uint32_t> some;
-  some.load(grad_y, x, walk, place.last);
   const Channel<T> s = place.there ? channel_of(statistics, place.c, C) : Channel<T>{};
   const T w = gradient.weight_of(place.c, place.there);
+  Pairs<T, K, Threads / W, uint32_t> some;
+  some.load(grad_y, x, walk, place.last);
   some.x.centre(s);
   const Sums<T> sums = merge_in_each_warp<W, Threads>(some.sums(), Sums<T>{T(0), T(0)}, partial);
   const auto factors = gradient.end(place.c, w, s.inverse, sums, place.leads);

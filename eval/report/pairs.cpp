@@ -93,7 +93,7 @@ void add_scores(Page& page, const std::vector<Row>& rows) {
   std::vector<size_t> muted;
   const auto add = [&](const ResultsScore& s, const std::string& name, auto&& keys) {
     std::vector<Json> cells = {name, significant(number(s, "n_pairs"), 9)};
-    for (const char* key : keys) cells.push_back(*key ? significant(number(s, key), 4) : Json());
+    for (const char* key : keys) cells.push_back(*key ? significant(number(s, key), 9) : Json());
     t.row(std::move(cells));
   };
   struct Chance {
@@ -121,7 +121,7 @@ void add_scores(Page& page, const std::vector<Row>& rows) {
   for (const Chance& c : chances) {
     muted.push_back(t.rows());
     add(*c.first, "by chance", kChance);
-    t.columns[2].values.back() = c.n ? significant(c.sum / static_cast<double>(c.n), 4) : Json(0.5);
+    t.columns[2].values.back() = c.n ? significant(c.sum / static_cast<double>(c.n), 9) : Json(0.5);
     t.columns[3].values.back() = 0.5;
   }
   page.table(t, {}, muted);

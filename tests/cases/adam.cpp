@@ -34,17 +34,7 @@ const Case adam("adam", [](OpCase& c) {
     const auto p = r.inout(s[0]), grad = r.in(s[0]), m = r.inout(s[0]), v = r.inout(s[0], uniform(0, 1));
     const auto slots = r.template in<double>(adam_slots, list(slots_of(o, scale)));
     r.call([=](Stream& stream) { k::adam<T>(stream, p, grad, m, v, s[0], slots, o); });
-    if (scale == 0) {
-      for (const auto& same : {p, m, v}) r.exactly(same, [&](int64_t i) { return same[i]; });
-      return;
-    }
-    auto element = [&](int64_t i) { return AdamElement(o, scale, p[i], grad[i], m[i], v[i]); };
-    r.expect(
-        m, 1, [&](int64_t i) { return element(i).m; }, [&](int64_t i) { return element(i).m_units; });
-    r.expect(
-        v, 1, [&](int64_t i) { return element(i).v; }, [&](int64_t i) { return element(i).v_units; });
-    r.expect(
-        p, 1, [&](int64_t i) { return element(i).p; }, [&](int64_t i) { return element(i).p_units; });
+    expect_step(r, o, scale, p, grad, m, v);
   });
   c.flops = [](const Sizes& s) { return 14 * static_cast<double>(s[0]); };
   c.bytes = [](const Sizes& s, double item) { return 7 * static_cast<double>(s[0]) * item; };

@@ -51,6 +51,22 @@ struct AdamElement {
   }
 };
 
+// That p, m and v are those after the step with these gradients, or, where it is skipped (scale 0), those before.
+template <class T, class Buffer, class Gradients>
+void expect_step(Run<T>& r, const AdamOptions& o, double scale, const Buffer& p, const Gradients& grad, const Buffer& m, const Buffer& v) {
+  if (scale == 0) {
+    for (const auto& same : {p, m, v}) r.exactly(same, [&](int64_t i) { return same[i]; });
+    return;
+  }
+  auto element = [&](int64_t i) { return AdamElement(o, scale, p[i], grad[i], m[i], v[i]); };
+  r.expect(
+      m, 1, [&](int64_t i) { return element(i).m; }, [&](int64_t i) { return element(i).m_units; });
+  r.expect(
+      v, 1, [&](int64_t i) { return element(i).v; }, [&](int64_t i) { return element(i).v_units; });
+  r.expect(
+      p, 1, [&](int64_t i) { return element(i).p; }, [&](int64_t i) { return element(i).p_units; });
+}
+
 // A call of matmul_adam, sizes M, N, K, transposes (1: a, 2: b); variants are those of options_of, and a step that is skipped.
 // Not `fused`: the product, the sum of its squares and adam, one after the other.
 template <class T>

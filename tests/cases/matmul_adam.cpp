@@ -82,18 +82,8 @@ const Case adam_summing("adam_summing", [](OpCase& c) {
     const auto slots = r.template in<double>(adam_slots, list(slots_of(o, scale)));
     const auto squares = r.template out<double>(adam_stretches(s[0]));
     r.call([=](Stream& stream) { k::adam_summing<T>(stream, p, grad, m, v, s[0], slots, o, squares); });
-    if (scale == 0) {
-      for (const auto& same : {p, m, v}) r.exactly(same, [&](int64_t i) { return same[i]; });
-      r.exactly(squares, [](int64_t) { return 0.0; });
-      return;
-    }
-    auto element = [&](int64_t i) { return AdamElement(o, scale, p[i], grad[i], m[i], v[i]); };
-    r.expect(
-        m, 1, [&](int64_t i) { return element(i).m; }, [&](int64_t i) { return element(i).m_units; });
-    r.expect(
-        v, 1, [&](int64_t i) { return element(i).v; }, [&](int64_t i) { return element(i).v_units; });
-    r.expect(
-        p, 1, [&](int64_t i) { return element(i).p; }, [&](int64_t i) { return element(i).p_units; });
+    expect_step(r, o, scale, p, grad, m, v);
+    if (scale == 0) return r.exactly(squares, [](int64_t) { return 0.0; });
     r.expect(squares, 512, [&](int64_t stretch) {
       double sum = 0;
       for (int64_t i = stretch * kAdamStretch; i < std::min(s[0], (stretch + 1) * kAdamStretch); ++i) sum += grad[i] * grad[i];

@@ -51,6 +51,17 @@ struct AdamElement {
   }
 };
 
+// element(i): an AdamElement.
+template <class T, class Buffer, class F>
+void expect_elements(Run<T>& r, const Buffer& p, const Buffer& m, const Buffer& v, F element) {
+  r.expect(
+      m, 1, [&](int64_t i) { return element(i).m; }, [&](int64_t i) { return element(i).m_units; });
+  r.expect(
+      v, 1, [&](int64_t i) { return element(i).v; }, [&](int64_t i) { return element(i).v_units; });
+  r.expect(
+      p, 1, [&](int64_t i) { return element(i).p; }, [&](int64_t i) { return element(i).p_units; });
+}
+
 // That p, m and v are those after the step with these gradients, or, where it is skipped (scale 0), those before.
 template <class T, class Buffer, class Gradients>
 void expect_step(Run<T>& r, const AdamOptions& o, double scale, const Buffer& p, const Gradients& grad, const Buffer& m, const Buffer& v) {
@@ -58,13 +69,7 @@ void expect_step(Run<T>& r, const AdamOptions& o, double scale, const Buffer& p,
     for (const auto& same : {p, m, v}) r.exactly(same, [&](int64_t i) { return same[i]; });
     return;
   }
-  auto element = [&](int64_t i) { return AdamElement(o, scale, p[i], grad[i], m[i], v[i]); };
-  r.expect(
-      m, 1, [&](int64_t i) { return element(i).m; }, [&](int64_t i) { return element(i).m_units; });
-  r.expect(
-      v, 1, [&](int64_t i) { return element(i).v; }, [&](int64_t i) { return element(i).v_units; });
-  r.expect(
-      p, 1, [&](int64_t i) { return element(i).p; }, [&](int64_t i) { return element(i).p_units; });
+  expect_elements(r, p, m, v, [&](int64_t i) { return AdamElement(o, scale, p[i], grad[i], m[i], v[i]); });
 }
 
 // A call of matmul_adam, sizes M, N, K, transposes (1: a, 2: b); variants are those of options_of, and a step that is skipped.
@@ -120,12 +125,7 @@ void matmul_adam_call(Run<T>& r, const Sizes& s, MathMode mode, bool fused) {
     const Gradient g = gradient(i);
     return known.emplace(i, AdamElement(o, scale, p[i], g.value, m[i], v[i], units * g.size)).first->second;
   };
-  r.expect(
-      m, 1, [&](int64_t i) { return element(i).m; }, [&](int64_t i) { return element(i).m_units; });
-  r.expect(
-      v, 1, [&](int64_t i) { return element(i).v; }, [&](int64_t i) { return element(i).v_units; });
-  r.expect(
-      p, 1, [&](int64_t i) { return element(i).p; }, [&](int64_t i) { return element(i).p_units; });
+  expect_elements(r, p, m, v, element);
   r.expect(
       grad, units, [&](int64_t i) { return gradient(i).value; }, [&](int64_t i) { return gradient(i).size; });
   // |op(a) op(b)|^2 from the inner products of the factors' rows, without the product; and |op(a)| |op(b)|, no less than the

@@ -60,7 +60,8 @@ struct CohortResult {
 CohortResult evaluate_cohort(const data::Dataset<double>& embedding, const CohortOptions& options = {});
 
 // Several at once, their folds side by side: five folds leave most of many cores idle, those of all embeddings do not.
-// The results are those of each alone, in the order of the jobs.
+// The results are those of each alone, in the order of the jobs. (Of one alone a fold has more than one thread where there are twice
+// as many threads as folds, and XGBoost's sums then round otherwise.)
 struct CohortJob {
   const data::Dataset<double>* embedding;
   CohortOptions options;

@@ -5,9 +5,13 @@ usage() {
   cat <<'USAGE'
 usage:
   tools/gpu_check.sh --pack FILE.tar.gz     where there is apt: bundles what the build needs (about 30 MB)
+  tools/gpu_check.sh --pack FILE.tar.xz --arch 90
+                                            where there is nvcc, too: bundles the programs, compiled for that compute
+                                            capability, so that no time with the GPU goes into compiling
   tools/gpu_check.sh [OPTION...] [PART...]  where the GPU is; without PART: all of them, in this order
 parts:
-  build      compiles the core (PANVAE_OMICS=OFF: base, kernels, engine, models) for this GPU, its tests and the bench
+  build      compiles the core (PANVAE_OMICS=OFF: base, kernels, engine, models) for this GPU, its tests and the bench;
+             takes the programs of the bundle instead, if it has them
   test       every test; those on cuda first: kernels against formulas, three runs equal to the bit, by every provider; and
              training steps at the sizes of the paper as graphs and kernel by kernel: times, and losses equal to the bit
   sanitize   compute-sanitizer memcheck, racecheck, synccheck and initcheck over our kernels at small sizes
@@ -19,6 +23,7 @@ options:
   --build DIR      (default build-gpu/)
   --jobs N         compilers and tests at a time (default: all cores)
   --seconds S      longest time of a part, after which it is stopped and the next one begins (default 460)
+  --rows REGEX     the rows of bench and, by PyTorch, of peers (default: all)
 A part whose predecessor has not run in the same build folder runs it first.
 exit status: 0 all passed; 1 a part failed; 2 wrong usage; 4 something is not there (no GPU, no toolkit, no compute-sanitizer):
 what can be done without it is done.
@@ -26,7 +31,7 @@ USAGE
 }
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-pack= deps= out=$root/gpu-check build=$root/build-gpu seconds=460 jobs=$(nproc) one_part= parts=
+pack= arch= deps= out=$root/gpu-check build=$root/build-gpu seconds=460 jobs=$(nproc) rows=. one_part= parts=
 wrong() {
   echo "tools/gpu_check.sh: $1" >&2
   usage >&2
@@ -34,7 +39,7 @@ wrong() {
 }
 while [ $# -gt 0 ]; do
   case $1 in
-    --pack | --deps | --out | --build | --jobs | --seconds | --one-part)
+    --pack | --arch | --deps | --out | --build | --jobs | --seconds | --rows | --one-part)
       [ $# -gt 1 ] || wrong "$1 needs a value"
       name=$(echo "$1" | sed 's/^--//; s/-/_/')
       eval "$name=\$2"
@@ -49,7 +54,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-for number in "$jobs" "$seconds"; do
+for number in "$jobs" "$seconds" "${arch:-1}"; do
   case $number in '' | *[!0-9]* | 0*) wrong "$number is no number of at least 1" ;; esac
 done
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
@@ -124,11 +129,35 @@ if(NOT TARGET nlohmann_json::nlohmann_json)
 endif()
 CONFIG
   { ls "$work/debs" "$work/wheels" | grep -E '[.](deb|whl|dsc)$'; } >"$p/contents.txt"
+  if [ -n "$arch" ]; then make_programs; fi
   mkdir -p "$(dirname "$file")"
   tar -C "$work" -caf "$file" panvae-deps
   size=$(wc -c <"$file")
   say "$file: $((size / 1000000)) MB"
   [ "$size" -le 52428800 ] || fail "it is larger than 50 MiB"
+}
+
+# With --arch: programs instead of what they are made of. They carry the C++ library and the OpenMP runtime of this machine, and need a C
+# library that is no older than its.
+make_programs() {
+  mkdir -p "$build/deps"
+  cp -r "$p/." "$build/deps/"
+  touch "$build/deps/unpacked"
+  say "programs for compute capability $arch, in $build"
+  rm -f "$build/gpu_check.built"
+  (part_build) >"$work/log" 2>&1 || { tail -n 40 "$work/log"; fail "the build failed"; }
+  rm -rf "$p"
+  mkdir -p "$p/programs/bench"
+  for program in "$build"/test_cases "$build"/test_kernels "$build"/test_engine "$build"/test_models "$build"/bench/panvae_bench "$build"/bench/bench_train_step; do
+    strip -o "$p/programs/${program#"$build"/}" "$program"
+  done
+  cp -L "$(c++ -print-file-name=libgomp.so.1)" "$p/programs/"
+  { sources_hash && echo "compute capability $arch" && c++ --version | head -1 && nvcc --version | tail -1 && ldd --version | head -1; } >"$p/programs/built.txt"
+}
+# Programs that travelled are those of the tree they meet.
+sources_hash() {
+  (cd "$root" && find CMakeLists.txt base bench cmake engine kernels models tests -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cmake' -o -name CMakeLists.txt \) \
+    -exec sha256sum {} + | LC_ALL=C sort | sha256sum | cut -c 1-16)
 }
 
 # ---- there: the machine -------------------------------------------------------------------------------------------------
@@ -151,11 +180,9 @@ environment() {
   fi
   if ! usable_cmake && [ -x "$build/deps/tools/bin/cmake" ]; then PATH=$build/deps/tools/bin:$PATH; fi
   if ! command -v ninja >/dev/null && [ -x "$build/deps/tools/bin/ninja" ]; then PATH=$PATH:$build/deps/tools/bin; fi
-  usable_cmake || lacking "CMake 3.25 or newer is needed: bring it with --deps"
-  command -v c++ >/dev/null || lacking "a C++ compiler is needed"
-  generator=$(command -v ninja >/dev/null && echo Ninja || echo 'Unix Makefiles')
   export PATH
 }
+packed_programs() { [ -d "$build/deps/programs" ]; }
 
 # Compiles a library of the bundle once.
 from_source() {  # NAME OPTIONS...
@@ -171,14 +198,31 @@ from_source() {  # NAME OPTIONS...
 
 part_build() {
   environment
+  if packed_programs; then
+    cat "$build/deps/programs/built.txt"
+    [ "$(head -1 "$build/deps/programs/built.txt")" = "$(sources_hash)" ] || fail "the programs in $deps are not those of this tree: pack them anew"
+    cp -r "$build/deps/programs/." "$build/"
+    "$build/test_cases" --gtest_list_tests >/dev/null || fail "the programs in $deps do not start here"
+    touch "$build/gpu_check.built"
+    return
+  fi
+  usable_cmake || lacking "CMake 3.25 or newer is needed: bring it with --deps"
+  command -v c++ >/dev/null || lacking "a C++ compiler is needed"
+  generator=$(command -v ninja >/dev/null && echo Ninja || echo 'Unix Makefiles')
   command -v nvcc >/dev/null || lacking "no nvcc on the path, in CUDA_HOME or in /usr/local/cuda: the CUDA toolkit is needed"
   nvcc --version | tail -2
   c++ --version | head -1
   set -- -DCMAKE_BUILD_TYPE=Release -DPANVAE_CUDA=ON -DPANVAE_OMICS=OFF
-  if have_gpu; then
-    # For this card alone: half the time. PTX is kept, so that a toolkit older than the card still makes a program that runs.
-    capability=$(gpu_name | sed 's/.*, *//; s/[.]//')
-    nvcc --list-gpu-arch | grep -qx "compute_$capability" && set -- "$@" -DCMAKE_CUDA_ARCHITECTURES="$capability"
+  # For one card alone: half the time. PTX is kept, so that a toolkit older than the card still makes a program that runs.
+  capability=$arch
+  if [ -z "$arch" ] && have_gpu; then capability=$(gpu_name | sed 's/.*, *//; s/[.]//'); fi
+  if [ -n "$capability" ] && nvcc --list-gpu-arch | grep -qx "compute_$capability"; then
+    set -- "$@" -DCMAKE_CUDA_ARCHITECTURES="$capability"
+  elif [ -n "$arch" ]; then
+    lacking "this nvcc does not compile for compute capability $arch: it knows $(nvcc --list-gpu-arch | sed 's/compute_//' | tr '\n' ' ')"
+  fi
+  if [ -n "$arch" ]; then
+    set -- "$@" -DPANVAE_NATIVE=OFF -DCMAKE_EXE_LINKER_FLAGS='-static-libstdc++ -static-libgcc' '-DCMAKE_BUILD_RPATH=$ORIGIN;$ORIGIN/..'
   fi
   # A source of products is compiled for minutes by one core; its kernels can be optimised by several.
   nvcc --help | grep -q -e '--split-compile ' && set -- "$@" -DCMAKE_CUDA_FLAGS=--split-compile=0
@@ -215,21 +259,57 @@ training_steps() {
   done
 }
 
-# CTest's own lists of tests, those that need the card first: they are what this machine is for.
+# The tests on cuda of all programs, in several processes at once: to begin on a card takes each longer than most tests.
+tests_on_cuda() {
+  logs=$build/tests-on-cuda
+  rm -rf "$logs"
+  mkdir -p "$logs"
+  for program in test_cases test_kernels test_engine test_models; do
+    shards=$([ $program = test_cases ] && echo "$jobs" || echo 1)
+    shard=0
+    while [ $shard -lt "$shards" ]; do
+      # What has passed stands in the log of this part at once, also where it is stopped.
+      {
+        result=0
+        GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard timeout 300 "$build/$program" --gtest_filter='*.cuda*' 2>&1 || result=$?
+        echo $result >"$logs/$program.$shard.status"
+      } | tee "$logs/$program.$shard" | sed -un 's/^\[       OK \]/passed:/p; s/^\[  FAILED  \]/FAILED:/p' &
+      shard=$((shard + 1))
+    done
+  done
+  wait
+  status=0
+  for program in test_cases test_kernels test_engine test_models; do
+    for log in "$logs/$program".*.status; do
+      [ "$(cat "$log")" = 0 ] || { status=1 && echo "${log%.status}: exit status $(cat "$log")" && tail -c 20000 "${log%.status}"; }
+    done
+    grep -q '^\[       OK \]' "$logs/$program".* || { status=1 && echo "$program passed no test on cuda"; }
+  done
+  return $status
+}
+
+# Those that need the card first: they are what this machine is for.
 part_test() {
   needs_build
   export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
   status=0
   if have_gpu; then
     say "tests on cuda"
-    ctest --test-dir "$build" --output-on-failure --no-tests=error --timeout 300 --parallel "$jobs" -R '[.]cuda' || status=1
+    tests_on_cuda || status=1
     say "training steps as graphs and kernel by kernel"
     (training_steps) || status=1
   fi
-  say "all other tests"
-  ctest --test-dir "$build" --output-on-failure --no-tests=error --timeout 300 --parallel "$jobs" -E '[.]cuda' || status=1
+  if packed_programs; then
+    say "all other tests need no GPU: they ran, or run, where the programs were compiled (tools/test.sh)"
+  else
+    say "all other tests"
+    ctest --test-dir "$build" --output-on-failure --no-tests=error --timeout 300 --parallel "$jobs" -E '[.]cuda' || status=1
+  fi
   [ $status = 0 ] || fail "tests failed"
-  have_gpu || lacking "no GPU: the tests on cuda were not run, all others passed"
+  if ! have_gpu; then
+    packed_programs && lacking "no GPU: nothing was run"
+    lacking "no GPU: the tests on cuda were not run, all others passed"
+  fi
 }
 
 # Each tool in several processes at once, each with some of the tests; a tool makes a kernel ten to a hundred times slower.
@@ -278,7 +358,7 @@ part_bench() {
   needs_build
   have_gpu || lacking "no GPU: there is nothing to measure on"
   status=0
-  "$build/bench/panvae_bench" --device cuda --seconds 0.4 --benchmark_out="$build/bench.json" --benchmark_out_format=json || status=$?
+  "$build/bench/panvae_bench" --device cuda --seconds 0.4 --benchmark_filter="$rows" --benchmark_out="$build/bench.json" --benchmark_out_format=json || status=$?
   cp "$build/bench.json" "$out/bench.json"
   if command -v python3 >/dev/null; then python3 "$root/bench/compare.py" --table "$build/bench.json"; fi
   [ $status = 0 ] || fail "panvae_bench ended with $status: a row was wrong, or above its ceiling"
@@ -324,10 +404,12 @@ part_peers() {
 
 # ---- ----------------------------------------------------------------------------------------------------------------------
 if [ -n "$pack" ]; then
-  [ -z "$parts$deps" ] || wrong "--pack goes alone"
+  [ -z "$parts$deps" ] || wrong "--pack takes neither parts nor --deps"
+  build=$(absolute "$build")
   make_pack "$pack"
   exit 0
 fi
+[ -z "$arch" ] || wrong "--arch goes with --pack"
 out=$(absolute "$out") build=$(absolute "$build")
 if [ -n "$deps" ]; then
   deps=$(absolute "$deps")
@@ -357,7 +439,7 @@ for part in ${parts:-build test sanitize bench peers}; do
   start=$(date +%s)
   status=0
   # -k: what does not end when asked is killed, with all that it started.
-  timeout -k 10 "$seconds" "$0" --one-part "$part" --deps "$deps" --out "$out" --build "$build" --jobs "$jobs" --seconds "$seconds" >"$log.whole" 2>&1 || status=$?
+  timeout -k 10 "$seconds" "$0" --one-part "$part" --deps "$deps" --out "$out" --build "$build" --jobs "$jobs" --seconds "$seconds" --rows "$rows" >"$log.whole" 2>&1 || status=$?
   tail -c 2000000 "$log.whole" >"$log"
   rm -f "$log.whole"
   time=$(($(date +%s) - start))

@@ -40,8 +40,16 @@ stand_in cmake <<'FAKE'
 case $1 in
   --build)
     mkdir -p "$2/bench"
-    printf '#!/bin/sh\nfor a; do case $a in --benchmark_out=*) echo "{}" >"${a#*=}" ;; esac; done\necho rows\n' >"$2/bench/panvae_bench"
-    printf '#!/bin/sh\necho tests ran\n' >"$2/test_cases"
+    printf '#!/bin/sh\nfor a; do case $a in --benchmark_out=*) echo "{}" >"${a#*=}" ;; esac; done\necho "rows $*"\n' >"$2/bench/panvae_bench"
+    for program in test_cases test_kernels test_engine test_models; do
+      cat >"$2/$program" <<'TESTS'
+#!/bin/sh
+echo "$(basename "$0") $GTEST_SHARD_INDEX of $GTEST_TOTAL_SHARDS: $*"
+[ "$(basename "$0")" = "${NO_TESTS_IN:-}" ] || echo "[       OK ] $(basename "$0").cuda (1 ms)"
+[ "$(basename "$0")" != "${BROKEN_PROGRAM:-}" ]
+TESTS
+      chmod +x "$2/$program"
+    done
     cat >"$2/bench/bench_train_step" <<'STEPS'
 #!/bin/sh
 read command
@@ -50,7 +58,7 @@ case "$*" in *--no-graph*) losses=${OTHER_LOSSES:-0x1p+3} replays=0 ;; esac
 echo '{"model":"it"}'
 echo "{\"losses\":\"$losses 0x1p+2\",\"replays\":${NO_REPLAYS:-$replays},\"seconds\":[0.25,$(seq -s, 0.5 0.5 15)]}"
 STEPS
-    chmod +x "$2/bench/panvae_bench" "$2/test_cases" "$2/bench/bench_train_step"
+    chmod +x "$2/bench/panvae_bench" "$2/bench/bench_train_step"
     ;;
   -G) echo "configured: $*" ;;
 esac
@@ -103,13 +111,21 @@ summary '^GPU: A card'
 for part in build test sanitize bench; do summary "^$part .* passed"; done
 summary '^peers .* incomplete: python3 has no PyTorch'
 grep -q 'CMAKE_CUDA_ARCHITECTURES=90' out/build.log || failed "the architecture of the card"
-grep -q 'ctest .*-R \[.\]cuda' out/test.log || failed "the tests on cuda come first"
+for program in test_cases test_kernels test_engine test_models; do
+  grep -q "^passed: $program.cuda" out/test.log || failed "the tests of $program on cuda"
+done
+grep -q 'ctest .*-E \[.\]cuda' out/test.log || failed "all other tests"
 for how in 'as graphs' --no-graph; do grep -q "^hierarchical $how: 7.0 s a step" out/test.log || failed "steps $how"; done
 for tool in memcheck racecheck synccheck initcheck; do grep -q -- "---- $tool" out/sanitize.log || failed "$tool"; done
 [ -e out/bench.json ] || failed "no bench.json"
 [ "$(ls out | wc -l)" -le 8 ] || failed "more than eight files"
 expect 0 build test sanitize bench
-expect 0 bench
+expect 0 --rows '^adam/' bench
+grep -q 'rows .*--benchmark_filter=^adam/' out/bench.txt || failed "the rows that were asked for"
+BROKEN_PROGRAM=test_engine expect 1 test
+grep -q 'test_engine.0: exit status 1' out/test.log || failed "the program that failed"
+NO_TESTS_IN=test_models expect 1 test
+grep -q 'test_models passed no test on cuda' out/test.log || failed "a program without tests"
 
 # With PyTorch, too.
 mv bin/python3 bin/python3.without
@@ -147,6 +163,32 @@ grep -q 'training steps of rna did not run as graphs' out/test.log || failed "st
 BROKEN_TOOL=racecheck expect 1 sanitize
 grep -q 'exit status 9' out/sanitize.log || failed "the tool that failed"
 
+# Programs that were compiled elsewhere: nothing is compiled, and they must be those of this tree.
+expect 2 --arch 90 build
+echo 'int main() {}' >source/bench/main.cpp
+mkdir -p panvae-deps/programs
+cp -r build/test_* build/bench panvae-deps/programs/
+for folder in base cmake engine kernels models tests; do mkdir -p source/$folder; done
+touch source/CMakeLists.txt
+hash=$(cd source && find CMakeLists.txt bench -type f \( -name '*.cpp' -o -name CMakeLists.txt \) -exec sha256sum {} + | LC_ALL=C sort | sha256sum | cut -c 1-16)
+printf '%s\ncompute capability 90\n' "$hash" >panvae-deps/programs/built.txt
+tar -cf programs.tar panvae-deps
+rm -rf build
+mv bin/cmake bin/cmake.right
+stand_in cmake <<'FAKE'
+exit 9
+FAKE
+expect 0 --deps programs.tar build test sanitize bench
+grep -q 'compute capability 90' out/build.log || failed "what the programs were compiled for"
+grep -q 'passed: test_models.cuda' out/test.log || failed "tests of packed programs"
+grep -q 'all other tests need no GPU' out/test.log || failed "which tests were not run"
+echo 'int main() { return 1; }' >source/bench/main.cpp
+rm -rf build
+expect 1 --deps programs.tar build test
+summary '^build .* failed .*not those of this tree: pack them anew'
+summary '^test .* not run: the build failed'
+mv bin/cmake.right bin/cmake
+
 # Nothing is tried without a build.
 rm -rf build
 mv bin/cmake bin/cmake.right
@@ -159,11 +201,9 @@ for part in test sanitize bench peers; do summary "^$part .* not run: the build 
 mv bin/cmake.right bin/cmake
 
 # A part that hangs takes no more than its time, and the next one runs.
-stand_in ctest <<'FAKE'
-echo begun
-sleep 60
-FAKE
-expect 1 --seconds 1 test bench
-summary '^test .* stopped after 1 s'
+expect 0 build
+printf '#!/bin/sh\necho "[       OK ] first.cuda (1 ms)"\nsleep 60\n' >build/test_cases
+expect 1 --seconds 3 test bench
+summary '^test .* stopped after 3 s'
 summary '^bench .* passed'
-grep -q begun out/test.log || failed "the log of the part that was stopped"
+grep -q '^passed: first.cuda' out/test.log || failed "the log of the part that was stopped"

@@ -102,36 +102,27 @@ void adam_prepare(Stream& stream, In<double> sum_squares, In<T> losses, int64_t 
   launch(stream, 1, kWarp, 0, adam_prepare_kernel<T>, sum_squares, losses, count, slots, options);
 }
 
-template <class T>
-__global__ void adam_kernel(InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options) {
-  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= n || slots[adam_gradient_scale] == 0) return;
-  const AdamUpdate<T> update(slots, options);
-  update(p[i], grad[i], m[i], v[i]);
-}
-
-template <class T>
-__global__ void adam_packed_kernel(InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options) {
-  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, packs = n / Pack<T>::size;
+// A thread has one P (T, or a pack of T); the thread behind the last has what is behind the last pack.
+template <class T, class P>
+__global__ void adam_kernel(T* p, const T* grad, T* m, T* v, int64_t n, In<double> slots, AdamOptions options) {
+  constexpr int kSize = sizeof(P) / sizeof(T);
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, packs = n / kSize;
   if (i > packs || slots[adam_gradient_scale] == 0) return;
   const AdamUpdate<T> update(slots, options);
-  if (i < packs) {
-    Pack<T> pp = reinterpret_cast<Pack<T>*>(p)[i], mm = reinterpret_cast<Pack<T>*>(m)[i], vv = reinterpret_cast<Pack<T>*>(v)[i];
-    const Pack<T> gg = reinterpret_cast<const Pack<T>*>(grad)[i];
-    for (int j = 0; j < Pack<T>::size; ++j) update(pp.v[j], gg.v[j], mm.v[j], vv.v[j]);
-    reinterpret_cast<Pack<T>*>(p)[i] = pp;
-    reinterpret_cast<Pack<T>*>(m)[i] = mm;
-    reinterpret_cast<Pack<T>*>(v)[i] = vv;
-  } else {
-    for (int64_t j = packs * Pack<T>::size; j < n; ++j) update(p[j], grad[j], m[j], v[j]);
-  }
+  if (i < packs) take_pack<P>(p, grad, m, v, i, update);
+  else
+    for (int64_t j = packs * kSize; j < n; ++j) update(p[j], grad[j], m[j], v[j]);
 }
 
 template <class T>
 void adam(Stream& stream, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options) {
   if (n == 0) return;
-  if (aligned16(p, grad, m, v)) launch(stream, grid_for(n / Pack<T>::size + 1, kBlock), kBlock, 0, adam_packed_kernel<T>, p, grad, m, v, n, slots, options);
-  else launch(stream, grid_for(n, kBlock), kBlock, 0, adam_kernel<T>, p, grad, m, v, n, slots, options);
+  const auto run = [&]<class P>() {
+    constexpr int64_t kSize = sizeof(P) / sizeof(T);
+    launch(stream, grid_for(n / kSize + 1, kBlock), kBlock, 0, adam_kernel<T, P>, p, grad, m, v, n, slots, options);
+  };
+  if (aligned16(p, grad, m, v)) run.template operator()<Pack<T>>();
+  else run.template operator()<T>();
 }
 
 template <class T>

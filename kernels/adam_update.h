@@ -1,4 +1,4 @@
-// What Adam does to one element, for the kernels that do it: kernels/adam.cu and kernels/matmul_adam.cu.
+// What Adam does to one element and to one pack, for the kernels that do it: kernels/adam.cu and kernels/matmul_adam.cu.
 #pragma once
 #include <cmath>
 
@@ -33,4 +33,20 @@ struct AdamUpdate {
   }
 };
 
+namespace PV_EXEC {
+
+// The i-th P (T, or a pack of T) of each array through take(p, grad, m, v), element by element.
+template <class P, class T, class Take>
+__device__ inline void take_pack(T* p, const T* grad, T* m, T* v, int64_t i, Take take) {
+  constexpr int kSize = sizeof(P) / sizeof(T);
+  alignas(P) T pp[kSize], gg[kSize], mm[kSize], vv[kSize];
+  const auto load = [i](T* to, const T* from) { *reinterpret_cast<P*>(to) = reinterpret_cast<const P*>(from)[i]; };
+  const auto store = [i](T* to, const T* from) { reinterpret_cast<P*>(to)[i] = *reinterpret_cast<const P*>(from); };
+  load(pp, p), load(gg, grad), load(mm, m), load(vv, v);
+#pragma unroll
+  for (int j = 0; j < kSize; ++j) take(pp[j], gg[j], mm[j], vv[j]);
+  store(p, pp), store(m, mm), store(v, vv);
+}
+
+}  // namespace PV_EXEC
 }  // namespace panvae

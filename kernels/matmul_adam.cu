@@ -158,8 +158,7 @@ void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transp
   launch(stream, 1, kBlock, 0, join_norm_kernel, static_cast<In<double>>(stream.scratch<double>(cells)), cells, slots);
 }
 
-// A block has one stretch, in packs of P, which is one element where pointers are not aligned; the last block also has what is
-// behind the last pack.
+// A block has one stretch, by P (T, or a pack of T); the last block also has what is behind the last pack.
 template <class T, class P>
 __global__ void adam_summing_kernel(T* p, const T* grad, T* m, T* v, int64_t n, In<double> slots, AdamOptions options, double* squares) {
   constexpr int kSize = sizeof(P) / sizeof(T);
@@ -178,23 +177,13 @@ __global__ void adam_summing_kernel(T* p, const T* grad, T* m, T* v, int64_t n, 
   for (int j = threadIdx.x; j < kAdamStretch / kSize; j += blockDim.x) {
     const int64_t i = first + j;
     if (i >= packs) break;
-    P pp = reinterpret_cast<P*>(p)[i], mm = reinterpret_cast<P*>(m)[i], vv = reinterpret_cast<P*>(v)[i];
-    const P gg = reinterpret_cast<const P*>(grad)[i];
-    for (int k = 0; k < kSize; ++k) take(pp.v[k], gg.v[k], mm.v[k], vv.v[k]);
-    reinterpret_cast<P*>(p)[i] = pp;
-    reinterpret_cast<P*>(m)[i] = mm;
-    reinterpret_cast<P*>(v)[i] = vv;
+    take_pack<P>(p, grad, m, v, i, take);
   }
   if (blockIdx.x + 1 == gridDim.x && threadIdx.x == 0)
     for (int64_t i = packs * kSize; i < n; ++i) take(p[i], grad[i], m[i], v[i]);
   sum = block_sum(sum);
   if (threadIdx.x == 0) squares[blockIdx.x] = sum;
 }
-
-template <class T>
-struct OneElement {
-  T v[1];
-};
 
 template <class T>
 void adam_summing(Stream& stream, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_t n, In<double> slots, AdamOptions options, Out<double> squares) {
@@ -204,7 +193,7 @@ void adam_summing(Stream& stream, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v
            n, slots, options, static_cast<double*>(squares));
   };
   if (aligned16(p, grad, m, v)) run(adam_summing_kernel<T, Pack<T>>);
-  else run(adam_summing_kernel<T, OneElement<T>>);
+  else run(adam_summing_kernel<T, T>);
 }
 
 template <class T>

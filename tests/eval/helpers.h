@@ -14,6 +14,7 @@
 #include "base/philox.h"
 #include "base/threads.h"
 #include "data/dataset.h"
+#include "tests/base/helpers.h"
 
 namespace panvae::eval::test {
 
@@ -75,21 +76,11 @@ inline data::Dataset<double> cohorts(int n_cohorts, int each, int64_t dimensions
   return d;
 }
 
-// The error that f() throws, with all the text a user would see; fails if there is none.
-template <class F>
-Error error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e;
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return Error(ErrorCode::internal, "none");
-}
+using ::panvae::test::error_of;
 
 #define EXPECT_ERROR(code_, part, expression)                                                    \
   do {                                                                                           \
-    const ::panvae::Error error__ = ::panvae::eval::test::error_of([&] { (void)(expression); }); \
+    const ::panvae::Error error__ = ::panvae::test::error_of([&] { (void)(expression); }); \
     EXPECT_EQ(error__.code(), code_) << error__.what();                                          \
     EXPECT_NE(std::string(error__.what()).find(part), std::string::npos) << error__.what();      \
   } while (0)

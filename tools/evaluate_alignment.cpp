@@ -1,9 +1,9 @@
 // panvae evaluate alignment: how near the subspace of the cohorts is to that of the embedding.
 #include "base/log.h"
 #include "eval/alignment.h"
-#include "eval/labels.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
+#include "tools/judging_options.h"
 
 namespace panvae::tools {
 
@@ -11,20 +11,15 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string in, on = "auto", cohort_map, control = "none";
+  JudgingOptions judging;
+  std::string in;
   eval::AlignmentOptions alignment;
 };
 
 void run(Options& o, const Session& session) {
   session.begin();
-  o.alignment.on = eval::parse_on(o.on);
-  o.alignment.control = eval::parse_control(o.control);
+  o.judging.give(o.alignment);
   o.alignment.seed = session.globals.seed;
-  data::Table map;
-  if (!o.cohort_map.empty()) {
-    map = eval::read_cohort_map(o.cohort_map);
-    o.alignment.cohort_map = &map;
-  }
   const data::Dataset<double> embedding = data::read_dataset<double>(o.in, o.dataset.read());
   const eval::AlignmentResult result = eval::evaluate_alignment(embedding, o.alignment);
   for (const std::string& warning : result.warnings) log::warning("{}", warning);
@@ -45,15 +40,11 @@ void add_evaluate_alignment(CLI::App& evaluate, Session& session) {
   cmd->add_option("EMB", o->in, "Embedding, samples in rows, with a column cohort (or --obs)")->required();
   cmd->add_option("--angles", o->alignment.angles, "The embedding is cut to its top principal components, so many; at most so many angles count")
       ->capture_default_str();
-  cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")
-      ->check(CLI::IsMember({"auto", "holdout", "all"}))
-      ->capture_default_str();
-  cmd->add_option("--cohort-map", o->cohort_map, "Table of merged cohorts: cohort, name to use instead; or default: 33 TCGA codes to 21")->type_name("TABLE");
+  o->judging.declare_on(*cmd);
+  o->judging.declare_cohort_map(*cmd);
   cmd->add_option("--permutations", o->alignment.permutations, "Permutations of the cohorts among donors that give the distance by chance")
       ->capture_default_str();
-  cmd->add_option("--control", o->control, "permuted: judge with cohorts permuted among donors, which should be at chance")
-      ->check(CLI::IsMember({"none", "permuted"}))
-      ->capture_default_str();
+  o->judging.declare_control(*cmd, "judge with cohorts permuted among donors, which should be at chance");
   o->dataset.declare(*cmd);
   session.common(*cmd, Session::seed);
   cmd->callback([o, &session] { run(*o, session); });

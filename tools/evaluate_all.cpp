@@ -10,7 +10,6 @@
 #include "eval/alignment.h"
 #include "eval/cohort.h"
 #include "eval/expression.h"
-#include "eval/labels.h"
 #include "eval/pairs.h"
 #include "eval/pca.h"
 #include "eval/survival.h"
@@ -19,6 +18,7 @@
 #include "tools/commands.h"
 #include "tools/device_options.h"
 #include "tools/judged_models.h"
+#include "tools/judging_options.h"
 #include "tools/version.h"
 
 namespace panvae::tools {
@@ -28,8 +28,9 @@ namespace {
 struct Options {
   DatasetOptions dataset;
   std::vector<std::string> runs, files, covariates;
-  std::string out, on = "auto", survival_on, pca = "512,latent,best", cohort_map, top_k = "auto", tau = "auto", expression_cohort, test = "paired",
-                   controls = "one", baseline = "none", counts;
+  JudgingOptions judging;
+  std::string out, survival_on, pca = "512,latent,best", top_k = "auto", tau = "auto", expression_cohort, test = "paired", controls = "one", baseline = "none",
+                                counts;
   int folds = 5;
   int64_t angles = 100;
   double ridge = 1, lfc = 1, fdr = 0.05;
@@ -39,8 +40,8 @@ struct Options {
 class Judge {
  public:
   Judge(const Options& o, uint64_t seed)
-      : o_(o), seed_(seed), on_(eval::parse_on(o.on)), survival_on_(o.survival_on.empty() ? on_ : eval::parse_on(o.survival_on)) {
-    if (!o.cohort_map.empty()) map_ = eval::read_cohort_map(o.cohort_map);
+      : o_(o), seed_(seed), on_(eval::parse_on(o.judging.on)), survival_on_(o.survival_on.empty() ? on_ : eval::parse_on(o.survival_on)) {
+    o_.judging.map();  // a table that cannot be read is known before the work
   }
 
   eval::Results results;
@@ -121,7 +122,7 @@ class Judge {
       eval::CohortOptions options;
       options.folds = o_.folds;
       options.on = on_;
-      options.cohort_map = o_.cohort_map.empty() ? nullptr : &map_;
+      options.cohort_map = o_.judging.map();
       options.seed = seed_;
       options.control = control;
       jobs.push_back({&m.embedding, options});
@@ -145,7 +146,7 @@ class Judge {
     eval::AlignmentOptions options;
     options.angles = angles;
     options.on = on_;
-    options.cohort_map = o_.cohort_map.empty() ? nullptr : &map_;
+    options.cohort_map = o_.judging.map();
     options.seed = seed_;
     options.control = control;
     return eval::evaluate_alignment(m.embedding, options);
@@ -293,7 +294,7 @@ class Judge {
     log::info("{}: pairs of RNA and ATAC{}", p.info.label, control == eval::Control::none ? "" : ", permuted");
     eval::PairsOptions options;
     options.on = on_;
-    options.cohort_map = o_.cohort_map.empty() ? nullptr : &map_;
+    options.cohort_map = o_.judging.map();
     options.seed = seed_;
     options.control = control;
     eval::PairsResult r;
@@ -388,7 +389,6 @@ class Judge {
   const Options& o_;
   uint64_t seed_;
   eval::On on_, survival_on_;
-  data::Table map_;
   std::set<std::string> said_;
 };
 
@@ -503,17 +503,14 @@ void add_evaluate_all(CLI::App& evaluate, Session& session) {
   cmd->add_option("--pca", o->pca, "Baselines: numbers of components, latent (as many as the run has), best (on validation), with commas between; or none")
       ->type_name("LIST")
       ->capture_default_str();
-  cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")
-      ->check(CLI::IsMember({"auto", "holdout", "all"}))
-      ->capture_default_str();
+  o->judging.declare_on(*cmd);
   cmd->add_option("--survival-on", o->survival_on, "The same for survival, where a hold-out may have too few deaths (default: as --on)")
       ->check(CLI::IsMember({"auto", "holdout", "all"}));
   cmd->add_option("--folds", o->folds, "Folds of the cross-validations")->capture_default_str();
   cmd->add_option("--controls", o->controls, "Permuted labels for one model of each matrix, for all, or none")
       ->check(CLI::IsMember({"one", "all", "none"}))
       ->capture_default_str();
-  cmd->add_option("--cohort-map", o->cohort_map, "Merged cohorts: 'default' (33 TCGA codes to 21) or a table: cohort, name to use instead")
-      ->type_name("default|TABLE");
+  o->judging.declare_cohort_map(*cmd);
   cmd->add_option("--angles", o->angles, "Alignment: the embedding is cut to so many principal components")->capture_default_str();
   cmd->add_option("--top-k", o->top_k, "Survival: principal components in the model, or auto")->type_name("K|auto")->capture_default_str();
   cmd->add_option("--covariate", o->covariates, "Survival: clinical columns (default: those of age, sex, cohort that there are); repeatable")

@@ -4,6 +4,7 @@
 #include "eval/labels.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
+#include "tools/judging_options.h"
 
 namespace panvae::tools {
 
@@ -11,7 +12,8 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string in, on = "auto", cohort_map, control = "none";
+  JudgingOptions judging;
+  std::string in;
   bool print_map = false;
   eval::CohortOptions cohort;
   const CLI::Option* fold_key = nullptr;
@@ -27,16 +29,10 @@ void run(Options& o, const Session& session) {
     return;
   }
   if (o.in.empty()) fail_usage("EMB is required", {}, "name the embedding to judge");
-  o.cohort.control = eval::parse_control(o.control);
-  o.cohort.on = eval::parse_on(o.on);
+  o.judging.give(o.cohort);
   // Reading copies the named column to `fold`; without the option folds are drawn, whatever columns there are.
   if (o.fold_key->count() > 0) o.cohort.fold_key = "fold";
   o.cohort.seed = session.globals.seed;
-  data::Table map;
-  if (!o.cohort_map.empty()) {
-    map = eval::read_cohort_map(o.cohort_map);
-    o.cohort.cohort_map = &map;
-  }
   const data::Dataset<double> embedding = data::read_dataset<double>(o.in, o.dataset.read());
   const eval::CohortResult result = eval::evaluate_cohort(embedding, o.cohort);
   for (const std::string& warning : result.warnings) log::warning("{}", warning);
@@ -56,16 +52,10 @@ void add_evaluate_cohort(CLI::App& evaluate, Session& session) {
   auto o = std::make_shared<Options>();
   cmd->add_option("EMB", o->in, "Embedding, samples in rows, with a column cohort (or --obs)");
   cmd->add_option("--folds", o->cohort.folds, "Folds of the cross-validation; cohorts with fewer donors are left out and listed")->capture_default_str();
-  cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")
-      ->check(CLI::IsMember({"auto", "holdout", "all"}))
-      ->capture_default_str();
-  cmd->add_option("--cohort-map", o->cohort_map,
-                  "Table of merged cohorts: cohort, name to use instead (COAD colorectal; READ colorectal); or default: 33 TCGA codes to 21")
-      ->type_name("TABLE");
+  o->judging.declare_on(*cmd);
+  o->judging.declare_cohort_map(*cmd);
   cmd->add_flag("--print-cohort-map", o->print_map, "Print the map that --cohort-map default means, and do nothing else");
-  cmd->add_option("--control", o->control, "permuted: judge with cohorts permuted among donors, which should reach the largest cohort's share at most")
-      ->check(CLI::IsMember({"none", "permuted"}))
-      ->capture_default_str();
+  o->judging.declare_control(*cmd, "judge with cohorts permuted among donors, which should reach the largest cohort's share at most");
   o->dataset.declare(*cmd);
   o->fold_key = cmd->get_option("--fold-key")
                     ->description(

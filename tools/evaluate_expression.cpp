@@ -7,6 +7,7 @@
 #include "eval/expression.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
+#include "tools/judging_options.h"
 #include "tools/table_name.h"
 
 namespace panvae::tools {
@@ -15,7 +16,8 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string observed, reconstructed, on = "auto", test = "paired", baseline, counts, table;
+  JudgingOptions judging;
+  std::string observed, reconstructed, test = "paired", baseline, counts, table;
   eval::ExpressionOptions expression;
 };
 
@@ -31,7 +33,7 @@ data::SampleSource matched_by_name(const std::string& path, const data::ReadOpti
 
 void run(Options& o, const Session& session) {
   session.begin();
-  o.expression.on = eval::parse_on(o.on);
+  o.judging.give(o.expression);
   o.expression.test = eval::parse_expression_test(o.test);
   o.expression.baseline = eval::parse_baseline(o.baseline);
   o.expression.seed = session.globals.seed;
@@ -67,9 +69,7 @@ void add_evaluate_expression(CLI::App& evaluate, Session& session) {
   cmd->add_option("OBSERVED", o->observed, "Observed values in log2 units, samples in rows: the preprocessed matrix")->required();
   cmd->add_option("RECONSTRUCTED", o->reconstructed, "The same samples and features, reconstructed; matched by name")->required();
   cmd->add_option("--cohort", o->expression.cohort, "Only samples of this cohort (default: all together)")->type_name("COHORT");
-  cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")
-      ->check(CLI::IsMember({"auto", "holdout", "all"}))
-      ->capture_default_str();
+  o->judging.declare_on(*cmd);
   cmd->add_option(
          "--test", o->test,
          "paired: moderated t on each sample's difference; limma: moderated t of two groups; limma-trend: its variances with a trend in the mean; welch")

@@ -1,8 +1,8 @@
 // panvae evaluate pairs: whether RNA and ATAC of a donor land at one place of a common space.
 #include "base/log.h"
-#include "eval/labels.h"
 #include "eval/pairs.h"
 #include "tools/commands.h"
+#include "tools/judging_options.h"
 #include "tools/modality_options.h"
 
 namespace panvae::tools {
@@ -11,20 +11,15 @@ namespace {
 
 struct Options {
   ModalityOptions input;
-  std::string rna, atac, pairs, on = "auto", cohort_map, control = "none";
+  JudgingOptions judging;
+  std::string rna, atac, pairs;
   eval::PairsOptions evaluation;
 };
 
 void run(Options& o, const Session& session) {
   session.begin();
-  o.evaluation.on = eval::parse_on(o.on);
-  o.evaluation.control = eval::parse_control(o.control);
+  o.judging.give(o.evaluation);
   o.evaluation.seed = session.globals.seed;
-  data::Table map;
-  if (!o.cohort_map.empty()) {
-    map = eval::read_cohort_map(o.cohort_map);
-    o.evaluation.cohort_map = &map;
-  }
   std::vector<data::SamplePair> pairs;
   if (!o.pairs.empty()) {
     pairs = data::read_pairs(o.pairs);
@@ -52,16 +47,12 @@ void add_evaluate_pairs(CLI::App& evaluate, Session& session) {
   cmd->add_option("--pairs", o->pairs,
                   "Table with the columns atac and rna, as 'panvae match' writes it; its pairs of one donor (tier 1) count (default: equal donors)")
       ->type_name("TABLE");
-  cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")
-      ->check(CLI::IsMember({"auto", "holdout", "all"}))
-      ->capture_default_str();
-  cmd->add_option("--cohort-map", o->cohort_map, "Table of merged cohorts: cohort, name to use instead; or default: 33 TCGA codes to 21")->type_name("TABLE");
+  o->judging.declare_on(*cmd);
+  o->judging.declare_cohort_map(*cmd);
   cmd->add_option("--mixing-neighbours", o->evaluation.mixing_neighbours, "Nearest neighbours that the mixing entropy looks at")->capture_default_str();
   cmd->add_option("--transfer-neighbours", o->evaluation.transfer_neighbours, "Nearest neighbours that vote on the cohort")->capture_default_str();
   cmd->add_option("--permutations", o->evaluation.permutations, "Permutations of the partners among donors that give FOSCTTM by chance")->capture_default_str();
-  cmd->add_option("--control", o->control, "permuted: judge with the ATAC embeddings permuted among donors, which should be at chance")
-      ->check(CLI::IsMember({"none", "permuted"}))
-      ->capture_default_str();
+  o->judging.declare_control(*cmd, "judge with the ATAC embeddings permuted among donors, which should be at chance");
   o->input.declare(*cmd);
   session.common(*cmd, Session::seed);
   cmd->callback([o, &session] { run(*o, session); });

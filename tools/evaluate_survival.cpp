@@ -3,6 +3,7 @@
 #include "eval/survival.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
+#include "tools/judging_options.h"
 
 namespace panvae::tools {
 
@@ -10,17 +11,17 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string in, on = "auto", top_k = "auto", tau = "auto", censoring = "train", g = "left", control = "none", risk;
+  JudgingOptions judging;
+  std::string in, top_k = "auto", tau = "auto", censoring = "train", g = "left", risk;
   eval::SurvivalOptions survival;
   const CLI::Option* fold_key = nullptr;
 };
 
 void run(Options& o, const Session& session) {
   session.begin();
-  o.survival.on = eval::parse_on(o.on);
+  o.judging.give(o.survival);
   o.survival.top_k = eval::parse_top_k(o.top_k);
   o.survival.tau = eval::parse_tau(o.tau);
-  o.survival.control = eval::parse_control(o.control);
   o.survival.censoring_from_test = o.censoring == "test";
   o.survival.g_right = o.g == "right";
   // Reading copies the named column to `fold`; without the option folds are drawn, whatever columns there are.
@@ -72,13 +73,9 @@ void add_evaluate_survival(CLI::App& evaluate, Session& session) {
   cmd->add_flag("--tau-incl", s.tau_inclusive, "Deaths at tau count too, as in R");
   cmd->add_option("--stratify", s.stratify, "C compares only patients with the same value of this column (cohort, say)")->type_name("COLUMN");
   cmd->add_option("--cox-strata", s.cox_strata, "The Cox model has a baseline hazard for each value of this column")->type_name("COLUMN");
-  cmd->add_option("--control", o->control, "permuted: outcomes change hands among donors, so that C should be 0.5")
-      ->check(CLI::IsMember({"none", "permuted"}))
-      ->capture_default_str();
+  o->judging.declare_control(*cmd, "outcomes change hands among donors, so that C should be 0.5");
   cmd->add_option("--risk", o->risk, "Write each patient's outcome, out-of-fold risk, fold and risk group (thirds) to a table (TSV or CSV)")->type_name("FILE");
-  cmd->add_option("--on", o->on, "Samples: holdout, all, or auto (holdout where there is one, else all)")
-      ->check(CLI::IsMember({"auto", "holdout", "all"}))
-      ->capture_default_str();
+  o->judging.declare_on(*cmd);
   o->dataset.declare(*cmd);
   o->fold_key = cmd->get_option("--fold-key")->description("Column with the folds to use (0, 1, ...) instead of drawing them")->default_str("");
   session.common(*cmd, Session::seed);

@@ -68,14 +68,20 @@ Tmm fit_tmm(const Matrix& x, const std::vector<double>& library, const std::vect
   });
   const double mean = std::accumulate(upper.begin(), upper.end(), 0.0) / static_cast<double>(n);
   int64_t best = 0;
-  if (mean > 1e-20) {
+  std::vector<double> sorted = upper;
+  std::sort(sorted.begin(), sorted.end());
+  const auto half = static_cast<size_t>(n / 2);
+  const double median = n % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+  if (median >= 1e-20) {
     for (int64_t i = 1; i < n; ++i)
       if (std::abs(upper[static_cast<size_t>(i)] - mean) < std::abs(upper[static_cast<size_t>(best)] - mean)) best = i;
   } else {
-    // So sparse that three quarters of the features are zero everywhere: the sample with most to compare.
+    // So sparse that three quarters of the features are zero in most samples, whose quartile says nothing: the sample with most to compare.
     double most = -1;
     for (int64_t i = 0; i < n; ++i) {
-      const double s = x.row(rows[static_cast<size_t>(i)]).template cast<double>().cwiseSqrt().sum();
+      const int64_t r = rows[static_cast<size_t>(i)];
+      const double s = x.row(r).template cast<double>().cwiseSqrt().sum();
+      release_rows(x, r, r + 1);
       if (s > most) most = s, best = i;
     }
   }

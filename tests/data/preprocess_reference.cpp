@@ -75,5 +75,23 @@ TEST(PreprocessReference, TmmFactorsAreEdgeRs) {
   EXPECT_LT(d, 1e-9);
 }
 
+// Three quarters of the features are zero in most samples, not in all: the upper quartiles no longer say which sample is the
+// reference. The factors are those of edgeR 3.40, calcNormFactors.
+TEST(PreprocessReference, TmmFactorsOfSparseCountsAreEdgeRs) {
+  RowMatrix<double> x(5, 13);
+  x << 5, 9, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,     //
+      7, 4, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,      //
+      300, 50, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  //
+      10, 12, 9, 3, 4, 6, 2, 8, 1, 5, 7, 0, 3,    //
+      20, 9, 30, 2, 8, 7, 4, 16, 2, 9, 3, 1, 0;
+  Dataset<double> data = dataset(x);
+  PreprocessOptions o = plain();
+  o.tmm = true;
+  const PreprocessReport report = Preprocessor().fit(data, o);
+  const double expected[] = {2.06047590962134, 1.13908182749334, 1.02666258810691, 0.60265385534211, 0.68862353222620};
+  ASSERT_EQ(report.tmm_factors.size(), std::size(expected));
+  for (size_t i = 0; i < std::size(expected); ++i) EXPECT_NEAR(report.tmm_factors[i], expected[i], 1e-12) << "sample " << i + 1;
+}
+
 }  // namespace
 }  // namespace panvae::data::test

@@ -409,8 +409,12 @@ PairsResult evaluate_pairs(const data::Dataset<double>& rna_embedding, const dat
   Side rna = select(rna_embedding, options), atac = select(atac_embedding, options);
   out.rna_evaluated = rna.size(), out.atac_evaluated = atac.size();
   out.on = rna.holdout || atac.holdout ? "holdout" : "all";
-  // Scaled by the largest value, so that no square leaves the range of doubles.
-  if (const double scale = std::max(rna.x.cwiseAbs().maxCoeff(), atac.x.cwiseAbs().maxCoeff()); scale > 0) rna.x /= scale, atac.x /= scale;
+  // Scaled by the largest value, so that no square leaves the range of doubles; by its power of two, which rounds nothing: distances
+  // that are equal stay equal.
+  if (const double largest = std::max(rna.x.cwiseAbs().maxCoeff(), atac.x.cwiseAbs().maxCoeff()); largest > 0) {
+    const int power = std::ilogb(largest);
+    for (Matrix* x : {&rna.x, &atac.x}) *x = x->unaryExpr([power](double v) { return std::ldexp(v, -power); });
+  }
   if (options.control == Control::permuted) atac.x = rows_of(atac.x, permute_donors(atac.donor, options.seed, std::numeric_limits<uint32_t>::max()));
 
   const std::vector<std::pair<int64_t, int64_t>> pairs = pair_places(rna, atac, options, out.warnings);

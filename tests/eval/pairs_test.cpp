@@ -74,6 +74,21 @@ TEST(Pairs, TiesCountHalf) {
   EXPECT_DOUBLE_EQ(r.rna.foscttm, 0);
 }
 
+// Whole numbers at exactly equal distances: what is done to keep squares in range must not part them.
+TEST(Pairs, EqualDistancesOfWholeNumbersStayEqual) {
+  std::vector<double> own = {1, 2, 5}, other = own;
+  do {
+    do {
+      data::RowMatrix<double> x(2, 3), y(2, 3);
+      x << own[0], own[1], own[2], other[0], other[1], other[2];
+      y << 0, 0, 0, other[0], other[1], other[2];
+      if (own == other) continue;
+      const PairsResult r = evaluate_pairs(embedding("R", x, donors(2)), embedding("A", y, donors(2)), quick());
+      EXPECT_DOUBLE_EQ(r.atac.foscttm, 0.25) << fmt::format("{} and {}", fmt::join(own, " "), fmt::join(other, " "));
+    } while (std::next_permutation(other.begin(), other.end()));
+  } while (std::next_permutation(own.begin(), own.end()));
+}
+
 // The definition with loops over all pairs of samples, replicates included.
 double brute_foscttm(const data::Dataset<double>& q, const data::Dataset<double>& c, bool by_cohort) {
   double total = 0;

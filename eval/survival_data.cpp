@@ -110,7 +110,8 @@ Covariate read_covariate(const data::Table& obs, const std::string& name, const 
   Covariate c;
   c.column = name;
   const auto n = static_cast<Eigen::Index>(rows.size());
-  if (column.numeric) {
+  // Cohorts may be numbered, and numbers of cohorts are no amounts.
+  if (column.numeric && name != "cohort") {
     c.names = {name};
     c.x.resize(n, 1);
     c.missing.assign(rows.size(), 0);

@@ -28,7 +28,8 @@ Outcomes read_outcomes(const data::Table& obs, const std::vector<int64_t>& rows)
 std::vector<std::string> warn_outcomes(const Outcomes& o);
 
 // Columns of obs as columns of a model. numeric: as it is, `missing` (1 where there is no value) to be filled by the training
-// mean. factor: one dummy per level but the first in alphabetical order; a missing value is the level "missing".
+// mean. factor: one dummy per level but the first in alphabetical order; a missing value is the level "missing". The column
+// "cohort" is a factor though its names be numbers.
 struct Covariate {
   std::string column;
   std::vector<std::string> names;  // of the model's columns: "age"; "sex:male", "sex:missing"

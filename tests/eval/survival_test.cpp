@@ -316,6 +316,20 @@ TEST(Survival, Covariates) {
   for (size_t i = 0; i < 100; i += 9) EXPECT_NEAR(r.risk[i], 0, 1e-12) << "the mean patient's";
 }
 
+// Cohorts that are numbered are cohorts all the same: dummies, not a slope per number.
+TEST(Survival, NumberedCohortsAreNoAmounts) {
+  auto d = study(120, 3, 1);
+  auto numbered = d;
+  std::vector<std::string> name;
+  std::vector<double> number;
+  for (int i = 0; i < 120; ++i) name.push_back(fmt::format("C{}", i % 3)), number.push_back(i % 3);
+  set_factor(d.obs, "cohort", name);
+  set_number(numbered.obs, "cohort", number);
+  EXPECT_EQ(read_covariate(numbered.obs, "cohort", test::all_rows(120)).names, (std::vector<std::string>{"cohort:1", "cohort:2"}));
+  const SurvivalResult by_name = evaluate_survival(d, with(0, {"cohort"})), by_number = evaluate_survival(numbered, with(0, {"cohort"}));
+  EXPECT_EQ(by_name.risk, by_number.risk);
+}
+
 TEST(Survival, StrataOfTheModelHaveTheirOwnBaseline) {
   auto d = study(200, 4, 0.7);
   auto time = d.obs.at("os_time").number;

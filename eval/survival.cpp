@@ -405,9 +405,9 @@ SurvivalResult evaluate_survival(const data::Dataset<double>& e, const SurvivalO
     study.time = pick(study.time, from);
     study.event = pick(study.event, from);
   }
-  if (e.obs.find("cohort")) study.cohort = codes_of(e.obs, "cohort", study.row);
-  if (!options.stratify.empty()) study.strata = codes_of(e.obs, options.stratify, study.row);
-  if (!options.cox_strata.empty()) study.baseline = codes_of(e.obs, options.cox_strata, study.row);
+  if (e.obs.find("cohort")) study.cohort = codes_of(e.obs, "cohort", study.row, Unknown::apart);
+  if (!options.stratify.empty()) study.strata = codes_of(e.obs, options.stratify, study.row, Unknown::apart);
+  if (!options.cox_strata.empty()) study.baseline = codes_of(e.obs, options.cox_strata, study.row, Unknown::together);
   study.label.assign(study.event.begin(), study.event.end());
   for (const std::string& name : options.covariates) {
     study.covariates.push_back(read_covariate(e.obs, name, study.row));
@@ -489,6 +489,14 @@ SurvivalResult evaluate_survival(const data::Dataset<double>& e, const SurvivalO
   if (!options.cox_strata.empty() && options.stratify != options.cox_strata)
     r.warnings.push_back(fmt::format("risks of different levels of {} have no common scale with --cox-strata: compare within them (--stratify {})",
                                      panvae::quoted(options.cox_strata), options.cox_strata));
+  std::set<std::string> compared;
+  if (!study.cohort.empty()) compared.insert("cohort");
+  if (!options.stratify.empty()) compared.insert(options.stratify);
+  for (const std::string& name : compared) {
+    const data::Column& column = e.obs.at(name);
+    if (const auto without = std::count_if(study.row.begin(), study.row.end(), [&](int64_t row) { return column.missing(row); }); without > 0)
+      r.warnings.push_back(fmt::format("{} samples have no {}: they are in no pair of equal {}", without, panvae::quoted(name), panvae::quoted(name)));
+  }
   for (size_t c = 0; c < r.covariate_missing.size(); ++c)
     if (2 * r.covariate_missing[c] > r.n)
       r.warnings.push_back(fmt::format("{} of {} samples have no {}", r.covariate_missing[c], r.n, panvae::quoted(options.covariates[c])));

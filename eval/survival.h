@@ -34,7 +34,7 @@ struct SurvivalOptions {
   std::string fold_key;                 // a column of obs with the folds to use instead: 0, 1, 2, ...
   On on = On::automatic;                // which samples
   uint64_t seed = 0;                    // of the folds and of the control
-  std::string stratify;                 // a column: C compares only patients of one level
+  std::string stratify;                 // a column: C compares only patients of one level, none whose level is unknown
   std::string cox_strata;               // a column: the Cox model has a baseline hazard for each level
   Tau tau;
   bool censoring_from_test = false;  // Uno's G from the test fold in place of the training folds

@@ -148,14 +148,16 @@ Covariate read_covariate(const data::Table& obs, const std::string& name, const 
   return c;
 }
 
-std::vector<int32_t> codes_of(const data::Table& obs, const std::string& name, const std::vector<int64_t>& rows) {
+std::vector<int32_t> codes_of(const data::Table& obs, const std::string& name, const std::vector<int64_t>& rows, Unknown unknown) {
   const data::Column& column = obs.at(name);
+  const auto apart = [&](int64_t r) { return unknown == Unknown::apart && column.missing(r); };
   std::map<std::string, int32_t> level;
-  for (int64_t r : rows) level[column.text(r)] = 0;
+  for (int64_t r : rows)
+    if (!apart(r)) level[column.text(r)] = 0;
   int32_t next = 0;
   for (auto& [text, code] : level) code = next++;
   std::vector<int32_t> out;
-  for (int64_t r : rows) out.push_back(level[column.text(r)]);
+  for (int64_t r : rows) out.push_back(apart(r) ? next++ : level[column.text(r)]);
   return out;
 }
 

@@ -41,7 +41,9 @@ struct Covariate {
 // of more than 20 levels that has more than half as many as there are samples.
 Covariate read_covariate(const data::Table& obs, const std::string& column, const std::vector<int64_t>& rows);
 
-// Codes from 0 of the levels of a column, in alphabetical order; a missing value is a level of its own.
-std::vector<int32_t> codes_of(const data::Table& obs, const std::string& column, const std::vector<int64_t>& rows);
+// Codes from 0 of the levels of a column, in alphabetical order. Samples without a value: together, as one level before the others,
+// or each apart, since no two of them are known to be of one level.
+enum class Unknown { together, apart };
+std::vector<int32_t> codes_of(const data::Table& obs, const std::string& column, const std::vector<int64_t>& rows, Unknown unknown);
 
 }  // namespace panvae::eval

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/interrupt.h"
+#include "eval/concordance.h"
 #include "eval/cox.h"
 #include "eval/survival_data.h"
 #include "tests/eval/survival_helpers.h"  // first: it silences a false warning of GCC in Eigen
@@ -328,6 +329,42 @@ TEST(Survival, NumberedCohortsAreNoAmounts) {
   EXPECT_EQ(read_covariate(numbered.obs, "cohort", test::all_rows(120)).names, (std::vector<std::string>{"cohort:1", "cohort:2"}));
   const SurvivalResult by_name = evaluate_survival(d, with(0, {"cohort"})), by_number = evaluate_survival(numbered, with(0, {"cohort"}));
   EXPECT_EQ(by_name.risk, by_number.risk);
+}
+
+// Patients of unknown cohorts are no cohort: C within cohorts is that without them.
+TEST(Survival, UnknownCohortsAreNotOfOneCohort) {
+  auto d = study(240, 3, 1);
+  std::vector<std::string> cohort;
+  std::vector<double> fold;
+  std::vector<int64_t> known;
+  for (int i = 0; i < 240; ++i) {
+    cohort.push_back(i % 3 == 0 ? "" : i % 3 == 1 ? "A" : "B");
+    fold.push_back(i % 2);
+    if (i % 3 > 0) known.push_back(i);
+  }
+  set_factor(d.obs, "cohort", cohort);
+  set_number(d.obs, "fold", fold);
+  SurvivalOptions o = with(2);
+  o.fold_key = "fold";
+  const SurvivalResult r = evaluate_survival(d, o);
+  o.stratify = "cohort";
+  const SurvivalResult stratified = evaluate_survival(d, o);
+  std::vector<int32_t> code;
+  for (const std::string& c : cohort) code.push_back(c == "A" ? 0 : 1);
+  for (size_t f = 0; f < 2; ++f) {
+    std::vector<double> risk, time;
+    std::vector<uint8_t> event;
+    std::vector<int32_t> stratum;
+    for (int64_t i : known) {
+      const auto at = static_cast<size_t>(i);
+      if (r.fold[at] != static_cast<int32_t>(f)) continue;
+      risk.push_back(r.risk[at]), time.push_back(r.time[at]), event.push_back(r.event[at]), stratum.push_back(code[at]);
+    }
+    const double expected = concordance(risk, time, event, stratum).c();
+    EXPECT_EQ(r.folds[f].within_cohort, expected);
+    EXPECT_EQ(stratified.folds[f].harrell, expected);
+  }
+  EXPECT_TRUE(warned(r, "80 samples have no 'cohort'")) << all_warnings(r);
 }
 
 TEST(Survival, StrataOfTheModelHaveTheirOwnBaseline) {

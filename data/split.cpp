@@ -104,16 +104,19 @@ SplitCounts assign_split(Table& obs, const SplitOptions& options) {
                  fmt::format("{}, {} where the matrix has {}", quoted(options.from, 400), quoted(other_units.front()), quoted(units.front())),
                  "both files need the same donor names");
   }
-  std::map<std::string, std::vector<Unit>> cohorts;
+  // Of several cohorts the first by name, whatever the order of the file; a known one before none.
+  std::map<std::string, std::string> cohort_of;
   const Column* cohort = obs.find("cohort");
-  std::unordered_map<std::string, bool> listed;
-  int64_t drawn = 0;
   for (int64_t r = 0; r < obs.rows(); ++r) {
     const std::string& unit = units[static_cast<size_t>(r)];
-    if (side_of.count(unit) || !listed.emplace(unit, true).second) continue;
-    cohorts[cohort ? cohort->text(r) : std::string()].push_back({unit, stable_hash(unit.data(), unit.size(), options.seed)});
-    ++drawn;
+    if (side_of.count(unit)) continue;
+    const std::string name = cohort ? cohort->text(r) : std::string();
+    const auto [at, fresh] = cohort_of.emplace(unit, name);
+    if (!fresh && !name.empty() && (at->second.empty() || name < at->second)) at->second = name;
   }
+  std::map<std::string, std::vector<Unit>> cohorts;
+  for (const auto& [unit, name] : cohort_of) cohorts[name].push_back({unit, stable_hash(unit.data(), unit.size(), options.seed)});
+  const size_t drawn = cohort_of.size();
   if (!options.from.empty() && drawn > 0)
     log::info("{} {}s are not in {}: drawn at random", drawn, options.by_sample ? "sample" : "donor", quoted(options.from, 400));
   draw(cohorts, options, side_of);

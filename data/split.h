@@ -26,7 +26,7 @@ struct SplitCounts {
 //    the next round(validation * rest) validate. At least one donor of a cohort trains, so a cohort of one trains; where
 //    rounding leaves no validation donor at all, one is taken from the largest cohort. The rank of a donor changes
 //    little from file to file, so the same donor tends to the same side in every modality. A donor of several cohorts
-//    counts in that of its first sample.
+//    counts in the first of them by name. So the split does not depend on the order of the samples.
 // ErrorCode::usage for shares outside [0, 1); ErrorCode::input for a split file that knows none of the donors.
 SplitCounts assign_split(Table& obs, const SplitOptions& options);
 SplitCounts count_split(const Table& obs);

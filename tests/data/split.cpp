@@ -68,6 +68,27 @@ TEST(Split, DependsOnSeedAndNotOnOrder) {
   EXPECT_NE(sides(a), sides(c));
 }
 
+// Donors with a sample in each of two cohorts, and with one of no cohort.
+TEST(Split, DonorsOfSeveralCohortsDoNotDependOnOrder) {
+  Table a;
+  std::vector<std::string> donor, cohort;
+  for (int i = 0; i < 90; ++i)
+    for (const std::string& c : {fmt::format("C{}", i % 3), fmt::format("C{}", (i + i / 3) % 3), std::string(i % 2 ? "" : "C1")}) {
+      a.keys.push_back(fmt::format("s{}", a.keys.size()));
+      donor.push_back(fmt::format("D{}", i));
+      cohort.push_back(c);
+    }
+  a.set(factor_from_text("donor", donor));
+  a.set(factor_from_text("cohort", cohort));
+  std::vector<int64_t> reversed;
+  for (int64_t r = a.rows(); r-- > 0;) reversed.push_back(r);
+  Table b = a.select(reversed);
+  assign_split(a, {});
+  assign_split(b, {});
+  EXPECT_EQ(sides(a), sides(b));
+  EXPECT_NEAR(static_cast<double>(count(sides(a), "holdout")), 18, 2);
+}
+
 TEST(Split, DonorsTendToTheSameSideInAnotherFile) {
   Table rna = samples(600, 5), atac = samples(600, 5, "a");
   std::vector<int64_t> some;  // two fifths of the donors

@@ -20,7 +20,7 @@ void Context::prepare_overlap() {
 bool Context::turn_aside() {
   if (!overlaps || !side_ || !stream_.capturing() || aside_) return false;
   Stream& side = *side_;
-  side.math = stream_.math, side.provider = stream_.provider, side.fill = stream_.fill, side.simt = stream_.simt;
+  side.math = stream_.math, side.provider = stream_.provider, side.fill = stream_.fill, side.simt = stream_.simt, side.short_index = stream_.short_index;
   side.vendor = stream_.vendor;  // with plans that are made
   side.backend().order(stream_.handle(), side.handle());
   return aside_ = unjoined_ = true;

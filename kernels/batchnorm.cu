@@ -30,11 +30,10 @@ namespace panvae {
 
 namespace PV_EXEC {
 
-constexpr int kStrip = 8;                    // columns of a block where L = 1
-constexpr int64_t kShortIndex = 0x7FFFFFFF;  // elements up to which indices have 32 bits
-constexpr int kPart = 16;                    // numbers of a thread where blocks share a channel
-constexpr int kMostParts = kWarp;            // blocks that share a channel
-constexpr int64_t kMostStretches = 4096;     // likewise in evaluation
+constexpr int kStrip = 8;                 // columns of a block where L = 1
+constexpr int kPart = 16;                 // numbers of a thread where blocks share a channel
+constexpr int kMostParts = kWarp;         // blocks that share a channel
+constexpr int64_t kMostStretches = 4096;  // likewise in evaluation
 
 // Numbers of a thread, K of a channel that are Lanes apart, and where they lie.
 template <class T, int K, int Lanes, class I>
@@ -446,8 +445,8 @@ struct Cut {
 // Calls one of two for C channels of N elements: in_registers.operator()<W, K, Threads>() where a block keeps those of a channel,
 // else in_parts.operator()<W, I>().
 template <class F, class G>
-void by_size(int64_t N, int64_t C, int64_t L, F in_registers, G in_parts) {
-  const bool short_index = N * C <= kShortIndex;
+void by_size(const Stream& stream, int64_t N, int64_t C, int64_t L, F in_registers, G in_parts) {
+  const bool short_index = N * C <= stream.short_index;
   if (L == 1) {
     if (!short_index) in_parts.template operator()<kStrip, int64_t>();
     else if (N <= 8 * 64 / kStrip) in_registers.template operator()<kStrip, 8, 64>();
@@ -469,7 +468,7 @@ void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t 
   if (N == 0) return;
   const Training<T> training{T(1) / T(N), T(1) / T(N - 1), eps, momentum, running_mean, running_var, statistics};
   by_size(
-      N, C, L,
+      stream, N, C, L,
       [&]<int W, int K, int Threads>() {
         launch(stream, grid_for(C, W), Threads, 0, batchnorm_train_kernel<T, W, K, Threads>, x, weight, bias, static_cast<uint32_t>(N),
                static_cast<uint32_t>(C), static_cast<uint32_t>(L), training, y);
@@ -502,7 +501,7 @@ void batchnorm_eval(Stream& stream, In<T> x, In<T> weight, In<T> bias, In<T> run
            bias, static_cast<I>(N), static_cast<I>(C), static_cast<I>(L == 0 ? 1 : L), static_cast<I>(cut.stretch),
            FromRunning<T>{running_mean, running_var, eps, statistics}, y);
   };
-  const bool short_index = N * C <= kShortIndex;
+  const bool short_index = N * C <= stream.short_index;
   if (L != 1) short_index ? channels.template operator()<uint32_t>() : channels.template operator()<int64_t>();
   else if (!short_index) rows.template operator()<T, int64_t>();
   else if (C % Pack<T>::size == 0 && aligned16(x, weight, bias, running_mean, running_var, y)) rows.template operator()<Pack<T>, uint32_t>();
@@ -515,7 +514,7 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
   const int64_t N = B * L;
   const Gradient<T> gradient{T(1) / T(N), constant, weight, grad_weight, grad_bias, add_weight, add_bias};
   by_size(
-      N, C, L,
+      stream, N, C, L,
       [&]<int W, int K, int Threads>() {
         launch(stream, grid_for(C, W), Threads, 0, batchnorm_grad_kernel<T, W, K, Threads>, x, grad_y, statistics, static_cast<uint32_t>(N),
                static_cast<uint32_t>(C), static_cast<uint32_t>(L == 0 ? 1 : L), gradient, grad_x);

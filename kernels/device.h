@@ -173,6 +173,9 @@ class Stream {
   Provider computed_by = Provider::ours;    // who did the last product or convolution of this stream
   ProductFill fill = ProductFill::automatic;
   ProductFill measured_fill = ProductFill::automatic;  // for the product that comes next, from who chose its provider
+  // Up to so many elements, kernels that divide indices have them in 32 bits, which is faster. Tests lower it: to 0, and tensors of any size
+  // go the way of those that are too large for a test.
+  int64_t short_index = 0x7FFFFFFF;
   simt::Options simt;
   class Profile* profile = nullptr;  // measures every kernel call while it is set (kernels/profile.h); must outlive the stream
   // Handles and plans of the vendor's libraries for this stream; kernels/cuda/vendor.cpp knows what is in it.

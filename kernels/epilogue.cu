@@ -82,7 +82,7 @@ template <class T, class V>
 void end_pieces(Stream& stream, InOut<T> y, int64_t A, int64_t C, int64_t L, In<T> bias, Activation activation, T slope) {
   const int64_t elements = A * C * L;
   const unsigned grid = grid_for(elements, kBlock * static_cast<int64_t>(sizeof(V) / sizeof(T)));
-  if (elements <= 0xFFFFFFFF)
+  if (elements <= stream.short_index)
     launch(stream, grid, kBlock, 0, bias_activation_kernel<T, V, uint32_t>, y, elements, static_cast<uint32_t>(C), static_cast<uint32_t>(L), bias, activation,
            slope);
   else launch(stream, grid, kBlock, 0, bias_activation_kernel<T, V, int64_t>, y, elements, C, L, bias, activation, slope);

@@ -126,7 +126,7 @@ __global__ void copy_strided_kernel(In<T> x, int64_t x_stride, InOut<T> y, int64
 template <class T, class V>
 void copy_pieces(Stream& stream, In<T> x, int64_t x_stride, InOut<T> y, int64_t y_stride, int64_t rows, int64_t pieces, bool accumulate) {
   const int64_t total = rows * pieces;
-  if (total <= 0xFFFFFFFF)
+  if (total <= stream.short_index)
     launch(stream, grid_for(total, kBlock), kBlock, 0, copy_strided_kernel<T, V, uint32_t>, x, x_stride, y, y_stride, total, static_cast<uint32_t>(pieces),
            accumulate);
   else launch(stream, grid_for(total, kBlock), kBlock, 0, copy_strided_kernel<T, V, int64_t>, x, x_stride, y, y_stride, total, pieces, accumulate);

@@ -54,6 +54,7 @@ void common(OpCase& c, double tensors, double operations) {
   c.simt_sizes.insert(c.simt_sizes.end(),
                       {{64, 9, 1}, {65, 9, 1}, {256, 7, 1}, {257, 3, 1}, {1024, 2, 1}, {1025, 2, 1}, {2, 2, 1024}, {3, 2, 683}, {2, 1, 4096}, {2, 2, 4097}});
   c.simt_sizes.insert(c.simt_sizes.end(), {{16400, 3, 1}, {2, 1, 65600}});  // of which a block has more than one group
+  c.long_indices = true;
   c.op_sizes = {{5, 3, 1}, {3, 2, 4}};
 }
 

@@ -13,6 +13,7 @@ const Case bias_activation("bias_activation", [](OpCase& c) {
   c.dims = {"A", "C", "L"};
   c.bench = {{256, 1024, 1}, {256, 19421, 1}, {64, 512, 113}};
   c.variants = 4;
+  c.long_indices = true;
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const int64_t A = s[0], C = s[1], L = s[2];
     const auto y = r.inout(A * C * L, specials());

@@ -14,6 +14,7 @@ const Case copy_strided("copy_strided", [](OpCase& c) {
   c.bench = {{256, 1024, 0, 1024, 0}, {256, 1024, 1024, 0, 0}, {256, 1024, 1024, 0, 1}};
   c.sizes = {{0, 5, 0, 0, 0},   {5, 0, 3, 4, 1},    {1, 1, 0, 0, 0},     {1, 4099, 7, 0, 1},    {7, 3, 2, 0, 0},     {33, 16, 8, 4, 0},
              {33, 16, 8, 4, 1}, {64, 33, 0, 31, 0}, {300, 257, 1, 0, 1}, {2, 20000, 100, 4, 0}, {20001, 1, 2, 1, 0}, {513, 8, 8, 16, 1}};
+  c.long_indices = true;
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const int64_t rows = s[0], columns = s[1], x_stride = columns + s[2], y_stride = columns + s[3];
     const bool add = s[4] != 0;

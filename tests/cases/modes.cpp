@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <set>
+#include <utility>
 
 #include "engine/gradcheck.h"
 #include "engine/ops/arithmetic.h"
@@ -42,13 +43,16 @@ struct Call {
   Sizes sizes;
   Calls::Shift shift;
   int variant;
+  bool long_indices = false;  // as for more elements than 32 bits count
   std::string str() const {
     const char* shifts[] = {"aligned", "all pointers one element off", "the first pointer one element off"};
-    return fmt::format("sizes [{}], {}, variant {}", fmt::join(sizes, ", "), shifts[static_cast<int>(shift)], variant);
+    return fmt::format("sizes [{}], {}, variant {}{}", fmt::join(sizes, ", "), shifts[static_cast<int>(shift)], variant,
+                       long_indices ? ", indices of 64 bits" : "");
   }
 };
 
-// Every size aligned; sizes of small calls also with shifted pointers, all variants of them or the first alone.
+// Every size aligned, where there are two lengths of indices by either; sizes of small calls also with shifted pointers, all variants of
+// them or the first alone.
 std::vector<Call> calls_of(const OpCase& c, const std::vector<Sizes>& sizes, bool all_shifted = true) {
   std::vector<Call> calls;
   for (const Sizes& s : sizes) {
@@ -56,9 +60,11 @@ std::vector<Call> calls_of(const OpCase& c, const std::vector<Sizes>& sizes, boo
     for (int64_t v : s) largest = std::max(largest, v);
     for (int variant = 0; variant < c.variants; ++variant) {
       calls.push_back({s, Calls::Shift::none, variant});
+      if (c.long_indices) calls.push_back({s, Calls::Shift::none, variant, true});
       if (largest > 2000 || (variant > 0 && !all_shifted)) continue;
       calls.push_back({s, Calls::Shift::all, variant});
       calls.push_back({s, Calls::Shift::first, variant});
+      if (c.long_indices) calls.push_back({s, Calls::Shift::all, variant, true});
     }
   }
   return calls;
@@ -68,6 +74,11 @@ template <class T>
 Outcome call(const OpCase& c, const std::function<void(Run<T>&, const Sizes&)>& body, Stream& stream, const Call& k) {
   SCOPED_TRACE(fmt::format("{} in {} on {}: {}", c.name, dtype_name(dtype_of<T>()), to_string(stream.device()), k.str()));
   Run<T> run(stream, seed_of(c), k.shift, k.variant);
+  struct Restore {
+    Stream& stream;
+    int64_t before;
+    ~Restore() { stream.short_index = before; }
+  } restore{stream, std::exchange(stream.short_index, k.long_indices ? 0 : stream.short_index)};
   body(run, k.sizes);
   Outcome out = run.finish();
   for (const std::string& text : out.failures) ADD_FAILURE() << text;
@@ -99,7 +110,8 @@ template <class T>
 void ref(const OpCase& c, const std::function<void(Run<T>&, const Sizes&)>& body) {
   if (!body) return;
   Stream stream({DeviceType::cpu, 0});
-  for (const Call& k : calls_of(c, c.sizes, all_shifted(Mode::ref))) call<T>(c, body, stream, k);
+  for (const Call& k : calls_of(c, c.sizes, all_shifted(Mode::ref)))
+    if (!k.long_indices) call<T>(c, body, stream, k);
 }
 
 // What is compared with forward order. TSan finds races in any order, so there one is enough, with two blocks at a time.

@@ -188,6 +188,7 @@ struct OpCase {
   std::vector<Sizes> simt_sizes;
   int variants = 1;                   // the body is run with Calls::variant 0 to variants - 1
   bool cpu_rounds_otherwise = false;  // math modes that the cpu device does not have: simt is held against the formula alone
+  bool long_indices = false;          // the kernel divides indices, of 32 bits or 64 (Stream::short_index): simt and cuda go both ways
   std::function<void(Run<float>&, const Sizes&)> f32;
   std::function<void(Run<double>&, const Sizes&)> f64;
 

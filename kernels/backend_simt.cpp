@@ -106,12 +106,12 @@ const Backend& simt_backend() {
     };
     b.order = [](void* earlier, void* later) {
       Queue &first = queue_of(earlier), &second = queue_of(later);
-      if (first.recording && !second.recording) second.joined = first.recording;
+      if (first.recording && !second.recording) second.joined = first.recording, first.recording->fork();
       else if (second.recording && first.joined.lock() == second.recording) second.recording->wait();
     };
     b.graph_launch = [](void* graph, void* stream) {
       refuse(recording_of(stream), "a graph is launched", kBefore);
-      recording_in(graph).run();
+      recording_in(graph).run(queue_of(stream).launches++ % 2 == 1);
     };
     b.graph_destroy = [](void* graph) noexcept { delete static_cast<std::shared_ptr<const Recording>*>(graph); };
     b.graph_difference = [](void* one, void* other) { return recording_in(one).difference(recording_in(other)); };

@@ -1,6 +1,7 @@
 #include "kernels/simt_graph.h"
 
 #include <cstring>
+#include <utility>
 
 namespace panvae::simt::detail {
 
@@ -17,12 +18,19 @@ void Recording::run(const Node& node) {
   else if (const auto* fill = std::get_if<FillNode>(&node)) std::memset(fill->to, fill->value, fill->bytes);
 }
 
-void Recording::run() const {
-  size_t done = 0;  // what the joined stream was told before this node has been done
+void Recording::run(bool early) const {
+  const auto run_joined = [this](size_t first, size_t last) {
+    for (size_t i = first; i < last; ++i)
+      if (joined_[i]) run(nodes_[i]);
+  };
+  size_t done = 0;  // late: what the joined stream was told before this node has been done
   for (size_t i = 0; i < nodes_.size(); ++i) {
-    if (std::holds_alternative<WaitNode>(nodes_[i])) {
-      for (; done < i; ++done)
-        if (joined_[done]) run(nodes_[done]);
+    if (std::holds_alternative<ForkNode>(nodes_[i]) && early) {
+      size_t next = i + 1;
+      while (next < nodes_.size() && !std::holds_alternative<ForkNode>(nodes_[next])) ++next;
+      run_joined(i, next);
+    } else if (std::holds_alternative<WaitNode>(nodes_[i]) && !early) {
+      run_joined(std::exchange(done, i), i);
     } else if (!joined_[i]) {
       run(nodes_[i]);
     }
@@ -34,7 +42,7 @@ std::string Recording::describe(const Node& node) {
     return fmt::format("kernel {} (launched at {})", describe_kernel(kernel->launch), detail::describe(kernel->launch.at));
   if (const auto* copy = std::get_if<CopyNode>(&node)) return fmt::format("a copy of {} bytes", copy->bytes);
   if (const auto* fill = std::get_if<FillNode>(&node)) return fmt::format("a fill of {} bytes", fill->bytes);
-  return "a wait for the second stream";
+  return std::holds_alternative<WaitNode>(node) ? "a wait for the second stream" : "a wait of the second stream";
 }
 
 std::string Recording::difference(const KernelNode& a, const KernelNode& b) {

@@ -2,8 +2,9 @@
 // so that code which is to be captured is tested without one.
 //
 // A stream may join the capture of another (Backend::order). A GPU may run what the two were told at the same time, in any order that
-// the waits between them leave open. Here what the joined stream was told is done as late as they allow: what must have waited for it
-// and did not, or has overwritten what it reads, shows as other bits than those of the same calls one after the other.
+// the waits between them leave open. Here what the joined stream was told is done as late as they allow, and with every second launch of
+// a stream as early. What must have waited for it and did not, or has overwritten what it reads, shows late; what it must have waited
+// for itself, or overwrites before others have read it, early: as other bits than those of the same calls one after the other.
 #pragma once
 #include <memory>
 #include <string>
@@ -20,10 +21,11 @@ class Recording {
   void add(const Launch& launch, bool joined);  // keeps a copy of the arguments, as a GPU does
   void add_copy(void* to, const void* from, size_t bytes, bool joined) { add_node(CopyNode{to, from, bytes}, joined); }
   void add_fill(void* to, int value, size_t bytes, bool joined) { add_node(FillNode{to, value, bytes}, joined); }
-  // The stream that captures waits for the joined one.
-  void wait() { nodes_.emplace_back(WaitNode{}), joined_.push_back(false), waited_ = true; }
+  // The stream that captures waits for the joined one; the joined one for what the other has been told so far.
+  void wait() { add_node(WaitNode{}, false), waited_ = true; }
+  void fork() { add_node(ForkNode{}, false); }
   bool waited() const { return waited_; }  // for all that the joined stream was told
-  void run() const;
+  void run(bool early) const;
   std::string difference(const Recording& other) const;
   bool open = true;  // it still records
   // What made the capture void, empty if nothing did: the first such thing counts.
@@ -46,10 +48,9 @@ class Recording {
     size_t bytes;
     bool operator==(const FillNode&) const = default;
   };
-  struct WaitNode {
-    bool operator==(const WaitNode&) const = default;
-  };
-  using Node = std::variant<KernelNode, CopyNode, FillNode, WaitNode>;
+  struct WaitNode {};
+  struct ForkNode {};
+  using Node = std::variant<KernelNode, CopyNode, FillNode, WaitNode, ForkNode>;
   void add_node(Node node, bool joined) {
     nodes_.push_back(std::move(node));
     joined_.push_back(joined);
@@ -67,6 +68,7 @@ class Recording {
 struct Queue {
   std::shared_ptr<Recording> recording;  // while it captures
   std::weak_ptr<Recording> joined;       // of the stream whose capture it has joined
+  unsigned launches = 0;                 // of graphs
   Recording* current() const {
     if (recording) return recording.get();
     const std::shared_ptr<Recording> other = joined.lock();

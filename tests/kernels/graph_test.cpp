@@ -33,7 +33,8 @@ bool contains(const std::string& text, const std::string& part) {
 }
 #define EXPECT_CONTAINS(text, part) EXPECT_TRUE(contains(text, part)) << "'" << (text) << "' lacks '" << (part) << "'"
 
-// What a second stream was told is done as late as allowed: before what waits for it, and after what it waits for.
+// What a second stream was told is done as late as allowed, just before what waits for it, and with every second launch as early, just
+// behind what it waits for.
 TEST(graph, a_stream_that_joins_is_done_when_it_is_waited_for) {
   SimtStream main, side;
   std::vector<float> x{1, 2}, y(2, 0.0f), z(2, 0.0f);
@@ -52,13 +53,19 @@ TEST(graph, a_stream_that_joins_is_done_when_it_is_waited_for) {
   };
   const Graph right = capture(true), wrong = capture(false);
   EXPECT_EQ(y, (std::vector<float>{0, 0})) << "nothing was done";
-  right.launch(main);
-  EXPECT_EQ(x, (std::vector<float>{2, 4}));
-  EXPECT_EQ(z, (std::vector<float>{2, 4}));
-  EXPECT_EQ(y, (std::vector<float>{2, 0}));
+  for (const char* how : {"late", "early"}) {
+    x = {1, 2};
+    right.launch(main);
+    EXPECT_EQ(x, (std::vector<float>{2, 4})) << how;
+    EXPECT_EQ(z, (std::vector<float>{2, 4})) << how;
+    EXPECT_EQ(y, (std::vector<float>{2, 0})) << how;
+  }
   x = {1, 2};
   wrong.launch(main);
   EXPECT_EQ(z, (std::vector<float>{4, 8})) << "what overwrites an operand too early is seen";
+  x = {1, 2};
+  wrong.launch(main);
+  EXPECT_EQ(z, (std::vector<float>{2, 4})) << "early";
   EXPECT_CONTAINS(right.difference(wrong), "against");
   EXPECT_EQ(right.difference(capture(true)), "");
   k::scale<float>(side, x.data(), y.data(), 2, 10.0f);
@@ -70,6 +77,35 @@ TEST(graph, a_stream_that_joins_is_done_when_it_is_waited_for) {
                     });
                   }),
                   "nobody has waited");
+}
+
+// The other way round: the second stream must wait for what it reads, and for those who still read what it writes.
+TEST(graph, a_stream_that_joined_waits_again_for_what_came_since) {
+  SimtStream main, side;
+  std::vector<float> x(2), y(2), z(2);
+  const auto order = [&](SimtStream& earlier, SimtStream& later) { main.backend().order(earlier.handle(), later.handle()); };
+  // Aside y = 2 x, which z has y of before; x += x is not to be missed.
+  const auto capture = [&](bool wait_again) {
+    return main.capture([&] {
+      order(main, side);
+      k::axpy<float>(main, x.data(), x.data(), 2, 1.0f);
+      k::copy<float>(main, y.data(), z.data(), 2);
+      if (wait_again) order(main, side);
+      k::scale<float>(side, x.data(), y.data(), 2, 2.0f);
+      order(side, main);
+    });
+  };
+  const auto launched = [&](const Graph& graph) {
+    x = {1, 2}, y = {7, 7}, z = {0, 0};
+    graph.launch(main);
+    return std::pair(y, z);
+  };
+  const std::pair expected{std::vector<float>{4, 8}, std::vector<float>{7, 7}};
+  const Graph right = capture(true), wrong = capture(false);
+  for (int launch = 0; launch < 4; ++launch) EXPECT_EQ(launched(right), expected) << launch;
+  EXPECT_EQ(launched(wrong), expected) << "late";
+  EXPECT_EQ(launched(wrong), std::pair(std::vector<float>({2, 4}), std::vector<float>({2, 4}))) << "what did not wait is seen";
+  EXPECT_CONTAINS(right.difference(wrong), "a wait of the second stream against");
 }
 
 TEST(graph, records_without_doing_and_does_at_every_launch) {

@@ -53,7 +53,7 @@ std::vector<Contender> make_contenders() {
   const auto vendor = [&](const char* name, ProviderOp op, std::function<bool(const cases::OpCase&)> covers) {
     add(name, DeviceType::cuda, std::move(covers)).library = op;
   };
-  vendor("cublaslt", ProviderOp::matmul, is_product);
+  vendor("cublaslt", ProviderOp::matmul, [](const cases::OpCase& c) { return is_product(c) || kernel_is("matmul_rows")(c); });
   vendor("cudnn", ProviderOp::conv1d, [](const cases::OpCase& c) { return c.kernel_name().rfind("conv1d", 0) == 0; });
   for (DeviceType device : {DeviceType::cpu, DeviceType::simt, DeviceType::cuda})
     add("unfused", device, [](const auto& c) { return static_cast<bool>(c.unfused_f32); }).unfused = true;

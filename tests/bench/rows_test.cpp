@@ -57,6 +57,17 @@ TEST(rows, shapes_may_be_repeated_and_bring_every_provider) {
   EXPECT_EQ(make_rows(parsed({"--shape", "matmul=8,9,10,1,0", "--provider", "blas"}), kCpu).size(), 1u);
 }
 
+// What asks the vendor's library (kernels/vendor.h) has a row by it, be it a product or some rows of one.
+TEST(rows, products_stand_beside_the_vendors) {
+  const std::set<std::string> on_cuda = names(make_rows({}, kCuda));
+  for (const char* row : {"matmul_tf32/f32/M256xN1024xK19421/nt/bias_relu/", "matmul_rows/f32/M1024xN19424xK256/tn/rows128/",
+                          "matmul_rows_tf32/f32/M1024xN19424xK256/tn/rows128/"}) {
+    EXPECT_TRUE(on_cuda.count(row + std::string("ours"))) << row;
+    EXPECT_TRUE(on_cuda.count(row + std::string("cublaslt"))) << row;
+  }
+  for (const std::string& row : on_cuda) EXPECT_FALSE(row.rfind("matmul_adam", 0) == 0 && row.ends_with("cublaslt")) << row;
+}
+
 TEST(rows, math_modes_are_rows_where_the_device_has_them) {
   const auto count = [](const std::vector<Row>& rows, MathMode m) {
     return std::count_if(rows.begin(), rows.end(), [&](const Row& r) { return r.op->math == m; });

@@ -117,8 +117,35 @@ const Case matmul("matmul", [](OpCase& c) {
   c.body([](auto& r, const Sizes& s) { multiply(r, s, MathMode::ieee, ieee_units(s)); });
 });
 
+template <class T>
+void multiply_rows(Run<T>& r, const Sizes& s, MathMode mode) {
+  const int64_t M = s[0], N = s[1], K = s[2], first = s[4], rows = s[5];
+  const bool ta = s[3] & 1, tb = s[3] & 2;
+  const auto a = r.in(M * K), b = r.in(K * N);
+  const auto out = r.out(rows * N);
+  r.call([=](Stream& stream) {
+    const MathMode before = std::exchange(stream.math, mode);
+    k::matmul_rows<T>(stream, a, ta, b, tb, out, M, N, K, first, rows);
+    stream.math = before;
+  });
+  const OperandRounding rounding = operand_rounding(r.stream, mode);
+  const std::vector<double> left = rounded(a.values(), rounding.mode), right = rounded(b.values(), rounding.mode);
+  auto sum = [&](int64_t at, bool magnitude) {
+    const int64_t i = first + at / N, j = at % N;
+    double t = 0;
+    for (int64_t k = 0; k < K; ++k) {
+      const double p = left[static_cast<size_t>(ta ? k * M + i : i * K + k)] * right[static_cast<size_t>(tb ? j * K + k : k * N + j)];
+      t += magnitude ? std::abs(p) : p;
+    }
+    return t;
+  };
+  r.expect(
+      out, ieee_units(s) + rounding.units, [&](int64_t i) { return sum(i, false); }, [&](int64_t i) { return sum(i, true); });
+}
+
 // sizes: M, N, K, transposes, first row, rows
-const Case matmul_rows("matmul_rows", [](OpCase& c) {
+void common_rows(OpCase& c) {
+  c.kernel = "matmul_rows";
   c.dims = {"M", "N", "K"};
   c.label = [](const Sizes& s) { return fmt::format("M{}xN{}xK{}/{}{}/rows{}", s[0], s[1], s[2], s[3] & 1 ? 't' : 'n', s[3] & 2 ? 't' : 'n', s[5]); };
   // Panels of the weight gradients of the RNA VAE, and of the block VAE of ATAC.
@@ -128,27 +155,6 @@ const Case matmul_rows("matmul_rows", [](OpCase& c) {
     c.sizes.push_back({17, 33, 65, t, 4, 9});
     c.sizes.push_back({132, 68, 36, t, 64, 68});  // rows of whole groups of 16 bytes
   }
-  for (const Sizes& s : {Sizes{9, 5, 3, 1, 9, 0}, Sizes{9, 0, 3, 1, 2, 3}, Sizes{9, 5, 0, 1, 2, 3}, Sizes{300, 40, 7, 1, 1, 299}, Sizes{7, 5, 2100, 1, 3, 4}})
-    c.sizes.push_back(s);
-  c.body([]<class T>(Run<T>& r, const Sizes& s) {
-    const int64_t M = s[0], N = s[1], K = s[2], first = s[4], rows = s[5];
-    const bool ta = s[3] & 1, tb = s[3] & 2;
-    const auto a = r.in(M * K), b = r.in(K * N);
-    const auto out = r.out(rows * N);
-    r.call([=](Stream& stream) { k::matmul_rows<T>(stream, a, ta, b, tb, out, M, N, K, first, rows); });
-    const OperandRounding rounding = operand_rounding(r.stream, MathMode::ieee);
-    auto sum = [&](int64_t at, bool magnitude) {
-      const int64_t i = first + at / N, j = at % N;
-      double t = 0;
-      for (int64_t k = 0; k < K; ++k) {
-        const double p = a[ta ? k * M + i : i * K + k] * b[tb ? j * K + k : k * N + j];
-        t += magnitude ? std::abs(p) : p;
-      }
-      return t;
-    };
-    r.expect(
-        out, ieee_units(s) + rounding.units, [&](int64_t i) { return sum(i, false); }, [&](int64_t i) { return sum(i, true); });
-  });
   c.flops = [](const Sizes& s) { return 2.0 * static_cast<double>(s[5] * s[1]) * static_cast<double>(s[2]); };
   c.bytes = [](const Sizes& s, double item) { return item * static_cast<double>(s[5] * s[2] + s[2] * s[1] + s[5] * s[1]); };
   c.op_sizes = {{3, 5, 4, 0, 1, 2}, {3, 5, 4, 1, 1, 2}};
@@ -164,6 +170,19 @@ const Case matmul_rows("matmul_rows", [](OpCase& c) {
       });
     });
   };
+}
+const Case matmul_rows("matmul_rows", [](OpCase& c) {
+  common_rows(c);
+  for (const Sizes& s : {Sizes{9, 5, 3, 1, 9, 0}, Sizes{9, 0, 3, 1, 2, 3}, Sizes{9, 5, 0, 1, 2, 3}, Sizes{300, 40, 7, 1, 1, 299}, Sizes{7, 5, 2100, 1, 3, 4}})
+    c.sizes.push_back(s);
+  c.body([](auto& r, const Sizes& s) { multiply_rows(r, s, MathMode::ieee); });
+});
+// As training on a GPU multiplies.
+const Case matmul_rows_tf32("matmul_rows_tf32", [](OpCase& c) {
+  common_rows(c);
+  c.math = MathMode::tf32;
+  c.cpu_rounds_otherwise = true;
+  c.f32 = [](Run<float>& r, const Sizes& s) { multiply_rows(r, s, MathMode::tf32); };
 });
 
 // Layers as models use them: weights [out, in], bias and activation fused. Kinks are kept away from by a bias that is

@@ -181,6 +181,7 @@ std::vector<Sizes> sizes_on_card(const OpCase& c) {
 std::vector<Provider> providers_of(const OpCase& c) {
   if (ProviderTable::of_process().settings().provider == Provider::ours) return {Provider::ours};
   for (const auto& [kernel, op] : {std::pair{"matmul", ProviderOp::matmul},
+                                   {"matmul_rows", ProviderOp::matmul},
                                    {"conv1d", ProviderOp::conv1d},
                                    {"conv1d_grad_input", ProviderOp::conv1d_grad_input},
                                    {"conv1d_grad_weight", ProviderOp::conv1d_grad_weight}}) {

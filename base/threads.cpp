@@ -9,7 +9,8 @@
 namespace panvae {
 
 void set_threads(int n) {
-  if (n <= 0 && std::getenv("OMP_NUM_THREADS")) return;  // OpenMP has taken it from there
+  static const int at_first = omp_get_max_threads();  // where the variable is set, OpenMP has taken it from there
+  if (n <= 0 && std::getenv("OMP_NUM_THREADS")) n = at_first;
   if (n <= 0) {
     cpu_set_t set;
     n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();

@@ -32,11 +32,12 @@ struct Tiles {
   struct Tile {
     int64_t stripe, channel, channels, row, rows;
   };
-  // Passes follow each other within one parallel region: to open one takes microseconds, as the passes of small sizes do.
+  // Passes follow each other within one parallel region: to open one takes microseconds, as the passes of small sizes do. One of a
+  // single thread is opened at no such cost, and must be: the loops of a pass would else be shared out among the threads of a
+  // region of the caller's.
   template <class F>
   void in_parallel(F passes) const {
-    if (stripes * bands == 1) return passes();
-#pragma omp parallel
+#pragma omp parallel if (stripes * bands > 1)
     passes();
   }
   // A pass: f(tile) for each tile, each by one thread; then all threads wait for each other.

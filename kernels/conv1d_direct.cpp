@@ -309,8 +309,8 @@ void walk_phase(const Walk& walk, const Phase& phase, const Rows& rows, int64_t 
   std::vector<int64_t> starts;
   for (size_t i = 0; i < phase.taps.size(); ++i) starts.push_back(rows.tap_rows[i] * width + rows.tap_offsets[i]);
   const int64_t all = (samples * rows.pitch + kBlock<T> - 1) / kBlock<T>;
-  parallel_chunks(all, (all + threads() - 1) / threads(), [&](int64_t begin, int64_t end) {
-    T* const panel = panels + thread_index() * walk.in_channels * channel;
+  parallel_chunks(all, (all + threads() - 1) / threads(), [&](int64_t begin, int64_t end, int64_t thread) {
+    T* const panel = panels + thread * walk.in_channels * channel;
     for (int64_t n = 0; begin < end; begin += n) {
       n = std::min(end - begin, panel_blocks<T>(walk, rows));
       fill_panel<T>(walk, phase, rows, begin * kBlock<T>, n * kBlock<T> + rows.reach, width, in, samples, panel);

@@ -55,8 +55,8 @@ void linear_huber_kl(Stream& stream, In<T> h, In<T> w, In<T> bias, In<T> target,
   T* const buffers = stream.scratch<T>(threads() * kBuffer + panels * static_cast<int64_t>(sizeof(double) / sizeof(T)));
   double* const partials = reinterpret_cast<double*>(buffers + threads() * kBuffer);
   const bool streaming = grad_pred && streams(grad_pred, R * G, target);
-  parallel_chunks(panels, 1, [=](int64_t panel, int64_t) {
-    T* const pred = buffers + thread_index() * kBuffer;
+  parallel_chunks(panels, 1, [=](int64_t panel, int64_t, int64_t thread) {
+    T* const pred = buffers + thread * kBuffer;
     const int64_t first = panel * kColumns, columns = std::min(kColumns, G - first);
     T shift[kColumns];
     double grad_sum[kColumns] = {}, sum = 0;

@@ -146,12 +146,12 @@ double direct_matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bo
   T* const rooms = reinterpret_cast<T*>(scratch);                      // [threads, room]
   double* const squares = reinterpret_cast<double*>(scratch + bytes);  // [tiles, blocks]
   const AdamUpdate<T> update(slots, options);
-  parallel_chunks(tasks.panels * tasks.groups, 1, [&](int64_t task, int64_t) {
+  parallel_chunks(tasks.panels * tasks.groups, 1, [&](int64_t task, int64_t, int64_t thread) {
     const int64_t first_block = tasks.block_of(task % tasks.panels), blocks_here = tasks.block_of(task % tasks.panels + 1) - first_block;
     const int64_t column0 = first_block * width, columns_up = blocks_here * width, columns = std::min(columns_up, N - column0);
     const int64_t first = tasks.tile_of(task / tasks.panels), last = tasks.tile_of(task / tasks.panels + 1);
     // Two rows of tiles of grad: one is computed, the other goes into the update.
-    T *const right = rooms + thread_index() * room, *const grads = right + K * panel, *const left = grads + 2 * kTile * panel;
+    T *const right = rooms + thread * room, *const grads = right + K * panel, *const left = grads + 2 * kTile * panel;
     auto grad_of = [&](int64_t t) { return grads + t % 2 * kTile * panel; };
     auto row_of = [&](int64_t t) { return tile_begin(M, t); };
     int64_t row = 0, column = 0;  // of the row of tiles in the update: where it stands

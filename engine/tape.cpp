@@ -1,5 +1,6 @@
 #include "engine/tape.h"
 
+#include <algorithm>
 #include <unordered_map>
 #include <utility>
 
@@ -38,6 +39,8 @@ void Grads::write_or_add(int input, const std::function<void(Tensor&, bool)>& f)
   const Context::Aside aside(out_.context(), v->leaf && v->hooks.empty());
   went_aside_ = went_aside_ || aside.taken();
   if (v->product) compute_product(*v);
+  PV_CHECK(!v->gradient || !v->gradient->outlived(),
+           "backward: the memory of the gradient of {} is that of a Step that has ended: give require_gradient() a buffer made outside of steps", v->name);
   if (!v->gradient) v->gradient = std::make_unique<Tensor>(Tensor::empty(out_.context(), shapes_[static_cast<size_t>(input)], out_.dtype(), "gradient"));
   f(*v->gradient, v->written);
   v->written = true;
@@ -68,7 +71,9 @@ void Grads::write(int input, const std::function<void(Tensor&)>& f) {
 void Grads::give(int input, Tensor share) {
   Variable* v = inputs_[static_cast<size_t>(input)].get();
   if (!v) return;
-  if (!v->leaf && !v->written) {
+  const bool taken = std::any_of(taken_.begin(), taken_.end(), [&](const Tensor& t) { return t.same_memory(share); });
+  if (!v->leaf && !v->written && !taken) {
+    taken_.push_back(share);
     if (went_aside_ && share.same_memory(out_)) out_.context().join();  // others may add to it, and it is still read aside
     v->gradient = std::make_unique<Tensor>(share.view(shapes_[static_cast<size_t>(input)]));
     v->written = true;
@@ -99,6 +104,16 @@ Tape::Tape(Context& context) : context_(context) {
 
 Tape::~Tape() {
   context_.tape_ = nullptr;
+  for (const Node& node : nodes_) retire(node);
+}
+
+// What the node made has no place in a graph any more. Its gradient may hold anything now: ops write in place over what nobody
+// reads after them.
+void Tape::retire(const Node& node) {
+  Variable& v = *node.output;
+  v.spent = true;
+  v.written = false;
+  v.gradient.reset();
 }
 
 Tensor record(const char* name, const std::vector<Tensor>& inputs, Tensor output, std::initializer_list<Tensor> saved, std::function<void(Grads&)> backward) {
@@ -108,6 +123,12 @@ Tensor record(const char* name, const std::vector<Tensor>& inputs, Tensor output
   bool wanted = false;
   for (const Tensor& t : inputs) wanted = wanted || t.needs_gradient();
   if (!context.tape() || !wanted) return output;
+  for (const Tensor& t : inputs)
+    PV_CHECK(
+        !t.needs_gradient() || !t.variable()->spent,
+        "{}: an input of shape {}, made by {}, belongs to a tape that has run backward or is gone, so no gradient can pass through it: record what made it "
+        "on this tape, or detach() it",
+        name, t.shape().str(), t.variable()->name);
   Tape::Node node;
   node.name = name;
   for (const Tensor& t : inputs) {
@@ -138,6 +159,8 @@ void Tape::run_node(const Node& node, const Variable* loss) {
 void Tape::backward(const Tensor& loss) {
   PV_CHECK(loss.count() == 1, "backward: the loss has shape {}, not one element", loss.shape().str());
   PV_CHECK(loss.variable(), "backward: the loss does not depend on a parameter recorded on this tape");
+  PV_CHECK(std::any_of(nodes_.rbegin(), nodes_.rend(), [&](const Node& n) { return n.output == loss.variable(); }),
+           "backward: the loss was not made by an op on this tape, or the tape has run since: a tape runs once");
   Tensor one = Tensor::empty(context_, loss.shape(), loss.dtype(), "gradient");
   dispatch(loss.dtype(), "backward", [&]<class T>(T) { k::fill<T>(context_.stream(), one.data<T>(), 1, T(1)); });
   context_.claim_calls("seed of backward", loss.shape());
@@ -152,15 +175,17 @@ void Tape::backward(const Tensor& loss) {
   Tape* const recording = std::exchange(context_.tape_, nullptr);  // backward functions record nothing
   try {
     while (!nodes.empty()) {
-      Node node = std::move(nodes.back());
-      nodes.pop_back();
+      const Node& node = nodes.back();
       if (node.output->written) run_node(node, loss.variable().get());  // else it is not on a path to the loss
       for (const auto& v : node.inputs)
         if (v && v->leaf && --uses[v.get()] == 0 && v->written)
           for (const auto& hook : v->hooks) hook(*v->gradient);
+      retire(node);
+      nodes.pop_back();
     }
     context_.join();
   } catch (...) {
+    for (const Node& node : nodes) retire(node);
     context_.tape_ = recording;
     throw;
   }

@@ -27,7 +27,8 @@ class Grads {
   void write_or_add(int input, const std::function<void(Tensor&, bool accumulate)>& f);
   // The share is op(a) op(b), of tensors that nobody writes to in the rest of the step. A leaf may keep that instead of a gradient.
   void write_product(int input, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b);
-  // The share is already in `share`, which nobody else uses: taken over instead of copied where it is the first one.
+  // The share is already in `share`, out() for instance, which nobody else uses: taken over instead of copied where it is the first
+  // one, and written to later. Given to two inputs it is copied for the second.
   void give(int input, Tensor share);
   // The same for a loss whose forward pass made the gradient: what is given is share times out(), one number.
   void give_scaled(int input, Tensor share);
@@ -40,7 +41,8 @@ class Grads {
   const std::vector<Shape>& shapes_;
   Tensor out_;
   bool out_is_one_;
-  bool went_aside_ = false;  // work of this node has (Context::Aside)
+  bool went_aside_ = false;    // work of this node has (Context::Aside)
+  std::vector<Tensor> taken_;  // shares that are gradients now
 };
 
 class Tape {
@@ -51,8 +53,9 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  // Runs backward from a tensor with one element: dL/dL = 1. Each node is freed once used, so a tape runs once; recording
-  // may go on behind it. Gradients of leaves stay in Tensor::gradient().
+  // Runs backward from a tensor with one element, made by an op on this tape: dL/dL = 1. Each node is freed once used, so a tape runs
+  // once; recording may go on behind it, but not from tensors that were made before: their gradients could go no further, which is
+  // an error. So add losses that share a part of the network. Gradients of leaves stay in Tensor::gradient(), others are freed.
   void backward(const Tensor& loss);
   size_t size() const { return nodes_.size(); }
 
@@ -67,6 +70,7 @@ class Tape {
     std::function<void(Grads&)> backward;
   };
   void run_node(const Node& node, const Variable* loss);
+  static void retire(const Node& node);
 
   Context& context_;
   std::vector<Node> nodes_;

@@ -38,6 +38,7 @@ struct Variable {
   std::string name;      // of a parameter; the op's name otherwise
   bool leaf = false;     // a parameter: its gradient outlives the tape
   bool written = false;  // the gradient holds this backward pass's values
+  bool spent = false;    // the op that made the tensor has run backward, or its tape is gone: no gradient can pass through it
   std::unique_ptr<Tensor> gradient;
   // Of a leaf, for an optimizer that computes it together with its update (ModuleState::keep_products).
   bool keeps_product = false;                                // a gradient that is one product of matrices may be kept as that
@@ -104,7 +105,7 @@ class Tensor {
   void require_gradient(std::string name, Tensor gradient_buffer);
   const std::shared_ptr<Variable>& variable() const { return variable_; }
   void set_variable(std::shared_ptr<Variable> v) { variable_ = std::move(v); }
-  // The gradient after Tape::backward, computed now where it was kept as a product; undefined tensor if none was written.
+  // Of a leaf: the gradient after Tape::backward, computed now where it was kept as a product; undefined tensor if none was written.
   Tensor gradient() const;
   // The same values without a place in the graph.
   Tensor detach() const;

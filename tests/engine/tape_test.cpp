@@ -224,6 +224,85 @@ TEST(tape, runs_once_and_recording_goes_on_behind_it) {
 }
 
 TEST(tape, an_error_in_backward_leaves_the_context_usable) {
+TEST(tape, a_second_backward_of_what_has_run_is_an_error) {
+  Context c;
+  const Tensor x = parameter(c, {1}, {2}, "x");
+  Tape tape(c);
+  const Tensor trunk = ops::mul(x, x), one = ops::scale(trunk, 3), two = ops::scale(trunk, 5);
+  tape.backward(one);
+  // `two` went with the nodes that it shares with `one`.
+  for (const Tensor& loss : {one, two}) EXPECT_CONTAINS(error_of([&] { tape.backward(loss); }).message(), "a tape runs once");
+  EXPECT_EQ(x.gradient().item(), 12);
+  // What is recorded behind it from `trunk` would stop there.
+  const Error e = error_of([&] { ops::scale(trunk, 5); });
+  EXPECT_EQ(e.op(), "scale");
+  EXPECT_CONTAINS(e.message(), "an input of shape [1], made by mul, belongs to a tape that has run backward or is gone");
+  tape.backward(ops::mul(x, trunk.detach()));
+  EXPECT_EQ(x.gradient().item(), 12 + 4);
+}
+
+TEST(tape, a_loss_of_another_tape_is_an_error) {
+  Context c, other;
+  const Tensor x = parameter(c, {1}, {2}, "x");
+  Tensor hidden;
+  {
+    Tape tape(c);
+    hidden = ops::mul(x, x);
+  }
+  Tape tape(c), elsewhere(other);
+  EXPECT_CONTAINS(error_of([&] { tape.backward(hidden); }).message(), "not made by an op on this tape");
+  EXPECT_CONTAINS(error_of([&] { ops::mul(x, hidden); }).message(), "a tape that has run backward or is gone");
+  EXPECT_CONTAINS(error_of([&] { tape.backward(x); }).message(), "not made by an op on this tape") << "a parameter itself";
+  const Tensor loss = ops::scale(x, 3);
+  EXPECT_CONTAINS(error_of([&] { elsewhere.backward(loss); }).message(), "not made by an op on this tape");
+  EXPECT_FALSE(x.gradient().defined());
+  tape.backward(loss);
+  EXPECT_EQ(x.gradient().item(), 3);
+}
+
+// Ops write in place over gradients that nobody reads after them, so what a tensor within the graph keeps would be wrong.
+TEST(tape, gradients_of_intermediates_are_gone_behind_it) {
+  Context c;
+  const Tensor x = parameter(c, {1, 2}, {1, -2}, "x"), w = parameter(c, {2, 2}, {1, 2, 3, 4}, "w");
+  Tape tape(c);
+  const Tensor h = ops::linear(x, w, {}, Activation::leaky_relu, 0.5), loss = ops::sum(ops::scale(h, 7));
+  tape.backward(loss);
+  EXPECT_FALSE(h.gradient().defined());
+  EXPECT_FALSE(loss.gradient().defined());
+  EXPECT_EQ(x.gradient().host<float>(), (Values{3.5f * (1 + 3), 3.5f * (2 + 4)}));
+}
+
+TEST(tape, a_share_given_to_two_inputs_is_not_spoilt_by_either) {
+  Context c;
+  const Tensor x = parameter(c, {1}, {2}, "x"), y = parameter(c, {1}, {3}, "y");
+  Tape tape(c);
+  const Tensor a = ops::scale(x, 1), b = ops::scale(y, 1), more = ops::scale(a, 10);
+  const Tensor both = record("both", {a, b}, ops::add(a.detach(), b.detach()), {}, [](Grads& g) {
+    g.give(0, g.out());
+    g.give(1, g.out());
+  });
+  tape.backward(ops::add(both, more));  // adds 10 to what a was given
+  EXPECT_EQ(x.gradient().item(), 11);
+  EXPECT_EQ(y.gradient().item(), 1);
+}
+
+TEST(tape, a_gradient_of_a_step_that_has_ended_is_named) {
+  Context c;
+  const Tensor x = parameter(c, {1}, {2}, "x");
+  auto step = [&](const Tensor& t) {
+    Step scope(c);
+    Tape tape(c);
+    tape.backward(ops::mul(t, t));
+  };
+  step(parameter(c, {1}, {1}, "other"));  // sizes the arena
+  step(x);
+  EXPECT_CONTAINS(error_of([&] { step(x); }).message(), "the gradient of x is that of a Step that has ended");
+  Tensor z = tensor(c, {1}, {3});
+  z.require_gradient("z", Tensor::zeros(c, {1}));
+  step(z), step(z);
+  EXPECT_EQ(z.gradient().item(), 12);
+}
+
   Context c;
   const Tensor x = parameter(c, {1}, {2}, "x");
   {

@@ -58,11 +58,13 @@ MatrixSource::MatrixSource(Context& context, const float* values, int64_t sample
 void MatrixSource::fill(const std::vector<int64_t>& rows, Tensor& x) {
   const int64_t n = static_cast<int64_t>(rows.size());
   PV_CHECK(x.shape() == Shape({n, width()}), "batch: a tensor of shape {} for {} samples of {} features", x.shape().str(), n, width());
+  PV_CHECK(&x.context() == &matrix_.context(), "batch: a tensor of another context");
   for (int64_t r : rows) PV_CHECK(r >= 0 && r < samples(), "batch: row {} of {} samples", r, samples());
   Context& c = x.context();
   Tensor indices = Tensor::empty(c, {n}, DType::i64, "batch");
   indices.upload(rows.data(), n);
   k::gather_rows<float>(c.stream(), matrix_.data<float>(), indices.data<int64_t>(), x.data<float>(), matrix_.size(0), n, width());
+  x.bump_version();
   c.claim_calls("batch", x.shape());
 }
 
@@ -82,6 +84,7 @@ void check_blocks(const BlockSource& source, const std::vector<BlockRef>& blocks
 
 void MatrixBlockSource::fill(const std::vector<BlockRef>& blocks, Tensor& x) {
   check_blocks(*this, blocks, x);
+  PV_CHECK(&x.context() == &matrix_.context(), "blocks: a tensor of another context");
   const int64_t n = x.size(0);
   std::vector<int64_t> places;  // samples, then first features: one transfer
   for (const BlockRef& b : blocks) places.push_back(b.sample);
@@ -93,6 +96,7 @@ void MatrixBlockSource::fill(const std::vector<BlockRef>& blocks, Tensor& x) {
   if (matrix_.dtype() == DType::f16)
     k::gather_blocks_f16<float>(c.stream(), matrix_.data<f16>(), samples_of, firsts, x.data<float>(), samples(), features(), n, x.size(1));
   else k::gather_blocks<float>(c.stream(), matrix_.data<float>(), samples_of, firsts, x.data<float>(), samples(), features(), n, x.size(1));
+  x.bump_version();
   c.claim_calls("batch", x.shape());
 }
 

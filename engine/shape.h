@@ -1,5 +1,6 @@
 // Sizes of tensors, and what a rule says about an op before anything is allocated.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <initializer_list>
@@ -9,10 +10,11 @@
 
 namespace panvae {
 
-// Up to four dimensions, row-major. Sizes may be 0.
+// Up to four dimensions, row-major. Sizes may be 0; together they are at most 2^59 elements, whose bytes fit 64 bits in every type.
 class Shape {
  public:
   static constexpr int max_rank = 4;
+  static constexpr int64_t max_count = int64_t{1} << 59;
   Shape() = default;
   Shape(std::initializer_list<int64_t> sizes) {
     PV_CHECK(sizes.size() <= max_rank, "shape: {} dimensions are more than {}", sizes.size(), max_rank);
@@ -21,9 +23,16 @@ class Shape {
   void append(int64_t size) {
     PV_CHECK(size >= 0 && rank_ < max_rank, "shape: a size of {} at dimension {}", size, rank_);
     sizes_[static_cast<size_t>(rank_++)] = size;
+    int64_t left = max_count;
+    for (int i = 0; i < rank_; ++i) left /= std::max<int64_t>(1, sizes_[static_cast<size_t>(i)]);
+    PV_CHECK(left > 0, "shape: {} has more than 2^59 elements", str());
   }
   int rank() const { return rank_; }
-  int64_t operator[](int i) const { return sizes_[static_cast<size_t>(i < 0 ? i + rank_ : i)]; }
+  // Negative: from the end.
+  int64_t operator[](int i) const {
+    PV_CHECK(i >= -rank_ && i < rank_, "shape: no dimension {} in {}", i, str());
+    return sizes_[static_cast<size_t>(i < 0 ? i + rank_ : i)];
+  }
   int64_t count() const {
     int64_t n = 1;
     for (int i = 0; i < rank_; ++i) n *= sizes_[static_cast<size_t>(i)];

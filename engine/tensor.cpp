@@ -72,6 +72,9 @@ Tensor Tensor::zeros(Context& context, Shape shape, DType dtype, const char* lab
 }
 
 Tensor Tensor::wrap(Context& context, void* data, Shape shape, DType dtype) {
+  PV_CHECK(data || shape.count() == 0, "wrap: {} at no address", shape.str());
+  PV_CHECK(reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(item_bytes(dtype)) == 0, "wrap: {} of {} at an address that is no multiple of {} bytes",
+           shape.str(), dtype_name(dtype), item_bytes(dtype));
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
@@ -112,8 +115,9 @@ void Tensor::upload_bytes(const void* from, int64_t n, DType as) {
 }
 
 void Tensor::assign(const Tensor& from) {
-  PV_CHECK(from.shape() == shape_ && from.dtype() == dtype_ && &from.context() == &context(), "assign: {} {} from {} {}", shape_.str(), dtype_name(dtype_),
-           from.shape().str(), dtype_name(from.dtype()));
+  PV_CHECK(from.shape() == shape_ && from.dtype() == dtype_, "assign: {} {} from {} {}", shape_.str(), dtype_name(dtype_), from.shape().str(),
+           dtype_name(from.dtype()));
+  PV_CHECK(&from.context() == &context(), "assign: tensors of two contexts");
   Stream& s = context().stream();
   s.backend().copy(s.device().index, bytes(), from.bytes(), static_cast<size_t>(count() * item_bytes(dtype_)), CopyKind::device_to_device, s.handle());
   bump_version();
@@ -130,7 +134,7 @@ Tensor Tensor::view(Shape shape) const {
 }
 
 Tensor Tensor::part(int64_t first, Shape shape) const {
-  PV_CHECK(first >= 0 && first + shape.count() <= count(), "part: {} elements from {} of {}", shape.count(), first, shape_.str());
+  PV_CHECK(first >= 0 && first <= count() && shape.count() <= count() - first, "part: {} elements from {} of {}", shape.count(), first, shape_.str());
   Tensor t;
   t.storage_ = storage_;
   t.offset_ = offset_ + first;

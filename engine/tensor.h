@@ -60,7 +60,8 @@ class Tensor {
     t.upload(values.data(), static_cast<int64_t>(values.size()));
     return t;
   }
-  // Memory of the caller, on the context's device (any host pointer is, on cpu), which must outlive the tensor: no copy.
+  // Memory of the caller, on the context's device (any host pointer is, on cpu), aligned for its type, which must outlive the tensor: no
+  // copy.
   static Tensor wrap(Context& context, void* data, Shape shape, DType dtype);
 
   bool defined() const { return storage_ != nullptr; }

@@ -36,6 +36,7 @@ inline OpRule linear_rule(const Tensor& x, const Tensor& weight, const Tensor& b
            dtype_name(weight.dtype()));
   PV_CHECK(!bias.defined() || (bias.shape() == Shape{weight.size(0)} && bias.dtype() == x.dtype()), "linear: bias{} for W{}", bias.shape().str(),
            weight.shape().str());
+  PV_CHECK(!bias.defined() || &bias.context() == &x.context(), "linear: a bias of another context");
   OpRule r = matmul_rule(x, false, weight, true);
   if (bias.defined()) r.flops += static_cast<double>(r.out.count());
   return r;

@@ -55,8 +55,8 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
   PV_CHECK(momentum >= 0 && momentum <= 1, "batch_norm: momentum {} is not in [0, 1]", momentum);
   PV_CHECK(eps >= 0, "batch_norm: eps {} is negative", eps);
   Context& context = x.context();
-  const detail::Channels s(x);
   Tensor y = Tensor::empty(context, batch_norm_rule(x, weight, bias, running_mean, running_var, training).out, x.dtype(), "batch_norm");
+  const detail::Channels s(x);
   Tensor statistics = Tensor::empty(context, {3, s.C}, x.dtype(), "batch_norm");  // those that were used, for the gradient
   if (training) {
     dispatch(x.dtype(), "batch_norm", [&]<class T>(T) {

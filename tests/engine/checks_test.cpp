@@ -1,10 +1,12 @@
 // What looks over the engine's shoulder: gradcheck, the NaN guard. And what feeds it: batches and noise.
 #include <cmath>
+#include <functional>
 
 #include "engine/batch_source.h"
 #include "engine/gradcheck.h"
 #include "engine/ops/activation.h"
 #include "engine/ops/arithmetic.h"
+#include "engine/ops/conv.h"
 #include "engine/ops/linear.h"
 #include "engine/ops/vae.h"
 #include "helpers.h"
@@ -125,6 +127,43 @@ TEST(batch_source, gathers_rows_on_every_device) {
     error_of([&] { source.fill({0, -1, 1}, x); });
     error_of([&] { source.fill({0}, x); });
   }
+}
+
+TEST(batch_source, filling_counts_as_a_write_in_place) {
+  const std::vector<float> matrix = {1, 2, 3, 4};
+  for (Device device : host_devices()) {
+    Context c(device), other(device);
+    MatrixSource rows(c, matrix.data(), 2, 2);
+    MatrixBlockSource blocks(c, matrix.data(), 2, 2);
+    Tensor x = Tensor::zeros(c, {1, 2}), elsewhere = Tensor::zeros(other, {1, 2});
+    const Tensor w = parameter(c, {1, 2}, {1, 1}, "w");
+    for (const std::function<void(Tensor&)>& fill :
+         {std::function<void(Tensor&)>([&](Tensor& t) { rows.fill({1}, t); }), std::function<void(Tensor&)>([&](Tensor& t) {
+            blocks.fill({{1, 0}}, t);
+          })}) {
+      Tape tape(c);
+      const Tensor loss = ops::sum(ops::linear(x, w, {}));
+      fill(x);
+      EXPECT_CONTAINS(error_of([&] { tape.backward(loss); }).message(), "changed in place");
+      EXPECT_CONTAINS(error_of([&] { fill(elsewhere); }).message(), "another context");
+    }
+  }
+}
+
+TEST(ops, tensors_of_two_contexts_are_an_error) {
+  Context c, other;
+  const Tensor a = Tensor::zeros(c, {1, 1}), b = Tensor::zeros(other, {1, 1}), a3 = Tensor::zeros(c, {1, 1, 1}), bias = Tensor::zeros(other, {1});
+  for (const std::function<void()>& op : std::vector<std::function<void()>>{
+           [&] { Tensor(a).assign(b); },
+           [&] { ops::reparameterize(a, b, {}); },
+           [&] { ops::huber_kl(a, b, a, a, 1, 1); },
+           [&] { ops::huber_kl(a, a, b, b, 1, 1); },
+           [&] { ops::linear(a, a, bias); },
+           [&] { ops::conv1d(a3, a3, bias); },
+           [&] { ops::conv_transpose1d(a3, a3, bias); },
+       })
+    EXPECT_CONTAINS(error_of(op).message(), "context");
+  EXPECT_CONTAINS(error_of([&] { ops::conv1d(a3, a3, {}, {.padding = int64_t{1} << 62}); }).message(), "padding 4611686018427387904");
 }
 
 TEST(philox, gives_the_known_answers) {

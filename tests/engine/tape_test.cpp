@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include "engine/ops/activation.h"
 #include "engine/ops/arithmetic.h"
@@ -223,7 +224,6 @@ TEST(tape, runs_once_and_recording_goes_on_behind_it) {
   EXPECT_EQ(y.gradient().item(), 14);
 }
 
-TEST(tape, an_error_in_backward_leaves_the_context_usable) {
 TEST(tape, a_second_backward_of_what_has_run_is_an_error) {
   Context c;
   const Tensor x = parameter(c, {1}, {2}, "x");
@@ -303,6 +303,7 @@ TEST(tape, a_gradient_of_a_step_that_has_ended_is_named) {
   EXPECT_EQ(z.gradient().item(), 12);
 }
 
+TEST(tape, an_error_in_backward_leaves_the_context_usable) {
   Context c;
   const Tensor x = parameter(c, {1}, {2}, "x");
   {
@@ -369,6 +370,21 @@ TEST(tensor, reading_as_another_type_is_an_error) {
   error_of([&] { Tensor::from(c, {3}, std::vector<float>{1, 2}); });
   error_of([&] { Shape{1, 2, 3, 4, 5}; });
   error_of([&] { Shape{-1}; });
+  EXPECT_CONTAINS(error_of([&] { t.size(1); }).message(), "no dimension 1 in [2]");
+  EXPECT_CONTAINS(error_of([&] { t.size(-2); }).message(), "no dimension -2 in [2]");
+  EXPECT_EQ(t.size(-1), 2);
+}
+
+// Counts and bytes would wrap around: to 0 elements here, to few bytes there.
+TEST(tensor, sizes_beyond_64_bits_are_an_error) {
+  Context c;
+  const int64_t large = int64_t{1} << 32;
+  EXPECT_CONTAINS(error_of([&] { Tensor::empty(c, {large, large}); }).message(), "shape: [4294967296, 4294967296] has more than 2^59 elements");
+  EXPECT_CONTAINS(error_of([&] { Tensor::empty(c, {int64_t{1} << 62}, DType::f64); }).message(), "more than 2^59");
+  error_of([&] { Shape{0, large, large}; });
+  const Tensor t = tensor(c, {4}, {1, 2, 3, 4});
+  EXPECT_CONTAINS(error_of([&] { t.part(std::numeric_limits<int64_t>::max(), {2}); }).message(), "part: 2 elements");
+  EXPECT_EQ((Shape{0, large}).count(), 0);
 }
 
 TEST(tensor, wraps_memory_of_the_caller) {
@@ -379,6 +395,9 @@ TEST(tensor, wraps_memory_of_the_caller) {
     k::scale<float>(c.stream(), t.data<float>(), t.data<float>(), 3, 2);
   }
   EXPECT_EQ(mine, (Values{2, 4, 6}));
+  EXPECT_CONTAINS(error_of([&] { Tensor::wrap(c, reinterpret_cast<char*>(mine.data()) + 1, {2}, DType::f32); }).message(), "no multiple of 4 bytes");
+  EXPECT_CONTAINS(error_of([&] { Tensor::wrap(c, nullptr, {2}, DType::f32); }).message(), "at no address");
+  EXPECT_NO_THROW(Tensor::wrap(c, nullptr, {0, 2}, DType::f32));
 }
 
 }  // namespace

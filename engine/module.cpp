@@ -1,6 +1,8 @@
 #include "engine/module.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "engine/padding.h"
 #include "engine/tape.h"
@@ -86,9 +88,16 @@ void start(Context& context, Tensor& view, const Init& init, const Shape& used, 
 
 ModuleState::ModuleState(Context& context, Module& module, uint64_t seed, DType dtype) : context_(&context) {
   PV_CHECK(!context.memory().in_step(), "module: its memory cannot be made within a step");
+  std::set<std::string> names;
+  std::map<const Tensor*, std::string> name_of;
   for (const bool buffers : {false, true}) {
     std::vector<std::pair<std::string, Module::Declared>> all;
     module.collect("", buffers, all);
+    for (const auto& [name, d] : all) {
+      PV_CHECK(names.insert(name).second, "module: two tensors have the name {}", name);
+      const auto [first, is_new] = name_of.emplace(d.slot, name);
+      PV_CHECK(is_new, "module: {} and {} are one tensor: declare what is shared in one place alone", first->second, name);
+    }
     int64_t total = 0;
     std::vector<int64_t> offsets;
     for (const auto& [name, d] : all) {
@@ -129,6 +138,7 @@ void ModuleState::release_gradients() {
 }
 
 void ModuleState::forget_gradients() {
+  PV_CHECK(gradients_.defined(), "module: there are no gradients: call require_gradients(), or make an optimizer, before");
   for (Entry& e : entries_) {
     Variable& v = *e.tensor.variable();
     v.written = v.used_up = false;
@@ -145,6 +155,7 @@ void ModuleState::keep_products(bool keep) {
 }
 
 void ModuleState::settle_gradients(bool products_too) {
+  PV_CHECK(gradients_.defined(), "module: there are no gradients: call require_gradients(), or make an optimizer, before");
   for (Entry& e : entries_) {
     Variable& v = *e.tensor.variable();
     PV_CHECK(!v.used_up, "the gradient of {} was used up by the optimizer's step; call zero_grad() and run backward again", e.name);

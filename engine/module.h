@@ -34,7 +34,8 @@ struct Features {
 };
 
 // A layer or a network. A subclass declares its parameters, buffers and submodules in its constructor, by name; they get
-// memory when the root is put into a ModuleState.
+// memory when the root is put into a ModuleState. What is shared, by a layer that is called in several places or by a module that
+// keeps a reference to another's, is declared once in the tree, and each name is given once.
 class Module {
  public:
   Module() = default;

@@ -23,6 +23,8 @@ Adam::Adam(ModuleState& state, AdamOptions options) : state_(state), options_(op
 }
 
 void Adam::upload_settings() {
+  PV_CHECK(learning_rate >= 0 && std::isfinite(learning_rate), "adam: a learning rate of {}", learning_rate);
+  PV_CHECK(max_norm >= 0, "adam: max_norm {} is negative", max_norm);
   if (learning_rate == uploaded_[0] && max_norm == uploaded_[1]) return;
   const double now[2] = {learning_rate, max_norm};
   static_assert(adam_learning_rate == 0 && adam_max_norm == 1);

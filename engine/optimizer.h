@@ -30,13 +30,17 @@ class Adam {
   int64_t skipped() const;
   double gradient_norm() const;  // of the last step, before clipping
 
-  // For checkpoints: the moments (flat, as the parameters) and the scalars (AdamSlot).
+  // For checkpoints: the moments (flat, as the parameters) and the scalars (AdamSlot). What is read into the scalars may be another
+  // learning rate: this object's own goes to the device again before the next step.
   const Tensor& first_moment() const { return m_; }
   const Tensor& second_moment() const { return v_; }
   const Tensor& slots() const { return slots_; }
   Tensor& first_moment() { return m_; }
   Tensor& second_moment() { return v_; }
-  Tensor& slots() { return slots_; }
+  Tensor& slots() {
+    uploaded_[0] = uploaded_[1] = -1;
+    return slots_;
+  }
 
  private:
   struct Range {

@@ -1,6 +1,10 @@
 #include "engine/module.h"
 
+#include <cmath>
+#include <limits>
+
 #include "engine/layers.h"
+#include "engine/optimizer.h"
 #include "helpers.h"
 
 namespace panvae::test {
@@ -135,6 +139,85 @@ TEST(module, gradients_are_views_of_one_buffer_and_padding_stays_zero) {
   EXPECT_EQ(state.flat_gradients().part(0, {16}).host<float>(), std::vector<float>(16, 0.0f)) << "unused parameter and padding";
   state.forget_gradients();
   EXPECT_FALSE(net.first.weight.gradient().defined());
+}
+
+// One of two names would hold numbers that nobody reads, in every file, too.
+TEST(module, what_is_declared_twice_is_named) {
+  struct Shared : Module {
+    explicit Shared(const char* name) {
+      declare_module("first", layer);
+      declare_module(name, layer);
+    }
+    Tensor forward(const Tensor& x) override { return layer(layer(x)); }
+    Linear layer{2, 2};
+  };
+  struct SameName : Module {
+    SameName() {
+      declare_parameter("scale", scale, {2}, Init::constant(1));
+      declare_buffer("scale", mean, {2}, Init::constant(1));
+    }
+    Tensor forward(const Tensor& x) override { return x; }
+    Tensor scale, mean;
+  };
+  Context c;
+  Shared shared("again"), twice("first");
+  SameName same;
+  EXPECT_CONTAINS(error_of([&] { ModuleState(c, shared, 0); }).message(), "first.weight and again.weight are one tensor");
+  EXPECT_CONTAINS(error_of([&] { ModuleState(c, twice, 0); }).message(), "two tensors have the name first.weight");
+  EXPECT_CONTAINS(error_of([&] { ModuleState(c, same, 0); }).message(), "two tensors have the name scale");
+}
+
+TEST(module, gradients_that_nobody_asked_for_are_an_error) {
+  Context c;
+  Net net;
+  ModuleState state(c, net, 1);
+  Adam adam(state);
+  state.release_gradients();
+  EXPECT_CONTAINS(error_of([&] { state.forget_gradients(); }).message(), "there are no gradients");
+  EXPECT_CONTAINS(error_of([&] { adam.zero_grad(); }).message(), "there are no gradients");
+  EXPECT_CONTAINS(error_of([&] { adam.step(); }).message(), "there are no gradients");
+  EXPECT_CONTAINS(error_of([&] { clip_grad_norm(state, 1); }).message(), "there are no gradients");
+}
+
+TEST(adam, refuses_rates_that_are_no_rates) {
+  Context c;
+  Net net;
+  ModuleState state(c, net, 1);
+  Adam adam(state);
+  const std::vector<float> before = state.flat_parameters().host<float>();
+  for (double rate : {-1e-3, std::nan(""), std::numeric_limits<double>::infinity()}) {
+    adam.learning_rate = rate;
+    EXPECT_CONTAINS(error_of([&] { adam.step(); }).message(), "adam: a learning rate of");
+  }
+  adam.learning_rate = 0;
+  adam.max_norm = -1;
+  EXPECT_CONTAINS(error_of([&] { adam.step(); }).message(), "adam: max_norm -1 is negative");
+  adam.max_norm = 0;
+  adam.step();
+  EXPECT_EQ(state.flat_parameters().host<float>(), before);
+}
+
+// The scalars of a checkpoint hold the learning rate of their time.
+TEST(adam, goes_on_with_its_own_rate_after_its_scalars_were_read) {
+  Context c;
+  Net net;
+  ModuleState state(c, net, 1);
+  Adam adam(state);
+  std::vector<double> scalars;
+  auto step = [&](double rate) {  // of Adam's first steps, by a constant gradient, each is as long as the rate
+    adam.learning_rate = rate;
+    adam.zero_grad();
+    const float before = net.scale.host<float>()[0];
+    Tape tape(c);
+    tape.backward(ops::sum(net.scale));
+    adam.step();
+    return before - net.scale.host<float>()[0];
+  };
+  EXPECT_NEAR(step(0.01), 0.01, 1e-6);
+  scalars = adam.slots().host<double>();
+  EXPECT_NEAR(step(0.002), 0.002, 1e-6);
+  adam.slots().upload(scalars.data(), static_cast<int64_t>(scalars.size()));
+  EXPECT_NEAR(step(0.002), 0.00233, 1e-5) << "by the corrections of step 2 again";
 }
 
 TEST(module, set_training_reaches_all) {

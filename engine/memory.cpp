@@ -14,7 +14,9 @@ size_t rounded(size_t bytes) {
 }
 }  // namespace
 
-Memory::Memory(Device device, ExternalAllocator external) : device_(device), external_(std::move(external)) {}
+Memory::Memory(Device device, ExternalAllocator external) : device_(device), external_(std::move(external)) {
+  PV_CHECK(!external_.alloc == !external_.free, "memory: an allocator that has {} alone", external_.alloc ? "alloc" : "free");
+}
 
 Memory::~Memory() {
   if (arena_) device_free(arena_, arena_bytes_);

@@ -14,7 +14,7 @@ namespace panvae {
 
 // An embedding code may bring its own memory.
 struct ExternalAllocator {
-  std::function<void*(size_t)> alloc;  // null when out of memory; 256-byte aligned
+  std::function<void*(size_t)> alloc;  // null when out of memory; 256-byte aligned. Both functions or none
   std::function<void(void*)> free;
 };
 

@@ -176,6 +176,13 @@ TEST(memory, out_of_memory_names_who_holds_what) {
   EXPECT_GT(limited.calls, 0u);
 }
 
+TEST(memory, half_an_allocator_is_an_error) {
+  Limited limited;
+  const ExternalAllocator whole = limited.allocator();
+  EXPECT_CONTAINS(error_of([&] { Context c({}, 0, {whole.alloc, {}}); }).message(), "alloc alone");
+  EXPECT_CONTAINS(error_of([&] { Context c({}, 0, {{}, whole.free}); }).message(), "free alone");
+}
+
 TEST(memory, the_cache_is_emptied_before_giving_up) {
   Limited limited{.limit = 100 << 10};
   Context c({}, 0, limited.allocator());

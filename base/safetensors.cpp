@@ -123,17 +123,21 @@ std::vector<double> SafetensorsReader::doubles(const std::string& name) const {
     for (size_t i = 0; i < out.size(); ++i) {
       T v;
       std::memcpy(&v, p + i * sizeof(T), sizeof(T));
-      if constexpr (std::is_same_v<T, bf16>) out[i] = to_float(v);
+      if constexpr (std::is_same_v<T, bf16> || std::is_same_v<T, f16>) out[i] = to_float(v);
       else out[i] = static_cast<double>(v);
     }
   };
   if (t.dtype == "F64") convert(double{});
   else if (t.dtype == "F32") convert(float{});
   else if (t.dtype == "BF16") convert(bf16{});
+  else if (t.dtype == "F16") convert(f16{});
   else if (t.dtype == "I64") convert(int64_t{});
   else if (t.dtype == "U64") convert(uint64_t{});
   else if (t.dtype == "I32") convert(int32_t{});
   else if (t.dtype == "U32") convert(uint32_t{});
+  else if (t.dtype == "I16") convert(int16_t{});
+  else if (t.dtype == "U16") convert(uint16_t{});
+  else if (t.dtype == "I8") convert(int8_t{});
   else if (t.dtype == "U8" || t.dtype == "BOOL") convert(uint8_t{});
   else fail_input("tensor " + quoted(name) + " has type " + t.dtype + ", which cannot be read as numbers here", quoted(path_, 400));
   return out;

@@ -30,10 +30,11 @@ void TensorWriter::add(const std::string& name, const Tensor& t) {
   file.add(name, dtype_name(t.dtype()), sizes_of(t.shape()), bytes);
 }
 
-void TensorWriter::add_values(const std::string& name, const Shape& shape, std::vector<float> values) {
+template <class T>
+void TensorWriter::add_values(const std::string& name, const Shape& shape, const std::vector<T>& values) {
   const char* bytes = reinterpret_cast<const char*>(values.data());
-  std::vector<char>& copy = copies_.emplace_back(bytes, bytes + values.size() * sizeof(float));
-  file.add(name, dtype_name(DType::f32), sizes_of(shape), copy.data());
+  std::vector<char>& copy = copies_.emplace_back(bytes, bytes + values.size() * sizeof(T));
+  file.add(name, dtype_name(dtype_of<T>()), sizes_of(shape), copy.data());
 }
 
 void TensorWriter::add_flat(const std::string& name, const ModuleState& state, const Tensor& flat) {
@@ -44,7 +45,7 @@ void TensorWriter::add_flat(const std::string& name, const ModuleState& state, c
 void TensorWriter::add(const ModuleState& state, const std::string& prefix) {
   for (const auto& e : state.entries()) {
     if (!e.padded()) add(prefix + e.name, e.tensor);
-    else add_values(prefix + e.name, e.used, used_values<float>(e.tensor, e.used));
+    else dispatch(e.tensor.dtype(), "weights", [&]<class T>(T) { add_values(prefix + e.name, e.used, used_values<T>(e.tensor, e.used)); });
   }
   for (const auto& e : state.buffer_entries()) add(prefix + e.name, e.tensor);
 }
@@ -68,6 +69,14 @@ void check(const SafetensorsReader& file, const std::string& name, DType dtype, 
     fail_input("tensor " + quoted(name) + ": " + wrong, quoted(file.path(), 400), "it belongs to another model");
 }
 
+// In memory that is aligned, as that of a file need not be.
+template <class T>
+std::vector<T> values_of(const TensorInfo& stored) {
+  std::vector<T> values(static_cast<size_t>(stored.bytes) / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), stored.data, values.size() * sizeof(T));
+  return values;
+}
+
 void fill(const TensorInfo& stored, Tensor& t) {
   Stream& s = t.context().stream();
   s.backend().copy(s.device().index, t.bytes(), stored.data, static_cast<size_t>(stored.bytes), CopyKind::host_to_device, s.handle());
@@ -84,8 +93,7 @@ void read_tensor(const SafetensorsReader& file, const std::string& name, Tensor&
 void read_flat(const SafetensorsReader& file, const std::string& name, const ModuleState& state, Tensor& flat) {
   if (!state.padded()) return read_tensor(file, name, flat);
   check(file, name, flat.dtype(), {state.unpadded_count()});
-  const auto* values = static_cast<const float*>(file.at(name).data);
-  state.pad({values, values + state.unpadded_count()}, flat);
+  state.pad(values_of<float>(file.at(name)), flat);
 }
 
 void read_state(const SafetensorsReader& file, ModuleState& state, const std::string& prefix, const std::vector<std::string>& ignored) {
@@ -111,7 +119,7 @@ void read_state(const SafetensorsReader& file, ModuleState& state, const std::st
   for (auto& [name, e] : wanted) {
     const TensorInfo& stored = file.at(name);
     if (!e.padded()) fill(stored, e.tensor);
-    else set_used_values(e.tensor, e.used, static_cast<const float*>(stored.data));
+    else dispatch(e.tensor.dtype(), "weights", [&]<class T>(T) { set_used_values(e.tensor, e.used, values_of<T>(stored).data()); });
   }
 }
 

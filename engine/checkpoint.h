@@ -21,7 +21,8 @@ class TensorWriter {
   void add_flat(const std::string& name, const ModuleState& state, const Tensor& flat);
 
  private:
-  void add_values(const std::string& name, const Shape& shape, std::vector<float> values);
+  template <class T>
+  void add_values(const std::string& name, const Shape& shape, const std::vector<T>& values);
   std::vector<Tensor> kept_;
   std::vector<std::vector<char>> copies_;
 };

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <limits>
+#include <tuple>
 
 #include "base/file.h"
 #include "base/float_types.h"
@@ -43,6 +44,29 @@ TEST(safetensors, round_trip_of_all_types) {
   EXPECT_TRUE(r.contains("f32"));
   EXPECT_EQ(error_of([&] { r.at("none"); }).code(), ErrorCode::input);
   EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(safetensors, numbers_of_all_types_are_read_as_doubles) {
+  Folder folder;
+  const std::vector<f16> half{to_f16(1.5f), to_f16(-0.25f)};
+  const std::vector<float> single{1.5f, -0.25f};
+  const std::vector<int8_t> i8{-128, 127};
+  const std::vector<int16_t> i16{-32768, 32767};
+  const std::vector<uint16_t> u16{0, 65535};
+  const std::vector<int32_t> i32{-2147483647 - 1, 2147483647};
+  const std::vector<uint32_t> u32{0, 4294967295u};
+  const std::vector<uint64_t> u64{0, uint64_t{1} << 63};
+  const std::vector<uint8_t> flags{0, 1};
+  const std::vector<std::tuple<const char*, const void*, std::vector<double>>> all = {
+      {"F16", half.data(), {1.5, -0.25}},     {"F32", single.data(), {1.5, -0.25}}, {"I8", i8.data(), {-128, 127}},
+      {"I16", i16.data(), {-32768, 32767}},   {"U16", u16.data(), {0, 65535}},      {"I32", i32.data(), {-2147483648.0, 2147483647}},
+      {"U32", u32.data(), {0, 4294967295.0}}, {"U64", u64.data(), {0, 0x1p63}},     {"BOOL", flags.data(), {0, 1}},
+  };
+  SafetensorsWriter w;
+  for (const auto& [type, data, values] : all) w.add(type, type, {2}, data);
+  w.write(folder.file("t"));
+  const SafetensorsReader r(folder.file("t"));
+  for (const auto& [type, data, values] : all) EXPECT_EQ(r.doubles(type), values) << type;
 }
 
 TEST(safetensors, data_begin_at_a_multiple_of_64_bytes_whatever_the_order_of_adding) {

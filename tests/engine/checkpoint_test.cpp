@@ -98,6 +98,29 @@ TEST(checkpoint, other_prefixes_and_ignored_names_are_passed_over) {
   EXPECT_CONTAINS(error_of([&] { read_state(file, state, "model."); }).message(), "extra 'model.notes'");
 }
 
+// Files of others need not align a tensor; padding is laid around what they hold. In either type.
+TEST(checkpoint, tensors_lie_anywhere_in_a_file) {
+  Folder folder;
+  const uint8_t byte = 7;
+  for (DType dtype : {DType::f32, DType::f64}) {
+    Context c;
+    Linear plain(5, 3), padded(Features(5, 8), Features(3, 4));
+    ModuleState state(c, plain, 1, dtype), wide(c, padded, 2, dtype);
+    TensorWriter w;
+    w.file.add("a byte", "U8", {1}, &byte);  // the first by name: the others begin at odd addresses
+    w.add(state, "model.");
+    w.file.write(folder.file("w"));
+    const SafetensorsReader file(folder.file("w"));
+    EXPECT_NE(reinterpret_cast<uintptr_t>(file.at("model.weight").data) % 4, 0u);
+    read_state(file, wide, "model.");
+    TensorWriter back;
+    back.file.add("a byte", "U8", {1}, &byte);
+    back.add(wide, "model.");
+    back.file.write(folder.file("again"));
+    EXPECT_EQ(read_file(folder.file("again")), read_file(folder.file("w"))) << dtype_name(dtype);
+  }
+}
+
 TEST(checkpoint, reading_counts_as_a_write_in_place) {
   Folder folder;
   Context c;

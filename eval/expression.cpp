@@ -119,7 +119,7 @@ void finish(ExpressionRow& row, const PairMoments& m, const ExpressionOptions& o
   row.r2 = total > 0 ? 1 - residual / total : kNaN;
 }
 
-// What is predicted for each evaluated sample without any model: the mean of its cohort.
+// What is predicted for each evaluated sample without any model: the mean of its cohort, of all samples where it has none.
 struct CohortMeans {
   Matrix mean;                    // [cohorts, features]
   std::vector<int64_t> class_of;  // [evaluated samples]
@@ -138,10 +138,16 @@ CohortMeans cohort_means(const data::SampleSource& observed, const std::vector<i
   result.cohorts = next;
 
   std::vector<std::vector<int64_t>> members(static_cast<size_t>(next));
+  const auto unknown = code.find("");
+  const auto give = [&](const std::vector<int64_t>& from) {
+    for (int64_t row : from) {
+      const std::string text = name(row);
+      if (const auto at = code.find(text); at != code.end() && at != unknown) members[static_cast<size_t>(at->second)].push_back(row);
+      if (unknown != code.end()) members[static_cast<size_t>(unknown->second)].push_back(row);
+    }
+  };
   out.from = "train";
-  if (obs.find("split"))
-    for (int64_t row : data::rows_of_split(obs, "train"))
-      if (const auto at = code.find(name(row)); at != code.end()) members[static_cast<size_t>(at->second)].push_back(row);
+  if (obs.find("split")) give(data::rows_of_split(obs, "train"));
   int64_t without = 0;
   std::string example;
   for (const auto& [text, c] : code)
@@ -150,7 +156,7 @@ CohortMeans cohort_means(const data::SampleSource& observed, const std::vector<i
     // Half of the rows from here and half from there would be neither: all take their own mean.
     out.from = "evaluated";
     for (auto& m : members) m.clear();
-    for (size_t i = 0; i < rows.size(); ++i) members[static_cast<size_t>(out.class_of[i])].push_back(rows[i]);
+    give(rows);
     result.warnings.push_back(fmt::format(
         "{}: the cohort-mean row predicts the mean of the evaluated samples themselves, which a model cannot know",
         obs.find("split") ? fmt::format("{} cohorts have no training samples{}", without, example.empty() ? "" : fmt::format(" ({})", panvae::quoted(example)))

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "eval/distributions.h"
 
 namespace panvae::eval {
 
@@ -161,35 +162,8 @@ LogRank log_rank(std::span<const double> time, std::span<const uint8_t> event, s
   const Eigen::LDLT<Eigen::MatrixXd> decomposed(v);
   const double chi_square =
       decomposed.isPositive() && decomposed.vectorD().minCoeff() > 1e-12 * v.diagonal().maxCoeff() ? difference.dot(decomposed.solve(difference)) : kNaN;
-  if (std::isfinite(chi_square)) r.chi_square = chi_square, r.p_value = chi_square_upper(chi_square, r.degrees);
+  if (std::isfinite(chi_square)) r.chi_square = chi_square, r.p_value = chi_squared_upper(chi_square, r.degrees);
   return r;
-}
-
-double chi_square_upper(double x, double degrees) {
-  PV_CHECK(degrees > 0 && !(x < 0), "chi_square_upper: {} with {} degrees of freedom", x, degrees);
-  if (x == 0) return 1;
-  const double a = degrees / 2, y = x / 2;
-  const double front = std::exp(a * std::log(y) - y - std::lgamma(a));
-  if (y < a + 1) {
-    double term = 1 / a, sum = term;
-    for (int n = 1; n < 10000 && term > sum * 1e-17; ++n) term *= y / (a + n), sum += term;
-    return std::max(0.0, 1 - front * sum);
-  }
-  // Lentz's method for 1 / (y + 1 - a - 1 (1 - a) / (y + 3 - a - ...)).
-  constexpr double tiny = 1e-300;
-  double b = y + 1 - a, c = 1 / tiny, d = 1 / b, h = d;
-  for (int n = 1; n < 10000; ++n) {
-    const double an = -n * (n - a);
-    b += 2;
-    d = an * d + b;
-    c = b + an / c;
-    if (std::abs(d) < tiny) d = tiny;
-    if (std::abs(c) < tiny) c = tiny;
-    d = 1 / d;
-    h *= d * c;
-    if (std::abs(d * c - 1) < 1e-16) break;
-  }
-  return front * h;
 }
 
 std::vector<double> brier_scores(std::span<const double> at, std::span<const double> time, std::span<const uint8_t> event,

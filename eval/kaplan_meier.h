@@ -54,10 +54,6 @@ struct LogRank {
 LogRank log_rank(std::span<const double> time, std::span<const uint8_t> event, std::span<const int32_t> group, int32_t k,
                  std::span<const int32_t> stratum = {});
 
-// P[chi-square with `degrees` > x]: the regularised incomplete gamma function, by its series below degrees/2 + 1 and its
-// continued fraction above.
-double chi_square_upper(double x, double degrees);
-
 // The Brier score at each of `at` (Graf et al., Statistics in Medicine 18, 1999), patients weighted by the inverse
 // probability of being observed:
 //   1/n sum of S(t|i)^2 [T_i <= t, event] / G(T_i-) + (1 - S(t|i))^2 [T_i > t] / G(t)

@@ -167,6 +167,9 @@ TrainResult TrainingLoop::run() {
     train_epoch();
     const int64_t epoch = static_cast<int64_t>(at_.epoch) + 1;
     const Judgement j = judge(epoch, sums_);
+    if (validating && !std::isfinite(j.validation_loss))  // which is never smaller than another, nor larger
+      throw Error(ErrorCode::input, fmt::format("the validation loss of epoch {} is not finite, though the training loss is", epoch), "",
+                  "look for extreme values in the validation samples", "validation");
     const double seconds = seconds_now() - epoch_start, loading = seconds_loading() - loading_start;
     const bool best = j.counts && (!validating || at_.best_epoch == 0 || j.validation_loss < at_.best_validation);
     if (best) {

@@ -96,7 +96,7 @@ class TrainingLoop {
   // A whole step: forward, backward, update(). Returns the sums of this step; any that is not finite ends the run.
   virtual std::vector<double> step(int64_t epoch, int64_t index) = 0;
   virtual int64_t items_of_step(int64_t epoch, int64_t index) const = 0;
-  // After the last step of an epoch, and again when its place is known.
+  // After the last step of an epoch, and again when its place is known. A validation loss that is not finite ends the run.
   virtual Judgement judge(int64_t epoch, const std::vector<double>& sums) = 0;
   virtual void report(bool best, double seconds, double loading_seconds) = 0;
   virtual std::string progress_note(int64_t epoch, const std::vector<double>& sums) const = 0;

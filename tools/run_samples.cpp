@@ -16,6 +16,10 @@ data::ReadOptions reading(data::ReadOptions options) {
   return options;
 }
 
+std::span<const float> values_of(const data::RowMatrix<float>& x, int64_t row) {
+  return {x.data() + row * x.cols(), static_cast<size_t>(x.cols())};
+}
+
 }  // namespace
 
 RunSamples::RunSamples(const Run& run, const std::string& path, const data::ReadOptions& options, const std::string& input)
@@ -73,7 +77,7 @@ data::Dataset<double> RunSamples::prepared(std::span<const int64_t> rows, bool s
   return d;
 }
 
-void RunSamples::for_chunks(std::span<const int64_t> rows, const std::function<void(int64_t first, const data::RowMatrix<float>& x)>& use) const {
+void RunSamples::for_preprocessed(std::span<const int64_t> rows, const std::function<void(int64_t first, data::RowMatrix<float>& x)>& use) const {
   const int64_t widest = std::max(source_.features(), static_cast<int64_t>(run_.features.size()));
   const int64_t at_once = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, widest * static_cast<int64_t>(sizeof(double))));
   data::RowMatrix<float> x;
@@ -86,18 +90,20 @@ void RunSamples::for_chunks(std::span<const int64_t> rows, const std::function<v
     } else {
       x = prepared(some, false).x.cast<float>();
     }
-    run_.scale.apply(x);
     use(first, x);
   }
 }
 
+void RunSamples::for_chunks(std::span<const int64_t> rows, const std::function<void(int64_t first, const data::RowMatrix<float>& x)>& use) const {
+  for_preprocessed(rows, [&](int64_t first, data::RowMatrix<float>& x) {
+    run_.scale.apply(x);
+    use(first, x);
+  });
+}
+
 void RunSamples::for_values(std::span<const int64_t> rows, const std::function<void(int64_t i, std::span<const float> values)>& use) const {
-  std::vector<float> values(run_.features.size());
-  for_chunks(rows, [&](int64_t first, const data::RowMatrix<float>& x) {
-    for (int64_t i = 0; i < x.rows(); ++i) {
-      for (size_t c = 0; c < values.size(); ++c) values[c] = run_.scale.inverse(x(i, static_cast<int64_t>(c)), c);
-      use(first + i, values);
-    }
+  for_preprocessed(rows, [&](int64_t first, data::RowMatrix<float>& x) {
+    for (int64_t i = 0; i < x.rows(); ++i) use(first + i, values_of(x, i));
   });
 }
 
@@ -115,14 +121,13 @@ data::RowMatrix<float> embedding_of(Context& context, const Run& run, const RunS
 
 void for_reconstructions(Context& context, const Run& run, const RunSamples& samples, std::span<const int64_t> rows, const ReconstructionUse& use) {
   const size_t p = run.features.size();
-  samples.for_chunks(rows, [&](int64_t first, const data::RowMatrix<float>& x) {
-    std::vector<float> observed(p), decoded(p);
-    run.model->reconstruct(context, x.data(), x.rows(), [&](int64_t i, const float* values) {
-      for (size_t c = 0; c < p; ++c) {
-        observed[c] = run.scale.inverse(x(i, static_cast<int64_t>(c)), c);
-        decoded[c] = run.scale.inverse(values[c], c);
-      }
-      use(first + i, observed, decoded);
+  std::vector<float> decoded(p);
+  samples.for_preprocessed(rows, [&](int64_t first, data::RowMatrix<float>& x) {
+    data::RowMatrix<float> scaled = x;
+    run.scale.apply(scaled);
+    run.model->reconstruct(context, scaled.data(), scaled.rows(), [&](int64_t i, const float* values) {
+      for (size_t c = 0; c < p; ++c) decoded[c] = run.scale.inverse(values[c], c);
+      use(first + i, values_of(x, i), decoded);
     });
   });
 }

@@ -25,7 +25,9 @@ class RunSamples {
 
   // use(first, x): x [n, features] are the samples rows[first], rows[first + 1], ..., scaled.
   void for_chunks(std::span<const int64_t> rows, const std::function<void(int64_t first, const data::RowMatrix<float>& x)>& use) const;
-  // use(i, values): [features] of the sample rows[i], in the units of the preprocessed data, clipped as the network sees them.
+  // The same before scaling, in the units of the preprocessed data; x may be written to.
+  void for_preprocessed(std::span<const int64_t> rows, const std::function<void(int64_t first, data::RowMatrix<float>& x)>& use) const;
+  // use(i, values): [features] of the sample rows[i], in the units of the preprocessed data.
   void for_values(std::span<const int64_t> rows, const std::function<void(int64_t i, std::span<const float> values)>& use) const;
 
  private:
@@ -43,7 +45,7 @@ class RunSamples {
 // not depend on who else is in the file.
 data::RowMatrix<float> embedding_of(Context& context, const Run& run, const RunSamples& samples, bool canonical);
 // Samples through encoder and decoder. use(i, observed, decoded): of rows[i], [features] each, in the log2 units of the
-// preprocessed data.
+// preprocessed data; observed as preprocessing leaves it, not clipped as the network sees it.
 using ReconstructionUse = std::function<void(int64_t i, std::span<const float> observed, std::span<const float> decoded)>;
 void for_reconstructions(Context& context, const Run& run, const RunSamples& samples, std::span<const int64_t> rows, const ReconstructionUse& use);
 

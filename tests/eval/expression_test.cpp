@@ -158,6 +158,26 @@ TEST(Expression, TheCohortMeanIsThatOfTheTrainingSamples) {
   EXPECT_EQ(evaluate(p, o).n, 20);
 }
 
+// Those of unknown cohorts are no cohort of their own.
+TEST(Expression, WithoutACohortTheMeanOfAllIsPredicted) {
+  Pair p = pair(40, 30);
+  std::vector<std::string> cohort, split;
+  for (int i = 0; i < 40; ++i) cohort.push_back(i % 4 == 0 ? "" : i % 2 ? "B" : "A"), split.push_back(i < 16 ? "holdout" : "train");
+  set_factor(p.observed.obs, "cohort", cohort);
+  set_factor(p.observed.obs, "split", split);
+  const ExpressionResult r = evaluate(p);
+  const auto mean = [&](const std::string& of) {
+    Eigen::RowVectorXd sum = Eigen::RowVectorXd::Zero(30);
+    int n = 0;
+    for (int i = 16; i < 40; ++i)
+      if (of.empty() || cohort[static_cast<size_t>(i)] == of) sum += p.observed.x.row(i), ++n;
+    return Eigen::RowVectorXd(sum / n);
+  };
+  Eigen::RowVectorXd effect = Eigen::RowVectorXd::Zero(30);
+  for (int i = 0; i < 16; ++i) effect += (mean(cohort[static_cast<size_t>(i)]) - p.observed.x.row(i)) / 16;
+  for (int64_t j = 0; j < 30; ++j) EXPECT_NEAR(r.cohort_mean.test.effect[static_cast<size_t>(j)], effect[j], 1e-12);
+}
+
 // Predicting the cohort mean is no reconstruction, and the numbers beside DE say so.
 TEST(Expression, ThePredictedMeanIsSeenThrough) {
   Pair p = pair(30, 200);

@@ -541,6 +541,18 @@ TEST(trainer, nan_in_the_data_is_explained_by_op_and_tensor) {
   }
 }
 
+TEST(trainer, a_validation_loss_that_is_not_finite_ends_the_run) {
+  for (float bad : {NAN, 3e38f}) {
+    RunSetup s;
+    s.data[static_cast<size_t>((s.train_rows + 1) * kGenes + 7)] = bad;
+    Session run(s);
+    const Error e = error_of([&] { run.trainer.run(); });
+    EXPECT_EQ(e.code(), ErrorCode::input);
+    EXPECT_CONTAINS(e.message(), "the validation loss of epoch 1 is not finite");
+    EXPECT_CONTAINS(e.hint(), "validation samples");
+  }
+}
+
 // h = 0 exactly, so the loss is finite whatever the output weights are; their gradient path overflows.
 TEST(trainer, a_gradient_with_infinities_is_skipped_and_counted) {
   for (Device device : host_devices()) {

@@ -243,9 +243,10 @@ needs_build() {
   [ -e "$build/gpu_check.built" ] || part_build
 }
 
-# Thirty steps of each network as graphs, and thirty kernel by kernel: seconds, and losses that must be the same to the bit.
+# Thirty steps of each network as graphs, and thirty kernel by kernel: seconds, and losses that must be the same to the bit. Kept products
+# go to the second stream in panels, which takes a graph and weights of this size.
 training_steps() {
-  for model in rna block hierarchical; do
+  for model in rna 'rna --kept-products' block hierarchical; do
     for how in '' --no-graph; do
       echo "steps 30" | timeout 60 "$build/bench/bench_train_step" --serve --model $model --device cuda --precision tf32 $how >"$build/steps$how.json" ||
         fail "training steps of $model ${how:-as graphs} failed"

@@ -156,6 +156,78 @@ TEST(step_graph, panels_of_a_library_beside_updates_equal_eager_bit_for_bit) {
   for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 1e-5) << i;  // compilers may contract the two kernels' updates otherwise
 }
 
+// What training leaves of two layers of `width`, by products of a library. `kept`: as products, in panels, some of each weight.
+struct Left {
+  std::vector<float> weights, first, second;
+  double norm;
+  int64_t replays, products = 0;  // products: that Adam was given, in steps that were not replayed
+  bool operator==(const Left&) const = default;
+};
+Left trained_by_panels(Device device, int64_t width, bool kept, bool on) {
+  constexpr int64_t kBatch = 8;
+  Context c(device, 9);
+  c.stream().simt = {simt::Order::forward, 1, 1};
+  c.stream().provider = Provider::vendor;
+  Sequential net(std::make_unique<Linear>(width, width), std::make_unique<Linear>(width, width, false));
+  ModuleState state(c, net, 3);
+  Adam adam(state, {.eps = 1});  // so large, an update follows its gradient as smoothly as rounding moves that
+  adam.panel_bytes = width * width * static_cast<int64_t>(sizeof(float)) / 5;
+  state.keep_products(kept);
+  StepGraph graph(c);
+  graph.on = on;
+  Tensor x = Tensor::zeros(c, {kBatch, width});
+  Left left{};
+  for (int step = 0; step < 6; ++step) {
+    std::vector<float> values(static_cast<size_t>(x.count()));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i * 7 % 1000 + static_cast<size_t>(step) * 13));
+    x.upload(values.data(), x.count());
+    adam.upload_settings();
+    graph.run({x}, {}, [&] {
+      const Step scope(c);
+      Tape tape(c);
+      const Tensor y = net(x);
+      adam.zero_grad();
+      tape.backward(ops::sum(ops::mul(y, y)));
+      for (const ModuleState::Entry& e : state.entries()) left.products += e.tensor.variable()->product != nullptr;
+      adam.step();
+    });
+    c.generator.next_step();
+  }
+  left.weights = state.flat_parameters().host<float>();
+  left.first = adam.first_moment().host<float>();
+  left.second = adam.second_moment().host<float>();
+  left.norm = adam.gradient_norm();
+  left.replays = graph.replays();
+  return left;
+}
+
+void panels_equal_written_gradients(Device device, int64_t width) {
+  Left graph = trained_by_panels(device, width, true, true);
+  const Left eager = trained_by_panels(device, width, true, false), written = trained_by_panels(device, width, false, false);
+  EXPECT_EQ(graph.replays, 5);
+  EXPECT_EQ(graph.products, 2 * 2) << "of both weights, eagerly and when it was recorded";
+  EXPECT_EQ(eager.products, 2 * 6);
+  EXPECT_EQ(written.products, 0);
+  graph.replays = eager.replays, graph.products = eager.products;
+  EXPECT_TRUE(graph == eager) << "not the same bits";
+  const auto expect_near = [](const std::vector<float>& a, const std::vector<float>& b, const char* what) {
+    double largest = 0, worst = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      largest = std::max(largest, std::abs(static_cast<double>(b[i])));
+      if (const double d = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])); !(d <= worst)) worst = d;
+    }
+    EXPECT_LE(worst, 1e-5 * largest) << what;
+  };
+  expect_near(eager.weights, written.weights, "weights");
+  expect_near(eager.first, written.first, "first moment");
+  expect_near(eager.second, written.second, "second moment");
+  EXPECT_NEAR(eager.norm, written.norm, 1e-5 * written.norm);
+}
+
+TEST(step_graph, panels_of_large_weights_equal_written_gradients) {
+  panels_equal_written_gradients(kSimt, 24);
+}
+
 // The same noise for the same step, other noise for another, whether it is replayed or not.
 TEST(step_graph, noise_is_that_of_the_step) {
   for (const bool on : {true, false}) {
@@ -374,11 +446,22 @@ TEST(step_graph, an_error_of_the_step_comes_through) {
 // ---- where there is a GPU
 class OnCuda : public testing::Test {
  public:
-  void TestBody() override { graph_equals_eager({DeviceType::cuda, 0}); }
+  explicit OnCuda(void (*test)(Device)) : test_(test) {}
+  void TestBody() override { test_({DeviceType::cuda, 0}); }
+
+ private:
+  void (*test_)(Device);
 };
+void wide_panels_equal_written_gradients(Device device) {
+  panels_equal_written_gradients(device, 2048);  // the smallest weights that a GPU keeps as products (ModuleState::keep_products)
+}
 [[maybe_unused]] const bool registered = [] {
-  if (cuda_backend().device_count() > 0)
-    testing::RegisterTest("step_graph", "cuda", nullptr, nullptr, __FILE__, __LINE__, []() -> testing::Test* { return new OnCuda; });
+  if (cuda_backend().device_count() == 0) return true;
+  const auto add = [](const char* name, void (*test)(Device)) {
+    testing::RegisterTest("step_graph", name, nullptr, nullptr, __FILE__, __LINE__, [test]() -> testing::Test* { return new OnCuda(test); });
+  };
+  add("cuda", graph_equals_eager);
+  add("cuda_panels", wide_panels_equal_written_gradients);
   return true;
 }();
 

@@ -275,7 +275,9 @@ bool Products::State::run(Stream& stream, Plan& p, Algorithm& algorithm, In<T> a
   const T one = T(1), beta = e.accumulate ? T(1) : T(0);
   const cublasStatus_t status = f.matmul(handle, p.product, &one, b, p.layout_b, a, p.layout_a, &beta, c, p.layout_c, c, p.layout_c, &algorithm.algo, workspace,
                                          algorithm.workspace, static_cast<cudaStream_t>(stream.handle()));
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_ARCH_MISMATCH) {
+  // The heuristic knows what it was asked for; an algorithm that was measured elsewhere may need what nobody can ask it about.
+  const bool invalid = status == CUBLAS_STATUS_INVALID_VALUE && &algorithm != &p.first;
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_ARCH_MISMATCH || invalid) {
     algorithm.usable = false;
     return false;
   }

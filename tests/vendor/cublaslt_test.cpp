@@ -325,6 +325,11 @@ TEST(CublasltAlgorithms, WhereTheNamedOneCannotComputeItTheFirstDoes) {
   const ProviderAlgorithm second = measured(library).algorithm;
   ASSERT_EQ(algorithm_of(library, second), 1);
   EXPECT_EQ(algorithm_of(library, second, 4), 0) << "measured with operands at 256 bytes, not at 16";
+  {
+    const Fault silent(kFake, "says_nothing_of_alignment", 1);
+    EXPECT_EQ(algorithm_of(library, second, 2), 0) << "the call itself is refused";
+    EXPECT_EQ(algorithm_of(library, second, 2), 0) << "and not tried again";
+  }
   ProviderAlgorithm unknown;
   unknown.named = true;
   EXPECT_EQ(algorithm_of(library, unknown), 0) << "bytes that it did not give";

@@ -43,6 +43,7 @@ int handles = 0, objects = 0, heuristics = 0, last_compute = -1, last_epilogue =
 int fail_create = 0, fail_heuristic = 0, fail_matmul = 0, no_bias = 0;
 int more_algorithms = 0, last_algorithm = -1, last_wanted = 0;
 int slow = 0, wrong = 0, refused = 0, in_place = 0, fails = 0;  // a bit for each algorithm
+int says_nothing_of_alignment = 0;
 
 bool is(int bits, uint32_t id) {
   return bits >> id & 1;
@@ -106,7 +107,8 @@ int* fake_value(const char* name) {
                 {"wrong", &wrong},
                 {"refused", &refused},
                 {"in_place", &in_place},
-                {"fails", &fails}};
+                {"fails", &fails},
+                {"says_nothing_of_alignment", &says_nothing_of_alignment}};
   for (const auto& v : values)
     if (std::strcmp(v.name, name) == 0) return v.value;
   return nullptr;
@@ -254,7 +256,8 @@ cublasStatus_t cublasLtMatmulAlgoCapGetAttribute(const cublasLtMatmulAlgo_t* alg
                           : what == CUBLASLT_ALGO_CAP_MIN_ALIGNMENT_D_BYTES ? &algorithm.d
                                                                             : nullptr;
   if (!value || bytes != sizeof *value) return CUBLAS_STATUS_INVALID_VALUE;
-  std::memcpy(to, value, bytes);
+  const uint32_t one = 1;
+  std::memcpy(to, says_nothing_of_alignment ? &one : value, bytes);
   *written = bytes;
   return CUBLAS_STATUS_SUCCESS;
 }

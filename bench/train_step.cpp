@@ -10,7 +10,7 @@
 //   bench_train_step --model block [--batch 256] [--block 5000] [--widths 2048,1024,512] [--latent 512] ...
 //   bench_train_step --model hierarchical [--batch 64] [--blocks 113] [--block-latent 512] [--channels 64] [--widths 2048,1024] ...
 //   ... [--device cpu|cuda] [--precision ieee|tf32|bf16] [--no-graph]   --no-graph: kernel by kernel where a graph is the rule
-//   --unfused    without the fused ops (docs/kernels.md)
+//   --unfused    without the fused ops (docs/kernels.md), and with gradients written
 //   --no-overlap   in a graph, gradients of weights are computed one after the other with all else (docs/graphs.md)
 //   --kept-products        large gradients of weights are computed together with Adam's update, also where the library computes products
 //   --written-gradients    the gradients of weights are written, and Adam reads them, as where they are clipped
@@ -161,6 +161,8 @@ Options parse(int argc, char** argv) {
   const bool cpu = o.device.type == DeviceType::cpu;
   if (cpu && o.math != MathMode::ieee) fail_usage("--precision " + o.precision + " needs --device cuda");
   if (!cpu && !o.write.empty()) fail_usage("--write takes its steps on the cpu, which rounds as every peer can");
+  if (o.kept_products && (o.written_gradients || o.unfused))
+    fail_usage(fmt::format("--kept-products writes no gradients of weights, and --{} asks for them", o.unfused ? "unfused" : "written-gradients"));
   return o;
 }
 

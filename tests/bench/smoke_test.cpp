@@ -26,8 +26,8 @@ class smoke : public testing::Test {
     folder = name;
   }
   void TearDown() override { std::filesystem::remove_all(folder); }
-  Outcome run(const std::string& arguments) {
-    const std::string command = "cd '" + folder + "' && '" PANVAE_BENCH_PROGRAM "' " + arguments + " >stdout.txt 2>stderr.txt";
+  Outcome run(const std::string& arguments, const std::string& program = PANVAE_BENCH_PROGRAM) {
+    const std::string command = "cd '" + folder + "' && '" + program + "' " + arguments + " >stdout.txt 2>stderr.txt";
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128, read_file(folder + "/stdout.txt"), read_file(folder + "/stderr.txt")};
   }
@@ -132,6 +132,16 @@ TEST_F(smoke, wrong_arguments_end_with_2_and_say_what_is_wrong) {
     EXPECT_EQ(o.err.find("panvae_bench: error: "), 0u) << o.err;
   }
   EXPECT_EQ(run("--help").code, 0);
+}
+
+// A step may be asked for in ways that exclude each other: none of them is measured under the name of another.
+TEST_F(smoke, a_training_step_is_taken_as_asked_or_not_at_all) {
+  const auto step = [this](const std::string& how) { return run("--genes 30 --hidden 8 --latent 3 --batch 4 --steps 1 " + how, PANVAE_TRAIN_STEP_PROGRAM); };
+  for (const char* how : {"--written-gradients", "--unfused"}) {
+    const Outcome o = step("--kept-products " + std::string(how));
+    EXPECT_EQ(o.code, 2) << how;
+    EXPECT_NE(o.err.find("--kept-products writes no gradients of weights, and " + std::string(how) + " asks for them"), std::string::npos) << o.err;
+  }
 }
 
 }  // namespace

@@ -257,9 +257,14 @@ std::pair<Plan&, bool> Products::State::plan_of(Stream& stream, In<T> a, bool tr
   wanted.transpose_a = transpose_a, wanted.transpose_b = transpose_b;
   wanted.alignment_a = alignment_of(a), wanted.alignment_b = alignment_of(b), wanted.alignment_c = alignment_of(c);
   // The library's kernels read the bias 16 bytes at a time, and know it for f32 alone. Where a pass of ours follows anyway,
-  // the bias is added there.
+  // the bias is added there. Algorithms are checked against a plan that is complete, so it gets its bias here.
   if (sizeof(T) == 4 && e.bias && e.activation == Activation::none && alignment_of(e.bias) >= 16)
-    if (Plan& p = plan(wanted, true); p.first.usable) return {p, true};
+    if (Plan& p = plan(wanted, true); p.first.usable) {
+      const Functions& f = *functions;
+      const void* bias = e.bias;
+      PV_CUBLASLT(f.product_set(p.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
+      return {p, true};
+    }
   return {plan(wanted, false), false};
 }
 
@@ -267,10 +272,6 @@ template <class T>
 bool Products::State::run(Stream& stream, Plan& p, Algorithm& algorithm, In<T> a, In<T> b, InOut<T> c, const Epilogue<T>& e, bool their_bias) {
   const Functions& f = *functions;
   if (!algorithm.usable) return false;
-  if (their_bias) {
-    const void* bias = e.bias;
-    PV_CUBLASLT(f.product_set(p.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
-  }
   void* workspace = algorithm.workspace > 0 ? stream.scratch(algorithm.workspace) : nullptr;
   const T one = T(1), beta = e.accumulate ? T(1) : T(0);
   const cublasStatus_t status = f.matmul(handle, p.product, &one, b, p.layout_b, a, p.layout_a, &beta, c, p.layout_c, c, p.layout_c, &algorithm.algo, workspace,

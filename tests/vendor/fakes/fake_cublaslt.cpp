@@ -244,6 +244,7 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t de
   if (algorithm.made_here != kMadeHere) return CUBLAS_STATUS_INVALID_VALUE;
   if (algorithm.m != d.rows || algorithm.n != d.columns || algorithm.k != (p.a == CUBLAS_OP_T ? a.rows : a.columns)) return CUBLAS_STATUS_INVALID_VALUE;
   if (is(refused, algorithm.id)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (p.epilogue & CUBLASLT_EPILOGUE_BIAS && !p.bias) return CUBLAS_STATUS_INVALID_VALUE;  // a product that is not described in full
   result->workspaceSize = algorithm.workspace;
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -50,10 +50,10 @@ void common(OpCase& c, double tensors, double operations) {
   c.sizes = {{2, 1, 1},   {3, 5, 1},  {1, 3, 2},   {4, 0, 3},    {8, 8, 1},    {4, 1, 33},   {2, 9, 31},   {33, 40, 1},
              {3, 600, 1}, {9, 7, 13}, {6, 5, 113}, {1501, 3, 1}, {5, 23, 400}, {257, 70, 1}, {2, 2, 5000}, {9, 4100, 1}};
   c.simt_sizes = {{2, 1, 1}, {3, 5, 1}, {1, 3, 2}, {4, 0, 3}, {8, 8, 1}, {4, 1, 33}, {2, 9, 31}, {33, 40, 1}, {9, 7, 13}, {6, 2, 113}, {900, 3, 1}};
-  // What the kernels keep in registers ends at these sizes.
-  c.simt_sizes.insert(c.simt_sizes.end(),
-                      {{64, 9, 1}, {65, 9, 1}, {256, 7, 1}, {257, 3, 1}, {1024, 2, 1}, {1025, 2, 1}, {2, 2, 1024}, {3, 2, 683}, {2, 1, 4096}, {2, 2, 4097}});
-  c.simt_sizes.insert(c.simt_sizes.end(), {{16400, 3, 1}, {2, 1, 65600}});  // of which a block has more than one group
+  // What the kernels keep in registers ends at these sizes; of the last two a block has more than one group.
+  c.card_sizes = {{64, 9, 1},   {65, 9, 1},  {256, 7, 1},  {257, 3, 1},  {1024, 2, 1},  {1025, 2, 1},
+                  {2, 2, 1024}, {3, 2, 683}, {2, 1, 4096}, {2, 2, 4097}, {16400, 3, 1}, {2, 1, 65600}};
+  c.simt_sizes.insert(c.simt_sizes.end(), c.card_sizes.begin(), c.card_sizes.end());
   c.long_indices = true;
   c.op_sizes = {{5, 3, 1}, {3, 2, 4}};
 }
@@ -123,6 +123,7 @@ const Case batchnorm_eval("batchnorm_eval", [](OpCase& c) {
   common(c, 2, 4);
   c.sizes.insert(c.sizes.end(), {{0, 3, 1}, {3, 4, 0}, {1, 1, 1}, {1, 2, 1}});
   c.simt_sizes.insert(c.simt_sizes.end(), {{0, 3, 1}, {3, 4, 0}, {1, 1, 1}, {3, 2, 3000}, {131100, 1, 1}});
+  c.card_sizes.insert(c.card_sizes.end(), {{3, 2, 3000}, {131100, 1, 1}});
   c.variants = 2;
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const int64_t B = s[0], C = s[1], L = s[2], n = B * C * L;

@@ -17,6 +17,7 @@ double n_of(const Sizes& s) {
 void mean_loss(OpCase& c, double flops) {
   c.dims = {"N"};
   c.sizes = {{0}, {1}, {3}, {31}, {257}, {2048}, {2049}, {40001}};  // the mean of nothing is NaN
+  c.card_sizes = {{520001}, {2700001}};                             // the most blocks of short stretches; more blocks than a card has at once
   c.variants = 2;
   c.op_sizes = small_op_sizes();
   c.flops = [=](const Sizes& s) { return flops * n_of(s); };

@@ -166,11 +166,12 @@ void simt_mode(const OpCase& c, const std::function<void(Run<T>&, const Sizes&)>
 
 // PANVAE_TEST_LARGEST=N leaves out sizes with numbers above N, for tools that slow a card down a hundred times.
 std::vector<Sizes> sizes_on_card(const OpCase& c) {
+  std::vector<Sizes> all = c.sizes, small;
+  all.insert(all.end(), c.card_sizes.begin(), c.card_sizes.end());
   const char* text = std::getenv("PANVAE_TEST_LARGEST");
-  if (!text) return c.sizes;
+  if (!text) return all;
   const int64_t most = std::atoll(text);
-  std::vector<Sizes> small;
-  for (const Sizes& s : c.sizes)
+  for (const Sizes& s : all)
     if (std::all_of(s.begin(), s.end(), [=](int64_t v) { return v <= most; })) small.push_back(s);
   EXPECT_FALSE(small.empty()) << "no size of this case is small enough";
   return small;

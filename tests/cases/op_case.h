@@ -186,6 +186,7 @@ struct OpCase {
   std::string kernel;        // of the table; empty: as `name`
   std::vector<Sizes> sizes;  // ref, cuda and, unless named, simt
   std::vector<Sizes> simt_sizes;
+  std::vector<Sizes> card_sizes;      // beside `sizes` on cuda: ways through a kernel and numbers of blocks that only large or many sizes reach
   int variants = 1;                   // the body is run with Calls::variant 0 to variants - 1
   bool cpu_rounds_otherwise = false;  // math modes that the cpu device does not have: simt is held against the formula alone
   bool long_indices = false;          // the kernel divides indices, of 32 bits or 64 (Stream::short_index): simt and cuda go both ways

@@ -75,6 +75,7 @@ const Case sum_columns("sum_columns", [](OpCase& c) {
 const Case sum("sum", [](OpCase& c) {
   c.reads_only = true;
   c.sizes = {{0}, {1}, {31}, {257}, {16384}, {16385}, {50001}};
+  c.card_sizes = {{2900001}, {4300001}};  // more blocks than a card has at once; of more than one piece each
   c.dims = {"N"};
   c.bench = elementwise_bench();
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
@@ -101,6 +102,7 @@ const Case sum("sum", [](OpCase& c) {
 const Case sum_squares("sum_squares", [](OpCase& c) {
   c.reads_only = true;
   c.sizes = {{0}, {1}, {31}, {257}, {16384}, {16385}, {50001}};
+  c.card_sizes = {{2900001}, {4300001}};  // more blocks than a card has at once; of more than one piece each
   c.dims = {"N"};
   c.bench = elementwise_bench();
   c.variants = 2;

@@ -22,13 +22,13 @@ bool Context::turn_aside() {
   Stream& side = *side_;
   side.math = stream_.math, side.provider = stream_.provider, side.fill = stream_.fill, side.simt = stream_.simt, side.short_index = stream_.short_index;
   side.vendor = stream_.vendor;  // with plans that are made
-  side.backend().order(stream_.handle(), side.handle());
+  side.backend().order(device().index, stream_.handle(), side.handle());
   return aside_ = unjoined_ = true;
 }
 
 void Context::join() {
   if (!std::exchange(unjoined_, false)) return;
-  stream_.backend().order(side_->handle(), stream_.handle());
+  stream_.backend().order(device().index, side_->handle(), stream_.handle());
 }
 
 void Context::check_finite(const Tensor& t, const char* op, const std::string& what) {

@@ -15,7 +15,7 @@ namespace panvae {
 // An embedding code may bring its own memory.
 struct ExternalAllocator {
   std::function<void*(size_t)> alloc;  // null when out of memory; 256-byte aligned. Both functions or none
-  std::function<void(void*)> free;
+  std::function<void(void*)> free;     // work that uses the block may still be queued: waits for the device, as cudaFree does
 };
 
 class Memory {

@@ -89,12 +89,12 @@ const Backend& simt_backend() {
       return cpu_backend().event_milliseconds(first, last);
     };
     b.why_no_graphs = [] { return std::string(); };
-    b.graph_begin = [](void* stream) {
+    b.graph_begin = [](int, void* stream) {
       PV_CHECK(!capture_of_thread, "graph: this thread captures already");
       queue_of(stream).recording = std::make_shared<Recording>();
       capture_of_thread = queue_of(stream).recording.get();
     };
-    b.graph_end = [](void* stream) -> void* {
+    b.graph_end = [](int, void* stream) -> void* {
       PV_CHECK(capture_of_thread && capture_of_thread == recording_of(stream), "graph: ended by a thread that did not begin it");
       capture_of_thread = nullptr;
       const std::shared_ptr<Recording> recording = std::move(queue_of(stream).recording);
@@ -104,12 +104,12 @@ const Backend& simt_backend() {
         throw Error(ErrorCode::usage, fmt::format("graph: the capture is void: {}", recording->broken_by), "", kBefore, "graph");
       return new std::shared_ptr<const Recording>(recording);
     };
-    b.order = [](void* earlier, void* later) {
+    b.order = [](int, void* earlier, void* later) {
       Queue &first = queue_of(earlier), &second = queue_of(later);
       if (first.recording && !second.recording) second.joined = first.recording, first.recording->fork();
       else if (second.recording && first.joined.lock() == second.recording) second.recording->wait();
     };
-    b.graph_launch = [](void* graph, void* stream) {
+    b.graph_launch = [](int, void* graph, void* stream) {
       refuse(recording_of(stream), "a graph is launched", kBefore);
       recording_in(graph).run(queue_of(stream).launches++ % 2 == 1);
     };

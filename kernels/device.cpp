@@ -72,28 +72,28 @@ Stream::~Stream() {
 
 void Graph::launch(Stream& stream) const {
   PV_CHECK(handle_, "graph: launched before anything was captured");
-  backend_->graph_launch(handle_, stream.handle());
+  backend_->graph_launch(stream.device().index, handle_, stream.handle());
 }
 
 Graph Stream::capture(const std::function<void()>& work) {
   PV_CHECK(!capturing_, "graph: captured within a capture");
   if (const std::string why = backend_->why_no_graphs(); !why.empty())
     throw Error(ErrorCode::usage, "graph: this device captures none", why, "run the work as it is", "graph");
-  backend_->graph_begin(handle_);
+  backend_->graph_begin(device_.index, handle_);
   capturing_ = true;
   try {
     work();
   } catch (...) {
     capturing_ = false;
     try {
-      const Graph half(*backend_, backend_->graph_end(handle_));
+      const Graph half(*backend_, backend_->graph_end(device_.index, handle_));
     } catch (const Error&) {
       // The capture is over, and what went wrong first is on its way.
     }
     throw;
   }
   capturing_ = false;
-  return {*backend_, backend_->graph_end(handle_)};
+  return {*backend_, backend_->graph_end(device_.index, handle_)};
 }
 
 void* Stream::scratch(size_t bytes) {

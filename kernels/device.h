@@ -70,7 +70,7 @@ struct Backend {
   float (*event_milliseconds)(void* begin, void* end);
   // What is queued on `later` from now on waits for what `earlier` has been told so far. Where `earlier` captures a graph, `later` joins
   // it, and must be waited for before the capture ends. Null where streams do at once what they are told.
-  void (*order)(void* earlier, void* later);
+  void (*order)(int device, void* earlier, void* later);
   // A named range of the host's time for the vendor's profiler (NVTX). Nothing on cpu.
   void (*range_push)(const char* name);
   void (*range_pop)();
@@ -78,9 +78,9 @@ struct Backend {
   // not done. What cannot be recorded is an error and makes the capture void: waiting for the stream, events, copies from or to
   // the host, and memory taken or given back by that thread.
   std::string (*why_no_graphs)();  // empty where there are graphs
-  void (*graph_begin)(void* stream);
-  void* (*graph_end)(void* stream);  // an executable graph; ends a capture that is void, too, and throws
-  void (*graph_launch)(void* graph, void* stream);
+  void (*graph_begin)(int device, void* stream);
+  void* (*graph_end)(int device, void* stream);  // an executable graph; ends a capture that is void, too, and throws
+  void (*graph_launch)(int device, void* graph, void* stream);
   void (*graph_destroy)(void* graph) noexcept;
   // The first call that two graphs do not have in common; empty where they are the same. Null where nobody can tell (cuda).
   std::string (*graph_difference)(void* a, void* b);

@@ -183,6 +183,8 @@ void launch(Stream& stream, dim3 grid, dim3 block, size_t smem, void (*kernel)(P
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   const void* function = reinterpret_cast<const void*>(kernel);
   auto handle = static_cast<cudaStream_t>(stream.handle());
+  // A stream takes kernels of its own device, which another thread, or this one for another stream, may have left for another.
+  detail::check_kernel(cudaSetDevice(stream.device().index), "preparation", function, grid, block, smem);
   // More than 48 KiB in all must be asked for; what the kernel's SHARED arrays add is not known here.
   if (smem > kStaticSharedLimit / 2)
     detail::check_kernel(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(smem)), "preparation", function, grid,

@@ -17,6 +17,7 @@
 
 #include "base/threads.h"
 #include "kernels/blas.h"
+#include "kernels/block_sums.h"
 #include "kernels/huber.h"
 #include "kernels/instantiate.h"
 #include "kernels/streaming.h"
@@ -135,9 +136,7 @@ struct HuberOutput {
 // loss[2] is there
 template <class T>
 __global__ void linear_huber_kl_total_kernel(In<double> sums, int64_t count, double inverse_batch, T kl_weight, InOut<T> loss) {
-  double huber = 0;
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) huber += sums[i];
-  huber = block_sum(huber) * inverse_batch;
+  const double huber = block_sum(sum_ahead<double>(sums, threadIdx.x, count, blockDim.x)) * inverse_batch;
   if (threadIdx.x > 0) return;
   loss[0] = static_cast<T>(huber + static_cast<double>(kl_weight) * static_cast<double>(loss[2]));
   loss[1] = static_cast<T>(huber);

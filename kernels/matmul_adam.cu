@@ -21,6 +21,7 @@
 
 #include "base/threads.h"
 #include "kernels/adam_update.h"
+#include "kernels/block_sums.h"
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/matmul_adam_direct.h"
@@ -141,9 +142,7 @@ struct AdamOutput {
 
 // One block: the cells' sums, in fixed order, into the norm.
 static __global__ void join_norm_kernel(In<double> squares, int64_t count, InOut<double> slots) {
-  double s = 0;
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) s += squares[i];
-  s = block_sum(s);
+  const double s = block_sum(sum_ahead<double>(squares, threadIdx.x, count, blockDim.x));
   if (threadIdx.x == 0 && slots[adam_gradient_scale] != 0) slots[adam_norm] = joined(slots[adam_norm], s);
 }
 

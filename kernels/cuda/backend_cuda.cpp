@@ -115,8 +115,9 @@ const Backend& cuda_backend() {
             return ms;
           },
       .order =
-          [](void* earlier, void* later) {
+          [](int device, void* earlier, void* later) {
             cudaEvent_t e = nullptr;
+            PV_CUDA(cudaSetDevice(device));
             PV_CUDA(cudaEventCreateWithFlags(&e, cudaEventDisableTiming));
             const cudaError_t recorded = cudaEventRecord(e, as_stream(earlier));
             const cudaError_t waited = recorded == cudaSuccess ? cudaStreamWaitEvent(as_stream(later), e, 0) : recorded;
@@ -127,17 +128,26 @@ const Backend& cuda_backend() {
       .range_pop = [] { nvtxRangePop(); },
       .why_no_graphs = [] { return synchronous_launches() ? std::string("PANVAE_SYNC waits for each kernel") : std::string(); },
       // Thread-local: threads that read batches may go on, and what this one must not do is an error at once.
-      .graph_begin = [](void* s) { PV_CUDA(cudaStreamBeginCapture(as_stream(s), cudaStreamCaptureModeThreadLocal)); },
-      .graph_end = [](void* s) -> void* {
+      .graph_begin =
+          [](int device, void* s) {
+            PV_CUDA(cudaSetDevice(device));
+            PV_CUDA(cudaStreamBeginCapture(as_stream(s), cudaStreamCaptureModeThreadLocal));
+          },
+      .graph_end = [](int device, void* s) -> void* {
         cudaGraph_t graph = nullptr;
         cudaGraphExec_t executable = nullptr;
+        PV_CUDA(cudaSetDevice(device));
         PV_CUDA(cudaStreamEndCapture(as_stream(s), &graph));  // an error, and no graph, where the capture is void
         const cudaError_t e = cudaGraphInstantiate(&executable, graph, 0);
         cudaGraphDestroy(graph);
         check(e, "cudaGraphInstantiate");
         return executable;
       },
-      .graph_launch = [](void* g, void* s) { PV_CUDA(cudaGraphLaunch(static_cast<cudaGraphExec_t>(g), as_stream(s))); },
+      .graph_launch =
+          [](int device, void* g, void* s) {
+            PV_CUDA(cudaSetDevice(device));
+            PV_CUDA(cudaGraphLaunch(static_cast<cudaGraphExec_t>(g), as_stream(s)));
+          },
       .graph_destroy = [](void* g) noexcept { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(g)); },
       .graph_difference = nullptr,
       .alloc_host = [](int device, size_t bytes) -> void* {

@@ -38,7 +38,7 @@ bool contains(const std::string& text, const std::string& part) {
 TEST(graph, a_stream_that_joins_is_done_when_it_is_waited_for) {
   SimtStream main, side;
   std::vector<float> x{1, 2}, y(2, 0.0f), z(2, 0.0f);
-  const auto order = [&](SimtStream& earlier, SimtStream& later) { main.backend().order(earlier.handle(), later.handle()); };
+  const auto order = [&](SimtStream& earlier, SimtStream& later) { main.backend().order(0, earlier.handle(), later.handle()); };
   // y = 2 x aside; meanwhile x += 1, which y must not see unless it is waited for before.
   const auto capture = [&](bool wait_before) {
     return main.capture([&] {
@@ -83,7 +83,7 @@ TEST(graph, a_stream_that_joins_is_done_when_it_is_waited_for) {
 TEST(graph, a_stream_that_joined_waits_again_for_what_came_since) {
   SimtStream main, side;
   std::vector<float> x(2), y(2), z(2);
-  const auto order = [&](SimtStream& earlier, SimtStream& later) { main.backend().order(earlier.handle(), later.handle()); };
+  const auto order = [&](SimtStream& earlier, SimtStream& later) { main.backend().order(0, earlier.handle(), later.handle()); };
   // Aside y = 2 x, which z has y of before; x += x is not to be missed.
   const auto capture = [&](bool wait_again) {
     return main.capture([&] {

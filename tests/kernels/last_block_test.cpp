@@ -94,10 +94,10 @@ TEST(last_block, of_two_streams_in_a_graph) {
   side.scratch(main.scratch_bytes());
   EXPECT_NE(arrivals_of(main), arrivals_of(side));
   const Graph graph = main.capture([&] {
-    main.backend().order(main.handle(), side.handle());
+    main.backend().order(0, main.handle(), side.handle());
     k::sum<float>(side, x.data(), &y[1], 10000, 1.0f);
     k::sum<float>(main, x.data(), &y[0], 10000, 1.0f);
-    main.backend().order(side.handle(), main.handle());
+    main.backend().order(0, side.handle(), main.handle());
   });
   for (int replay = 0; replay < 3; ++replay) {
     y = {0, 0};

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "data/read.h"
+#include "data/table_io.h"
 
 namespace panvae::data {
 
@@ -52,8 +52,12 @@ class GeneTable {
                  "the body of a gene needs both; without both, distances are to the TSS");
   }
 
-  std::string symbol(int64_t row) const { return symbol_ && !symbol_->missing(row) ? symbol_->text(row) : key(row); }
-  std::string id(int64_t row) const { return symbol_ ? key(row) : std::string(); }
+  std::string symbol(int64_t row) const {
+    if (symbol_ && !symbol_->missing(row)) return symbol_->text(row);
+    if (is_missing_text(key(row))) fail_input("a gene without a name", fmt::format("{}, row {}", quoted(path_, 400), row + 1), "take it out of the table");
+    return key(row);
+  }
+  std::string id(int64_t row) const { return symbol_ && !is_missing_text(key(row)) ? key(row) : std::string(); }
   std::string chromosome(int64_t row) const {
     if (chrom_->missing(row)) fail_input("a gene without a chromosome", place(row), "take it out of the table");
     return chrom_->text(row);
@@ -76,7 +80,7 @@ class GeneTable {
 
  private:
   const std::string& key(int64_t row) const { return table_.keys[static_cast<size_t>(row)]; }
-  std::string place(int64_t row) const { return fmt::format("{}, gene {}", quoted(path_, 400), quoted(key(row))); }
+  std::string place(int64_t row) const { return fmt::format("{}, gene {}", quoted(path_, 400), quoted(symbol(row))); }
   const Column* required(std::initializer_list<const char*> names, const char* name) const {
     const Column* c = find_any_case(table_, names);
     if (!c)
@@ -127,7 +131,7 @@ Genes genes_of(const Table& table, const std::string& path) {
 }
 
 Genes read_genes(const std::string& path) {
-  return genes_of(read_table(path), path);
+  return genes_of(read_rows(path), path);
 }
 
 void GeneActivity::product(const double* accessibility, double* activity) const {

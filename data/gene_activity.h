@@ -14,7 +14,7 @@
 namespace panvae::data {
 
 struct Genes {
-  std::vector<std::string> symbol, id;   // id: another name ("ENSG..."), empty where the table has none
+  std::vector<std::string> symbol, id;   // id: other names ("ENSG...,ENSG..."), empty where the table has none
   std::vector<std::string> chromosomes;  // as the table writes them
   std::vector<int32_t> chromosome;       // of each gene, into `chromosomes`
   std::vector<int64_t> start, end;       // of the body, start <= end; both the TSS where the body is not known
@@ -23,7 +23,8 @@ struct Genes {
 };
 
 // A TSV or CSV (.gz too): `symbol chrom tss strand [start end]`, or GREAT's `Gene_IDs CHROM POS STRAND Symbol`; columns in any
-// order, names in any case. A symbol that stands again later (GREAT has a few) is left out and counted in the log.
+// order, names in any case. A symbol that stands again later (GREAT has a few) is left out and counted in the log; ids may be missing
+// (GREAT has 307) or several with commas between them.
 // ErrorCode::input naming file and gene: a column that is missing, a position that is none, a strand that is neither + nor -,
 // a body that ends before it starts.
 Genes read_genes(const std::string& path);

@@ -54,8 +54,14 @@ std::vector<SharedGene> shared_genes(const SampleSource& rna, const SampleSource
   std::unordered_map<std::string, int64_t> row_of;  // any name -> of activity
   for (int64_t a = 0; a < activity.genes(); ++a) row_of.emplace(genes.symbol[static_cast<size_t>(activity.gene[static_cast<size_t>(a)])], a);
   const auto version_off = [](const std::string& name) { return name.rfind("ENS", 0) == 0 ? name.substr(0, name.find('.')) : name; };
-  for (int64_t a = 0; a < activity.genes(); ++a)
-    if (const std::string& id = genes.id[static_cast<size_t>(activity.gene[static_cast<size_t>(a)])]; !id.empty()) row_of.emplace(version_off(id), a);
+  for (int64_t a = 0; a < activity.genes(); ++a) {
+    const std::string& ids = genes.id[static_cast<size_t>(activity.gene[static_cast<size_t>(a)])];
+    for (size_t begin = 0; begin < ids.size();) {
+      const size_t end = std::min(ids.find(',', begin), ids.size());
+      row_of.emplace(version_off(ids.substr(begin, end - begin)), a);
+      begin = end + 1;
+    }
+  }
 
   const Column* symbol = rna.var().find("symbol");
   std::vector<SharedGene> shared;

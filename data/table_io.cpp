@@ -1,4 +1,6 @@
 // Tables as text: read_table, write_table, joins.
+#include "data/table_io.h"
+
 #include <algorithm>
 #include <unordered_set>
 
@@ -11,7 +13,9 @@
 
 namespace panvae::data {
 
-Table read_table(const std::string& path) {
+namespace {
+
+Table read(const std::string& path, bool keyed) {
   LineReader reader(path, separator_of(path));
   std::string_view line;
   if (!reader.next(line)) fail_input("the table is empty", quoted(path, 400), "its first row should name the columns");
@@ -31,8 +35,8 @@ Table read_table(const std::string& path) {
     if (row.size() != head.size())
       fail_input(fmt::format("{} cells where the first row names {} columns", row.size(), head.size()), reader.where(),
                  head.size() == 1 ? "is the separator right? .csv means commas, .tsv tabs" : "every row needs one cell per column");
-    if (row[0].empty()) fail_input("a row without a name", reader.where() + ", column 1", "the first column is the key of the row");
-    if (auto [at, fresh] = line_of.emplace(row[0], reader.line_number()); !fresh)
+    if (keyed && row[0].empty()) fail_input("a row without a name", reader.where() + ", column 1", "the first column is the key of the row");
+    if (auto [at, fresh] = line_of.emplace(row[0], reader.line_number()); keyed && !fresh)
       fail_input(fmt::format("the name {} stands twice", quoted(row[0])), fmt::format("{} and line {}", reader.where(), at->second),
                  "names of rows must be unique");
     for (size_t c = 0; c < row.size(); ++c) cells[c].push_back(std::move(row[c]));
@@ -48,6 +52,16 @@ Table read_table(const std::string& path) {
     table.columns.push_back(column_from_text(head[c], cells[c]));
   }
   return table;
+}
+
+}  // namespace
+
+Table read_table(const std::string& path) {
+  return read(path, true);
+}
+
+Table read_rows(const std::string& path) {
+  return read(path, false);
 }
 
 void write_table(const std::string& path, const Table& table) {

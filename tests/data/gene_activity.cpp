@@ -44,6 +44,19 @@ TEST_F(GeneTables, BothForms) {
   EXPECT_EQ(great.end, great.start);
 }
 
+// As GREAT's table of hg38 is: hundreds of genes have no id, a few share one, some have two.
+TEST_F(GeneTables, IdsMayRepeatAndBeMissing) {
+  const Genes genes = read_genes(put("great.tsv",
+                                     "#Gene_IDs\tCHROM\tPOS\tSTRAND\tSymbol\nNA\tchr1\t10\t+\tENSG1\nNA\tchr1\t20\t-\tENSG2\n"
+                                     "ENSG3,ENSG4\tchr1\t30\t-\tA\nENSG3,ENSG4\tchr1\t40\t-\tB\n\tchr1\t50\t+\tC\n"));
+  EXPECT_EQ(genes.symbol, (std::vector<std::string>{"ENSG1", "ENSG2", "A", "B", "C"}));
+  EXPECT_EQ(genes.id, (std::vector<std::string>{"", "", "ENSG3,ENSG4", "ENSG3,ENSG4", ""}));
+  // Symbols that repeat are left out, whichever column they stand in.
+  const Genes ours = read_genes(put("genes.tsv", "symbol\tchrom\ttss\tstrand\nA\tchr1\t1\t+\nA\tchr1\t2\t+\nB\tchr1\t3\t+\n"));
+  EXPECT_EQ(ours.symbol, (std::vector<std::string>{"A", "B"}));
+  EXPECT_EQ(ours.start, (std::vector<int64_t>{1, 3}));
+}
+
 TEST_F(GeneTables, Refused) {
   const auto refused = [&](const std::string& content, const std::vector<std::string>& words) {
     expect_names(error_of([&] { read_genes(put("bad.tsv", content)); }), words);
@@ -58,7 +71,7 @@ TEST_F(GeneTables, Refused) {
   refused("symbol\tchrom\ttss\tstrand\nA\t\t1\t+\n", {"'A'", "chromosome"});
   refused("symbol\tchrom\ttss\tstrand\tstart\nA\tchr1\t1\t+\t1\n", {"start", "end"});
   refused("symbol\tchrom\ttss\tstrand\tstart\tend\nA\tchr1\t1\t+\t9\t5\n", {"'A'", "9", "5"});
-  refused("symbol\tchrom\ttss\tstrand\nA\tchr1\t1\t+\nA\tchr1\t2\t+\n", {"'A'", "twice"});
+  refused("symbol\tchrom\ttss\tstrand\nA\tchr1\t1\t+\nNA\tchr1\t2\t+\n", {"a gene without a name", "row 2"});
 }
 
 TEST(GeneActivity, WeightsByHand) {

@@ -122,6 +122,14 @@ TEST(GeneSpace, NamesOfGenesInSeveralForms) {
   EXPECT_EQ(space.genes, (std::vector<std::string>{"g5", "g4", "g3", "g2", "g1"}));
 }
 
+TEST(GeneSpace, AGeneMayHaveSeveralIds) {
+  Toy t = toy(6, 5, false);
+  t.genes.id = {"ENSG10,ENSG11", "ENSG20,ENSG21.3,ENSG22", "", "ENSG40", "ENSG50"};
+  t.rna.var.keys = {"ENSG11", "ENSG21.7", "ENSG22", "ENSG30", "ENSG50"};  // the third names g2 again, the fourth nothing
+  const SampleSource rna(t.rna), atac(t.atac);
+  EXPECT_EQ(gene_space(rna, rows(6), {}, atac, rows(6), t.genes, t.activity).genes, (std::vector<std::string>{"g1", "g2", "g5"}));
+}
+
 TEST(GeneSpace, Refused) {
   Toy t = toy(6, 5, false);
   const SampleSource atac(t.atac);

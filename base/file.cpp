@@ -12,6 +12,8 @@
 
 namespace panvae {
 
+namespace fs = std::filesystem;
+
 namespace {
 [[noreturn]] void fail_write(const std::string& path, int error) {
   fail_machine(fmt::format("cannot write: {}", std::strerror(error)), quoted(path, 400),
@@ -20,6 +22,16 @@ namespace {
 }  // namespace
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(path_ + ".part" + std::to_string(::getpid())) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path_, error);
+  if (fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status)) {
+    // A device or a pipe (/dev/null, >(jq .)) is written to and never replaced. It is opened by the first write: a reader
+    // would take a pipe that is closed again for the end.
+    temporary_ = path_;
+    committed_ = true;
+    if (::access(path_.c_str(), W_OK) != 0) fail_write(path_, errno);
+    return;
+  }
   // Opened (and so created) at once even where a library reopens it by name: a folder that cannot be written is known
   // before hours of work.
   file_ = std::fopen(temporary_.c_str(), "wb");
@@ -32,22 +44,24 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::write(const void* data, size_t bytes) {
+  if (!file_) file_ = std::fopen(path_.c_str(), "wb");
+  if (!file_) fail_write(path_, errno);
   if (bytes && std::fwrite(data, 1, bytes, file_) != bytes) fail_write(path_, errno);
 }
 
 void AtomicFile::commit() {
   int error = 0;
+  const bool in_place = temporary_ == path_;
+  if (in_place && !file_) return;  // nothing to write, or a library wrote
   if (std::fflush(file_) != 0) error = errno;
   // Data a library wrote under our name is synced as well: the descriptor names the same file, or, where the library
   // replaced it, the rename below is still whole.
   if (!error && ::fsync(::fileno(file_)) != 0 && errno != EINVAL) error = errno;
   if (std::fclose(std::exchange(file_, nullptr)) != 0 && !error) error = errno;
-  if (!error && std::rename(temporary_.c_str(), path_.c_str()) != 0) error = errno;
+  if (!error && !in_place && std::rename(temporary_.c_str(), path_.c_str()) != 0) error = errno;
   if (error) fail_write(path_, error);
   committed_ = true;
 }
-
-namespace fs = std::filesystem;
 
 AtomicFolder::AtomicFolder(std::string path, std::string marker) : path_(std::move(path)) {
   while (path_.size() > 1 && path_.back() == '/') path_.pop_back();

@@ -1,5 +1,6 @@
 #include "base/file.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,6 +54,41 @@ TEST(file, a_library_may_write_under_the_temporary_name) {
   std::ofstream(f.temporary_path()) << "by another hand";
   f.commit();
   EXPECT_EQ(read_file(folder.file("x")), "by another hand");
+}
+
+// A rename would put a file in its place, which takes /dev/null away from the whole machine where root does it.
+TEST(file, a_device_is_written_to_and_stays) {
+  Folder folder;
+  const std::string path = folder.file("null");
+  std::filesystem::create_symlink("/dev/null", path);
+  write_file(path, "away with it");
+  EXPECT_TRUE(std::filesystem::is_symlink(path));
+  EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(file, a_pipe_is_written_to_and_stays) {
+  Folder folder;
+  const std::string path = folder.file("pipe");
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  const int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  char text[32] = {};
+  { AtomicFile probe(path); }  // as programs look whether they will be able to write: the reader sees no end
+  EXPECT_TRUE(::read(reader, text, sizeof text) <= 0);
+  write_file(path, "through the pipe");
+  EXPECT_EQ(::read(reader, text, sizeof text), 16);
+  EXPECT_STREQ(text, "through the pipe");
+  EXPECT_TRUE(std::filesystem::is_fifo(path));
+  EXPECT_EQ(folder.files(), 1u);
+  ::close(reader);
+}
+
+TEST(file, a_device_that_is_full_says_so) {
+  Folder folder;
+  std::filesystem::create_symlink("/dev/full", folder.file("full"));
+  const Error e = error_of([&] { write_file(folder.file("full"), "no room"); });
+  EXPECT_EQ(e.code(), ErrorCode::machine);
+  EXPECT_NE(std::string(e.what()).find("No space left"), std::string::npos) << e.what();
 }
 
 TEST(file, a_missing_folder_is_known_at_once) {

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "data/write.h"
+#include "tools/at_least.h"
 #include "tools/commands.h"
 #include "tools/modality_options.h"
 
@@ -125,10 +126,10 @@ void add_cca(CLI::App& root, Session& session) {
   cmd->add_option("--max-tier", o->analysis.max_tier, "Pairs of the table up to this tier count, all alike: 1 are those of one donor")
       ->capture_default_str()
       ->check(CLI::Range(1, 6));
-  cmd->add_option("--components", o->analysis.components, "At most so many dimensions of the common space")->capture_default_str()->check(CLI::PositiveNumber);
+  cmd->add_option("--components", o->analysis.components, "At most so many dimensions of the common space")->capture_default_str()->check(at_least(1));
   cmd->add_option("--pca", o->analysis.pca, "At most so many principal components of each modality, fitted on its training samples, go in; 0: all features")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   cmd->add_option("--shrinkage", o->analysis.shrinkage,
                   "Ridge, as a share: covariances become (1 - a) C + a times their mean variance on the diagonal. 0: classical, 1: partial least squares")
       ->capture_default_str()
@@ -136,7 +137,7 @@ void add_cca(CLI::App& root, Session& session) {
   cmd->add_option("--power", o->analysis.power,
                   "Dimensions are scaled by their singular value to this power: 0 canonical variates, 0.5 posterior means of probabilistic CCA, 1 predictions")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   o->input.declare(*cmd);
   session.common(*cmd, Session::seed);
   cmd->callback([o, &session] { run(*o, session); });

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "engine/profile_report.h"
+#include "tools/at_least.h"
 #include "tools/terminal.h"
 
 namespace panvae::tools {
@@ -28,9 +29,7 @@ void Session::common(CLI::App& command, unsigned options) {
         ->type_name("FILE");
   }
   if (options & seed) command.add_option("--seed", globals.seed, "Seed of everything drawn at random")->capture_default_str();
-  command.add_option("--threads", globals.threads, "Threads of the CPU (0: all cores this process may use)")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+  command.add_option("--threads", globals.threads, "Threads of the CPU (0: all cores this process may use)")->capture_default_str()->check(at_least(0));
   command.add_option("--json", globals.json, "Write the result as JSON to FILE ('-': stdout, and nothing else there)")->type_name("FILE");
   command.add_flag("--quiet", globals.quiet, "No log and no progress, only the result and errors");
   command.add_flag("--verbose", globals.verbose, "A longer log");

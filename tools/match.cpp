@@ -11,6 +11,7 @@
 #include "data/matching.h"
 #include "data/sample_source.h"
 #include "eval/population.h"
+#include "tools/at_least.h"
 #include "tools/commands.h"
 #include "tools/modality_options.h"
 
@@ -252,9 +253,7 @@ void add_match(CLI::App& root, Session& session) {
   cmd->add_option("--rna", o->rna, "RNA: counts or log2 values, samples in rows")->required()->type_name("FILE");
   cmd->add_option("--atac", o->atac, "ATAC: counts or log2 values of peaks, or scores (clinical tiers alone)")->required()->type_name("FILE");
   cmd->add_option("--genes", o->genes, "Gene table: symbol, chrom, tss, strand (start, end), or GREAT's; without it clinical tiers alone")->type_name("TABLE");
-  cmd->add_option("--correlated", o->correlated, "Most correlated RNA samples per training ATAC sample (0: none)")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+  cmd->add_option("--correlated", o->correlated, "Most correlated RNA samples per training ATAC sample (0: none)")->capture_default_str()->check(at_least(0));
   cmd->add_option("--top-genes", o->top_genes, "Genes that are correlated over: those of largest variance in RNA")
       ->capture_default_str()
       ->check(CLI::Range(2, 1'000'000));

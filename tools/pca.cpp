@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "data/write.h"
 #include "eval/wide_pca.h"
+#include "tools/at_least.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
 #include "tools/memory_option.h"
@@ -168,7 +169,7 @@ void add_pca(CLI::App& root, Session& session) {
   cmd->add_option("-o,--output", o->out, "Embedding to write: scores, float32 (.h5ad, .tsv, .csv; .gz)")->required()->type_name("OUT");
   cmd->add_option("--components", o->components, "At most so many components; no more than training samples less one")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   cmd->add_option("--fit-on", o->fit_on, "Samples that means and components come from: those with split = train (all, without such a column), or all")
       ->check(CLI::IsMember({"train", "all"}))
       ->capture_default_str();

@@ -53,6 +53,13 @@ TEST_F(Program, every_command_has_help_with_an_example) {
   }
 }
 
+TEST_F(Program, numbers_below_the_least_are_named_in_few_words) {
+  expect_error(run("pca -o p.h5ad x.h5ad --components 0"), 2, "--components: 0 is below 1: see 'panvae pca --help'");
+  expect_error(run("pca -o p.h5ad x.h5ad --threads -1"), 2, "--threads: -1 is below 0: ");
+  expect_error(run("pca -o p.h5ad x.h5ad --threads few"), 2, "--threads: 'few' is no number: ");
+  expect_error(run("pca -o p.h5ad x.h5ad --threads 1.5"), 2, "--threads");
+}
+
 TEST_F(Program, wrong_usage_is_2_with_the_nearest_name) {
   expect_error(run("pca -o p.h5ad x.h5ad --componets 3"), 2, "--components");
   expect_error(run("train rna -o r2 x.h5ad --set train.max_epoch=3"), 2, "train.max_epochs");

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "data/hdf5_file.h"
+#include "data/preprocess.h"
 #include "data/raw_matrix.h"
 #include "data/read.h"
 
@@ -53,7 +54,7 @@ FileSummary describe_file(const std::string& path, bool rows_are_features) {
   s.kind = data.kind;
   s.samples = data.samples();
   s.features = data.features();
-  s.preprocessed = !data.frozen.empty();
+  s.preprocessed = holds_preprocessing(data.frozen);
   s.smallest = INFINITY;
   s.largest = -INFINITY;
   int64_t zeros = 0;

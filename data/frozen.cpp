@@ -22,6 +22,10 @@ const NamedArray& array_of(const Frozen& frozen, const std::string& name, size_t
 }
 }  // namespace
 
+bool holds_preprocessing(const Frozen& frozen) {
+  return frozen.settings.contains("format");
+}
+
 Preprocessor Preprocessor::from(Frozen frozen) {
   Preprocessor p;
   p.frozen_ = std::move(frozen);
@@ -105,7 +109,7 @@ Frozen read_frozen(const std::string& run_or_h5ad, const std::string& modality) 
     const hdf5::File file(run_or_h5ad);
     frozen = read_frozen(file, kind);
   }
-  if (frozen.empty())
+  if (!holds_preprocessing(frozen))
     fail_input("no preprocessing is stored there", quoted(run_or_h5ad, 400),
                "name a RUN folder (of a co-embedding with --modality), or an .h5ad that 'panvae preprocess' wrote");
   return frozen;

@@ -96,6 +96,9 @@ class Preprocessor {
   BatchEffects effects_;         // empty: nothing removed
 };
 
+// Whether it is a fit of preprocessing: embeddings carry other things in uns/panvae (their axes, components of a PCA).
+bool holds_preprocessing(const Frozen& frozen);
+
 // A Frozen within a safetensors file: tensors "preprocess.ARRAY" (F64) and metadata keys "preprocess.settings" (JSON)
 // and "preprocess.features" (JSON list). The writer keeps pointers: `frozen` must live until write().
 void save_frozen(SafetensorsWriter& writer, const Frozen& frozen, const std::string& before = "");  // before the names

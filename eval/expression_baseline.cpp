@@ -18,7 +18,7 @@ using Matrix = data::RowMatrix<double>;
 
 // The preprocessing that the observed values went through, which counts have to go through too.
 data::Preprocessor frozen_preprocessing(const data::SampleSource& observed) {
-  if (observed.frozen().empty())
+  if (!data::holds_preprocessing(observed.frozen()))
     fail_input("the observed values carry no preprocessing, so raw counts cannot be brought to their scale", panvae::quoted(observed.path(), 400),
                "use the .h5ad that 'panvae preprocess' has written, or --baseline techrep without --counts");
   data::Preprocessor p = data::Preprocessor::from(observed.frozen());

@@ -68,7 +68,8 @@ TrainingRun::TrainingRun(const TrainingOptions& o, const std::string& modality, 
   if (data_.kind == "counts")
     fail_input("raw counts cannot be trained on", quoted(o.in, 400),
                fmt::format("preprocess them first: panvae preprocess --modality {} -o OUT {}", modality, o.in));
-  if (data_.frozen.empty()) log::warning("{} carries no preprocessing: 'embed' will take only samples that were prepared the same way", quoted(o.in, 200));
+  const bool has_preprocessing = data::holds_preprocessing(data_.frozen);
+  if (!has_preprocessing) log::warning("{} carries no preprocessing: 'embed' will take only samples that were prepared the same way", quoted(o.in, 200));
   const std::string prepared = data_.frozen.settings.value("modality", modality);
   if (prepared != modality)
     fail_input(fmt::format("it was preprocessed as {}", prepared), quoted(o.in, 400), fmt::format("train it with 'panvae train {}'", prepared));
@@ -85,7 +86,7 @@ TrainingRun::TrainingRun(const TrainingOptions& o, const std::string& modality, 
   context_ = make_context(session.globals);
   data_hash_ = data_fingerprint(data_);
   run_.config = config;
-  run_.preprocess = data_.frozen;
+  if (has_preprocessing) run_.preprocess = data_.frozen;
   run_.features = data_.var.keys;
   run_.scale = FeatureScale::fit(data_.x, train_rows_, config.scale);
   run_.scale.apply(data_.x);

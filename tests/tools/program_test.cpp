@@ -60,6 +60,24 @@ TEST_F(Program, numbers_below_the_least_are_named_in_few_words) {
   expect_error(run("pca -o p.h5ad x.h5ad --threads 1.5"), 2, "--threads");
 }
 
+TEST_F(Program, an_embedding_is_no_preprocessing) {
+  expect_done("pca -o e.h5ad x.h5ad --components 20");
+  expect_done("pca -o stored.h5ad x.h5ad --components 20 --store-components");
+  expect_done("info x.h5ad --json info.json");
+  EXPECT_EQ(json("info.json")["preprocessed"], true);
+  for (const std::string e : {"e.h5ad", "stored.h5ad"}) {
+    expect_done("info " + e + " --json info.json");
+    EXPECT_EQ(json("info.json")["preprocessed"], false) << e;
+    expect_error(run("preprocess -o y.h5ad --like " + e + " sim/rna.h5ad"), 3, "no preprocessing is stored there ('" + e + "')");
+  }
+  // What a model was trained on it takes again.
+  const Outcome o = run(std::string("train rna -o run_e e.h5ad") + kSmall);
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("carries no preprocessing"), std::string::npos) << o.err;
+  expect_done("embed -o z.h5ad run_e e.h5ad");
+  expect_error(run("embed -o z.h5ad run_e sim/rna.h5ad"), 3, "the run holds no preprocessing");
+}
+
 TEST_F(Program, wrong_usage_is_2_with_the_nearest_name) {
   expect_error(run("pca -o p.h5ad x.h5ad --componets 3"), 2, "--components");
   expect_error(run("train rna -o r2 x.h5ad --set train.max_epoch=3"), 2, "train.max_epochs");

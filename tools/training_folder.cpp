@@ -77,7 +77,9 @@ TrainingFolder::TrainingFolder(const FolderOptions& o, const std::string& modali
 
 void TrainingFolder::begin() const {
   make_folder(options_.run);
-  if (!options_.resume) ::unlink(path("checkpoint.safetensors").c_str());
+  // A model beside the configuration of the run that replaces it would be taken for that run's, should this one be stopped.
+  if (!options_.resume)
+    for (const char* name : {"checkpoint.safetensors", "model.safetensors", "training.json", "MODEL_CARD.md"}) ::unlink(path(name).c_str());
   write_file(path("config.toml"), config.toml());
 }
 

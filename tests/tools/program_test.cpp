@@ -78,6 +78,17 @@ TEST_F(Program, an_embedding_is_no_preprocessing) {
   expect_error(run("embed -o z.h5ad run_e sim/rna.h5ad"), 3, "the run holds no preprocessing");
 }
 
+TEST_F(Program, a_run_that_is_replaced_leaves_no_model_behind) {
+  expect_done(std::string("train rna -o run_o x.h5ad") + kSmall);
+  fs::remove(at("run_o/metrics.jsonl"));  // so that its lines are those of the second run
+  stop_when(folder,
+            "train rna -o run_o x.h5ad --overwrite --set model.hidden=32 --set model.latent=4 --set train.max_epochs=100000 --set train.patience=100000",
+            SIGINT, [] { return read_file(at("run_o/config.toml")).find("latent = 4\n") != std::string::npos && lines_of(at("run_o/metrics.jsonl")) >= 3; });
+  for (const char* name : {"model.safetensors", "training.json", "MODEL_CARD.md"}) EXPECT_FALSE(fs::exists(at("run_o/") + name)) << name;
+  EXPECT_TRUE(fs::exists(at("run_o/checkpoint.safetensors")));
+  expect_error(run("embed -o z.h5ad run_o x.h5ad"), 3, "no trained model");
+}
+
 TEST_F(Program, wrong_usage_is_2_with_the_nearest_name) {
   expect_error(run("pca -o p.h5ad x.h5ad --componets 3"), 2, "--components");
   expect_error(run("train rna -o r2 x.h5ad --set train.max_epoch=3"), 2, "train.max_epochs");

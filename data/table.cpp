@@ -18,6 +18,22 @@ std::string_view trimmed(std::string_view s) {
   while (!s.empty() && s.back() == ' ') s.remove_suffix(1);
   return s;
 }
+
+// Levels keep their order; codes are renumbered.
+void drop_unused_levels(Column& column) {
+  std::vector<int32_t> renumbered(column.levels.size(), -1);
+  for (int32_t c : column.code)
+    if (c >= 0) renumbered[static_cast<size_t>(c)] = 0;
+  std::vector<std::string> used;
+  for (size_t l = 0; l < renumbered.size(); ++l) {
+    if (renumbered[l] < 0) continue;
+    renumbered[l] = static_cast<int32_t>(used.size());
+    used.push_back(std::move(column.levels[l]));
+  }
+  for (int32_t& c : column.code)
+    if (c >= 0) c = renumbered[static_cast<size_t>(c)];
+  column.levels = std::move(used);
+}
 }  // namespace
 
 bool Column::missing(int64_t row) const {
@@ -81,6 +97,7 @@ Table Table::select(const std::vector<int64_t>& chosen) const {
       if (c.numeric) s.number.push_back(c.number[static_cast<size_t>(r)]);
       else s.code.push_back(c.code[static_cast<size_t>(r)]);
     }
+    drop_unused_levels(s);
     out.columns.push_back(std::move(s));
   }
   return out;

@@ -34,7 +34,7 @@ struct Table {
   // As find, but ErrorCode::input naming the nearest column where there is none.
   const Column& at(std::string_view name) const;
   void set(Column column);  // replaces a column of that name or appends
-  Table select(const std::vector<int64_t>& rows) const;
+  Table select(const std::vector<int64_t>& rows) const;  // levels that none of them has are dropped
   std::unordered_map<std::string, int64_t> row_of() const;
 };
 

@@ -89,6 +89,13 @@ TEST_F(Program, a_run_that_is_replaced_leaves_no_model_behind) {
   expect_error(run("embed -o z.h5ad run_o x.h5ad"), 3, "no trained model");
 }
 
+TEST_F(Program, levels_that_no_sample_has_are_not_written) {
+  expect_done("convert -o two.h5ad x.h5ad --where cohort=C01,C03");
+  const data::Table obs = data::read_obs(at("two.h5ad"));
+  EXPECT_EQ(obs.at("cohort").levels, (std::vector<std::string>{"C01", "C03"}));
+  for (int64_t r = 0; r < obs.rows(); ++r) EXPECT_TRUE(obs.at("cohort").text(r) == "C01" || obs.at("cohort").text(r) == "C03");
+}
+
 TEST_F(Program, wrong_usage_is_2_with_the_nearest_name) {
   expect_error(run("pca -o p.h5ad x.h5ad --componets 3"), 2, "--components");
   expect_error(run("train rna -o r2 x.h5ad --set train.max_epoch=3"), 2, "train.max_epochs");

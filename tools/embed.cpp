@@ -47,8 +47,11 @@ void embed(const std::shared_ptr<Options>& o, const Session& session) {
 }  // namespace
 
 void add_embed(CLI::App& root, Session& session) {
-  CLI::App* cmd = add_command(root, "embed", "Posterior means of samples under a trained model, for samples never seen too",
-                              "panvae embed -o embedding.h5ad sim/run sim/rna.h5ad");
+  CLI::App* cmd =
+      add_command(root, "embed", "Posterior means of samples under a trained model, for samples never seen too",
+                  "panvae simulate -o sim --donors 120 --genes 500 --peaks 0 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && "
+                  "panvae train rna -o sim/run sim/rna_pp.h5ad --set train.max_epochs=12 && "
+                  "panvae embed -o embedding.h5ad sim/run sim/rna.h5ad");
   auto o = std::make_shared<Options>();
   cmd->add_option("RUN", o->run, "Folder of a trained model")->required();
   cmd->add_option("IN", o->in, "Samples: raw counts, logs or a preprocessed matrix")->required();

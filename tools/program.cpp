@@ -34,7 +34,7 @@ int report_usage(const CLI::App& app, const CLI::ParseError& e) {
 }  // namespace
 
 int run_program(const std::vector<std::string>& arguments, std::string* answer) {
-  CLI::App app("panvae: embeddings of patients from bulk RNA-seq counts, learned and judged. One program, no Python.", "panvae");
+  CLI::App app("panvae: embeddings of patients from bulk RNA-seq and ATAC-seq counts, learned and judged. One program, no Python.", "panvae");
   app.set_version_flag(
       "--version", [] { return version_text(); }, "Version, commit, CUDA toolkit, BLAS");
   app.require_subcommand(1);

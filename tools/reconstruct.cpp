@@ -120,8 +120,11 @@ void run(const Options& o, const Session& session) {
 }  // namespace
 
 void add_reconstruct(CLI::App& root, Session& session) {
-  CLI::App* cmd = add_command(root, "reconstruct", "Samples through a trained model and back, in the log2 units of the preprocessed data",
-                              "panvae reconstruct -o reconstructed.h5ad sim/run sim/rna_pp.h5ad");
+  CLI::App* cmd =
+      add_command(root, "reconstruct", "Samples through a trained model and back, in the log2 units of the preprocessed data",
+                  "panvae simulate -o sim --donors 120 --genes 500 --peaks 0 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna && "
+                  "panvae train rna -o sim/run sim/rna_pp.h5ad --set train.max_epochs=12 && "
+                  "panvae reconstruct -o reconstructed.h5ad sim/run sim/rna_pp.h5ad");
   auto o = std::make_shared<Options>();
   cmd->add_option("RUN", o->run, "Folder of a trained model")->required();
   cmd->add_option("IN", o->in, "Samples: raw counts, logs or a preprocessed matrix")->required();

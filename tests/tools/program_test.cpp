@@ -53,6 +53,21 @@ TEST_F(Program, every_command_has_help_with_an_example) {
   }
 }
 
+// In a folder that is empty at first.
+TEST_F(Program, examples_of_embed_and_reconstruct_work_as_pasted) {
+  const std::string path = "PATH='" + fs::path(kProgram).parent_path().string() + "':\"$PATH\" ";
+  for (const std::string c : {"embed", "reconstruct"}) {
+    const std::string help = run(c + " --help").out;
+    const size_t begin = help.find("Example:\n");
+    ASSERT_NE(begin, std::string::npos) << help;
+    const std::string example = help.substr(begin + 9, help.find('\n', begin + 9) - begin - 9);
+    const std::string inner = at("pasted_" + c);
+    ASSERT_TRUE(fs::create_directory(inner));
+    const Outcome o = shell("{ " + path + "&& export PATH && " + example + "; }", inner);
+    EXPECT_EQ(o.code, 0) << example << "\n" << o.err;
+  }
+}
+
 TEST_F(Program, numbers_below_the_least_are_named_in_few_words) {
   expect_error(run("pca -o p.h5ad x.h5ad --components 0"), 2, "--components: 0 is below 1: see 'panvae pca --help'");
   expect_error(run("pca -o p.h5ad x.h5ad --threads -1"), 2, "--threads: -1 is below 0: ");

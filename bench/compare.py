@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 """Compares JSON files of panvae_bench, or makes a Markdown table of them. Python 3, standard library only.
 
-  compare.py OLD.json NEW.json --aa A1.json A2.json   FASTER or SLOWER, row by row
+  compare.py OLD.json NEW.json --aa A1.json A2.json   FASTER, SLOWER, SAME or UNCLEAR, row by row
   compare.py --table RUN.json [RUN.json ...]          providers side by side, every row
 
 A row is FASTER or SLOWER where the 95 % intervals of the two medians do not touch, and the gap between the medians is
 wider than that of an A/A run: two runs of one and the same program, whose gaps are nothing but noise. A single pair may
 agree by luck, so the noise of a row is its own A/A gap or the median gap of all rows, whichever is wider; a row that the
-A/A run lacks is held against its widest gap. Everything else is SAME; without --aa, all is. Of repetitions within a file the
-fastest counts. Of several files for a table, a row comes from the one where we were fastest, with the providers that ran
+A/A run lacks is held against its widest gap. A row is SAME where the noise is small and the intervals leave no room for a
+gap of more than 5 % (--same says otherwise). All else is UNCLEAR: it may have changed, and these files cannot tell. Without
+--aa every row is. Of repetitions within a file the fastest counts. Of several files for a table, a row comes from the one where we were fastest, with the providers that ran
 beside us there; those that only other files have come from those.
 """
 import argparse
 import json
+import os
 import statistics
 import sys
 
@@ -92,14 +94,17 @@ class Noise:
         return max(self.gaps[name], statistics.median(self.gaps.values()))
 
 
-def verdict(old, new, noise):
-    """`noise`: of this row, or None if it is unknown."""
+def verdict(old, new, noise, same=0.05):
+    """`noise`: of this row, or None if it is unknown. `same`: a gap that does not matter."""
     if old.error or new.error:
         return "ERROR"
+    if noise is None:
+        return "UNCLEAR"
     disjoint = new.high < old.low or new.low > old.high
-    if noise is None or not disjoint or gap(old.median, new.median) <= noise:
-        return "SAME"
-    return "FASTER" if new.median < old.median else "SLOWER"
+    if disjoint and gap(old.median, new.median) > noise:
+        return "FASTER" if new.median < old.median else "SLOWER"
+    widest = max(gap(old.low, new.high), gap(old.high, new.low))  # that the intervals leave room for
+    return "SAME" if max(widest, noise) <= same else "UNCLEAR"
 
 
 def time_text(ns):
@@ -110,7 +115,7 @@ def time_text(ns):
     return f"{ns:.3g} s"
 
 
-def compare(old, new, noise):
+def compare(old, new, noise, same=0.05):
     """Lines of text, and how often each verdict was given."""
     names = list(old) + [n for n in new if n not in old]
     width = max((len(n) for n in names), default=0)
@@ -121,14 +126,14 @@ def compare(old, new, noise):
             result, text = "MISSING", f"{'only in ' + ('old' if name in old else 'new'):>38}"
         else:
             a, b, n = old[name], new[name], noise.of(name)
-            result = verdict(a, b, n)
+            result = verdict(a, b, n, same)
             change = f"{100 * (b.median / a.median - 1):+.1f} %" if result != "ERROR" and a.median > 0 else "-"
             text = f"{time_text(a.median):>9}  {time_text(b.median):>9}  {change:>8}  {'-' if n is None else f'{100 * n:.1f} %':>6}"
         counts[result] = counts.get(result, 0) + 1
         lines.append(f"{name:{width}}  {text}  {result}")
-    lines.append(", ".join(f"{counts[k]} {k}" for k in ("FASTER", "SLOWER", "SAME", "ERROR", "MISSING") if k in counts))
+    lines.append(", ".join(f"{counts[k]} {k}" for k in ("FASTER", "SLOWER", "SAME", "UNCLEAR", "ERROR", "MISSING") if k in counts))
     if noise.gaps is None:
-        lines.append("Without --aa the noise is unknown, so no row can be called FASTER or SLOWER.")
+        lines.append("Without --aa the noise is unknown, so nothing can be said of any row.")
     return lines, counts
 
 
@@ -219,6 +224,7 @@ def main(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="FILE")
     parser.add_argument("--aa", nargs=2, metavar="FILE", help="two runs of the same program, which tell the noise")
+    parser.add_argument("--same", type=float, default=5, metavar="PERCENT", help="a gap that does not matter (default: %(default)s)")
     parser.add_argument("--table", action="store_true", help="a Markdown table instead of a comparison")
     options = parser.parse_args(argv)
     try:
@@ -236,7 +242,7 @@ def main(argv):
                 noise = Noise(pair[0][1], pair[1][1])
             for path, (_, rows) in zip(options.files[1:], loaded[1:]):
                 print(f"{options.files[0]} -> {path}")
-                print("\n".join(compare(loaded[0][1], rows, noise)[0]))
+                print("\n".join(compare(loaded[0][1], rows, noise, options.same / 100)[0]))
         warning = same_machine(contexts)
         if warning:
             print(f"compare.py: warning: {warning}", file=sys.stderr)
@@ -247,4 +253,10 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has seen enough; nothing more may be written, also when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)

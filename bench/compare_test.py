@@ -55,16 +55,25 @@ class Verdict(unittest.TestCase):
         self.assertEqual(self.verdict((100, 99, 101), (110, 109, 111), 0.05), "SLOWER")
 
     def test_noise_as_wide_as_the_gap(self):
-        self.assertEqual(self.verdict((100, 99, 101), (110, 109, 111), 0.11), "SAME")
-        self.assertEqual(self.verdict((100, 99, 101), (110, 109, 111), 0.10), "SAME")
+        self.assertEqual(self.verdict((100, 99, 101), (110, 109, 111), 0.11), "UNCLEAR")
+        self.assertEqual(self.verdict((100, 99, 101), (110, 109, 111), 0.10), "UNCLEAR")
         self.assertEqual(self.verdict((100, 99, 101), (110, 109, 111), 0.09), "SLOWER")
 
     def test_intervals_that_touch(self):
-        self.assertEqual(self.verdict((100, 90, 105), (110, 105, 115), 0.01), "SAME")
+        self.assertEqual(self.verdict((100, 90, 105), (110, 105, 115), 0.01), "UNCLEAR")
         self.assertEqual(self.verdict((100, 90, 105), (110, 105.1, 115), 0.01), "SLOWER")
 
+    def test_same_leaves_no_room_for_a_gap_that_matters(self):
+        self.assertEqual(self.verdict((100, 99, 101), (101, 100, 102), 0.01), "SAME")
+        self.assertEqual(self.verdict((100, 99, 101), (102, 100.5, 103.9), 0.01), "SAME")
+        self.assertEqual(self.verdict((100, 99, 101), (102, 100.5, 104), 0.01), "UNCLEAR")  # 104 is more than 5 % above 99
+        self.assertEqual(self.verdict((100, 99, 101), (101, 100, 102), 0.06), "UNCLEAR")  # another run may say otherwise
+        self.assertEqual(self.verdict((100, 99, 101), (97, 96, 98), 0.05), "UNCLEAR")
+        self.assertEqual(compare.verdict(compare.Row(entry("a/ours", 100)), compare.Row(entry("a/ours", 106)), 0.07, same=0.1), "SAME")
+
     def test_without_noise_nothing_is_said(self):
-        self.assertEqual(self.verdict((100, 99, 101), (10, 9, 11), None), "SAME")
+        self.assertEqual(self.verdict((100, 99, 101), (10, 9, 11), None), "UNCLEAR")
+        self.assertEqual(self.verdict((100, 99, 101), (100, 99, 101), None), "UNCLEAR")
 
     def test_an_error_is_no_time(self):
         wrong = compare.Row(entry("a/ours", 0, error_occurred=True, error_message="wrong result"))
@@ -111,7 +120,7 @@ class Compare(Files):
     def test_without_aa(self):
         old, new = self.write("old.json", entry("a/ours", 100)), self.write("new.json", entry("a/ours", 1))
         _, out, _ = self.run_main(old, new)
-        self.assertIn("1 SAME", out)
+        self.assertIn("1 UNCLEAR", out)
         self.assertIn("Without --aa the noise is unknown", out)
 
     def test_of_repetitions_the_fastest_counts(self):

@@ -20,7 +20,7 @@ std::vector<int64_t> sizes_of(const Shape& shape) {
 
 void TensorWriter::add(const std::string& name, const Tensor& t) {
   const void* bytes = t.bytes();
-  if (t.context().device().type == DeviceType::cuda) {
+  if (t.context().device().type == DeviceType::cuda || t.of_step()) {  // a step's memory is the next step's, too
     std::vector<char>& copy = copies_.emplace_back(static_cast<size_t>(t.count() * item_bytes(t.dtype())));
     Stream& s = t.context().stream();
     s.backend().copy(s.device().index, copy.data(), t.bytes(), copy.size(), CopyKind::device_to_host, s.handle());

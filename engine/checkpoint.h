@@ -9,8 +9,8 @@
 
 namespace panvae {
 
-// Tensors on their way to a file: kept alive until it is written, and copied to the host where they are on a GPU. Do not
-// change them before write().
+// Tensors on their way to a file: kept alive until it is written, and copied to the host where they are on a GPU or were made within
+// a Step. Do not change the others before write().
 class TensorWriter {
  public:
   SafetensorsWriter file;

@@ -11,6 +11,9 @@ namespace panvae {
 GradcheckResult gradcheck(Context& context, const std::function<Tensor(const std::vector<Tensor>&)>& f, std::vector<Tensor> inputs,
                           const std::vector<bool>& differentiable, GradcheckOptions options) {
   for (Tensor& t : inputs) PV_CHECK(t.dtype() == DType::f64 || t.dtype() == DType::i64, "gradcheck: an input of {}; use F64", dtype_name(t.dtype()));
+  PV_CHECK(differentiable.empty() || differentiable.size() == inputs.size(), "gradcheck: {} inputs, and {} of `differentiable`", inputs.size(),
+           differentiable.size());
+  PV_CHECK(options.most_per_input > 0, "gradcheck: at most {} elements of an input", options.most_per_input);
   auto checked = [&](size_t i) { return inputs[i].dtype() == DType::f64 && (differentiable.empty() || differentiable[i]); };
   Tensor weights;
   auto objective = [&](const std::vector<Tensor>& in) {

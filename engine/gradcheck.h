@@ -12,7 +12,7 @@ namespace panvae {
 struct GradcheckOptions {
   double step = 1e-6;            // relative to max(1, |x|)
   double tolerance = 1e-6;       // on |analytic - numeric| / max(1, largest gradient of the input)
-  int64_t most_per_input = 400;  // larger inputs are sampled at evenly spread elements
+  int64_t most_per_input = 400;  // 1 or more; larger inputs are sampled at evenly spread elements
 };
 struct GradcheckResult {
   bool ok = true;

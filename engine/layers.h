@@ -126,6 +126,7 @@ class Sequential : public Module {
     (add(std::move(layers)), ...);
   }
   void add(std::unique_ptr<Module> layer) {
+    PV_CHECK(layer, "sequential: layer {} is null", layers_.size());
     declare_module(std::to_string(layers_.size()), *layer);
     layers_.push_back(std::move(layer));
   }

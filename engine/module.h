@@ -77,6 +77,42 @@ class Module {
   bool training_ = true;
 };
 
+// The parameters of a module as constants for as long as this lives: what is computed meanwhile passes gradients on to its
+// inputs, and none to the parameters. This is how part of a network is frozen. An optimizer whose state holds the parameters still
+// moves them by the momentum that they have, and lets them decay where it is told to: give it a ModuleState of the other part alone.
+class Constant {
+ public:
+  explicit Constant(Module& module) : parameters_(module.parameters()) {
+    kept_.reserve(parameters_.size());
+    for (const NamedTensor& p : parameters_) {
+      kept_.push_back(*p.tensor);
+      *p.tensor = p.tensor->detach();
+    }
+  }
+  ~Constant() {
+    for (size_t i = 0; i < parameters_.size(); ++i) *parameters_[i].tensor = kept_[i];
+  }
+  Constant(const Constant&) = delete;
+  Constant& operator=(const Constant&) = delete;
+
+ private:
+  std::vector<NamedTensor> parameters_;
+  std::vector<Tensor> kept_;
+};
+
+// Evaluation mode of a module (batch normalisation by running statistics) for as long as this lives.
+class Evaluation {
+ public:
+  explicit Evaluation(Module& module) : module_(module), before_(module.training()) { module.set_training(false); }
+  ~Evaluation() { module_.set_training(before_); }
+  Evaluation(const Evaluation&) = delete;
+  Evaluation& operator=(const Evaluation&) = delete;
+
+ private:
+  Module& module_;
+  bool before_;
+};
+
 // The memory of a module's tensors: parameters in one flat tensor, gradients (where asked for) in a second, buffers in a
 // third; each tensor is a view at a multiple of 64 bytes. So Adam, norms, an all-reduce or a checkpoint are one call each.
 // Padding holds zeros and stays zero. Keep it alive as long as the module is used.

@@ -55,7 +55,8 @@ class Tape {
 
   // Runs backward from a tensor with one element, made by an op on this tape: dL/dL = 1. Each node is freed once used, so a tape runs
   // once; recording may go on behind it, but not from tensors that were made before: their gradients could go no further, which is
-  // an error. So add losses that share a part of the network. Gradients of leaves stay in Tensor::gradient(), others are freed.
+  // an error. So add losses that share a part of the network. Gradients of leaves stay in Tensor::gradient(), others are freed. An
+  // exception on the way leaves some gradients of leaves with a part of their sum: forget them (ModuleState::forget_gradients).
   void backward(const Tensor& loss);
   size_t size() const { return nodes_.size(); }
 

@@ -96,8 +96,11 @@ void* Tensor::raw(DType as) const {
   return static_cast<char*>(storage_->block.data) + offset_ * item_bytes(dtype_);
 }
 
+bool Tensor::of_step() const {
+  return storage_ && storage_->block.arena_step != 0;
+}
 bool Tensor::outlived() const {
-  return storage_ && storage_->block.arena_step != 0 && storage_->block.arena_step != storage_->memory->step();
+  return of_step() && storage_->block.arena_step != storage_->memory->step();
 }
 
 void Tensor::download(void* to, DType as) const {

@@ -78,7 +78,8 @@ class Tensor {
     return static_cast<T*>(raw(dtype_of<std::remove_const_t<T>>()));
   }
   void* bytes() const { return raw(dtype_); }
-  bool outlived() const;  // of a step's arena, and the step has ended
+  bool of_step() const;   // of a step's arena
+  bool outlived() const;  // and the step has ended
 
   // Host copies; both wait for the device.
   template <class T>

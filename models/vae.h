@@ -34,41 +34,6 @@ class Vae : public Module {
   Tensor forward(const Tensor& x) override { return decode(encode(x).mean); }
 };
 
-// The parameters of a module as constants for as long as this lives: what is computed meanwhile passes gradients on to its
-// inputs, and none to the parameters.
-class Constant {
- public:
-  explicit Constant(Module& module) : parameters_(module.parameters()) {
-    kept_.reserve(parameters_.size());
-    for (const NamedTensor& p : parameters_) {
-      kept_.push_back(*p.tensor);
-      *p.tensor = p.tensor->detach();
-    }
-  }
-  ~Constant() {
-    for (size_t i = 0; i < parameters_.size(); ++i) *parameters_[i].tensor = kept_[i];
-  }
-  Constant(const Constant&) = delete;
-  Constant& operator=(const Constant&) = delete;
-
- private:
-  std::vector<NamedTensor> parameters_;
-  std::vector<Tensor> kept_;
-};
-
-// Evaluation mode of a module (batch normalisation by running statistics) for as long as this lives.
-class Evaluation {
- public:
-  explicit Evaluation(Module& module) : module_(module), before_(module.training()) { module.set_training(false); }
-  ~Evaluation() { module_.set_training(before_); }
-  Evaluation(const Evaluation&) = delete;
-  Evaluation& operator=(const Evaluation&) = delete;
-
- private:
-  Module& module_;
-  bool before_;
-};
-
 // Evaluation mode for inference, when weights rest: batch normalisation is folded into the layers behind it.
 class Inference {
  public:

@@ -36,6 +36,21 @@ TEST(checkpoint, weights_come_back_bit_for_bit_on_every_device) {
   }
 }
 
+// What was made within a step lies where the next step writes.
+TEST(checkpoint, tensors_of_a_step_are_written_as_they_were_when_added) {
+  Folder folder;
+  Context c;
+  TensorWriter w;
+  for (const float value : {1.0f, 2.0f, 3.0f}) {
+    const Step step(c);
+    const Tensor t = tensor(c, {64}, std::vector<float>(64, value));
+    w.add(fmt::format("t{}", value), t);
+  }
+  w.file.write(folder.file("w"));
+  const SafetensorsReader file(folder.file("w"));
+  for (const float value : {1.0f, 2.0f, 3.0f}) EXPECT_EQ(file.doubles(fmt::format("t{}", value)), std::vector<double>(64, value));
+}
+
 TEST(checkpoint, equal_content_is_equal_bytes) {
   Folder folder;
   Context c;

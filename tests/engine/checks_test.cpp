@@ -36,6 +36,13 @@ TEST(gradcheck, passes_a_right_backward) {
   EXPECT_LT(r.worst, 1e-7);
 }
 
+TEST(gradcheck, refuses_what_it_cannot_check) {
+  Context c;
+  const auto f = [](const auto& x) { return square(x[0], 2); };
+  EXPECT_CONTAINS(error_of([&] { gradcheck(c, f, {wide(c, {3}, {1, -2, 0.5})}, {true, false}); }).message(), "1 inputs, and 2 of `differentiable`");
+  EXPECT_CONTAINS(error_of([&] { gradcheck(c, f, {wide(c, {3}, {1, -2, 0.5})}, {}, {.most_per_input = 0}); }).message(), "at most 0 elements");
+}
+
 TEST(gradcheck, catches_a_wrong_backward_and_says_where) {
   Context c;
   const GradcheckResult r = gradcheck(c, [](const auto& x) { return square(x[0], 2.001); }, {wide(c, {3}, {1, -2, 0.5})});

@@ -262,6 +262,36 @@ TEST(sequential, fused_equals_unfused_bit_for_bit) {
   }
 }
 
+TEST(sequential, refuses_a_layer_that_is_null) {
+  Sequential s;
+  EXPECT_CONTAINS(error_of([&] { s.add(nullptr); }).message(), "layer 0 is null");
+}
+
+// Gradients go through what is frozen, to what lies before it.
+TEST(module, a_constant_part_gets_no_gradients_and_passes_them_on) {
+  Context c;
+  Linear before(3, 4), frozen(4, 2);
+  ModuleState first(c, before, 1), second(c, frozen, 2);
+  first.require_gradients(), second.require_gradients();
+  const auto pass = [&] {
+    first.forget_gradients(), second.forget_gradients();
+    Tape tape(c);
+    const Tensor y = frozen(before(tensor(c, {5, 3}, ramp(15))));
+    tape.backward(ops::sum(ops::mul(y, y)));
+    return before.weight.gradient().host<float>();
+  };
+  const std::vector<float> whole = pass();
+  EXPECT_TRUE(frozen.weight.gradient().defined());
+  {
+    const Constant constant(frozen);
+    EXPECT_EQ(pass(), whole);
+    EXPECT_FALSE(frozen.weight.needs_gradient());
+  }
+  EXPECT_FALSE(frozen.weight.gradient().defined()) << "none was written meanwhile";
+  EXPECT_EQ(pass(), whole);
+  EXPECT_TRUE(frozen.weight.gradient().defined());
+}
+
 TEST(sequential, fuses_at_all) {
   Context c;
   Sequential s(std::make_unique<Linear>(7, 3), std::make_unique<ReLU>());

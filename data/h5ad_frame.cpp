@@ -27,10 +27,12 @@ std::vector<std::string> labels(const hdf5::File& file, const std::string& path)
   return out;
 }
 
-Column categorical(const hdf5::File& file, const std::string& name, const std::string& codes, const std::string& categories) {
+// path: what has the attributes.
+Column categorical(const hdf5::File& file, const std::string& path, const std::string& name, const std::string& codes, const std::string& categories) {
   Column c;
   c.name = name;
   c.levels = labels(file, categories);
+  c.ordered = file.attribute_boolean(path, "ordered");
   const auto n = static_cast<int64_t>(c.levels.size());
   for (int64_t code : file.integers(codes)) {
     if (code >= n || code < -1) file.fail(codes, fmt::format("code {} where there are {} categories", code, n));
@@ -45,7 +47,7 @@ bool read_column(const hdf5::File& file, const std::string& path, const std::str
   if (file.is_group(path)) {
     const std::string encoding = file.attribute(path, "encoding-type");
     if (encoding == "categorical") {
-      out = categorical(file, name, path + "/codes", path + "/categories");
+      out = categorical(file, path, name, path + "/codes", path + "/categories");
       return true;
     }
     if (encoding.rfind("nullable-", 0) != 0) return false;
@@ -60,15 +62,17 @@ bool read_column(const hdf5::File& file, const std::string& path, const std::str
       else numbers[i] = std::numeric_limits<double>::quiet_NaN();
     }
     out = text ? factor_from_text(name, cells) : numeric_column(name, std::move(numbers));
+    out.boolean = !text && file.is_boolean(path + "/values");
     return true;
   }
   if (!file.is_dataset(path) || file.shape(path).size() != 1) return false;
   if (const std::string categories = file.attribute_reference(path, "categories"); !categories.empty()) {
-    out = categorical(file, name, path, categories);
+    out = categorical(file, path, name, path, categories);
   } else if (file.is_text(path)) {
     out = factor_from_text(name, file.texts(path));
   } else if (file.is_number(path)) {
     out = numeric_column(name, file.doubles(path));
+    out.boolean = file.is_boolean(path);
   } else {
     return false;
   }
@@ -132,6 +136,23 @@ void write_frame(hdf5::Writer& writer, const std::string& path, const Table& tab
     std::replace(order[i].begin(), order[i].end(), '/', '_');
     const std::string at = path + "/" + order[i];
     const auto n = static_cast<int64_t>(c.size());
+    if (c.numeric && c.boolean) {
+      const bool nullable = c.count_missing() > 0;
+      if (nullable) {
+        writer.group(at);
+        writer.attribute(at, "encoding-type", std::string("nullable-boolean"));
+        writer.attribute(at, "encoding-version", std::string("0.1.0"));
+      }
+      const auto booleans = [&](const std::string& name, auto is) {
+        std::vector<int8_t> values;
+        for (double x : c.number) values.push_back(is(x));
+        writer.booleans(name, values);
+        array(name, "array");
+      };
+      booleans(nullable ? at + "/values" : at, [](double x) { return x == 1; });
+      if (nullable) booleans(at + "/mask", [](double x) { return std::isnan(x); });
+      continue;
+    }
     if (c.numeric) {
       const bool whole = std::all_of(c.number.begin(), c.number.end(), [](double x) { return std::nearbyint(x) == x && std::abs(x) < 9e15; });
       if (whole) writer.numbers(at, {n}, std::vector<int64_t>(c.number.begin(), c.number.end()).data());
@@ -141,7 +162,7 @@ void write_frame(hdf5::Writer& writer, const std::string& path, const Table& tab
     }
     writer.group(at);
     array(at, "categorical");
-    writer.attribute(at, "ordered", false);
+    writer.attribute(at, "ordered", c.ordered);
     if (c.levels.size() < 128) writer.numbers(at + "/codes", {n}, std::vector<int8_t>(c.code.begin(), c.code.end()).data());
     else writer.numbers(at + "/codes", {n}, c.code.data());
     array(at + "/codes", "array");

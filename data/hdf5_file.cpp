@@ -169,6 +169,22 @@ std::vector<int64_t> File::attribute_integers(const std::string& inner, const st
   return out;
 }
 
+namespace {
+bool is_boolean_type(hid_t type) {
+  return H5Tget_class(type) == H5T_ENUM && H5Tget_size(type) == 1;
+}
+}  // namespace
+
+bool File::attribute_boolean(const std::string& inner, const std::string& name) const {
+  Handle a = open_attribute(file_.get(), inner, name);
+  if (!a) return false;
+  Handle type(H5Aget_type(a.get()), H5Tclose), space(H5Aget_space(a.get()), H5Sclose);
+  if (!is_boolean_type(type.get()) || H5Sget_simple_extent_npoints(space.get()) != 1) return false;
+  int8_t value = 0;
+  if (H5Aread(a.get(), type.get(), &value) < 0) fail(inner, fmt::format("its attribute {} cannot be read", quoted(name)));
+  return value != 0;
+}
+
 std::string File::attribute_reference(const std::string& inner, const std::string& name) const {
   Handle a = open_attribute(file_.get(), inner, name);
   if (!a) return {};
@@ -206,7 +222,12 @@ bool File::is_text(const std::string& dataset) const {
 bool File::is_number(const std::string& dataset) const {
   Handle d = open(dataset), type(H5Dget_type(d.get()), H5Tclose);
   const H5T_class_t c = H5Tget_class(type.get());
-  return c == H5T_INTEGER || c == H5T_FLOAT || (c == H5T_ENUM && H5Tget_size(type.get()) == 1);
+  return c == H5T_INTEGER || c == H5T_FLOAT || is_boolean_type(type.get());
+}
+
+bool File::is_boolean(const std::string& dataset) const {
+  Handle d = open(dataset), type(H5Dget_type(d.get()), H5Tclose);
+  return is_boolean_type(type.get());
 }
 
 std::vector<std::string> File::texts(const std::string& dataset) const {
@@ -248,7 +269,7 @@ std::vector<int64_t> File::integers(const std::string& dataset) const {
 NumberSource::NumberSource(const File& file, const std::string& dataset) : file_(file), name_(dataset), dataset_(file.open(dataset)) {
   Handle type(H5Dget_type(dataset_.get()), H5Tclose);
   const H5T_class_t c = H5Tget_class(type.get());
-  boolean_ = c == H5T_ENUM && H5Tget_size(type.get()) == 1;
+  boolean_ = is_boolean_type(type.get());
   if (c != H5T_INTEGER && c != H5T_FLOAT && !boolean_)
     file.fail(dataset, "holds no numbers where numbers are expected", "name another matrix, as in FILE.h5ad:layers/counts");
   half_ = c == H5T_FLOAT && H5Tequal(type.get(), native<f16>()) > 0;

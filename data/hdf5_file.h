@@ -91,12 +91,14 @@ class File {
   std::string attribute(const std::string& inner, const std::string& name, const std::string& fallback = {}) const;
   std::vector<std::string> attribute_list(const std::string& inner, const std::string& name) const;
   std::vector<int64_t> attribute_integers(const std::string& inner, const std::string& name) const;
+  bool attribute_boolean(const std::string& inner, const std::string& name) const;  // false if it is absent or none
   // The path of the object an attribute refers to (old categoricals), "" if it is no reference.
   std::string attribute_reference(const std::string& inner, const std::string& name) const;
 
   std::vector<int64_t> shape(const std::string& dataset) const;
   bool is_text(const std::string& dataset) const;
-  bool is_number(const std::string& dataset) const;  // integer, float or boolean enum
+  bool is_number(const std::string& dataset) const;   // integer, float or boolean enum
+  bool is_boolean(const std::string& dataset) const;  // an enumeration of one byte, as h5py writes booleans
   // Whole datasets. A scalar counts as one element.
   std::vector<std::string> texts(const std::string& dataset) const;
   std::vector<double> doubles(const std::string& dataset) const;
@@ -146,6 +148,7 @@ class Writer {
   // T: float, double, int8_t, int32_t, int64_t. `compressed`: gzip with shuffle, in chunks of rows.
   template <class T>
   void numbers(const std::string& path, const std::vector<int64_t>& shape, const T* values, bool compressed = false);
+  void booleans(const std::string& path, const std::vector<int8_t>& values);  // as h5py writes them
   // Part of a dataset made by create(): rows [begin, begin + count). T: float, double, f16.
   template <class T>
   void create(const std::string& path, const std::vector<int64_t>& shape);

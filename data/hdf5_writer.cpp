@@ -21,6 +21,13 @@ Handle utf8_type() {
   return type;
 }
 
+// As h5py writes a bool: an enumeration over int8.
+Handle boolean_type() {
+  Handle type(H5Tenum_create(H5T_NATIVE_INT8), H5Tclose);
+  for (const int8_t value : {int8_t{0}, int8_t{1}}) H5Tenum_insert(type.get(), value ? "TRUE" : "FALSE", &value);
+  return type;
+}
+
 Handle simple_space(const std::vector<int64_t>& shape) {
   if (shape.empty()) return {H5Screate(H5S_SCALAR), H5Sclose};
   std::vector<hsize_t> dims(shape.begin(), shape.end());
@@ -98,15 +105,10 @@ void Writer::attribute(const std::string& path, const std::string& name, const s
 }
 
 void Writer::attribute(const std::string& path, const std::string& name, bool value) {
-  // As h5py writes a bool: an enumeration over int8.
-  Handle type(H5Tenum_create(H5T_NATIVE_INT8), H5Tclose), space = simple_space({});
-  int8_t v = 0;
-  H5Tenum_insert(type.get(), "FALSE", &v);
-  v = 1;
-  H5Tenum_insert(type.get(), "TRUE", &v);
+  Handle type = boolean_type(), space = simple_space({});
   Handle a = create_attribute(file_.get(), path, name, type.get(), space.get());
   check(a.get());
-  v = value;
+  const int8_t v = value;
   check(H5Awrite(a.get(), type.get(), &v));
 }
 
@@ -123,6 +125,13 @@ void Writer::texts(const std::string& path, const std::vector<std::string>& valu
   Handle d(H5Dcreate2(file_.get(), path.c_str(), type.get(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose);
   check(d.get());
   if (!values.empty()) check(H5Dwrite(d.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers(values).data()));
+}
+
+void Writer::booleans(const std::string& path, const std::vector<int8_t>& values) {
+  Handle type = boolean_type(), space = simple_space({static_cast<int64_t>(values.size())}), properties = dataset_properties();
+  Handle d(H5Dcreate2(file_.get(), path.c_str(), type.get(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose);
+  check(d.get());
+  if (!values.empty()) check(H5Dwrite(d.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()));
 }
 
 template <class T>

@@ -313,6 +313,14 @@ Table read_obs(const std::string& path) {
   return ends_with(path, ".h5ad") ? read_h5ad_obs(path) : read_table(path);
 }
 
+namespace {
+// The value of a condition: that of booleans may be written as AnnData shows them.
+bool number_of(const Column& column, const std::string& text, double& x) {
+  if (column.boolean && (text == "True" || text == "False")) return x = text == "True", true;
+  return parse_number(text, x);
+}
+}  // namespace
+
 std::vector<int64_t> rows_where(const Table& obs, const std::vector<std::string>& conditions) {
   std::vector<bool> keep(obs.keys.size(), true);
   for (const std::string& condition : conditions) {
@@ -333,7 +341,7 @@ std::vector<int64_t> rows_where(const Table& obs, const std::vector<std::string>
       for (size_t v = 0; v < values.size(); ++v) {
         double x = 0;
         const bool same = column.missing(r) ? is_missing_text(values[v])
-                          : column.numeric  ? parse_number(values[v], x) && x == column.number[static_cast<size_t>(r)]
+                          : column.numeric  ? number_of(column, values[v], x) && x == column.number[static_cast<size_t>(r)]
                                             : column.levels[static_cast<size_t>(column.code[static_cast<size_t>(r)])] == values[v];
         if (same) seen[v] = hit = true;
       }

@@ -93,6 +93,7 @@ Table Table::select(const std::vector<int64_t>& chosen) const {
     s.name = c.name;
     s.numeric = c.numeric;
     s.levels = c.levels;
+    s.boolean = c.boolean, s.ordered = c.ordered;
     for (int64_t r : chosen) {
       if (c.numeric) s.number.push_back(c.number[static_cast<size_t>(r)]);
       else s.code.push_back(c.code[static_cast<size_t>(r)]);

@@ -16,6 +16,8 @@ struct Column {
   std::vector<double> number;
   std::vector<int32_t> code;
   std::vector<std::string> levels;
+  // What h5ad keeps beside the values: numbers are 0 and 1 and mean no and yes; the levels of a factor have an order.
+  bool boolean = false, ordered = false;
 
   int64_t size() const { return static_cast<int64_t>(numeric ? number.size() : code.size()); }
   bool missing(int64_t row) const;
@@ -33,7 +35,7 @@ struct Table {
   const Column* find(std::string_view name) const;
   // As find, but ErrorCode::input naming the nearest column where there is none.
   const Column& at(std::string_view name) const;
-  void set(Column column);  // replaces a column of that name or appends
+  void set(Column column);                               // replaces a column of that name or appends
   Table select(const std::vector<int64_t>& rows) const;  // levels that none of them has are dropped
   std::unordered_map<std::string, int64_t> row_of() const;
 };

@@ -246,6 +246,8 @@ TEST_F(H5ad, ColumnsOfEveryEncoding) {
   EXPECT_EQ(obs.at("donor").text(0), "001");
   EXPECT_TRUE(obs.at("donor").missing(2));
   EXPECT_EQ(obs.at("alive").number[1], 0);
+  EXPECT_TRUE(obs.at("alive").boolean && obs.at("os_event").boolean);
+  EXPECT_FALSE(obs.at("age").boolean);
   EXPECT_TRUE(obs.at("os_time").missing(1));
   EXPECT_EQ(obs.at("cluster").text(0), "7");
   EXPECT_EQ(obs.find("matrix"), nullptr);
@@ -347,6 +349,11 @@ TEST_F(H5ad, RoundTrip) {
   d.obs.set(factor_from_text("cohort", {"A", "B", "", "A", "Ä/ö", "B"}));
   d.obs.set(numeric_column("age", {1, 2, std::nan(""), 4, 5, 6.5}));
   d.obs.set(numeric_column("whole", {1, 2, 3, 4, 5, 6}));
+  d.obs.set(numeric_column("zeros and ones", {1, 0, 0, 1, 1, 0}));
+  Column yes = numeric_column("yes", {1, 0, 0, 1, 1, 0}), perhaps = numeric_column("perhaps", {1, 0, std::nan(""), 1, 1, 0});
+  Column stage = factor_from_text("stage", {"I", "II", "I", "", "III", "II"});
+  yes.boolean = perhaps.boolean = stage.ordered = true;
+  d.obs.set(yes), d.obs.set(perhaps), d.obs.set(stage);
   std::vector<std::string> many;
   for (int i = 0; i < 3; ++i) many.push_back("name" + std::to_string(i));
   d.var.set(factor_from_text("symbol", many));
@@ -361,6 +368,13 @@ TEST_F(H5ad, RoundTrip) {
   EXPECT_EQ(back.obs.keys, d.obs.keys);
   for (const Column& c : d.obs.columns)
     for (int64_t r = 0; r < 6; ++r) EXPECT_EQ(back.obs.at(c.name).text(r), c.text(r)) << c.name;
+  for (const Column& c : d.obs.columns) {
+    EXPECT_EQ(back.obs.at(c.name).boolean, c.boolean) << c.name;
+    EXPECT_EQ(back.obs.at(c.name).ordered, c.ordered) << c.name;
+  }
+  EXPECT_TRUE(back.obs.select({0, 4}).at("perhaps").boolean && back.obs.select({0, 4}).at("stage").ordered);
+  EXPECT_EQ(rows_where(back.obs, {"perhaps=True"}), (std::vector<int64_t>{0, 3, 4}));
+  EXPECT_EQ(rows_where(back.obs, {"yes=0"}), (std::vector<int64_t>{1, 2, 5}));
   EXPECT_EQ(back.frozen.settings, d.frozen.settings);
   EXPECT_EQ(back.frozen.arrays.at("m").values, d.frozen.arrays.at("m").values);
   EXPECT_EQ(back.frozen.arrays.at("m").shape, d.frozen.arrays.at("m").shape);

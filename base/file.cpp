@@ -21,7 +21,17 @@ namespace {
 }
 }  // namespace
 
-AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(path_ + ".part" + std::to_string(::getpid())) {
+namespace {
+// A link is followed: the file that it names is replaced, not the link.
+std::string behind_links(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_symlink(path, error)) return path;
+  const fs::path target = fs::canonical(path, error);
+  return error ? path : target.string();
+}
+}  // namespace
+
+AtomicFile::AtomicFile(std::string path) : path_(behind_links(path)), temporary_(path_ + ".part" + std::to_string(::getpid())) {
   std::error_code error;
   const fs::file_status status = fs::status(path_, error);
   if (fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status)) {

@@ -48,6 +48,21 @@ TEST(file, replaces_what_was_there) {
   EXPECT_EQ(read_file(folder.file("x")), "short");
 }
 
+TEST(file, follows_a_link) {
+  Folder folder, elsewhere;
+  write_file(elsewhere.file("there"), "before");
+  std::filesystem::create_symlink(elsewhere.file("there"), folder.file("link"));
+  write_file(folder.file("link"), "after");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder.file("link")));
+  EXPECT_EQ(read_file(elsewhere.file("there")), "after");
+  EXPECT_EQ(folder.files(), 1u);
+  EXPECT_EQ(elsewhere.files(), 1u);
+  // One that leads nowhere gives way to the file.
+  std::filesystem::create_symlink(elsewhere.file("nowhere"), folder.file("dangling"));
+  write_file(folder.file("dangling"), "new");
+  EXPECT_EQ(read_file(folder.file("dangling")), "new");
+}
+
 TEST(file, a_library_may_write_under_the_temporary_name) {
   Folder folder;
   AtomicFile f(folder.file("x"));

@@ -60,7 +60,10 @@ H5adMatrix::H5adMatrix(const hdf5::File& file, const std::string& inner) : file_
   if (shape.empty()) shape = file.attribute_integers(inner, "h5sparse_shape");
   if (encoding.rfind("csr", 0) == 0) layout_ = Layout::csr;
   else if (encoding.rfind("csc", 0) == 0) layout_ = Layout::csc;
-  else file.fail(inner, fmt::format("its encoding {} is not read", quoted(encoding)), "dense, CSR and CSC matrices are: convert it with AnnData");
+  else
+    file.fail(inner, fmt::format("its encoding {} is not read", quoted(encoding)),
+              encoding == "dataframe" ? "dense, CSR and CSC matrices are: store its values, .to_numpy() in pandas"
+                                      : "dense, CSR and CSC matrices are: convert it with AnnData");
   if (shape.size() != 2 || shape[0] < 0 || shape[1] < 0) file.fail(inner, "a sparse matrix without a shape");
   rows_ = shape[0];
   columns_ = shape[1];

@@ -159,7 +159,7 @@ PreprocessReport Preprocessor::fit(Dataset<T, Matrix>& data, const PreprocessOpt
   const std::vector<int64_t> rows = options.fit_on_all ? all_rows(data.samples()) : training_rows(data.obs);
   if (rows.size() < 2)
     fail_input(fmt::format("{} training sample{}, at least 2 are needed", rows.size(), rows.size() == 1 ? "" : "s"), quoted(data.path, 400),
-               "fit on more samples, or apply a fit that exists with --like");
+               "fit on more samples, hold out fewer, or apply a fit that exists with --like");
   report.training_samples = static_cast<int64_t>(rows.size());
   fit_steps(data, rows, options, report);
   data.frozen = frozen_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <set>
 
@@ -334,6 +335,7 @@ void write_results(const std::string& folder, const Results& results) {
 
 Results read_results(const std::string& folder) {
   const std::string file = folder + "/results.json";
+  if (!std::filesystem::exists(file)) fail_input("it holds no results.json", quoted(folder, 400), "name a folder that 'panvae evaluate all' wrote");
   const Json json = Json::parse(read_file(file), nullptr, false);
   if (json.is_discarded()) fail_input("this is no JSON", quoted(file, 400), "the folder must be one that 'panvae evaluate all' wrote");
   const Reader top(json, file, "");

@@ -69,6 +69,22 @@ void warn_about_batches(const Options& o, const data::Table& obs) {
   if (!names.empty()) log::info("no batch named, none removed; columns that look like batches: {} (name them with --batch-key)", names);
 }
 
+// One modality taken for the other goes through without an error, and means nothing.
+void warn_about_modality(const std::string& modality, const std::vector<std::string>& features) {
+  const size_t seen = std::min<size_t>(features.size(), 1000);
+  size_t peaks = 0, genes = 0;
+  for (size_t i = 0; i < seen; ++i) {
+    std::string_view chromosome;
+    int64_t start = 0, end = 0;
+    peaks += data::parse_peak_name(features[i], chromosome, start, end);
+    genes += features[i].rfind("ENSG", 0) == 0;
+  }
+  if (modality == "rna" && 2 * peaks > seen)
+    log::warning("the features look like peaks (first: {}), but are taken as genes (--modality rna)", quoted(features.front(), 60));
+  if (modality == "atac" && 2 * genes > seen)
+    log::warning("the features look like genes (first: {}), but are taken as peaks (--modality atac)", quoted(features.front(), 60));
+}
+
 // Everything after reading, in memory or on disk.
 template <class Data>
 void finish(Data data, data::Preprocessor& preprocessor, Options& o, data::Storage storage, const Session& session) {
@@ -92,6 +108,7 @@ void finish(Data data, data::Preprocessor& preprocessor, Options& o, data::Stora
     if (o.preserve.empty() && data.obs.find("cohort")) o.fit.preserve = {"cohort"};
     for (const std::string& name : o.preserve)
       if (name != "none") o.fit.preserve.push_back(name);
+    warn_about_modality(o.modality, data.var.keys);
     warn_about_batches(o, data.obs);
     if (o.modality == "atac" && (!is_log || data::has_positions(data.var))) data::sort_peaks(data);
     if (!is_log) data::Preprocessor::drop_empty(data, report);

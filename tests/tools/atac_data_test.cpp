@@ -57,6 +57,14 @@ TEST_F(AtacData, replicates_of_a_donor_stay_together) {
   for (size_t p = 0; p < order.size(); ++p) ASSERT_EQ(order[p], static_cast<int64_t>(p));
 }
 
+TEST_F(AtacData, peaks_taken_as_genes_are_pointed_out) {
+  const Outcome o = run("preprocess -o genes.h5ad sim/atac.h5ad --modality rna");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("the features look like peaks (first: 'chr"), std::string::npos) << o.err;
+  EXPECT_NE(o.err.find("are taken as genes (--modality rna)"), std::string::npos) << o.err;
+  EXPECT_EQ(run("preprocess -o peaks.h5ad sim/atac.h5ad --modality atac").err.find("look like"), std::string::npos);
+}
+
 // A split that exists is kept; where it is left behind, samples can be drawn, and a hold-out shares donors with training.
 TEST_F(AtacData, samples_are_split_only_where_that_is_asked_for_and_said) {
   const Outcome kept = run("preprocess -o kept.h5ad sim/atac.h5ad --modality atac --split sample");

@@ -38,7 +38,8 @@ TEST(report, what_is_wrong_is_said_and_no_page_is_written) {
   Folder folder;
   write_results(folder, "good", "VAE");
   expect_error(shell(kProgram + " report -o page.html", folder.path().string()), 2, "results");
-  expect_error(shell(kProgram + " report -o page.html good nowhere", folder.path().string()), 3, "nowhere/results.json");
+  expect_error(shell(kProgram + " report -o page.html good nowhere", folder.path().string()), 3,
+               "it holds no results.json ('nowhere'): name a folder that 'panvae evaluate all' wrote");
   expect_error(shell(kProgram + " report -o no/such/page.html good", folder.path().string()), 4, "no/such/page.html");
   write_file(folder.file("good/curves/vae.tsv"), "epoch\ttrain_loss\n1\t3\n");
   expect_error(shell(kProgram + " report -o page.html good", folder.path().string()), 3, "validation_loss");

@@ -51,8 +51,9 @@ class Recording {
   struct WaitNode {};
   struct ForkNode {};
   using Node = std::variant<KernelNode, CopyNode, FillNode, WaitNode, ForkNode>;
-  void add_node(Node node, bool joined) {
-    nodes_.push_back(std::move(node));
+  template <class N>
+  void add_node(N node, bool joined) {
+    nodes_.emplace_back(std::move(node));
     joined_.push_back(joined);
     if (joined) waited_ = false;
   }

@@ -62,7 +62,7 @@ TEST_F(AtacData, peaks_taken_as_genes_are_pointed_out) {
   EXPECT_EQ(o.code, 0) << o.err;
   EXPECT_NE(o.err.find("the features look like peaks (first: 'chr"), std::string::npos) << o.err;
   EXPECT_NE(o.err.find("are taken as genes (--modality rna)"), std::string::npos) << o.err;
-  EXPECT_EQ(run("preprocess -o peaks.h5ad sim/atac.h5ad --modality atac").err.find("look like"), std::string::npos);
+  EXPECT_EQ(run("preprocess -o peaks.h5ad sim/atac.h5ad --modality atac").err.find("are taken as"), std::string::npos);
 }
 
 // A split that exists is kept; where it is left behind, samples can be drawn, and a hold-out shares donors with training.

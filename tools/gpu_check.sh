@@ -131,7 +131,8 @@ CONFIG
   { ls "$work/debs" "$work/wheels" | grep -E '[.](deb|whl|dsc)$'; } >"$p/contents.txt"
   if [ -n "$arch" ]; then make_programs; fi
   mkdir -p "$(dirname "$file")"
-  tar -C "$work" -caf "$file" panvae-deps
+  # Each program holds all kernels: a window wide enough for two of them, where xz packs, keeps one copy.
+  XZ_OPT=${XZ_OPT:---lzma2=preset=6,dict=192MiB} tar -C "$work" -caf "$file" panvae-deps
   size=$(wc -c <"$file")
   say "$file: $((size / 1000000)) MB"
   [ "$size" -le 52428800 ] || fail "it is larger than 50 MiB"

@@ -78,11 +78,11 @@ inline data::Dataset<double> cohorts(int n_cohorts, int each, int64_t dimensions
 
 using ::panvae::test::error_of;
 
-#define EXPECT_ERROR(code_, part, expression)                                                    \
-  do {                                                                                           \
-    const ::panvae::Error error__ = ::panvae::test::error_of([&] { (void)(expression); }); \
-    EXPECT_EQ(error__.code(), code_) << error__.what();                                          \
-    EXPECT_NE(std::string(error__.what()).find(part), std::string::npos) << error__.what();      \
+#define EXPECT_ERROR(code_, part, expression)                                               \
+  do {                                                                                      \
+    const ::panvae::Error error__ = ::panvae::test::error_of([&] { (void)(expression); });  \
+    EXPECT_EQ(error__.code(), code_) << error__.what();                                     \
+    EXPECT_NE(std::string(error__.what()).find(part), std::string::npos) << error__.what(); \
   } while (0)
 
 struct Threads {

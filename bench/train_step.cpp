@@ -114,8 +114,13 @@ Options parse(int argc, char** argv) {
   Options o;
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
-    if (option == "--serve" || option == "--unfused" || option == "--kept-products" || option == "--written-gradients") {
-      (option == "--serve" ? o.serve : option == "--unfused" ? o.unfused : option == "--kept-products" ? o.kept_products : o.written_gradients) = true;
+    bool* const flag = option == "--serve"               ? &o.serve
+                       : option == "--unfused"           ? &o.unfused
+                       : option == "--kept-products"     ? &o.kept_products
+                       : option == "--written-gradients" ? &o.written_gradients
+                                                         : nullptr;
+    if (flag) {
+      *flag = true;
       continue;
     }
     if (option == "--no-graph" || option == "--no-overlap") {
@@ -252,7 +257,8 @@ class Training {
         source_(drawn()),
         adam_(state, {.weight_decay = kWeightDecay}),
         x_(Tensor::zeros(context, {batch_, model->width()}, DType::f32, "batch")),
-        losses_(Tensor::zeros(context, {3}, DType::f32, "loss")) {
+        losses_(Tensor::zeros(context, {3}, DType::f32, "loss")),
+        read_losses_(context, losses_.count() * item_bytes(DType::f32)) {
     context.stream().math = o.math;
     graph.on = o.graph;
     adam_.learning_rate = kLearningRate;
@@ -267,9 +273,10 @@ class Training {
     for (int64_t i = 0; i < batch_; ++i) rows[static_cast<size_t>(i)] = (turn * 7 + i * 3) % samples;
     return rows;
   }
-  // As the trainer takes it: the host looks at loss, huber and kl, which are returned, and so waits for the device.
+  // As the trainer takes it: the host looks at loss, huber and kl, which are returned, and so waits for the device, to which it has given
+  // the next batch by then.
   std::vector<float> step() {
-    source_.fill(rows(turn_++), x_);
+    if (turn_ == 0) source_.fill(rows(turn_++), x_);
     adam_.upload_settings();
     graph.run({x_}, {}, [this] {
       Step step(context);
@@ -281,7 +288,9 @@ class Training {
       adam_.step(losses_);
     });
     context.generator.next_step();
-    return losses_.host<float>();
+    read_losses_.queue(losses_);
+    source_.fill(rows(turn_++), x_);
+    return read_losses_.wait();
   }
   // Of the process so far, on cuda of the device, without the samples.
   int64_t peak_bytes() const {
@@ -308,6 +317,7 @@ class Training {
   MatrixSource source_;
   Adam adam_;
   Tensor x_, losses_;
+  Readback read_losses_;
 };
 
 class Floor {

@@ -17,6 +17,8 @@ class BatchSource {
   virtual int64_t width() const { return features(); }
   // x[i, :] = sample rows[i]; x is f32 [rows.size(), width()] on its context's device.
   virtual void fill(const std::vector<int64_t>& rows, Tensor& x) = 0;
+  // Whether fill() leaves its work to the device and waits for nothing: then a trainer calls it while the device is at the step before.
+  virtual bool queues() const { return false; }
 };
 
 // All samples as one f32 matrix in the memory of the context's device; batches are gathered there.
@@ -30,6 +32,7 @@ class MatrixSource : public BatchSource {
   int64_t features() const override { return features_; }
   int64_t width() const override { return matrix_.size(1); }
   void fill(const std::vector<int64_t>& rows, Tensor& x) override;
+  bool queues() const override { return true; }
 
  private:
   int64_t features_;
@@ -50,6 +53,8 @@ class BlockSource {
   virtual int64_t features() const = 0;
   // x[i, :] = the features of block i; x is f32 [blocks.size(), width] on its context's device.
   virtual void fill(const std::vector<BlockRef>& blocks, Tensor& x) = 0;
+  // Whether fill() leaves its work to the device and waits for nothing: then a trainer calls it while the device is at the step before.
+  virtual bool queues() const { return false; }
   // These blocks are asked for soon, after those announced before: a source that reads on a thread begins. Call it outside of
   // a Step.
   virtual void prefetch(const std::vector<BlockRef>&, int64_t /*width*/) {}
@@ -64,6 +69,7 @@ class MatrixBlockSource : public BlockSource {
   int64_t samples() const override { return matrix_.size(0); }
   int64_t features() const override { return matrix_.size(1); }
   void fill(const std::vector<BlockRef>& blocks, Tensor& x) override;
+  bool queues() const override { return true; }
 
  private:
   Tensor matrix_;

@@ -58,6 +58,7 @@ const Backend& cpu_backend() {
       .event_create = [](int) -> void* { return new Clock::time_point; },
       .event_destroy = [](void* e) noexcept { delete static_cast<Clock::time_point*>(e); },
       .event_record = [](void* e, void*) { *static_cast<Clock::time_point*>(e) = Clock::now(); },
+      .event_wait = [](void*) {},
       .event_milliseconds =
           [](void* a, void* b) {
             return std::chrono::duration<float, std::milli>(*static_cast<Clock::time_point*>(b) - *static_cast<Clock::time_point*>(a)).count();
@@ -73,6 +74,10 @@ const Backend& cpu_backend() {
       .graph_difference = nullptr,
       .alloc_host = cpu_alloc,
       .free_host = [](void* p) noexcept { std::free(p); },
+      .read_later =
+          [](int, void* to, const void* from, size_t bytes, void*) {
+            if (bytes) std::memcpy(to, from, bytes);
+          },
   };
   return backend;
 }

@@ -84,6 +84,14 @@ const Backend& simt_backend() {
       refuse(recording_of(stream), "an event is recorded", kAfter);
       cpu_backend().event_record(event, stream);
     };
+    b.event_wait = [](void* event) {
+      refuse(capture_of_thread, "the host waits for an event", kAfter);
+      cpu_backend().event_wait(event);
+    };
+    b.read_later = [](int device, void* to, const void* from, size_t bytes, void* stream) {
+      refuse(recording_of(stream), "memory of the device is copied to the host", kAfter);
+      cpu_backend().read_later(device, to, from, bytes, stream);
+    };
     b.event_milliseconds = [](void* first, void* last) {
       refuse(capture_of_thread, "the time between events is asked for", kAfter);
       return cpu_backend().event_milliseconds(first, last);

@@ -67,6 +67,7 @@ struct Backend {
   void* (*event_create)(int device);
   void (*event_destroy)(void* event) noexcept;
   void (*event_record)(void* event, void* stream);
+  void (*event_wait)(void* event);  // for what the stream had been told before the event was recorded
   float (*event_milliseconds)(void* begin, void* end);
   // What is queued on `later` from now on waits for what `earlier` has been told so far. Where `earlier` captures a graph, `later` joins
   // it, and must be waited for before the capture ends. Null where streams do at once what they are told.
@@ -87,6 +88,8 @@ struct Backend {
   // Memory of the host that the device copies from and to at full speed (page-locked for a GPU); null when out of memory.
   void* (*alloc_host)(int device, size_t bytes);
   void (*free_host)(void* p) noexcept;
+  // Copies to such memory, and waits for nothing: the bytes are there once an event recorded behind it has come.
+  void (*read_later)(int device, void* to, const void* from, size_t bytes, void* stream);
 };
 const Backend& backend_of(DeviceType type);
 const Backend& cpu_backend();

@@ -21,6 +21,7 @@ class BlockTask : public TrainingTask {
   int64_t validation_items() const override;
   void prefetch(const ItemBatch& batch) override;
   void load(Context& context, const ItemBatch& batch) override;
+  bool queues() const override { return source_.queues(); }
   ItemLoss loss(Context& context, bool training, double huber_delta, double kl_weight) override;
 
  private:
@@ -51,6 +52,7 @@ class PeakTask : public TrainingTask {
   int64_t validation_items() const override { return static_cast<int64_t>(validation_rows_.size()); }
   void prefetch(const ItemBatch& batch) override;
   void load(Context& context, const ItemBatch& batch) override;
+  bool queues() const override { return means_.queues() && peaks_.queues(); }
   ItemLoss loss(Context& context, bool training, double huber_delta, double kl_weight) override;
 
  private:

@@ -32,7 +32,11 @@ Json EpochMetrics::json() const {
 }
 
 VaeTrainer::VaeTrainer(Context& context, TrainingTask& task, ModuleState& state, LossOptions loss, TrainOptions options)
-    : TrainingLoop(context, options, sums_count), task_(task), loss_(loss), parts_(Tensor::zeros(context, {3}, DType::f32, "loss")) {
+    : TrainingLoop(context, options, sums_count),
+      task_(task),
+      loss_(loss),
+      parts_(Tensor::zeros(context, {3}, DType::f32, "loss")),
+      read_parts_(context, parts_.count() * item_bytes(DType::f32)) {
   PV_CHECK(task.train_items(1) >= task.smallest_batch(), "train: {} training items, and batch normalisation needs {}", task.train_items(1),
            task.smallest_batch());
   learners_.emplace_back(state, AdamOptions{.weight_decay = options.weight_decay}, options.learning_rate, options.clip_norm);
@@ -89,6 +93,7 @@ std::vector<int64_t> VaeTrainer::shuffled(int64_t pass) const {
 
 void VaeTrainer::begin_epoch(int64_t epoch, int64_t first) {
   batches_ = batches_of_epoch(epoch);
+  loaded_ = SIZE_MAX;
   if (static_cast<size_t>(first) < batches_.size()) task_.prefetch(batches_[static_cast<size_t>(first)]);
 }
 
@@ -96,12 +101,16 @@ int64_t VaeTrainer::items_of_step(int64_t, int64_t index) const {
   return static_cast<int64_t>(batches_[static_cast<size_t>(index)].items.size());
 }
 
-std::vector<double> VaeTrainer::step(int64_t epoch, int64_t index) {
-  const ItemBatch& batch = batches_[static_cast<size_t>(index)];
-  const size_t next = static_cast<size_t>(index) + 1;
+void VaeTrainer::load(size_t index) {
   // Announced once: a step that is repeated to explain a NaN asks for nothing new.
-  if (next < batches_.size() && !context_.nan_guard) task_.prefetch(batches_[next]);
-  task_.load(context_, batch);
+  if (index + 1 < batches_.size() && !context_.nan_guard) task_.prefetch(batches_[index + 1]);
+  task_.load(context_, batches_[index]);
+  loaded_ = index;
+}
+
+std::vector<double> VaeTrainer::step(int64_t epoch, int64_t index) {
+  const size_t here = static_cast<size_t>(index);
+  if (loaded_ != here) load(here);
   const double kl_weight = kl_weight_of(epoch);
   run_step(task_.inputs(), {kl_weight}, [&] {
     Step step(context_);
@@ -112,8 +121,11 @@ std::vector<double> VaeTrainer::step(int64_t epoch, int64_t index) {
     parts_.assign(loss.parts);
     update(parts_);
   });
-  const std::vector<float> parts = parts_.host<float>();
-  const double b = static_cast<double>(batch.items.size());
+  read_parts_.queue(parts_);
+  // While the device is at this step: it finds the next batch when it is done.
+  if (task_.queues() && here + 1 < batches_.size() && !context_.nan_guard) load(here + 1);
+  const std::vector<float> parts = read_parts_.wait();
+  const double b = static_cast<double>(batches_[here].items.size());
   return {parts[0] * b, parts[1] * b, parts[2] * b, b};
 }
 

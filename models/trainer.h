@@ -55,12 +55,15 @@ class VaeTrainer : public TrainingLoop {
   Judgement judge(int64_t epoch, const std::vector<double>& sums) override;
   void report(bool best, double seconds, double loading_seconds) override;
   std::string progress_note(int64_t epoch, const std::vector<double>& sums) const override;
+  void load(size_t index);
 
   std::unique_ptr<TrainingTask> own_task_;
   TrainingTask& task_;
   LossOptions loss_;
-  Tensor parts_;                    // [3]: loss, huber and kl of the last step
+  Tensor parts_;  // [3]: loss, huber and kl of the last step
+  Readback read_parts_;
   std::vector<ItemBatch> batches_;  // of this epoch
+  size_t loaded_ = SIZE_MAX;        // which of them the task's inputs hold
   EpochMetrics metrics_;            // of the last epoch
 
   VaeTrainer(Context& context, std::unique_ptr<TrainingTask> task, ModuleState& state, LossOptions loss, TrainOptions options);

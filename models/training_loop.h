@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/optimizer.h"
+#include "engine/readback.h"
 #include "engine/step_graph.h"
 
 namespace panvae {

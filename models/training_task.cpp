@@ -28,6 +28,7 @@ Tensor& TrainingTask::input(Context& context, size_t i, int64_t rows, int64_t co
     memory_.resize(i + 1);
   }
   if (!memory_[i].defined() || memory_[i].count() < rows * columns) {
+    context.stream().synchronize();                                                    // a step may still read it
     inputs_[i] = memory_[i] = {};                                                      // before the larger one is taken
     memory_[i] = Tensor::empty(context, {(rows + 1) * columns}, DType::f32, "batch");  // batches of a pass differ by one item
   }

@@ -38,6 +38,8 @@ class TrainingTask {
   virtual void prefetch(const ItemBatch&) {}
   // Loads a batch into inputs(), not within a Step.
   virtual void load(Context& context, const ItemBatch& batch) = 0;
+  // Whether load() waits for nothing, as BatchSource::queues().
+  virtual bool queues() const { return false; }
   const std::vector<Tensor>& inputs() const { return inputs_; }
   // The loss of the batch that was loaded last, within a Step. In training noise is drawn for z by the context's generator;
   // otherwise z is the posterior mean. It reads inputs() and weights and no other memory, and waits for nothing: it may be recorded
@@ -65,6 +67,7 @@ class RowTask : public TrainingTask {
   int64_t train_items(int64_t) const override { return static_cast<int64_t>(train_rows_.size()); }
   int64_t validation_items() const override { return static_cast<int64_t>(validation_rows_.size()); }
   void load(Context& context, const ItemBatch& batch) override;
+  bool queues() const override { return source_.queues(); }
   ItemLoss loss(Context& context, bool training, double huber_delta, double kl_weight) override;
 
  private:

@@ -231,13 +231,13 @@ class Training:
         if mode == "compiled":
             self.loss = torch.compile(self.model, dynamic=False, mode="reduce-overhead" if device == "cuda" else "default")
         self.batch_rows = torch.arange(self.step_info["batch"]) * 3
+        self.ahead = None  # batch and noise of the next timed step, on cuda
 
     def samples_bytes(self):
         return self.samples.numel() * self.samples.element_size()
 
-    def step(self, rows, noise):
+    def step(self, x, noise):
         """Loss, Huber and KL before the step."""
-        x = self.samples.index_select(0, rows.to(self.device))
         with torch.autocast(self.device, torch.bfloat16, enabled=self.math == "bf16"):
             parts = self.loss(x, noise)
         self.adam.zero_grad(set_to_none=True)
@@ -249,17 +249,27 @@ class Training:
         """Takes the first steps. The relative differences of their losses, those of the first step first; all must be small."""
         differences = []
         for rows, noise, losses in zip(self.rows, self.noise, self.losses):
-            ours = torch.stack([part.detach().float() for part in self.step(rows, noise)]).cpu()
+            x = self.samples.index_select(0, rows.to(self.device))
+            ours = torch.stack([part.detach().float() for part in self.step(x, noise)]).cpu()
             differences.append(float(((ours - losses).abs() / losses.abs()).max()))
         first, behind = TOLERANCES[self.math]
         right = differences[0] <= first and all(d <= behind for d in differences[1:])  # a NaN is not
         return differences, right
 
-    def timed_step(self):
+    def next_batch(self, x=None):
+        """Samples, in the memory of x where it is given, and noise."""
         self.turn += 1
-        rows = (self.turn * 7 + self.batch_rows) % self.samples.shape[0]
-        self.step(rows, torch.randn(self.noise.shape[1:], device=self.device))
-        wait(self.device)
+        rows = ((self.turn * 7 + self.batch_rows) % self.samples.shape[0]).to(self.device)
+        return torch.index_select(self.samples, 0, rows, out=x), torch.randn(self.noise.shape[1:], device=self.device)
+
+    def timed_step(self):
+        x, noise = self.ahead or self.next_batch()
+        self.step(x, noise)
+        if self.device == "cuda":  # as ours: the device has its next batch to fetch while the host waits for the step
+            done = torch.cuda.Event()
+            done.record()
+            self.ahead = self.next_batch(x)
+            done.synchronize()
 
     def seconds_of_steps(self, count):
         self.timed_step()

@@ -78,7 +78,9 @@ const Backend& cuda_backend() {
                                                                         : cudaMemcpyDeviceToDevice;
             PV_CUDA(cudaSetDevice(device));
             PV_CUDA(cudaMemcpyAsync(to, from, bytes, k, as_stream(stream)));
-            // Host memory handed in may go away when this returns.
+            // Host memory handed in may go away when this returns. The runtime has copied it by then, unless it is page-locked.
+            cudaPointerAttributes about{};
+            if (kind == CopyKind::host_to_device && cudaPointerGetAttributes(&about, from) == cudaSuccess && about.type == cudaMemoryTypeUnregistered) return;
             if (kind != CopyKind::device_to_device) PV_CUDA(cudaStreamSynchronize(as_stream(stream)));
           },
       .fill_bytes =
@@ -107,6 +109,7 @@ const Backend& cuda_backend() {
       },
       .event_destroy = [](void* e) noexcept { cudaEventDestroy(static_cast<cudaEvent_t>(e)); },
       .event_record = [](void* e, void* s) { PV_CUDA(cudaEventRecord(static_cast<cudaEvent_t>(e), as_stream(s))); },
+      .event_wait = [](void* e) { PV_CUDA(cudaEventSynchronize(static_cast<cudaEvent_t>(e))); },
       .event_milliseconds =
           [](void* a, void* b) {
             float ms = 0;
@@ -162,6 +165,12 @@ const Backend& cuda_backend() {
         return p;
       },
       .free_host = [](void* p) noexcept { cudaFreeHost(p); },
+      .read_later =
+          [](int device, void* to, const void* from, size_t bytes, void* stream) {
+            if (bytes == 0) return;
+            PV_CUDA(cudaSetDevice(device));
+            PV_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, as_stream(stream)));
+          },
   };
   return backend;
 }

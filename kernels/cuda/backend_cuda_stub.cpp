@@ -34,6 +34,7 @@ const Backend& cuda_backend() {
       .event_create = [](int) -> void* { no_cuda(); },
       .event_destroy = [](void*) noexcept {},
       .event_record = [](void*, void*) { no_cuda(); },
+      .event_wait = [](void*) { no_cuda(); },
       .event_milliseconds = [](void*, void*) -> float { no_cuda(); },
       .order = nullptr,
       .range_push = [](const char*) {},
@@ -46,6 +47,7 @@ const Backend& cuda_backend() {
       .graph_difference = nullptr,
       .alloc_host = [](int, size_t) -> void* { no_cuda(); },
       .free_host = [](void*) noexcept {},
+      .read_later = [](int, void*, const void*, size_t, void*) { no_cuda(); },
   };
   return backend;
 }

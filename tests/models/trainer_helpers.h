@@ -26,6 +26,8 @@ class WatchedSource : public BatchSource {
     asked.push_back(r);
     if (static_cast<int64_t>(asked.size()) == interrupt_at) set_interrupted(true);
   }
+  bool queues() const override { return ahead; }
+  bool ahead = false;  // asked for a batch while the step before is under way
   int64_t interrupt_at = -1;
   std::vector<std::vector<int64_t>> asked;
 

@@ -34,7 +34,7 @@ AtacBlockVae::AtacBlockVae(AtacBlockVaeShape shape) : shape_(checked(std::move(s
 
 Posterior AtacBlockVae::encode(const Tensor& x) {
   const Tensor h = encoder_.modules(x);
-  return {encoder_.mean(h), encoder_.logvar(h)};
+  return posterior_of(encoder_.mean, encoder_.logvar, h);
 }
 
 Tensor AtacBlockVae::decode(const Tensor& z) {

@@ -59,7 +59,7 @@ AtacHierarchicalVae::AtacHierarchicalVae(AtacHierarchicalVaeShape shape) : shape
 Posterior AtacHierarchicalVae::encode(const Tensor& x) {
   PV_CHECK(x.rank() == 2 && x.size(1) == features(), "hierarchical VAE: x{} for {} blocks of {}", x.shape().str(), shape_.blocks, shape_.block_latent);
   const Tensor h = encoder_.hidden(ops::transpose(ops::reshape(x, {x.size(0), shape_.blocks, shape_.block_latent})));
-  return {encoder_.mean(h), encoder_.logvar(h)};
+  return posterior_of(encoder_.mean, encoder_.logvar, h);
 }
 
 Tensor AtacHierarchicalVae::decode(const Tensor& z) {

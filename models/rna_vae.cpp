@@ -20,7 +20,7 @@ RnaVae::RnaVae(RnaVaeShape shape) : shape_(shape), encoder_(shape), decoder_(sha
 
 Posterior RnaVae::encode(const Tensor& x) {
   const Tensor h = encoder_.hidden(x);
-  return {encoder_.mean(h), encoder_.logvar(h)};
+  return posterior_of(encoder_.mean, encoder_.logvar, h);
 }
 
 Tensor RnaVae::decoder_metric(const Tensor& z) {

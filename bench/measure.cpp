@@ -13,7 +13,7 @@ constexpr int64_t kMostCopies = 4096;
 // Buffers that are read and written get their first values back after so many calls: sums do not run away, and factors
 // below 1 do not end in denormals.
 constexpr size_t kCallsBeforeRestore = 8;
-constexpr double kGraphBelow = 20e-6;
+constexpr double kGraphBelow = 50e-6;
 
 // Rows of more operations a byte are not bound by memory on any processor.
 constexpr double kMostOperations = 16;

@@ -47,7 +47,7 @@ struct Measurement {
   size_t copies = 0;
   bool declined = false, hot = false, noisy = false;
   Summary time;
-  std::optional<Summary> graph;  // on cuda, of calls below 20 us
+  std::optional<Summary> graph;  // on cuda, of calls below 50 us
   std::optional<Summary> plain;  // on cpu, cold: the plain loop over the row's buffers
   std::optional<Summary> blas;   // on cpu: a product by BLAS alone
 };

@@ -24,6 +24,7 @@ options:
   --jobs N         compilers and tests at a time (default: all cores)
   --seconds S      longest time of a part, after which it is stopped and the next one begins (default 460)
   --rows REGEX     the rows of bench and, by PyTorch, of peers (default: all)
+  --tools LIST     of compute-sanitizer, in quotes (default: memcheck racecheck synccheck initcheck)
 A part whose predecessor has not run in the same build folder runs it first.
 exit status: 0 all passed; 1 a part failed; 2 wrong usage; 4 something is not there (no GPU, no toolkit, no compute-sanitizer):
 what can be done without it is done.
@@ -31,7 +32,7 @@ USAGE
 }
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-pack= arch= deps= out=$root/gpu-check build=$root/build-gpu seconds=460 jobs=$(nproc) rows=. one_part= parts=
+pack= arch= deps= out=$root/gpu-check build=$root/build-gpu seconds=460 jobs=$(nproc) rows=. tools='memcheck racecheck synccheck initcheck' one_part= parts=
 wrong() {
   echo "tools/gpu_check.sh: $1" >&2
   usage >&2
@@ -39,7 +40,7 @@ wrong() {
 }
 while [ $# -gt 0 ]; do
   case $1 in
-    --pack | --arch | --deps | --out | --build | --jobs | --seconds | --rows | --one-part)
+    --pack | --arch | --deps | --out | --build | --jobs | --seconds | --rows | --tools | --one-part)
       [ $# -gt 1 ] || wrong "$1 needs a value"
       name=$(echo "$1" | sed 's/^--//; s/-/_/')
       eval "$name=\$2"
@@ -261,33 +262,45 @@ training_steps() {
   done
 }
 
-# The tests on cuda of all programs, in several processes at once: to begin on a card takes each longer than most tests.
-tests_on_cuda() {
-  logs=$build/tests-on-cuda
-  rm -rf "$logs"
-  mkdir -p "$logs"
-  for program in test_cases test_kernels test_engine test_models; do
-    shards=$([ $program = test_cases ] && echo "$jobs" || echo 1)
-    shard=0
-    while [ $shard -lt "$shards" ]; do
-      # What has passed stands in the log of this part at once, also where it is stopped.
-      {
-        result=0
-        GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard timeout 300 "$build/$program" --gtest_filter='*.cuda*' 2>&1 || result=$?
-        echo $result >"$logs/$program.$shard.status"
-      } | tee "$logs/$program.$shard" | sed -un 's/^\[       OK \]/passed:/p; s/^\[  FAILED  \]/FAILED:/p' &
-      shard=$((shard + 1))
-    done
+# A part of the tests of a program in each of several processes at once, for to begin on a card takes each longer than most tests; the
+# command stands before the program. What has passed stands in the log of the part at once, also where it is stopped.
+shards() {  # NAME SHARDS SECONDS PROGRAM FILTER COMMAND...
+  name=$1 count=$2 limit=$3 program=$4 filter=$5
+  shift 5
+  shard=0
+  while [ $shard -lt "$count" ]; do
+    {
+      result=0
+      GTEST_TOTAL_SHARDS=$count GTEST_SHARD_INDEX=$shard timeout "$limit" "$@" "$build/$program" --gtest_filter="$filter" 2>&1 || result=$?
+      echo $result >"$logs/$name.$shard.status"
+    } | tee "$logs/$name.$shard" | sed -un "s/^\[       OK \]/$name passed:/p; s/^\[  FAILED  \]/$name FAILED:/p" &
+    shard=$((shard + 1))
   done
-  wait
+}
+# After `wait`: 1 where a shard of these names failed, whose log is shown, or where all of a name passed nothing.
+shards_result() {  # NAME...
   status=0
-  for program in test_cases test_kernels test_engine test_models; do
-    for log in "$logs/$program".*.status; do
+  for name in "$@"; do
+    for log in "$logs/$name".*.status; do
       [ "$(cat "$log")" = 0 ] || { status=1 && echo "${log%.status}: exit status $(cat "$log")" && tail -c 20000 "${log%.status}"; }
     done
-    grep -q '^\[       OK \]' "$logs/$program".* || { status=1 && echo "$program passed no test on cuda"; }
+    grep -q '^\[       OK \]' "$logs/$name".* || { status=1 && echo "$name passed no test on cuda"; }
   done
   return $status
+}
+fresh_logs() {
+  logs=$build/$1
+  rm -rf "$logs"
+  mkdir -p "$logs"
+}
+
+tests_on_cuda() {
+  fresh_logs tests-on-cuda
+  for program in test_cases test_kernels test_engine test_models; do
+    shards $program "$([ $program = test_cases ] && echo "$jobs" || echo 1)" 300 $program '*.cuda*'
+  done
+  wait
+  shards_result test_cases test_kernels test_engine test_models
 }
 
 # Those that need the card first: they are what this machine is for.
@@ -314,44 +327,22 @@ part_test() {
   fi
 }
 
-# Each tool in several processes at once, each with some of the tests; a tool makes a kernel ten to a hundred times slower.
+# All tools at once, each in several processes; a tool makes a kernel ten to a hundred times slower.
 part_sanitize() {
   needs_build
   have_gpu || lacking "no GPU: compute-sanitizer cannot run"
   command -v compute-sanitizer >/dev/null || lacking "compute-sanitizer is not on the path: it comes with the CUDA toolkit"
   export OMP_NUM_THREADS=1 PANVAE_PROVIDER=ours PANVAE_TEST_LARGEST=300
-  shards=$(((jobs + 3) / 4))
-  logs=$build/sanitize
-  rm -rf "$logs"
-  mkdir -p "$logs"
-  for tool in memcheck racecheck synccheck initcheck; do
-    shard=0
-    while [ $shard -lt $shards ]; do
-      (
-        result=0
-        GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard compute-sanitizer --tool $tool --error-exitcode 9 --print-limit 20 \
-          "$build/test_cases" --gtest_filter='*.cuda' --gtest_brief=1 >"$logs/$tool.$shard" 2>&1 || result=$?
-        echo $result >"$logs/$tool.$shard.status"
-      ) &
-      shard=$((shard + 1))
-    done
+  fresh_logs sanitize
+  for tool in $tools; do
+    shards "$tool" $(((jobs + 3) / 4)) "$seconds" test_cases '*.cuda' compute-sanitizer --tool "$tool" --error-exitcode 9 --print-limit 20
   done
   wait
   status=0
-  for tool in memcheck racecheck synccheck initcheck; do
+  shards_result $tools || status=1
+  for tool in $tools; do
     echo "---- $tool"
-    shard=0
-    while [ $shard -lt $shards ]; do
-      result=$(cat "$logs/$tool.$shard.status")
-      if [ "$result" = 0 ]; then
-        grep -hE 'tests ran|ERROR SUMMARY|RACECHECK SUMMARY' "$logs/$tool.$shard" || true
-      else
-        status=1
-        echo "exit status $result:"
-        tail -c 20000 "$logs/$tool.$shard"
-      fi
-      shard=$((shard + 1))
-    done
+    grep -hE 'tests ran|ERROR SUMMARY|RACECHECK SUMMARY' "$logs/$tool".* || true
   done
   [ $status = 0 ] || fail "compute-sanitizer found errors"
 }
@@ -441,7 +432,7 @@ for part in ${parts:-build test sanitize bench peers}; do
   start=$(date +%s)
   status=0
   # -k: what does not end when asked is killed, with all that it started.
-  timeout -k 10 "$seconds" "$0" --one-part "$part" --deps "$deps" --out "$out" --build "$build" --jobs "$jobs" --seconds "$seconds" --rows "$rows" >"$log.whole" 2>&1 || status=$?
+  timeout -k 10 "$seconds" "$0" --one-part "$part" --deps "$deps" --out "$out" --build "$build" --jobs "$jobs" --seconds "$seconds" --rows "$rows" --tools "$tools" >"$log.whole" 2>&1 || status=$?
   tail -c 2000000 "$log.whole" >"$log"
   rm -f "$log.whole"
   time=$(($(date +%s) - start))

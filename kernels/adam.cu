@@ -82,6 +82,7 @@ namespace PV_EXEC {
 // chain of some seventy f64 operations.
 template <class T>
 __global__ void adam_prepare_kernel(In<double> sum_squares, In<T> losses, int64_t count, double* slots, AdamOptions options) {
+  begin_kernel();
   static_assert(adam_slots <= kWarp);
   const int lane = threadIdx.x;
   const double slot = lane < adam_slots ? slots[lane] : 0, squares = *sum_squares;
@@ -105,8 +106,10 @@ void adam_prepare(Stream& stream, In<double> sum_squares, In<T> losses, int64_t 
 // A thread has one P (T, or a pack of T); the thread behind the last has what is behind the last pack.
 template <class T, class P>
 __global__ void adam_kernel(T* p, const T* grad, T* m, T* v, int64_t n, In<double> slots, AdamOptions options) {
+  begin_kernel();
   constexpr int kSize = sizeof(P) / sizeof(T);
-  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, packs = n / kSize;
+  // From the end: the sum of squares has just read the gradient from the begin, and left as much of its end as the cache holds.
+  const int64_t i = int64_t(gridDim.x - 1 - blockIdx.x) * blockDim.x + threadIdx.x, packs = n / kSize;
   if (i > packs || slots[adam_gradient_scale] == 0) return;
   const AdamUpdate<T> update(slots, options);
   if (i < packs) take_pack<P>(p, grad, m, v, i, update);
@@ -127,6 +130,7 @@ void adam(Stream& stream, InOut<T> p, In<T> grad, InOut<T> m, InOut<T> v, int64_
 
 template <class T>
 __global__ void clip_kernel(InOut<T> x, int64_t n, In<double> sum_squares, T max_norm) {
+  begin_kernel();
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   const double norm = std::sqrt(*sum_squares) + kNormEpsilon;
   if (i < n && norm > max_norm) x[i] *= static_cast<T>(max_norm / norm);

@@ -167,6 +167,7 @@ struct Training {
 template <class T, int W, int K, int Threads>
 __global__ void __launch_bounds__(Threads)
     batchnorm_train_kernel(In<T> x, In<T> weight, In<T> bias, uint32_t N, uint32_t C, uint32_t L, Training<T> training, Out<T> y) {
+  begin_kernel();
   const Place<W, Threads, uint32_t> place(N, C);
   const uint32_t c = place.c;
   const T origin = place.there ? x[c * L] : T(0);
@@ -182,6 +183,7 @@ __global__ void __launch_bounds__(Threads)
 // parts [C, gridDim.y]; share: 1 / elements of a part, and of the last one
 template <class T, int W, int K, bool Kept, class I>
 __global__ void __launch_bounds__(kBlock) batchnorm_parts_kernel(In<T> x, I N, I C, I L, I stretch, T share, T share_of_last, PartMoments<T>* parts) {
+  begin_kernel();
   const Place<W, kBlock, I> place(N, C, stretch);
   const T origin = place.there ? x[place.c * L] : T(0);
   Group<T, K, kBlock / W, I> some;
@@ -256,6 +258,7 @@ struct FromRunning {
 // the parts are there.
 template <class T, int W, int K, class From, class I>
 __global__ void __launch_bounds__(kBlock) batchnorm_normalise_kernel(In<T> x, In<T> weight, In<T> bias, I N, I C, I L, I stretch, From from, Out<T> y) {
+  begin_kernel();
   const Place<W, kBlock, I> place(N, C, stretch);
   const T w = place.there && weight ? weight[place.c] : T(1), shift = place.there && bias ? bias[place.c] : T(0);
   const auto statistics = from.template read<W>(place, N, C, L, stretch);
@@ -281,6 +284,7 @@ constexpr int kPacks = sizeof(V) > sizeof(T) ? 8 : kWarp;
 template <class T, class V, class I>
 __global__ void __launch_bounds__(kRowThreads)
     batchnorm_eval_rows_kernel(In<T> x, In<T> weight, In<T> bias, In<T> running_mean, In<T> running_var, I N, I C, T eps, Out<T> y, Out<T> statistics) {
+  begin_kernel();
   constexpr int kSize = sizeof(V) / sizeof(T), kColumns = kPacks<T, V>, kLanes = kRowThreads / kColumns, K = kRows / kLanes;
   struct Numbers {
     alignas(V) T v[kSize];
@@ -371,6 +375,7 @@ struct Pairs {
 template <class T, int W, int K, int Threads>
 __global__ void __launch_bounds__(Threads)
     batchnorm_grad_kernel(In<T> x, const T* grad_y, In<T> statistics, uint32_t N, uint32_t C, uint32_t L, Gradient<T> gradient, T* grad_x) {
+  begin_kernel();
   SHARED(Sums<T>, partial, (kPartials<W, Threads>));
   const Place<W, Threads, uint32_t> place(N, C);
   Walk<W, uint32_t> walk = place.walk(C, L);
@@ -387,6 +392,7 @@ __global__ void __launch_bounds__(Threads)
 // parts [C, gridDim.y]
 template <class T, int W, int K, class I>
 __global__ void __launch_bounds__(kBlock) batchnorm_grad_parts_kernel(In<T> x, const T* grad_y, In<T> statistics, I N, I C, I L, I stretch, Sums<T>* parts) {
+  begin_kernel();
   SHARED(Sums<T>, partial, (kPartials<W, kBlock>));
   const Place<W, kBlock, I> place(N, C, stretch);
   Walk<W, I> walk = place.walk(C, L);
@@ -407,6 +413,7 @@ __global__ void __launch_bounds__(kBlock) batchnorm_grad_parts_kernel(In<T> x, c
 template <class T, int W, int K, class I>
 __global__ void __launch_bounds__(kBlock) batchnorm_grad_write_kernel(In<T> x, const T* grad_y, In<T> statistics, I N, I C, I L, I stretch, unsigned count,
                                                                       const Sums<T>* parts, Gradient<T> gradient, T* grad_x) {
+  begin_kernel();
   const Place<W, kBlock, I> place(N, C, stretch);
   Walk<W, I> walk = place.walk(C, L);
   const Channel<T> s = place.there ? channel_of(statistics, place.c, C) : Channel<T>{};

@@ -61,6 +61,7 @@ namespace PV_EXEC {
 
 template <class To, class From>
 __global__ void cast_kernel(const From* x, To* y, int64_t n) {
+  begin_kernel();
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < n) y[i] = cast_value<To>(x[i]);
 }

@@ -71,6 +71,7 @@ namespace PV_EXEC {
 
 template <class T>
 __global__ void dropout_kernel(const T* x, T* y, int64_t n, Mask<T> mask, PhiloxKey key, bool packed) {
+  begin_kernel();
   constexpr int kPacks = 4 / Pack<T>::size;
   const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (4 * g >= n) return;

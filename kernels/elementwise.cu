@@ -117,6 +117,7 @@ namespace PV_EXEC {
 
 template <class T, class F, class... X>
 __global__ void map_kernel(F f, T* y, int64_t n, const X*... x) {
+  begin_kernel();
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < n) y[i] = f(x[i]...);
 }
@@ -124,6 +125,7 @@ __global__ void map_kernel(F f, T* y, int64_t n, const X*... x) {
 // Whole packs; the last thread of the grid also takes the n % size elements behind them.
 template <class T, class F, class... X>
 __global__ void map_packed_kernel(F f, T* y, int64_t n, const X*... x) {
+  begin_kernel();
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   const int64_t packs = n / Pack<T>::size;
   if (i < packs) {

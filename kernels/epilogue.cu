@@ -46,6 +46,7 @@ namespace PV_EXEC {
 // Pieces of V (T, or a pack of T), one a thread; the last may be cut. I is the type of indices: 32 bits divide faster.
 template <class T, class V, class I>
 __global__ void bias_activation_kernel(InOut<T> y, int64_t elements, I C, I L, In<T> bias, Activation activation, T slope) {
+  begin_kernel();
   constexpr int kSize = sizeof(V) / sizeof(T);
   const int64_t first = (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) * kSize;
   if (first >= elements) return;

@@ -136,6 +136,7 @@ __device__ inline void copy_stretch(const From* from, T* to, int64_t left, bool 
 
 template <class T>
 __global__ void __launch_bounds__(kBlock) gather_rows_kernel(In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t columns, unsigned stretches) {
+  begin_kernel();
   const int64_t i = blockIdx.x / stretches, first = int64_t(blockIdx.x % stretches) * kEach * blockDim.x, row = rows[i];
   const bool inside = row >= 0 && row < source_rows;
   copy_stretch(x + (inside ? row * columns : 0) + first, y + i * columns + first, columns - first, inside);
@@ -152,6 +153,7 @@ void gather_rows(Stream& stream, In<T> x, In<int64_t> rows, Out<T> y, int64_t so
 template <class From, class T>
 __global__ void __launch_bounds__(kBlock)
     gather_blocks_kernel(const From* x, In<int64_t> rows, In<int64_t> firsts, Out<T> y, BlockPlace place, unsigned stretches) {
+  begin_kernel();
   const int64_t i = blockIdx.x / stretches, begin = int64_t(blockIdx.x % stretches) * kEach * blockDim.x, row = rows[i], first = firsts[i];
   const bool inside = place.inside(row, first);
   copy_stretch(x + (inside ? row * place.source_columns + first : 0) + begin, y + i * place.width + begin, place.width - begin, inside);

@@ -141,6 +141,7 @@ template <class T>
 __global__ void __launch_bounds__(kBlock)
     huber_kl_kernel(Loss<T> f, const T* pred, In<T> target, In<T> mu, In<T> logvar, int64_t huber_elements, int64_t kl_elements, unsigned kl_parts, bool packed,
                     double inverse_batch, T* partials, unsigned* arrivals, Out<T> loss, T* grad_pred, Out<T> grad_mu, Out<T> grad_logvar) {
+  begin_kernel();
   const bool is_kl = blockIdx.x < kl_parts;
   const int64_t n = is_kl ? kl_elements : huber_elements, first = int64_t(is_kl ? blockIdx.x : blockIdx.x - kl_parts) * kPart;
   const int count = static_cast<int>(first + kPart < n ? kPart : n - first);

@@ -9,6 +9,7 @@
 //
 //   namespace panvae::PV_EXEC {
 //   __global__ void scale_kernel(const float* x, float* y, int64_t n, float a) {  // x, y: [n]
+//     begin_kernel();
 //     int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
 //     if (i < n) y[i] = a * x[i];
 //   }
@@ -16,6 +17,8 @@
 //     launch(stream, static_cast<unsigned>((n + 255) / 256), 256, 0, scale_kernel, x, y, n, a);
 //   }
 //   }
+// Every kernel begins with begin_kernel(), before it reads or writes any memory: in a graph it may be on the device before the one
+// ahead of it has ended (docs/graphs.md, "Dependent launch"). The layering test looks after it.
 // Kernel and launcher need two names, since `launch` cannot choose from an overload.
 #pragma once
 #include <bit>
@@ -89,6 +92,13 @@ __host__ __device__ constexpr Place bf16_b(int lane, int i) {
 
 #ifdef __CUDACC__
 namespace cuda {
+
+// Waits until all that was queued before the kernel has ended, and its writes are there. Up to here a kernel may have come ahead of time.
+__device__ __forceinline__ void begin_kernel() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 // Asynchronous copy of 16 (or 4) bytes from global to shared memory, both aligned to that size. Of the source only the
 // first `bytes` are read, the rest of the destination becomes zero. The data are there after cp_async_wait; for other
@@ -175,6 +185,10 @@ inline void check_kernel(cudaError_t status, const char* doing, const void* kern
 
 }  // namespace detail
 
+// Whether kernels of a graph are brought to the device while what they wait for still runs: where it can (compute capability 9.0), and the
+// code that it runs knows how to wait. PANVAE_DEPENDENT_LAUNCH=0 in the environment: nowhere. The device is the calling thread's.
+bool launches_early(int device);
+
 // Starts `kernel` on the stream. A grid without blocks starts nothing. PANVAE_SYNC=1 in the environment waits for each
 // kernel, so that an error is reported at the kernel that made it.
 template <class... P, class... A>
@@ -191,7 +205,14 @@ void launch(Stream& stream, dim3 grid, dim3 block, size_t smem, void (*kernel)(P
                          block, smem);
   auto start = [&](std::type_identity_t<P>... values) {
     void* pointers[] = {const_cast<void*>(static_cast<const void*>(&values))..., nullptr};
-    return cudaLaunchKernel(function, grid, block, pointers, smem, handle);
+    if (!stream.capturing() || !launches_early(stream.device().index)) return cudaLaunchKernel(function, grid, block, pointers, smem, handle);
+    cudaLaunchAttribute early{};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = grid, config.blockDim = block, config.dynamicSmemBytes = smem, config.stream = handle;
+    config.attrs = &early, config.numAttrs = 1;
+    return cudaLaunchKernelExC(&config, function, pointers);
   };
   detail::check_kernel(start(args...), "launch", function, grid, block, smem);
   if (synchronous_launches()) {

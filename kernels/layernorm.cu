@@ -159,6 +159,7 @@ __device__ int load_row(const T* row, int64_t first, int64_t C, int64_t step, T 
 template <class T>
 __global__ void __launch_bounds__(kMost, 8 / sizeof(T))
     layernorm_kernel(In<T> x, In<T> weight, In<T> bias, int64_t R, int64_t C, T eps, Out<T> y, Out<T> statistics) {
+  begin_kernel();
   constexpr int N = kTogether<T>;
   const int64_t r = blockIdx.x, step = blockDim.x;
   const T *const from = x + r * C, origin = from[0];
@@ -189,6 +190,7 @@ __global__ void __launch_bounds__(kMost, 8 / sizeof(T))
 
 template <class T>
 __global__ void __launch_bounds__(kMost, 2) layernorm_rows_kernel(In<T> x, const T* grad_y, In<T> weight, In<T> statistics, int64_t R, int64_t C, T* grad_x) {
+  begin_kernel();
   constexpr int N = kTogether<T> / 2;  // of three arrays
   const int64_t r = blockIdx.x, first = r * C, step = blockDim.x;
   const Row<T> row = row_of(statistics, r, R);
@@ -223,6 +225,7 @@ __global__ void __launch_bounds__(kMost, 2) layernorm_rows_kernel(In<T> x, const
 template <class T, int W>
 __global__ void __launch_bounds__(kBlock)
     layernorm_columns_kernel(In<T> x, In<T> grad_y, In<T> statistics, int64_t R, int64_t C, T* grad_weight, T* grad_bias, bool add_weight, bool add_bias) {
+  begin_kernel();
   constexpr int N = kTogether<T>;
   const int64_t c = int64_t(blockIdx.x) * W + threadIdx.x % W, step = blockDim.x / W;
   Sums<T> sums{T(0), T(0)};

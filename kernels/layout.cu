@@ -105,6 +105,7 @@ namespace PV_EXEC {
 // Pieces of V (T, or a pack of T), `pieces` a row. I is the type of indices: 32 bits divide faster.
 template <class T, class V, class I>
 __global__ void copy_strided_kernel(In<T> x, int64_t x_stride, InOut<T> y, int64_t y_stride, int64_t total, I pieces, bool accumulate) {
+  begin_kernel();
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= total) return;
   constexpr int kSize = sizeof(V) / sizeof(T);
@@ -146,6 +147,7 @@ constexpr int kDown = kWarp, kAcross = 2 * kWarp, kWarps = kBlock / kWarp;
 
 template <class T>
 __global__ void __launch_bounds__(kBlock) transpose_kernel(In<T> x, Out<T> y, int64_t R, int64_t C, unsigned down, unsigned across) {
+  begin_kernel();
   using Row = T[kAcross + 1];
   SHARED(Row, tile, kDown);
   const unsigned above = blockIdx.x / across;

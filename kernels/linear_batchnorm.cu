@@ -156,6 +156,7 @@ struct SlotsOutput {
 template <class T>
 __global__ void linear_batchnorm_total_kernel(In<T> h, In<T> slots, int64_t M, int64_t N, T eps, T momentum, InOut<T> running_mean, InOut<T> running_var,
                                               Out<T> statistics) {
+  begin_kernel();
   const int64_t c = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (c >= N) return;
   const T origin = h[c];
@@ -173,6 +174,7 @@ __global__ void linear_batchnorm_total_kernel(In<T> h, In<T> slots, int64_t M, i
 // A block has kWarp columns of kRowsOfBlock rows.
 template <class T>
 __global__ void linear_batchnorm_write_kernel(In<T> h, In<T> weight, In<T> bias, In<T> statistics, int64_t M, int64_t N, int64_t parts, Out<T> y) {
+  begin_kernel();
   const int64_t c = blockIdx.x / parts * kWarp + threadIdx.x % kWarp, first = blockIdx.x % parts * kRowsOfBlock;
   if (c >= N) return;
   const Channel<T> s = channel_of(statistics, c, N);

@@ -136,6 +136,7 @@ struct HuberOutput {
 // loss[2] is there
 template <class T>
 __global__ void linear_huber_kl_total_kernel(In<double> sums, int64_t count, double inverse_batch, T kl_weight, InOut<T> loss) {
+  begin_kernel();
   const double huber = block_sum(sum_ahead<double>(sums, threadIdx.x, count, blockDim.x)) * inverse_batch;
   if (threadIdx.x > 0) return;
   loss[0] = static_cast<T>(huber + static_cast<double>(kl_weight) * static_cast<double>(loss[2]));

@@ -142,6 +142,7 @@ struct AdamOutput {
 
 // One block: the cells' sums, in fixed order, into the norm.
 static __global__ void join_norm_kernel(In<double> squares, int64_t count, InOut<double> slots) {
+  begin_kernel();
   const double s = block_sum(sum_ahead<double>(squares, threadIdx.x, count, blockDim.x));
   if (threadIdx.x == 0 && slots[adam_gradient_scale] != 0) slots[adam_norm] = joined(slots[adam_norm], s);
 }
@@ -160,6 +161,7 @@ void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transp
 // A block has one stretch, by P (T, or a pack of T); the last block also has what is behind the last pack.
 template <class T, class P>
 __global__ void adam_summing_kernel(T* p, const T* grad, T* m, T* v, int64_t n, In<double> slots, AdamOptions options, double* squares) {
+  begin_kernel();
   constexpr int kSize = sizeof(P) / sizeof(T);
   if (slots[adam_gradient_scale] == 0) {
     if (threadIdx.x == 0) squares[blockIdx.x] = 0;
@@ -201,6 +203,7 @@ void adam_join_norm(Stream& stream, In<T> squares, int64_t count, InOut<T> slots
 }
 
 static __global__ void adam_gate_kernel(In<double> squares, int64_t parts, In<double> factors, int64_t products, double largest, Out<double> sum_squares) {
+  begin_kernel();
   if (threadIdx.x == 0) *sum_squares = gate(squares, parts, factors, products, largest);
 }
 

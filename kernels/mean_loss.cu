@@ -123,6 +123,7 @@ __device__ T add_losses(F f, const T* x, const T* target, T* grad_x, int64_t fir
 template <class T, class F>
 __global__ void __launch_bounds__(kBlock, 5)
     mean_loss_kernel(F f, const T* x, In<T> target, int64_t n, int64_t stretch, bool packed, T* partials, unsigned* arrivals, Out<T> loss, T* grad_x) {
+  begin_kernel();
   constexpr int kSize = Pack<T>::size;
   const int64_t first = blockIdx.x * stretch, last = first + stretch < n ? first + stretch : n, rest = packed ? last / kSize * kSize : first;
   T s = add_losses<kSize>(f, x, target, grad_x, first, rest);

@@ -61,6 +61,7 @@ namespace PV_EXEC {
 
 template <class T, class F>
 __global__ void random_kernel(Out<T> y, int64_t n, F f, PhiloxKey key, bool packed) {
+  begin_kernel();
   const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (4 * g < n) store_four(f(key.now().four(static_cast<uint64_t>(g))), y, g, n, packed);
 }

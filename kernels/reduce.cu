@@ -114,6 +114,7 @@ constexpr int64_t kMostPieces = 2048;
 
 template <class T>
 __global__ void sum_rows_kernel(In<T> x, Out<T> y, int64_t columns) {
+  begin_kernel();
   const T* row = x + int64_t(blockIdx.x) * columns;
   const T s = block_sum(sum_ahead<T>(row, threadIdx.x, columns, blockDim.x));
   if (threadIdx.x == 0) y[blockIdx.x] = s;
@@ -127,6 +128,7 @@ void sum_rows(Stream& stream, In<T> x, Out<T> y, int64_t rows, int64_t columns) 
 // Block (i, j) adds rows [j stripe, (j + 1) stripe) of W columns; y [stripes, C]. A is the type of the sum.
 template <int W, class A, class T>
 __global__ void __launch_bounds__(kBlock) column_stripes_kernel(In<T> x, T* y, int64_t rows, int64_t columns, int64_t stripe, bool accumulate) {
+  begin_kernel();
   constexpr int kRows = W < kWarp ? kAhead : 2 * kAhead;  // wide blocks have fewer threads a column
   const int64_t c = int64_t(blockIdx.x) * W + threadIdx.x % W, first = blockIdx.y * stripe, last = first + stripe < rows ? first + stripe : rows;
   const int64_t from = (first + threadIdx.x / W) * columns + c, end = c < columns ? last * columns : 0;  // elements of x
@@ -160,6 +162,7 @@ void sum_columns(Stream& stream, In<T> x, InOut<T> y, int64_t rows, int64_t colu
 template <class T>
 __global__ void __launch_bounds__(2 * kBlock)
     channel_stretches_kernel(In<T> x, T* y, int64_t C, int64_t L, int64_t elements, int64_t stretch, bool accumulate) {
+  begin_kernel();
   const int64_t c = blockIdx.x, first = blockIdx.y * stretch, last = first + stretch < elements ? first + stretch : elements;
   T s = T(0), v[kAhead];
 #pragma unroll 1
@@ -189,6 +192,7 @@ void sum_channels(Stream& stream, In<T> x, InOut<T> y, int64_t B, int64_t C, int
 template <bool Squares, class A, class T, class R>
 __global__ void __launch_bounds__(kBlock)
     stretches_kernel(In<T> x, A* partials, int64_t n, int64_t stretch, bool packed, unsigned* arrivals, Out<R> y, R factor) {
+  begin_kernel();
   constexpr int kSize = Pack<T>::size, kPacks = 2;
   const int64_t first = blockIdx.x * stretch, last = first + stretch < n ? first + stretch : n, packs = packed ? (last - first) / kSize : 0;
   auto term = [](T v) { return Squares ? A(v) * A(v) : A(v); };

@@ -60,6 +60,7 @@ namespace PV_EXEC {
 // What is read comes in while the noise is drawn.
 template <class T>
 __global__ void reparameterize_kernel(In<T> mu, In<T> logvar, Out<T> z, int64_t n, PhiloxKey key, bool packed) {
+  begin_kernel();
   const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (4 * g >= n) return;
   const Four<T> m = load_four(mu, g, n, packed), l = load_four(logvar, g, n, packed);
@@ -69,6 +70,7 @@ __global__ void reparameterize_kernel(In<T> mu, In<T> logvar, Out<T> z, int64_t 
 }
 template <class T>
 __global__ void reparameterize_grad_kernel(In<T> logvar, In<T> grad_z, Out<T> grad_logvar, int64_t n, PhiloxKey key, bool packed) {
+  begin_kernel();
   const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (4 * g >= n) return;
   const Four<T> l = load_four(logvar, g, n, packed), gz = load_four(grad_z, g, n, packed);

@@ -125,6 +125,7 @@ inline int block_for(int64_t columns) {
 template <class T, class Sums>
 __global__ void row_stretch_kernel(Sums sums, const RowEntry* entries, int64_t count, int64_t limit, int64_t columns, int64_t column_blocks, bool accumulate,
                                    T* carries) {
+  begin_kernel();
   constexpr int kAhead = 8;
   SHARED(typename Sums::Source, sources, kRowStretch);
   SHARED(int64_t, rows, kRowStretch + 1);
@@ -165,6 +166,7 @@ __global__ void row_stretch_kernel(Sums sums, const RowEntry* entries, int64_t c
 // One block a stretch (but the last): if a row begins in it and goes on behind it, what was kept aside is added.
 template <class T, class Sums>
 __global__ void row_carries_kernel(Sums sums, const RowEntry* entries, int64_t count, int64_t limit, int64_t columns, int64_t column_blocks, In<T> carries) {
+  begin_kernel();
   const int64_t stretch = blockIdx.x / column_blocks, c = blockIdx.x % column_blocks * blockDim.x + threadIdx.x;
   const int64_t first = stretch * kRowStretch, end = first + kRowStretch, row = entries[end - 1].row;
   if (c >= columns || row >= limit || entries[end].row != row) return;

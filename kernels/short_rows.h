@@ -56,6 +56,7 @@ __device__ inline int find_names(const int64_t* named, int count, int64_t row, u
 template <class T, class Sums>
 __global__ void __launch_bounds__(kShortBlock)
     short_rows_kernel(Sums sums, const int64_t* named, int count, int64_t columns, unsigned column_blocks, bool accumulate) {
+  begin_kernel();
   constexpr int kAhead = 2;
   SHARED(unsigned, words, kShortList / kWarp);
   SHARED(int, found, kShortList);

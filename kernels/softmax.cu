@@ -87,6 +87,7 @@ namespace PV_EXEC {
 
 template <class T>
 __global__ void __launch_bounds__(kBlock) softmax_kernel(const T* x, T* y, int64_t C) {
+  begin_kernel();
   constexpr T kNone = -std::numeric_limits<T>::infinity();
   const int64_t first = int64_t(blockIdx.x) * C;
   Largest<T> m{kNone};
@@ -107,6 +108,7 @@ __global__ void __launch_bounds__(kBlock) softmax_kernel(const T* x, T* y, int64
 
 template <class T>
 __global__ void __launch_bounds__(kBlock) softmax_grad_kernel(In<T> y, const T* grad_y, T* grad_x, int64_t C) {
+  begin_kernel();
   const int64_t first = int64_t(blockIdx.x) * C;
   Sums<T> s{T(0), T(0)};
 #pragma unroll kGroup

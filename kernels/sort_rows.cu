@@ -175,6 +175,7 @@ __device__ inline void scatter_tile(Entries from, int64_t first, int64_t last, i
 
 // All passes over up to kTile entries.
 __global__ void sort_tile_kernel(Entries from, int64_t count, int passes, RowEntry* a, RowEntry* b) {
+  begin_kernel();
   DYN_SHARED(unsigned, counts);
   SHARED(int64_t, totals, kDigits);
   SHARED(int64_t, base, kDigits);
@@ -200,6 +201,7 @@ __global__ void sort_tile_kernel(Entries from, int64_t count, int passes, RowEnt
 
 // counts [kDigits][tiles]; a block a tile
 __global__ void count_tiles_kernel(Entries from, int64_t count, int shift, int64_t* counts) {
+  begin_kernel();
   DYN_SHARED(unsigned, of_warp);
   const int warps = blockDim.x / kWarp;
   const int64_t first = blockIdx.x * kTile, last = first + kTile < count ? first + kTile : count;
@@ -214,6 +216,7 @@ __global__ void count_tiles_kernel(Entries from, int64_t count, int shift, int64
 // Each count becomes the sum of the counts of the tiles before; totals[d] their sum. A warp takes digits in turn, and kEach tiles a
 // lane at once: what it waits for is mostly memory.
 __global__ void scan_tiles_kernel(int64_t* counts, int64_t* totals, int64_t tiles) {
+  begin_kernel();
   constexpr int kEach = 4;
   const int lane = threadIdx.x % kWarp, warps = static_cast<int>(gridDim.x * blockDim.x) / kWarp;
   for (int digit = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x) / kWarp; digit < kDigits; digit += warps) {
@@ -244,6 +247,7 @@ __global__ void scan_tiles_kernel(int64_t* counts, int64_t* totals, int64_t tile
 }
 
 __global__ void scatter_tiles_kernel(Entries from, int64_t count, int shift, const int64_t* counts, const int64_t* totals, RowEntry* to) {
+  begin_kernel();
   DYN_SHARED(unsigned, of_warp);
   SHARED(int64_t, base, kDigits);
   const int64_t first = blockIdx.x * kTile, last = first + kTile < count ? first + kTile : count;

@@ -479,6 +479,7 @@ __device__ inline void store_tile(const Loop& loop, Output& output, int64_t row0
 template <class Main, class T, class A, class B, class Output>
 __global__ void __launch_bounds__(Main::Loop::threads, Main::blocks)
     tile_kernel(A a, B b, Output output, int64_t M, int64_t N, int64_t K, int64_t k_range, int64_t tiles_m, Out<T> partials) {
+  begin_kernel();
   using Loop = typename Main::Loop;
   const int64_t row0 = blockIdx.x % tiles_m * Loop::BM, column0 = blockIdx.x / tiles_m * Loop::BN;
   const int64_t k_begin = blockIdx.y * k_range, k_end = k_begin + k_range < K ? k_begin + k_range : K;
@@ -511,6 +512,7 @@ __device__ inline void sum_ranges(const T* partials, int64_t row, int64_t column
 // A thread ends a quad. Of an output that ends tiles a block has a whole one, of kTileUnit x kTileUnit.
 template <class T, class Output>
 __global__ void tile_total_kernel(In<T> partials, Output output, int64_t M, int64_t N, int64_t ranges, int64_t quads_across) {
+  begin_kernel();
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   const Element at{i / quads_across, i % quads_across * 4};
   if (at.row >= M) return;
@@ -522,6 +524,7 @@ __global__ void tile_total_kernel(In<T> partials, Output output, int64_t M, int6
 template <class T, class Output>
 __global__ void __launch_bounds__(kBlock, sizeof(T) == 8 ? 1 : 4)
     tile_total_by_tiles_kernel(In<T> partials, Output output, int64_t M, int64_t N, int64_t ranges, int64_t tiles_m) {
+  begin_kernel();
   const int64_t row0 = blockIdx.x % tiles_m * kTileUnit, column0 = blockIdx.x / tiles_m * kTileUnit;
   constexpr int across = kTileUnit / 4;
   begin_tile(output);

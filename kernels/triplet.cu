@@ -141,6 +141,7 @@ namespace PV_EXEC {
 
 template <class T>
 __global__ void triplet_kernel(TripletSums<T> sums, Hinge<T> hinge, Out<double> values, Out<T> factors, Out<int64_t> named) {
+  begin_kernel();
   const int64_t t = blockIdx.x;
   const bool inside = sums.inside(t);
   T positive = T(0), negative = T(0);
@@ -165,6 +166,7 @@ __global__ void triplet_kernel(TripletSums<T> sums, Hinge<T> hinge, Out<double> 
 
 template <class T>
 __global__ void triplet_total_kernel(In<double> values, int64_t count, Out<T> loss) {
+  begin_kernel();
   double s = 0;
   for (int64_t t = threadIdx.x; t < count; t += blockDim.x) s += values[t];
   s = block_sum(s);

@@ -183,5 +183,25 @@ TEST(layering, no_preprocessor_question_about_cuda_above_kernels) {
     }
 }
 
+// A kernel that is brought to a GPU ahead of its time waits there, or it is a race that no test on a CPU can see.
+TEST(layering, every_kernel_begins_with_begin_kernel) {
+  int kernels = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(PANVAE_SOURCE_DIR) / "kernels")) {
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_regular_file() || name == "simt.h" || name == "language.h") continue;
+    const std::string text = read_file(entry.path().string());
+    for (size_t at = text.find("__global__"); at != std::string::npos; at = text.find("__global__", at + 1)) {
+      const size_t line = text.rfind('\n', at) + 1;
+      if (text.compare(text.find_first_not_of(' ', line), 2, "//") == 0) continue;
+      const size_t body = text.find('{', at);
+      ASSERT_NE(body, std::string::npos) << name;
+      const size_t first = text.find_first_not_of(" \n", body + 1);
+      EXPECT_EQ(text.compare(first, 15, "begin_kernel();"), 0) << name << ": " << text.substr(at, body - at);
+      ++kernels;
+    }
+  }
+  EXPECT_GE(kernels, 50) << "too few kernels were read";
+}
+
 }  // namespace
 }  // namespace panvae

@@ -384,11 +384,6 @@ part_peers() {
     124) say "training steps: some rows were not reached in time" ;;
     *) fail "training steps: a program failed, or its losses were wrong" ;;
   esac
-  # Which of two ways should be the rule is not known before a card has run both.
-  for kept in --written-gradients --kept-products; do
-    say "RNA step in tf32, $kept"
-    timeout 60 "$build/bench/bench_train_step" --device cuda --precision tf32 --steps 40 $kept || say "it failed, or took too long"
-  done
   [ -e "$build/bench.json" ] || part_bench
   python3 "$root/bench/peers/torch_peer.py" "$build/bench.json" --out "$build/peers.json" --seconds $((seconds / 2 - 40))
   keep_peers

@@ -143,7 +143,7 @@ CONFIG
 # library that is no older than its.
 make_programs() {
   mkdir -p "$build/deps"
-  cp -r "$p/." "$build/deps/"
+  cp -a "$p/." "$build/deps/"  # with its dates: what was compiled with the same headers is not compiled again
   touch "$build/deps/unpacked"
   say "programs for compute capability $arch, in $build"
   rm -f "$build/gpu_check.built"

@@ -25,6 +25,9 @@ std::vector<int64_t> all_rows(int64_t n) {
   return rows;
 }
 
+// No sample has so many reads, and from 2^53 on a number does not tell its neighbours apart: a fault of the file, or of who wrote it.
+constexpr double kLargestCount = 1e12;
+
 template <class T, class Matrix>
 void check_counts(const Dataset<T, Matrix>& data) {
   const int64_t n = data.samples(), g = data.features();
@@ -36,7 +39,7 @@ void check_counts(const Dataset<T, Matrix>& data) {
     for (int64_t r = begin; r < end; ++r)
       for (int64_t c = 0; c < g && first[static_cast<size_t>(r)] < 0; ++c) {
         const T v = data.x(r, c);
-        if (!(v >= 0)) first[static_cast<size_t>(r)] = c;
+        if (!(v >= 0 && v <= T(kLargestCount))) first[static_cast<size_t>(r)] = c;
         else if (v != std::floor(v) && fractions[static_cast<size_t>(r)]++ == 0) fraction[static_cast<size_t>(r)] = c;
       }
   });
@@ -46,9 +49,11 @@ void check_counts(const Dataset<T, Matrix>& data) {
   };
   for (int64_t r = 0; r < n; ++r)
     if (const int64_t c = first[static_cast<size_t>(r)]; c >= 0) {
-      const bool missing = std::isnan(data.x(r, c));
-      fail_input(missing ? std::string("a missing count") : fmt::format("a negative count, {}", data.x(r, c)), place(r, c),
-                 "counts are whole numbers from 0; for log values say --input log");
+      const T v = data.x(r, c);
+      fail_input(std::isnan(v) ? std::string("a missing count")
+                 : v < 0       ? fmt::format("a negative count, {}", v)
+                               : fmt::format("a count of {}, more than any sequencing gives", v),
+                 place(r, c), "counts are whole numbers from 0; for log values say --input log");
     }
   const int64_t r = std::find_if(fraction.begin(), fraction.end(), [](int64_t c) { return c >= 0; }) - fraction.begin();
   const std::string where = r < n ? place(r, fraction[static_cast<size_t>(r)]) : quoted(data.path, 400);

@@ -285,6 +285,10 @@ TEST(Preprocess, Refusals) {
   expect_names(error_of([&] { fit(x); }), {"look like logs", "--input log"});
   x << 1, 2, 3, std::nanf("");
   expect_names(error_of([&] { fit(x); }), {"missing count", "'s2'"});
+  for (const float huge : {1e30f, INFINITY}) {
+    x << 1, 2, 3, huge;
+    expect_names(error_of([&] { fit(x); }), {"more than any sequencing gives", "'s2'", "'g2'"});
+  }
   x.setZero();
   expect_names(error_of([&] { fit(x); }), {"no sample has any count"});
   RowMatrix<float> one(1, 2);

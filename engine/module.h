@@ -115,7 +115,8 @@ class Evaluation {
 
 // The memory of a module's tensors: parameters in one flat tensor, gradients (where asked for) in a second, buffers in a
 // third; each tensor is a view at a multiple of 64 bytes. So Adam, norms, an all-reduce or a checkpoint are one call each.
-// Padding holds zeros and stays zero. Keep it alive as long as the module is used.
+// Padding holds zeros and stays zero. Keep it alive as long as the module is used, and the module as long as it is trained. The last
+// state that is made of a module has its tensors; training an earlier one is an error.
 class ModuleState {
  public:
   // Initial values are drawn from `seed`, each parameter from a stream of its own (its position in the tree).

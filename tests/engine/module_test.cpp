@@ -179,6 +179,18 @@ TEST(module, gradients_that_nobody_asked_for_are_an_error) {
   EXPECT_CONTAINS(error_of([&] { clip_grad_norm(state, 1); }).message(), "there are no gradients");
 }
 
+TEST(module, a_state_whose_module_was_put_into_another_is_not_trained) {
+  Context c;
+  Linear layer(2, 3);
+  ModuleState first(c, layer, 1);
+  Adam adam(first);
+  ModuleState second(c, layer, 2);
+  for (const auto& use : {std::function<void()>([&] { adam.step(); }), std::function<void()>([&] { clip_grad_norm(first, 1); })})
+    EXPECT_CONTAINS(error_of(use).message(), "weight was put into another ModuleState since");
+  Adam other(second);
+  other.step();
+}
+
 TEST(adam, refuses_rates_that_are_no_rates) {
   Context c;
   Net net;

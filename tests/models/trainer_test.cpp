@@ -197,7 +197,6 @@ TEST(trainer, equals_the_plain_loop_bit_for_bit) {
   MatrixSource source(c, s.data.data(), kSamples, kGenes);
   Adam adam(state, {.weight_decay = s.train.weight_decay});
   adam.learning_rate = s.train.learning_rate;
-  state.keep_products(true);
   c.generator = {s.train.seed, 0, 0};
   for (int64_t epoch = 1; epoch <= 4; ++epoch) {
     std::vector<int64_t> order = rows(0, 50);

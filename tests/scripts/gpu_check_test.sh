@@ -70,6 +70,7 @@ echo "ctest $*"
 FAKE
 stand_in compute-sanitizer <<'FAKE'
 echo "$PANVAE_PROVIDER $PANVAE_TEST_LARGEST $*"
+echo "[       OK ] sanitized.cuda (1 ms)"
 echo "========= ERROR SUMMARY: 0 errors"
 [ "$2" != "${BROKEN_TOOL:-}" ] || exit 9
 FAKE
@@ -113,13 +114,16 @@ for part in build test sanitize bench; do summary "^$part .* passed"; done
 summary '^peers .* incomplete: python3 has no PyTorch'
 grep -q 'CMAKE_CUDA_ARCHITECTURES=90' out/build.log || failed "the architecture of the card"
 for program in test_cases test_kernels test_engine test_models; do
-  grep -q "^passed: $program.cuda" out/test.log || failed "the tests of $program on cuda"
+  grep -q "^$program passed: $program.cuda" out/test.log || failed "the tests of $program on cuda"
 done
 grep -q 'ctest .*-E \[.\]cuda' out/test.log || failed "all other tests"
 for how in 'as graphs' --no-graph; do
   for model in hierarchical 'rna --kept-products'; do grep -q "^$model $how: 7.0 s a step" out/test.log || failed "steps of $model $how"; done
 done
-for tool in memcheck racecheck synccheck initcheck; do grep -q -- "---- $tool" out/sanitize.log || failed "$tool"; done
+for tool in memcheck racecheck synccheck initcheck; do
+  grep -q -- "---- $tool" out/sanitize.log || failed "$tool"
+  grep -q "^$tool passed: sanitized.cuda" out/sanitize.log || failed "what passed $tool"
+done
 [ -e out/bench.json ] || failed "no bench.json"
 [ "$(ls out | wc -l)" -le 8 ] || failed "more than eight files"
 expect 0 build test sanitize bench
@@ -166,7 +170,10 @@ grep -q 'training steps of rna --kept-products as graphs failed' out/test.log ||
 NO_REPLAYS=0 expect 1 test
 grep -q 'training steps of rna did not run as graphs' out/test.log || failed "steps that were not replayed"
 BROKEN_TOOL=racecheck expect 1 sanitize
-grep -q 'exit status 9' out/sanitize.log || failed "the tool that failed"
+grep -q 'racecheck.0: exit status 9' out/sanitize.log || failed "the tool that failed"
+BROKEN_TOOL=racecheck expect 0 --tools 'memcheck synccheck' sanitize
+grep -q 'ours 300 --tool synccheck ' build/sanitize/synccheck.0 || failed "a tool that was asked for"
+[ ! -e build/sanitize/racecheck.0 ] || failed "a tool that was not asked for"
 
 # Programs that were compiled elsewhere: nothing is compiled, and they must be those of this tree.
 expect 2 --arch 90 build
@@ -211,4 +218,4 @@ printf '#!/bin/sh\necho "[       OK ] first.cuda (1 ms)"\nsleep 60\n' >build/tes
 expect 1 --seconds 3 test bench
 summary '^test .* stopped after 3 s'
 summary '^bench .* passed'
-grep -q '^passed: first.cuda' out/test.log || failed "the log of the part that was stopped"
+grep -q '^test_cases passed: first.cuda' out/test.log || failed "the log of the part that was stopped"

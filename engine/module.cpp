@@ -158,7 +158,8 @@ void ModuleState::settle_gradients(bool products_too) {
   PV_CHECK(gradients_.defined(), "module: there are no gradients: call require_gradients(), or make an optimizer, before");
   for (size_t i = 0; i < entries_.size(); ++i) {
     Entry& e = entries_[i];
-    PV_CHECK(slots_[i]->same_memory(parameters_), "module: {} was put into another ModuleState since: what this one would train, its module does not use", e.name);
+    PV_CHECK(slots_[i]->same_memory(parameters_), "module: {} was put into another ModuleState since: what this one would train, its module does not use",
+             e.name);
     Variable& v = *e.tensor.variable();
     PV_CHECK(!v.used_up, "the gradient of {} was used up by the optimizer's step; call zero_grad() and run backward again", e.name);
     if (v.product && (products_too || v.product->a.same_memory(parameters_) || v.product->b.same_memory(parameters_))) compute_product(v);

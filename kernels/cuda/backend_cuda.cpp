@@ -3,6 +3,10 @@
 #include <cuda_runtime.h>
 #include <nvtx3/nvToolsExt.h>
 
+#include <array>
+#include <cstring>
+#include <mutex>
+
 #include "base/error.h"
 #include "kernels/device.h"
 
@@ -41,6 +45,46 @@ cudaStream_t as_stream(void* s) {
   return static_cast<cudaStream_t>(s);
 }
 
+// Small uploads of a device by way of page-locked memory: the host goes on at once, and the caller's memory may go away. A copy from
+// memory that is not page-locked may do either, wait for the stream or read that memory later: CUDA does not say.
+class Uploads {
+ public:
+  static Uploads& of(int device) {
+    static auto* const all = new std::array<Uploads, 64>;  // never destroyed: the driver may be gone by then
+    return all->at(static_cast<size_t>(device));
+  }
+  // False, and nothing was done: of more bytes, or while a capture is on, in which the host may copy nothing.
+  bool take(void* to, const void* from, size_t bytes, cudaStream_t stream) {
+    if (bytes > kSlotBytes) return false;
+    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    PV_CUDA(cudaStreamIsCapturing(stream, &capture));
+    if (capture != cudaStreamCaptureStatusNone) return false;
+    const std::lock_guard lock(mutex_);
+    if (!memory_) begin();
+    const size_t slot = next_++ % kSlots;
+    char* const staged = memory_ + slot * kSlotBytes;
+    PV_CUDA(cudaEventSynchronize(copied_[slot]));  // of long ago
+    std::memcpy(staged, from, bytes);
+    PV_CUDA(cudaMemcpyAsync(to, staged, bytes, cudaMemcpyHostToDevice, stream));
+    PV_CUDA(cudaEventRecord(copied_[slot], stream));
+    return true;
+  }
+
+ private:
+  static constexpr size_t kSlots = 16, kSlotBytes = size_t{64} << 10;
+  void begin() {
+    for (cudaEvent_t& e : copied_)
+      if (!e) PV_CUDA(cudaEventCreateWithFlags(&e, cudaEventDisableTiming));
+    void* p = nullptr;
+    PV_CUDA(cudaHostAlloc(&p, kSlots * kSlotBytes, cudaHostAllocDefault));
+    memory_ = static_cast<char*>(p);
+  }
+  std::mutex mutex_;
+  char* memory_ = nullptr;
+  std::array<cudaEvent_t, kSlots> copied_{};
+  size_t next_ = 0;
+};
+
 }  // namespace
 
 std::string cuda_toolkit_version() {
@@ -77,10 +121,9 @@ const Backend& cuda_backend() {
                                      : kind == CopyKind::device_to_host ? cudaMemcpyDeviceToHost
                                                                         : cudaMemcpyDeviceToDevice;
             PV_CUDA(cudaSetDevice(device));
+            if (kind == CopyKind::host_to_device && Uploads::of(device).take(to, from, bytes, as_stream(stream))) return;
             PV_CUDA(cudaMemcpyAsync(to, from, bytes, k, as_stream(stream)));
-            // Host memory handed in may go away when this returns. The runtime has copied it by then, unless it is page-locked.
-            cudaPointerAttributes about{};
-            if (kind == CopyKind::host_to_device && cudaPointerGetAttributes(&about, from) == cudaSuccess && about.type == cudaMemoryTypeUnregistered) return;
+            // Host memory handed in may go away when this returns.
             if (kind != CopyKind::device_to_device) PV_CUDA(cudaStreamSynchronize(as_stream(stream)));
           },
       .fill_bytes =

@@ -82,16 +82,16 @@ make_pack() {
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   chmod 755 "$work"
-  mkdir -p "$work/debs" "$work/root" "$work/lists/partial" "$work/panvae-deps/include" "$work/panvae-deps/lib/cmake" "$work/panvae-deps/src" "$work/wheels"
+  mkdir -p "$work/debs" "$work/unpacked" "$work/lists/partial" "$work/panvae-deps/include" "$work/panvae-deps/lib/cmake" "$work/panvae-deps/src" "$work/wheels"
   p=$work/panvae-deps
 
   say "packages"
   (cd "$work/debs" && apt-get -q download libopenblas-openmp-dev nlohmann-json3-dev) >"$work/log" 2>&1 ||
     { cat "$work/log"; fail "apt cannot download the packages; try apt-get update"; }
-  for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
-  cp -r "$work/root/usr/include/nlohmann" "$p/include/"
-  cp "$work"/root/usr/include/*/openblas-openmp/*.h "$p/include/"
-  cp -L "$work"/root/usr/lib/*/openblas-openmp/libopenblas.a "$p/lib/"
+  for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$work/unpacked"; done
+  cp -r "$work/unpacked/usr/include/nlohmann" "$p/include/"
+  cp "$work"/unpacked/usr/include/*/openblas-openmp/*.h "$p/include/"
+  cp -L "$work"/unpacked/usr/lib/*/openblas-openmp/libopenblas.a "$p/lib/"
 
   say "sources"
   # The sources of the same archives that packages come from, without touching the machine's own lists.

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "helpers.h"
-#include "kernels/kernels.h"
 
 namespace panvae::test {
 namespace {

@@ -536,6 +536,15 @@ TEST(trainer, a_source_that_queues_is_asked_for_the_same_batches_and_gives_the_s
     EXPECT_EQ(queues.lines, waits.lines);
     EXPECT_EQ(queues.weights(), waits.weights());
   }
+  // The second batch is asked for within the first step, or at the begin of the second.
+  for (bool ahead : {false, true}) {
+    Session run(RunSetup{});
+    run.source.ahead = ahead;
+    run.source.interrupt_at = 2;
+    const Error e = error_of([&] { run.trainer.run(); });
+    set_interrupted(false);
+    EXPECT_CONTAINS(e.message(), ahead ? "after 1 of 4 batches" : "after 2 of 4 batches");
+  }
 }
 
 TEST(trainer, nan_in_the_data_is_explained_by_op_and_tensor) {

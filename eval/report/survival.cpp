@@ -154,12 +154,13 @@ void add_curves(Page& page, const ResultsModel& m, const ResultsTable& table) {
       curves.row({kGroups[g], significant(at_days / kDaysPerYear), significant(km.survival[at]), significant(km.lower[at]), significant(km.upper[at])});
       drawn = at_days;
     };
+    // A death on the last day itself is left out: it is one of the few that are left.
     const double end = std::min(last_day(time), ticks.back() * kDaysPerYear);
-    for (size_t i = 0; i < km.time.size() && km.time[i] <= end; ++i) {
-      const bool last = i + 1 == km.time.size();
-      if (last || (km.events[i] > 0 && km.time[i + 1] - drawn >= pixel)) step(km.time[i], i);
-      if (!last && km.time[i + 1] > end) step(end, i);
-    }
+    size_t i = 0;
+    for (; i < km.time.size() && km.time[i] < end; ++i)
+      if (km.events[i] > 0 && i + 1 < km.time.size() && km.time[i + 1] - drawn >= pixel) step(km.time[i], i);
+    if (i > 0) step(end, i - 1);
+    else curves.row({kGroups[g], significant(end / kDaysPerYear), 1, 1, 1});
     for (double tick : ticks) at_risk.row({kGroups[g], tick, std::count_if(time.begin(), time.end(), [&](double d) { return d >= tick * kDaysPerYear; })});
     const double median = km.median();
     words.push_back(fmt::format("{} risk: {} patients, {} deaths, median survival {}", kGroups[g], time.size(), test.observed[static_cast<size_t>(g)],

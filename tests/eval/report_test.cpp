@@ -279,6 +279,30 @@ TEST(Report, KaplanMeierCurvesAndLogRankAreThoseOfEval) {
   }
 }
 
+// Where a curve ends one in twenty is left, of whom a death would take a large part: the last day's is not drawn.
+TEST(Report, KaplanMeierCurvesDoNotFallWhereTheyEnd) {
+  Results r = fake_results();
+  for (ResultsTable& t : r.tables)
+    for (data::Column& c : t.table.columns)
+      if (c.name == "os_event") c.number.assign(c.number.size(), 1.0);
+  const data::Table& t = r.find_table("risk", "rna_vae", "embedding")->table;
+  const Json data = data_of(page_of(r));
+  const std::string table = "survival-curves-rna_vae-embedding";
+  const std::vector<Json> groups = column(data, table, "group"), years = column(data, table, "years"), survival = column(data, table, "survival");
+  int64_t ends = 0;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    if (i + 1 < groups.size() && groups[i + 1] == groups[i]) continue;
+    // Everybody dies, so a curve is the share of those who are left: here of those left before the day on which it ends.
+    double all = 0, watched = 0;
+    for (int64_t j = 0; j < t.rows(); ++j)
+      if (t.at("group").text(j) == groups[i]) ++all, watched += t.at("os_time").number[static_cast<size_t>(j)] >= years[i].get<double>() * 365.25 * (1 - 1e-4);
+    EXPECT_GT(watched, 1) << groups[i];
+    EXPECT_NEAR(survival[i].get<double>(), watched / all, 1e-3) << groups[i];
+    ++ends;
+  }
+  EXPECT_EQ(ends, 3);
+}
+
 TEST(Report, VolcanoKeepsWhatDiffersAndThinsTheRest) {
   const Results r = fake_results({.features = 6000});
   const ResultsTable* de = r.find_table("de", "rna_vae");

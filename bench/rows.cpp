@@ -23,6 +23,10 @@ std::vector<DType> types_of(const cases::OpCase& c, const Options& o) {
   return types;
 }
 
+bool knows(Device device, MathMode m) {
+  return device.type != DeviceType::cpu || m == MathMode::ieee;
+}
+
 template <class V>
 bool asked_for(const std::vector<V>& list, const V& value) {
   return list.empty() || std::find(list.begin(), list.end(), value) != list.end();
@@ -66,6 +70,8 @@ void check(const Options& o, Device device) {
       if (sizes[i] > most) fail_usage(fmt::format("--shape: size {} of {} is {}; the case knows 0 to {}", i + 1, name, sizes[i], most));
     }
   }
+  for (MathMode m : o.modes)
+    if (!knows(device, m)) fail_usage(fmt::format("--precision: there is no {} on {}", math_name(m), to_string(device)), "", "use ieee");
   for (const std::string& p : o.providers) {
     if (std::find(providers.begin(), providers.end(), p) == providers.end())
       fail_usage("--provider: there is no " + quoted(p) + " on " + to_string(device), "", fmt::format("use {}", fmt::join(providers, ", ")));
@@ -83,8 +89,7 @@ std::vector<Row> make_rows(const Options& o, Device device) {
   check(o, device);
   std::vector<Row> rows;
   for (const cases::OpCase& c : cases::all_cases()) {
-    if (!asked_for(o.modes, c.math)) continue;
-    if (device.type == DeviceType::cpu && c.math != MathMode::ieee) continue;  // cpu knows ieee only
+    if (!asked_for(o.modes, c.math) || !knows(device, c.math)) continue;
     for (const cases::Sizes& s : sizes_of(c, o))
       for (DType t : types_of(c, o))
         for (const Contender& p : all_contenders())

@@ -57,15 +57,24 @@ TEST(rows, shapes_may_be_repeated_and_bring_every_provider) {
   EXPECT_EQ(make_rows(parsed({"--shape", "matmul=8,9,10,1,0", "--provider", "blas"}), kCpu).size(), 1u);
 }
 
-// What asks the vendor's library (kernels/vendor.h) has a row by it, be it a product or some rows of one.
+// What asks the vendor's library (kernels/vendor.h) has a row by it, be it a product or some rows of one, where that library is.
 TEST(rows, products_stand_beside_the_vendors) {
+  const Contender* const vendor = contender("cublaslt", DeviceType::cuda);
+  ASSERT_TRUE(vendor);
+  for (const cases::OpCase& c : cases::all_cases()) {
+    const std::string name = c.name;
+    const bool fused = name.rfind("matmul_adam", 0) == 0;
+    if (fused || name == "matmul_tf32" || name == "matmul_rows" || name == "matmul_rows_tf32") {
+      EXPECT_EQ(vendor->covers(c), !fused) << name;
+    }
+  }
   const std::set<std::string> on_cuda = names(make_rows({}, kCuda));
+  const bool here = vendor->why_absent().empty();
   for (const char* row : {"matmul_tf32/f32/M256xN1024xK19421/nt/bias_relu/", "matmul_rows/f32/M1024xN19424xK256/tn/rows128/",
                           "matmul_rows_tf32/f32/M1024xN19424xK256/tn/rows128/"}) {
     EXPECT_TRUE(on_cuda.count(row + std::string("ours"))) << row;
-    EXPECT_TRUE(on_cuda.count(row + std::string("cublaslt"))) << row;
+    EXPECT_EQ(on_cuda.count(row + std::string("cublaslt")) == 1, here) << row;
   }
-  for (const std::string& row : on_cuda) EXPECT_FALSE(row.rfind("matmul_adam", 0) == 0 && row.ends_with("cublaslt")) << row;
 }
 
 TEST(rows, math_modes_are_rows_where_the_device_has_them) {
@@ -98,6 +107,7 @@ TEST(rows, what_there_is_not_is_named) {
   EXPECT_NE(message({"--shape", "huber_kl=1,-2,3"}).find("is no number of 0 or more"), std::string::npos);
   EXPECT_NE(message({"--shape", "matmul=1,2,3,1,99"}).find("size 5 of matmul is 99; the case knows 0 to 6"), std::string::npos);
   EXPECT_NE(message({"--provider", "cublas"}).find("use ours, blas"), std::string::npos);
+  EXPECT_NE(message({"--precision", "ieee,tf32"}).find("there is no tf32 on cpu: use ieee"), std::string::npos);
   EXPECT_NE(message({"--dtype", "f16"}).find("use f32, f64"), std::string::npos);
   EXPECT_NE(message({"--seconds"}).find("needs a value"), std::string::npos);
   EXPECT_NE(message({"--nonsense"}).find("unknown option"), std::string::npos);

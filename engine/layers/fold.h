@@ -19,22 +19,24 @@ struct NormBeforeLinear {
 
 // For as long as this lives the layers have folded weights and the normalisations pass on what they get. The modules must be
 // in evaluation mode, and their own weights must rest: they are read once, and stand again afterwards. Does nothing in a
-// context that does not fuse, and at places that are folded already.
+// context that does not fuse, and at places that are folded already. An error leaves everything as it was.
 class Folded {
  public:
   explicit Folded(const std::vector<NormBeforeLinear>& places) {
-    for (const auto& [norm, next] : places) {
-      if (norm->folded || !norm->weight.context().fuses()) continue;
-      PV_CHECK(!norm->training(), "fold: a batch normalisation in training mode");
-      for (Linear* layer : next) fold(*norm, *layer);
-      norm->folded = true;
-      norms_.push_back(norm);
+    try {
+      for (const auto& [norm, next] : places) {
+        if (norm->folded || !norm->weight.context().fuses()) continue;
+        PV_CHECK(!norm->training(), "fold: a batch normalisation in training mode");
+        for (Linear* layer : next) fold(*norm, *layer);
+        norms_.push_back(norm);
+        norm->folded = true;
+      }
+    } catch (...) {
+      unfold();
+      throw;
     }
   }
-  ~Folded() {
-    for (const Kept& k : kept_) k.layer->weight = k.weight, k.layer->bias = k.bias;
-    for (BatchNorm1d* norm : norms_) norm->folded = false;
-  }
+  ~Folded() { unfold(); }
   Folded(const Folded&) = delete;
   Folded& operator=(const Folded&) = delete;
 
@@ -43,6 +45,10 @@ class Folded {
     Linear* layer;
     Tensor weight, bias;
   };
+  void unfold() {
+    for (const Kept& k : kept_) k.layer->weight = k.weight, k.layer->bias = k.bias;
+    for (BatchNorm1d* norm : norms_) norm->folded = false;
+  }
   void fold(const BatchNorm1d& norm, Linear& layer) {
     const Tensor w = layer.weight.detach(), b = layer.bias.defined() ? layer.bias.detach() : Tensor();
     const Tensor scale = norm.weight.detach(), shift = norm.bias.detach();

@@ -251,6 +251,19 @@ TEST(folded, layers_give_what_they_give_behind_the_normalisation) {
     }
 }
 
+TEST(folded, an_error_leaves_all_as_it_was) {
+  Context c;
+  Sequential net(std::make_unique<BatchNorm1d>(3), std::make_unique<Linear>(3, 2), std::make_unique<BatchNorm1d>(2), std::make_unique<Linear>(2, 2));
+  const ModuleState state(c, net, 1);
+  net.set_training(false);
+  net[2].set_training(true);
+  auto &first = dynamic_cast<BatchNorm1d&>(net[0]), &second = dynamic_cast<BatchNorm1d&>(net[2]);
+  auto &a = dynamic_cast<Linear&>(net[1]), &b = dynamic_cast<Linear&>(net[3]);
+  EXPECT_CONTAINS(error_of([&] { const Folded folded({{&first, {&a}}, {&second, {&b}}}); }).message(), "fold: a batch normalisation in training mode");
+  EXPECT_FALSE(first.folded || second.folded);
+  EXPECT_TRUE(a.weight.same_memory(state.flat_parameters()) && a.bias.same_memory(state.flat_parameters()));
+}
+
 TEST(folded, not_in_training_nor_where_the_context_says_no) {
   Context c;
   Before net(3, 1);

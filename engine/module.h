@@ -100,17 +100,27 @@ class Constant {
   std::vector<Tensor> kept_;
 };
 
-// Evaluation mode of a module (batch normalisation by running statistics) for as long as this lives.
+// Evaluation mode of a module (batch normalisation by running statistics) for as long as this lives. Then each submodule is as
+// it was, a part that was in evaluation mode all along, too.
 class Evaluation {
  public:
-  explicit Evaluation(Module& module) : module_(module), before_(module.training()) { module.set_training(false); }
-  ~Evaluation() { module_.set_training(before_); }
+  explicit Evaluation(Module& module) {
+    note(module);
+    module.set_training(false);
+  }
+  ~Evaluation() {
+    for (const auto& [module, training] : before_) module->set_training(training);
+  }
   Evaluation(const Evaluation&) = delete;
   Evaluation& operator=(const Evaluation&) = delete;
 
  private:
-  Module& module_;
-  bool before_;
+  // Above first: setting a module sets all below it.
+  void note(Module& module) {
+    before_.emplace_back(&module, module.training());
+    for (const auto& [name, child] : module.children()) note(*child);
+  }
+  std::vector<std::pair<Module*, bool>> before_;
 };
 
 // The memory of a module's tensors: parameters in one flat tensor, gradients (where asked for) in a second, buffers in a

@@ -239,6 +239,17 @@ TEST(module, set_training_reaches_all) {
   EXPECT_FALSE(net.training());
 }
 
+TEST(module, a_part_that_was_in_evaluation_mode_is_so_after_an_evaluation) {
+  Net net;
+  net.second.set_training(false);
+  {
+    const Evaluation evaluation(net);
+    EXPECT_FALSE(net.training() || net.first.training() || net.second.training());
+  }
+  EXPECT_TRUE(net.training() && net.first.training());
+  EXPECT_FALSE(net.second.training());
+}
+
 Tensor run(Module& m, Context& c, ModuleState& state, std::vector<float>& gradients) {
   state.require_gradients();
   state.forget_gradients();

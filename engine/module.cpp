@@ -35,6 +35,11 @@ void Module::collect(const std::string& prefix, bool buffers, std::vector<std::p
   for (const auto& [name, child] : children_) child->collect(prefix + name + ".", buffers, out);
 }
 
+void Module::check_not_constant(const char* what) const {
+  PV_CHECK(constants_ == 0, "module: {} while a part of the module is Constant: do it before, or afterwards", what);
+  for (const auto& [name, child] : children_) child->check_not_constant(what);
+}
+
 std::vector<NamedTensor> Module::parameters(const std::string& prefix) {
   std::vector<std::pair<std::string, Declared>> all;
   collect(prefix, false, all);
@@ -86,8 +91,9 @@ void start(Context& context, Tensor& view, const Init& init, const Shape& used, 
 
 }  // namespace
 
-ModuleState::ModuleState(Context& context, Module& module, uint64_t seed, DType dtype) : context_(&context) {
+ModuleState::ModuleState(Context& context, Module& module, uint64_t seed, DType dtype) : context_(&context), module_(&module) {
   PV_CHECK(!context.memory().in_step(), "module: its memory cannot be made within a step");
+  module.check_not_constant("a state is made");
   std::set<std::string> names;
   std::map<const Tensor*, std::string> name_of;
   for (const bool buffers : {false, true}) {
@@ -121,6 +127,9 @@ ModuleState::ModuleState(Context& context, Module& module, uint64_t seed, DType 
 
 void ModuleState::require_gradients() {
   if (gradients_.defined()) return;
+  PV_CHECK(!context_->memory().in_step(), "module: gradients, or an optimizer, cannot be made within a step: their memory would be gone with it");
+  check_in_use();
+  module_->check_not_constant("gradients are asked for");
   gradients_ = Tensor::empty(*context_, parameters_.shape(), parameters_.dtype(), "gradients");
   for (size_t i = 0; i < entries_.size(); ++i) {
     Entry& e = entries_[i];
@@ -133,8 +142,18 @@ void ModuleState::require_gradients() {
 }
 
 void ModuleState::release_gradients() {
+  module_->check_not_constant("gradients are released");
   gradients_ = Tensor();
-  for (size_t i = 0; i < entries_.size(); ++i) *slots_[i] = entries_[i].tensor = entries_[i].tensor.detach();
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    entries_[i].tensor = entries_[i].tensor.detach();
+    if (slots_[i]->same_memory(parameters_)) *slots_[i] = entries_[i].tensor;  // else the module is another state's
+  }
+}
+
+void ModuleState::check_in_use() const {
+  for (size_t i = 0; i < entries_.size(); ++i)
+    PV_CHECK(slots_[i]->same_memory(parameters_), "module: {} was put into another ModuleState since: what this one would train, its module does not use",
+             entries_[i].name);
 }
 
 void ModuleState::forget_gradients() {
@@ -156,10 +175,8 @@ void ModuleState::keep_products(bool keep) {
 
 void ModuleState::settle_gradients(bool products_too) {
   PV_CHECK(gradients_.defined(), "module: there are no gradients: call require_gradients(), or make an optimizer, before");
-  for (size_t i = 0; i < entries_.size(); ++i) {
-    Entry& e = entries_[i];
-    PV_CHECK(slots_[i]->same_memory(parameters_), "module: {} was put into another ModuleState since: what this one would train, its module does not use",
-             e.name);
+  check_in_use();
+  for (Entry& e : entries_) {
     Variable& v = *e.tensor.variable();
     PV_CHECK(!v.used_up, "the gradient of {} was used up by the optimizer's step; call zero_grad() and run backward again", e.name);
     if (v.product && (products_too || v.product->a.same_memory(parameters_) || v.product->b.same_memory(parameters_))) compute_product(v);

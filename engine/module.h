@@ -63,6 +63,7 @@ class Module {
   void declare_module(std::string name, Module& child);
 
  private:
+  friend class Constant;
   friend class ModuleState;
   struct Declared {
     std::string name;
@@ -74,16 +75,20 @@ class Module {
   void collect(const std::string& prefix, bool buffers, std::vector<std::pair<std::string, Declared>>& out) const;
   std::vector<Declared> parameters_, buffers_;
   std::vector<std::pair<std::string, Module*>> children_;
+  void check_not_constant(const char* what) const;
   bool training_ = true;
+  int constants_ = 0;  // how many Constant there are of it
 };
 
 // The parameters of a module as constants for as long as this lives: what is computed meanwhile passes gradients on to its
 // inputs, and none to the parameters. This is how part of a network is frozen. An optimizer whose state holds the parameters still
 // moves them by the momentum that they have, and lets them decay where it is told to: give it a ModuleState of the other part alone.
+// Meanwhile the module gets neither another ModuleState nor gradients, nor an optimizer, which asks for them.
 class Constant {
  public:
   explicit Constant(Module& module) : parameters_(module.parameters()) {
     kept_.reserve(parameters_.size());
+    mark(module);
     for (const NamedTensor& p : parameters_) {
       kept_.push_back(*p.tensor);
       *p.tensor = p.tensor->detach();
@@ -91,13 +96,20 @@ class Constant {
   }
   ~Constant() {
     for (size_t i = 0; i < parameters_.size(); ++i) *parameters_[i].tensor = kept_[i];
+    for (Module* m : modules_) --m->constants_;
   }
   Constant(const Constant&) = delete;
   Constant& operator=(const Constant&) = delete;
 
  private:
+  void mark(Module& module) {
+    modules_.push_back(&module);
+    ++module.constants_;
+    for (const auto& [name, child] : module.children()) mark(*child);
+  }
   std::vector<NamedTensor> parameters_;
   std::vector<Tensor> kept_;
+  std::vector<Module*> modules_;
 };
 
 // Evaluation mode of a module (batch normalisation by running statistics) for as long as this lives. Then each submodule is as
@@ -126,7 +138,8 @@ class Evaluation {
 // The memory of a module's tensors: parameters in one flat tensor, gradients (where asked for) in a second, buffers in a
 // third; each tensor is a view at a multiple of 64 bytes. So Adam, norms, an all-reduce or a checkpoint are one call each.
 // Padding holds zeros and stays zero. Keep it alive as long as the module is used, and the module as long as it is trained. The last
-// state that is made of a module has its tensors; training an earlier one is an error.
+// state that is made of a module has its tensors; training an earlier one, or asking it for gradients, is an error. States are made,
+// and gradients asked for, outside of steps.
 class ModuleState {
  public:
   // Initial values are drawn from `seed`, each parameter from a stream of its own (its position in the tree).
@@ -170,7 +183,9 @@ class ModuleState {
   bool padded() const;
 
  private:
+  void check_in_use() const;
   Context* context_;
+  Module* module_;
   Tensor parameters_, gradients_, buffers_;
   std::vector<Entry> entries_, buffer_entries_;
   std::vector<Tensor*> slots_;

@@ -191,6 +191,34 @@ TEST(module, a_state_whose_module_was_put_into_another_is_not_trained) {
   other.step();
 }
 
+TEST(module, a_state_whose_module_was_put_into_another_leaves_it_alone) {
+  Context c;
+  Linear layer(2, 3);
+  ModuleState first(c, layer, 1), trained(c, layer, 2);
+  trained.require_gradients();
+  ModuleState last(c, layer, 3);
+  last.require_gradients();
+  for (const auto& ask : {std::function<void()>([&] { first.require_gradients(); }), std::function<void()>([&] { Adam adam(first); })})
+    EXPECT_CONTAINS(error_of(ask).message(), "weight was put into another ModuleState since");
+  trained.release_gradients();
+  EXPECT_TRUE(layer.weight.same_memory(last.flat_parameters()));
+  EXPECT_TRUE(layer.weight.needs_gradient());
+}
+
+// Their memory would be the next step's too, but for the first step, which has no arena yet.
+TEST(module, gradients_and_optimizers_are_not_made_within_a_step) {
+  Context c;
+  Linear layer(2, 3);
+  ModuleState state(c, layer, 1);
+  {
+    const Step step(c);
+    EXPECT_CONTAINS(error_of([&] { state.require_gradients(); }).message(), "cannot be made within a step");
+    EXPECT_CONTAINS(error_of([&] { Adam adam(state); }).message(), "cannot be made within a step");
+  }
+  const Adam adam(state);
+  EXPECT_TRUE(layer.weight.needs_gradient());
+}
+
 TEST(adam, refuses_rates_that_are_no_rates) {
   Context c;
   Net net;
@@ -313,6 +341,26 @@ TEST(module, a_constant_part_gets_no_gradients_and_passes_them_on) {
   EXPECT_FALSE(frozen.weight.gradient().defined()) << "none was written meanwhile";
   EXPECT_EQ(pass(), whole);
   EXPECT_TRUE(frozen.weight.gradient().defined());
+}
+
+// Gradients would end the constancy at once, and its end would take away a newer state's tensors.
+TEST(module, a_constant_part_stays_constant_whatever_is_asked_for) {
+  Context c;
+  Net net;
+  ModuleState state(c, net, 1);
+  {
+    const Constant constant(net.second);
+    EXPECT_CONTAINS(error_of([&] { Adam adam(state); }).message(), "gradients are asked for while a part of the module is Constant");
+    EXPECT_CONTAINS(error_of([&] { ModuleState other(c, net, 2); }).message(), "a state is made while a part of the module is Constant");
+    EXPECT_FALSE(net.second.weight.needs_gradient());
+  }
+  state.require_gradients();
+  EXPECT_TRUE(net.second.weight.needs_gradient());
+  {
+    const Constant constant(net);
+    EXPECT_CONTAINS(error_of([&] { state.release_gradients(); }).message(), "gradients are released while a part of the module is Constant");
+  }
+  EXPECT_TRUE(net.second.weight.needs_gradient());
 }
 
 TEST(sequential, fuses_at_all) {

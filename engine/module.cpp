@@ -182,6 +182,7 @@ void ModuleState::settle_gradients(bool products_too) {
     if (v.product && (products_too || v.product->a.same_memory(parameters_) || v.product->b.same_memory(parameters_))) compute_product(v);
     if (v.written || v.product) continue;
     dispatch(e.tensor.dtype(), "module", [&]<class T>(T) { k::fill<T>(context_->stream(), v.gradient->data<T>(), v.gradient->count(), T(0)); });
+    v.gradient->bump_version();
   }
 }
 

@@ -161,12 +161,13 @@ double clip_grad_norm(ModuleState& state, double max_norm) {
   PV_CHECK(max_norm > 0, "clip_grad_norm: max_norm {} is not positive", max_norm);
   state.settle_gradients();
   Context& c = state.context();
-  const Tensor& g = state.flat_gradients();
+  Tensor g = state.flat_gradients();
   Tensor sum = Tensor::empty(c, {1}, DType::f64, "clip");
   dispatch(g.dtype(), "clip", [&]<class T>(T) {
     k::sum_squares<T>(c.stream(), g.data<T>(), sum.data<double>(), g.count());
     k::clip<T>(c.stream(), g.data<T>(), g.count(), sum.data<double>(), static_cast<T>(max_norm));
   });
+  g.bump_version();
   c.claim_calls("clip", g.shape());
   return std::sqrt(sum.host<double>()[0]);
 }

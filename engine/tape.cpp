@@ -24,6 +24,7 @@ void check_not_used_up(const Variable& v) {
 void compute_product(Variable& v) {
   v.product->check_unchanged(v.name);
   v.product->into(*v.gradient, false);
+  v.gradient->bump_version();
   v.product.reset();
   v.written = true;
 }
@@ -43,6 +44,7 @@ void Grads::write_or_add(int input, const std::function<void(Tensor&, bool)>& f)
            "backward: the memory of the gradient of {} is that of a Step that has ended: give require_gradient() a buffer made outside of steps", v->name);
   if (!v->gradient) v->gradient = std::make_unique<Tensor>(Tensor::empty(out_.context(), shapes_[static_cast<size_t>(input)], out_.dtype(), "gradient"));
   f(*v->gradient, v->written);
+  v->gradient->bump_version();  // whoever took the gradient of before into a graph is told
   v->written = true;
 }
 

@@ -169,6 +169,26 @@ TEST(tape, writing_in_place_what_backward_does_not_need_is_allowed) {
   EXPECT_EQ(x.gradient().host<float>(), (Values{1, 1}));
 }
 
+// The first gradient of w is a factor in the second pass, which adds to the same buffer.
+TEST(tape, a_gradient_in_a_graph_that_is_written_meanwhile_is_an_error) {
+  Context c;
+  const Tensor w = parameter(c, {1}, {2}, "w");
+  {
+    Tape tape(c);
+    tape.backward(ops::mul(w, w));
+  }
+  const Tensor g = w.gradient(), copy = ops::scale(g, 1);
+  const auto pass = [&](const Tensor& factor) {
+    Tape tape(c);
+    const Tensor a = ops::mul(w, factor), b = ops::mul(w, w);
+    tape.backward(ops::add(a, b));
+  };
+  EXPECT_CONTAINS(error_of([&] { pass(g); }).message(), "changed in place after use");
+  const float before = w.gradient().host<float>()[0];
+  pass(copy);
+  EXPECT_EQ(w.gradient().host<float>()[0] - before, 8);
+}
+
 TEST(tape, a_view_counts_as_its_memory_when_written) {
   Context c;
   const Tensor x = parameter(c, {2}, {1, 2}, "x");

@@ -147,6 +147,8 @@ Tensor Tensor::part(int64_t first, Shape shape) const {
 }
 
 void Tensor::require_gradient(std::string name) {
+  PV_CHECK(!variable_ || variable_->leaf, "require_gradient: {} of shape {} was made by {} on a tape, whose gradient would stop here: detach() it first", name,
+           shape_.str(), variable_->name);
   variable_ = std::make_shared<Variable>();
   variable_->name = std::move(name);
   variable_->leaf = true;

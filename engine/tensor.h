@@ -101,7 +101,8 @@ class Tensor {
   // `count` elements from `first` on, as a 1-D or given shape; no place in the graph.
   Tensor part(int64_t first, Shape shape) const;
 
-  // Autograd. A parameter is made by require_gradient; ops give their outputs a variable while a tape is active.
+  // Autograd. A parameter is made by require_gradient, of a tensor that no op made on a tape: detach() that one first. Ops give their
+  // outputs a variable while a tape is active.
   bool needs_gradient() const { return variable_ != nullptr; }
   void require_gradient(std::string name);
   void require_gradient(std::string name, Tensor gradient_buffer);

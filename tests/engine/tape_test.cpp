@@ -189,6 +189,20 @@ TEST(tape, a_gradient_in_a_graph_that_is_written_meanwhile_is_an_error) {
   EXPECT_EQ(w.gradient().host<float>()[0] - before, 8);
 }
 
+// A second place for the gradient would cut off all that lies before.
+TEST(tape, what_an_op_made_is_no_parameter) {
+  Context c;
+  const Tensor w = parameter(c, {1}, {2}, "w");
+  Tape tape(c);
+  Tensor h = ops::mul(w, w);
+  EXPECT_CONTAINS(error_of([&] { h.require_gradient("h"); }).message(), "h of shape [1] was made by mul on a tape");
+  tape.backward(ops::mul(h, h));
+  EXPECT_EQ(w.gradient().host<float>(), (Values{32}));
+  Tensor own = h.detach();
+  own.require_gradient("own");
+  EXPECT_TRUE(own.needs_gradient());
+}
+
 TEST(tape, a_view_counts_as_its_memory_when_written) {
   Context c;
   const Tensor x = parameter(c, {2}, {1, 2}, "x");

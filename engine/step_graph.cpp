@@ -93,6 +93,7 @@ void StepGraph::give_up(const Error& why) {
 
 void StepGraph::run(const std::vector<Tensor>& inputs, const std::vector<double>& baked, const std::function<void()>& step) {
   PV_CHECK(!context_.memory().in_step(), "graph: run within a Step");
+  PV_CHECK(!context_.tape(), "graph: run while a tape records: it would not see what a replayed step does");
   auto eagerly = [&] {
     step();
     ++eager_steps_;

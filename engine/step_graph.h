@@ -25,7 +25,8 @@ class StepGraph {
   // Does what `step` does, bit for bit. For inputs of new places or shapes, or new `baked` numbers: `step` itself, which sizes
   // the arena and has libraries and kernels loaded; the second time it is recorded; from then on the record is launched.
   // Where that is not possible: `step` each time (why_eager() says why), after one warning if it should have been.
-  // The number of the step is the generator's, as of the call; learning rates must be on the device (Adam::upload_settings).
+  // No tape may be recording: `step` has its own. The number of the step is the generator's, as of the call; learning rates must be on the device
+  // (Adam::upload_settings).
   void run(const std::vector<Tensor>& inputs, const std::vector<double>& baked, const std::function<void()>& step);
 
   bool on = true;  // false: `step` each time

@@ -424,6 +424,24 @@ TEST(step_graph, what_cannot_be_recorded_is_named_and_training_goes_on_without_g
   }
 }
 
+// Replayed, the step would change w behind the back of the tape.
+TEST(step_graph, a_tape_that_records_is_refused) {
+  Context c(kSimt);
+  StepGraph graph(c);
+  Tensor w = Tensor::zeros(c, {1});
+  const auto step = [&] {
+    const Step scope(c);
+    w.assign(ops::scale(w, 2));
+  };
+  for (int i = 0; i < 3; ++i) graph.run({}, {}, step);
+  EXPECT_EQ(graph.replays(), 2);
+  {
+    const Tape tape(c);
+    EXPECT_CONTAINS(error_of([&] { graph.run({}, {}, step); }).message(), "graph: run while a tape records");
+  }
+  graph.run({}, {}, step);
+}
+
 TEST(step_graph, memory_outside_of_a_step_is_refused_too) {
   Context c(kSimt);
   StepGraph graph(c);

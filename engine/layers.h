@@ -18,11 +18,12 @@ struct Fusable {
   double slope = 0;
 };
 
-// A layer with weights that computes the activation after it in the same kernel: its own, or that of the next layer.
+// A layer with weights that computes the activation after it in the same kernel: its own, or that of the next layer. What it
+// computes stands in forward_with, which Sequential calls.
 class FusingLayer : public Module {
  public:
   explicit FusingLayer(Fusable after) : after_(after) {}
-  Tensor forward(const Tensor& x) override { return forward_with(x, after_); }
+  Tensor forward(const Tensor& x) final { return forward_with(x, after_); }
   virtual Tensor forward_with(const Tensor& x, Fusable after) = 0;
   bool has_activation() const { return after_.activation != Activation::none; }
   const Fusable& after() const { return after_; }
@@ -88,12 +89,12 @@ class ConvTranspose1d : public FusingLayer {
   ops::Conv1dOptions options_;
 };
 
-class ReLU : public Module {
+class ReLU final : public Module {
  public:
   Tensor forward(const Tensor& x) override { return ops::relu(x); }
 };
 
-class LeakyReLU : public Module {
+class LeakyReLU final : public Module {
  public:
   explicit LeakyReLU(double slope = 0.01) : slope_(slope) { PV_CHECK(slope >= 0, "LeakyReLU: slope {} is negative", slope); }
   Tensor forward(const Tensor& x) override { return ops::leaky_relu(x, slope_); }

@@ -313,6 +313,21 @@ TEST(sequential, fused_equals_unfused_bit_for_bit) {
   }
 }
 
+// A layer that computes something else in forward() would be passed by where it is fused: there is no such layer.
+static_assert(std::is_final_v<ReLU> && std::is_final_v<LeakyReLU>);
+class HalvedLinear : public Linear {
+ public:
+  using Linear::Linear;
+  Tensor forward_with(const Tensor& x, Fusable after) override { return ops::scale(Linear::forward_with(x, after), 0.5); }
+};
+TEST(sequential, calls_what_a_layer_of_its_own_computes) {
+  Context c;
+  Sequential alone(std::make_unique<HalvedLinear>(2, 2)), fused(std::make_unique<HalvedLinear>(2, 2), std::make_unique<ReLU>());
+  const ModuleState first(c, alone, 1), second(c, fused, 1);
+  const Tensor x = tensor(c, {3, 2}, ramp(6));
+  EXPECT_EQ(fused(x).host<float>(), ops::relu(alone(x)).host<float>());
+}
+
 TEST(sequential, refuses_a_layer_that_is_null) {
   Sequential s;
   EXPECT_CONTAINS(error_of([&] { s.add(nullptr); }).message(), "layer 0 is null");

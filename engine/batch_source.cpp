@@ -1,6 +1,7 @@
 #include "engine/batch_source.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "engine/context.h"
 #include "engine/staged_source.h"
@@ -63,7 +64,8 @@ void MatrixSource::fill(const std::vector<int64_t>& rows, Tensor& x) {
   Context& c = x.context();
   Tensor indices = Tensor::empty(c, {n}, DType::i64, "batch");
   indices.upload(rows.data(), n);
-  k::gather_rows<float>(c.stream(), matrix_.data<float>(), indices.data<int64_t>(), x.data<float>(), matrix_.size(0), n, width());
+  k::gather_rows<float>(c.stream(), matrix_.data<float>(), indices.data<int64_t>(), x.data<float>(), matrix_.size(0), n, width(),
+                        std::numeric_limits<float>::quiet_NaN());
   x.bump_version();
   c.claim_calls("batch", x.shape());
 }

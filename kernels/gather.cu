@@ -6,8 +6,8 @@
 //                                                   first and summed in the order of the list (row_sums.h); on cuda a
 //                                                   short list is read by all rows instead (short_rows.h)
 //
-// A row or block outside is seen at no cost: a gather gives NaN for it, and scatter_add_rows leaves it out, as the gradient of a
-// constant.
+// A row or block outside is seen at no cost: a gather gives NaN for it (gather_rows a number of the caller's choice: 0 for the gradient
+// of a row that scatter_add_rows has left out), and scatter_add_rows leaves it out, as the gradient of a constant.
 #include <limits>
 
 #include "base/threads.h"
@@ -55,13 +55,13 @@ __host__ __device__ constexpr T stored_value(From x) {
 namespace cpu {
 
 template <class T>
-void gather_rows(Stream&, In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t count, int64_t columns) {
+void gather_rows(Stream&, In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t count, int64_t columns, T outside) {
   if (columns == 0) return;
   const bool streaming = streams(y, count * columns);
   parallel_chunks(count, 1 + 65536 / columns, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       if (rows[i] >= 0 && rows[i] < source_rows) store_copy(streaming, y + i * columns, x + rows[i] * columns, columns);
-      else store_value(streaming, y + i * columns, std::numeric_limits<T>::quiet_NaN(), columns);
+      else store_value(streaming, y + i * columns, outside, columns);
     }
     end_stores(streaming);
   });
@@ -116,16 +116,16 @@ namespace PV_EXEC {
 
 constexpr int kEach = 8;  // columns of a thread
 
-// to [left] = from [left], or NaN, as far as the block's stretch goes. Rows begin anywhere, so a load has one element: all of a
+// to [left] = from [left], or `outside`, as far as the block's stretch goes. Rows begin anywhere, so a load has one element: all of a
 // thread are under way before the first is stored.
 template <class From, class T>
-__device__ inline void copy_stretch(const From* from, T* to, int64_t left, bool inside) {
+__device__ inline void copy_stretch(const From* from, T* to, int64_t left, bool inside, T outside) {
   const int step = static_cast<int>(blockDim.x), count = static_cast<int>(left < kEach * step ? left : kEach * step);
   T v[kEach];
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
     const int c = static_cast<int>(threadIdx.x) + k * step;
-    v[k] = inside && c < count ? stored_value<T>(from[c]) : std::numeric_limits<T>::quiet_NaN();
+    v[k] = inside && c < count ? stored_value<T>(from[c]) : outside;
   }
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
@@ -135,19 +135,20 @@ __device__ inline void copy_stretch(const From* from, T* to, int64_t left, bool 
 }
 
 template <class T>
-__global__ void __launch_bounds__(kBlock) gather_rows_kernel(In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t columns, unsigned stretches) {
+__global__ void __launch_bounds__(kBlock)
+    gather_rows_kernel(In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t columns, unsigned stretches, T outside) {
   begin_kernel();
   const int64_t i = blockIdx.x / stretches, first = int64_t(blockIdx.x % stretches) * kEach * blockDim.x, row = rows[i];
   const bool inside = row >= 0 && row < source_rows;
-  copy_stretch(x + (inside ? row * columns : 0) + first, y + i * columns + first, columns - first, inside);
+  copy_stretch(x + (inside ? row * columns : 0) + first, y + i * columns + first, columns - first, inside, outside);
 }
 
 template <class T>
-void gather_rows(Stream& stream, In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t count, int64_t columns) {
+void gather_rows(Stream& stream, In<T> x, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t count, int64_t columns, T outside) {
   const int block = block_for(columns);
   const int64_t stretches = (columns + kEach * block - 1) / (kEach * block);
   if (count * stretches == 0) return;
-  launch(stream, grid_for(count * stretches, 1), block, 0, gather_rows_kernel<T>, x, rows, y, source_rows, columns, static_cast<unsigned>(stretches));
+  launch(stream, grid_for(count * stretches, 1), block, 0, gather_rows_kernel<T>, x, rows, y, source_rows, columns, static_cast<unsigned>(stretches), outside);
 }
 
 template <class From, class T>
@@ -156,7 +157,8 @@ __global__ void __launch_bounds__(kBlock)
   begin_kernel();
   const int64_t i = blockIdx.x / stretches, begin = int64_t(blockIdx.x % stretches) * kEach * blockDim.x, row = rows[i], first = firsts[i];
   const bool inside = place.inside(row, first);
-  copy_stretch(x + (inside ? row * place.source_columns + first : 0) + begin, y + i * place.width + begin, place.width - begin, inside);
+  copy_stretch(x + (inside ? row * place.source_columns + first : 0) + begin, y + i * place.width + begin, place.width - begin, inside,
+               std::numeric_limits<T>::quiet_NaN());
 }
 
 template <class From, class T>

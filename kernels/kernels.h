@@ -131,8 +131,8 @@ PV_KERNEL(cast_from_f32, In<float> x, Out<T> y, int64_t n)
 PV_KERNEL(cast_to_bf16, In<T> x, Out<bf16> y, int64_t n)  // nearest, ties to even
 PV_KERNEL(cast_from_bf16, In<bf16> x, Out<T> y, int64_t n)
 
-// gather.cu: rows [count] by index; one outside gives NaN in a gather and is left out of a sum
-PV_KERNEL(gather_rows, In<T> x /*[source_rows, columns]*/, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t count, int64_t columns)
+// gather.cu: rows [count] by index; one outside is `outside` everywhere in a gather and is left out of a sum
+PV_KERNEL(gather_rows, In<T> x /*[source_rows, columns]*/, In<int64_t> rows, Out<T> y, int64_t source_rows, int64_t count, int64_t columns, T outside)
 // y[rows[i], :] += x[i, :], in the order of the list; without accumulate, y is 0 before
 PV_KERNEL(scatter_add_rows, In<T> x, In<int64_t> rows, InOut<T> y /*[target_rows, columns]*/, int64_t target_rows, int64_t count, int64_t columns,
           bool accumulate)

@@ -51,7 +51,7 @@ template <class T> Work cast_from_f32(In<float>, Out<T>, int64_t n) { return {st
 template <class T> Work cast_to_bf16(In<T>, Out<bf16>, int64_t n) { return {static_cast<double>(n) * (item<T> + 2), 0, {n}}; }
 template <class T> Work cast_from_bf16(In<bf16>, Out<T>, int64_t n) { return {static_cast<double>(n) * (item<T> + 2), 0, {n}}; }
 
-template <class T> Work gather_rows(In<T>, In<int64_t>, Out<T>, int64_t, int64_t count, int64_t columns) {
+template <class T> Work gather_rows(In<T>, In<int64_t>, Out<T>, int64_t, int64_t count, int64_t columns, T) {
   return {static_cast<double>(count) * (2 * static_cast<double>(columns) * item<T> + 8), 0, {count, columns}};
 }
 template <class T> Work scatter_add_rows(In<T>, In<int64_t>, InOut<T>, int64_t target_rows, int64_t count, int64_t columns, bool accumulate) {

@@ -1,5 +1,7 @@
 // Where elements lie: joining, cutting, turning, taking rows by index. (A tensor under another shape: reshape, arithmetic.h.)
 #pragma once
+#include <limits>
+
 #include "engine/tape.h"
 #include "kernels/kernels.h"
 
@@ -129,8 +131,10 @@ inline OpRule gather_rows_rule(const Tensor& x, const Tensor& rows) {
 // y[i, :] = x[rows[i], :], [count, C]. A row outside is not an error but NaN: only the device sees the numbers.
 inline Tensor gather_rows(const Tensor& x, const Tensor& rows) {
   Tensor y = Tensor::empty(x.context(), gather_rows_rule(x, rows).out, x.dtype(), "gather_rows");
-  dispatch(x.dtype(), "gather_rows",
-           [&]<class T>(T) { k::gather_rows<T>(x.context().stream(), x.data<T>(), rows.data<int64_t>(), y.data<T>(), x.size(0), rows.size(0), x.size(1)); });
+  dispatch(x.dtype(), "gather_rows", [&]<class T>(T) {
+    k::gather_rows<T>(x.context().stream(), x.data<T>(), rows.data<int64_t>(), y.data<T>(), x.size(0), rows.size(0), x.size(1),
+                      std::numeric_limits<T>::quiet_NaN());
+  });
   return record("gather_rows", {x}, y, {rows}, [rows](Grads& g) {
     g.write_or_add(0, [&](Tensor& gx, bool add) {
       dispatch(gx.dtype(), "gather_rows", [&]<class T>(T) {
@@ -150,7 +154,7 @@ inline OpRule scatter_add_rows_rule(const Tensor& x, const Tensor& rows, int64_t
 }
 
 // y[r, :] = the sum of x[i, :] over all i with rows[i] = r, [target_rows, C]; the same bits each time. Rows outside are left
-// out.
+// out: their gradient is 0.
 inline Tensor scatter_add_rows(const Tensor& x, const Tensor& rows, int64_t target_rows) {
   Tensor y = Tensor::empty(x.context(), scatter_add_rows_rule(x, rows, target_rows).out, x.dtype(), "scatter_add_rows");
   dispatch(x.dtype(), "scatter_add_rows", [&]<class T>(T) {
@@ -159,7 +163,7 @@ inline Tensor scatter_add_rows(const Tensor& x, const Tensor& rows, int64_t targ
   return record("scatter_add_rows", {x}, y, {rows}, [rows](Grads& g) {
     g.write(0, [&](Tensor& gx) {
       dispatch(gx.dtype(), "scatter_add_rows", [&]<class T>(T) {
-        k::gather_rows<T>(gx.context().stream(), g.out().data<T>(), rows.data<int64_t>(), gx.data<T>(), g.out().size(0), rows.size(0), gx.size(1));
+        k::gather_rows<T>(gx.context().stream(), g.out().data<T>(), rows.data<int64_t>(), gx.data<T>(), g.out().size(0), rows.size(0), gx.size(1), T(0));
       });
     });
   });

@@ -113,17 +113,18 @@ const Case gather_rows("gather_rows", [](OpCase& c) {
   c.dims = {"rows", "B", "C"};
   c.bench = {{1024, 256, 19421}};
   c.sizes = {{1, 1, 1}, {5, 0, 7}, {5, 3, 0}, {7, 13, 31}, {9, 40, 1}, {2, 3, 5001}, {300, 257, 33}};
-  c.variants = 2;
+  c.variants = 3;
   c.body([]<class T>(Run<T>& r, const Sizes& s) {
     const int64_t source = s[0], count = s[1], columns = s[2];
     const auto x = r.in(source * columns);
-    // Variant 1: some rows lie outside.
+    // Variants 1 and 2: some rows lie outside, and become NaN or 0.
+    const double outside = r.variant == 2 ? 0 : std::nan("");
     const auto rows = r.template in<int64_t>(count, r.variant == 0 ? indices(source) : targets(source, 2));
     const auto y = r.out(count * columns);
-    r.call([=](Stream& stream) { k::gather_rows<T>(stream, x, rows, y, source, count, columns); });
+    r.call([=](Stream& stream) { k::gather_rows<T>(stream, x, rows, y, source, count, columns, static_cast<T>(outside)); });
     r.exactly(y, [&](int64_t i) {
       const int64_t row = static_cast<int64_t>(rows[i / columns]);
-      return row < 0 || row >= source ? std::nan("") : x[row * columns + i % columns];
+      return row < 0 || row >= source ? outside : x[row * columns + i % columns];
     });
   });
   c.flops = [](const Sizes&) { return 0.0; };

@@ -64,7 +64,18 @@ TEST(layout, rows_taken_twice_are_added_in_the_gradient_and_rows_outside_are_nan
     EXPECT_TRUE(std::isnan(taken[6]) && std::isnan(taken[7]));
     tape.backward(ops::sum(ops::mul(y, tensor(c, {4, 2}, {1, 2, 3, 4, 5, 6, 7, 8}))));
     EXPECT_EQ(x.gradient().host<float>(), (std::vector<float>{3, 4, 0, 0, 6, 8}));
-    EXPECT_EQ(ops::scatter_add_rows(tensor(c, {4, 1}, {1, 2, 4, 8}), rows, 3).host<float>(), (std::vector<float>{2, 0, 5}));
+  }
+}
+
+TEST(layout, rows_that_a_sum_leaves_out_have_no_gradient) {
+  for (Device device : host_devices()) {
+    Context c(device);
+    Tensor x = parameter(c, {4, 1}, {1, 2, 4, 8}, "x");
+    Tape tape(c);
+    const Tensor y = ops::scatter_add_rows(x, Tensor::from(c, {4}, std::vector<int64_t>{2, 0, 2, 7}), 3);
+    EXPECT_EQ(y.host<float>(), (std::vector<float>{2, 0, 5}));
+    tape.backward(ops::sum(ops::mul(y, tensor(c, {3, 1}, {1, 2, 3}))));
+    EXPECT_EQ(x.gradient().host<float>(), (std::vector<float>{3, 1, 3, 0}));
   }
 }
 

@@ -137,7 +137,7 @@ TEST_F(Large, gather_rows_takes_the_rows) {
   std::vector<int64_t> index(static_cast<size_t>(taken));
   for (int64_t i = 0; i < taken; ++i) index[static_cast<size_t>(i)] = i * 37 % rows;
   std::vector<float> y(static_cast<size_t>(taken * columns) + 1);
-  k::gather_rows<float>(stream, x.data(), index.data(), y.data() + 1, rows, taken, columns);
+  k::gather_rows<float>(stream, x.data(), index.data(), y.data() + 1, rows, taken, columns, 0.0f);
   for (int64_t i = 0; i < taken; ++i)
     ASSERT_EQ(std::memcmp(y.data() + 1 + i * columns, x.data() + index[static_cast<size_t>(i)] * columns, static_cast<size_t>(columns) * 4), 0) << "row " << i;
 }

@@ -19,6 +19,24 @@ std::string_view trimmed(std::string_view s) {
   return s;
 }
 
+// The power of ten of the first digit that is not 0 of a decimal number: -3 for 0.002, 5 for 0.002e8. Far from 0 where the exponent is
+// beyond all numbers.
+double leading_power(std::string_view number) {
+  const size_t e = std::min(number.find_first_of("eE"), number.size());
+  const std::string_view mantissa = number.substr(0, e);
+  const size_t point = std::min(mantissa.find('.'), mantissa.size()), digit = std::min(mantissa.find_first_of("123456789"), mantissa.size());
+  const double power = digit < point ? static_cast<double>(point - digit) - 1 : -static_cast<double>(digit - point);
+  double exponent = 0;
+  if (e < number.size()) {
+    std::string_view text = number.substr(e + 1);
+    const bool negative = !text.empty() && text.front() == '-';
+    if (!text.empty() && (text.front() == '-' || text.front() == '+')) text.remove_prefix(1);
+    for (const char c : text) exponent = std::min(1e15, exponent * 10 + (c - '0'));
+    if (negative) exponent = -exponent;
+  }
+  return power + exponent;
+}
+
 // Levels keep their order; codes are renumbered.
 void drop_unused_levels(Column& column) {
   std::vector<int32_t> renumbered(column.levels.size(), -1);
@@ -127,9 +145,8 @@ bool parse_number(std::string_view cell, double& value) {
   if (end != cell.data() + cell.size() || error == std::errc::invalid_argument) return false;
   if (error == std::errc::result_out_of_range) {
     // from_chars leaves the value alone: too small becomes zero, too large infinite (and is refused as such).
-    const size_t e = cell.find_first_of("eE");
-    const bool tiny = (e != std::string_view::npos && e + 1 < cell.size() && cell[e + 1] == '-') || cell.substr(0, 2) == "0." || cell.substr(0, 3) == "-0.";
-    value = tiny ? 0.0 : cell.front() == '-' ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+    value = leading_power(cell) < 0 ? 0.0 : std::numeric_limits<double>::infinity();
+    if (cell.front() == '-') value = -value;
   }
   return true;
 }

@@ -25,8 +25,9 @@ size_t count_fields(std::string_view line, char separator) {
 inline bool parse_short_integer(const char*& p, const char* end, char separator, double& value) {
   const char* q = p;
   int64_t n = 0;
-  while (q < end && static_cast<unsigned char>(*q - '0') < 10) n = n * 10 + (*q++ - '0');
-  if (q == p || q - p > 15 || (q < end && *q != separator)) return false;
+  const char* const most = end - p > 15 ? p + 15 : end;
+  while (q < most && static_cast<unsigned char>(*q - '0') < 10) n = n * 10 + (*q++ - '0');
+  if (q == p || (q < end && *q != separator)) return false;
   value = static_cast<double>(n);
   p = q;
   return true;

@@ -1,9 +1,13 @@
 #include "data/text_reader.h"
 
 #include <sys/stat.h>
+#include <zlib.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <new>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -35,6 +39,93 @@ bool open_quote(std::string_view line, char separator) {
 
 }  // namespace
 
+// The bytes of a file, unpacked where it is gzip: one member or many, as bgzip and cat write them. Not zlib's gzread(), which
+// takes a member with a damaged head for the end of the file, and so leaves rows out in silence.
+class LineReader::Source {
+ public:
+  // Null for `file`: could not be opened.
+  explicit Source(std::FILE* file) : file_(file), input_(size_t{1} << 18) {}
+  ~Source() {
+    if (packed_) inflateEnd(&stream_);
+    if (file_) std::fclose(file_);
+  }
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+  bool is_open() const { return file_ != nullptr; }
+
+  // Up to `size` bytes (not 0) into `out`; 0 at the end, or where `problem` says why there are none.
+  size_t read(char* out, size_t size, std::string& problem) {
+    if (!begun_ && !begin(problem)) return 0;
+    if (!packed_) {
+      if (stream_.avail_in == 0 && !fill(problem)) return 0;
+      const size_t n = std::min<size_t>(size, stream_.avail_in);
+      std::memcpy(out, stream_.next_in, n);
+      take(n);
+      return n;
+    }
+    stream_.next_out = reinterpret_cast<Bytef*>(out);
+    stream_.avail_out = static_cast<uInt>(std::min<size_t>(size, size_t{1} << 30));
+    const uInt room = stream_.avail_out;
+    while (stream_.avail_out == room) {
+      if (between_ && !next_member(problem)) return 0;
+      if (stream_.avail_in == 0 && !fill(problem)) {
+        if (problem.empty()) problem = "the gzip file is truncated";
+        return 0;
+      }
+      const int code = inflate(&stream_, Z_NO_FLUSH);
+      if (code == Z_STREAM_END) {
+        between_ = true;
+      } else if (code != Z_OK && code != Z_BUF_ERROR) {
+        problem = fmt::format("the gzip file is damaged: {}", stream_.msg ? stream_.msg : zError(code));
+        return 0;
+      }
+    }
+    return room - stream_.avail_out;
+  }
+
+ private:
+  bool fill(std::string& problem) {
+    const size_t n = std::fread(input_.data(), 1, input_.size(), file_);
+    if (n == 0 && std::ferror(file_)) problem = fmt::format("cannot read: {}", std::strerror(errno));
+    stream_.next_in = input_.data();
+    stream_.avail_in = static_cast<uInt>(n);
+    return n > 0;
+  }
+  void take(size_t n) {
+    stream_.next_in += n;
+    stream_.avail_in -= static_cast<uInt>(n);
+  }
+  bool begin(std::string& problem) {
+    begun_ = true;
+    if (!fill(problem)) return false;
+    packed_ = stream_.avail_in >= 2 && stream_.next_in[0] == 0x1f && stream_.next_in[1] == 0x8b;
+    if (packed_ && inflateInit2(&stream_, 15 + 16) != Z_OK) throw std::bad_alloc();  // 16: with gzip's head, sums checked
+    return true;
+  }
+  // To the next member; false at the end of the file, which may be padded with zeros.
+  bool next_member(std::string& problem) {
+    bool padded = false;
+    for (;;) {
+      if (stream_.avail_in == 0 && !fill(problem)) return false;
+      if (*stream_.next_in != 0) break;
+      padded = true;
+      take(1);
+    }
+    if (padded || *stream_.next_in != 0x1f) {
+      problem = "after a part of the gzip file stand bytes that are no gzip: it is damaged";
+      return false;
+    }
+    between_ = false;
+    inflateReset(&stream_);
+    return true;
+  }
+
+  std::FILE* file_;
+  std::vector<Bytef> input_;
+  z_stream stream_{};
+  bool begun_ = false, packed_ = false, between_ = false;  // between_: two members
+};
+
 char separator_of(const std::string& path) {
   std::string_view name = path;
   if (ends_with(name, ".gz")) name.remove_suffix(3);
@@ -46,9 +137,8 @@ LineReader::LineReader(std::string path, char separator) : path_(std::move(path)
   if (::stat(path_.c_str(), &info) != 0)
     fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path_, 400), "check the name and its permissions");
   if (S_ISDIR(info.st_mode)) fail_input("is a folder", quoted(path_, 400), "name a file");
-  file_ = gzopen(path_.c_str(), "rb");
-  if (!file_) fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path_, 400), "check the name and its permissions");
-  gzbuffer(file_, 1u << 18);
+  source_ = std::make_unique<Source>(std::fopen(path_.c_str(), "rb"));
+  if (!source_->is_open()) fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path_, 400), "check the name and its permissions");
   buffer_.resize(1u << 20);
   if (!refill()) fail_input("the file is empty", quoted(path_, 400), "is it the right one?");
   if (end_ >= 3 && std::memcmp(buffer_.data(), "\xEF\xBB\xBF", 3) == 0) begin_ = 3;
@@ -56,9 +146,7 @@ LineReader::LineReader(std::string path, char separator) : path_(std::move(path)
     fail_input("not a text file", quoted(path_, 400), "expected tab- or comma-separated text, plain or gzipped; is the ending of its name right?");
 }
 
-LineReader::~LineReader() {
-  if (file_) gzclose(file_);
-}
+LineReader::~LineReader() = default;
 
 std::string LineReader::where() const {
   return fmt::format("{}, line {}", quoted(path_, 400), line_number_);
@@ -76,17 +164,11 @@ bool LineReader::refill() {
     if (buffer_.size() >= (size_t{1} << 31)) fail_input("a line of more than 2 GiB", where(), "is it a text table?");
     buffer_.resize(buffer_.size() * 2);
   }
-  const int got = gzread(file_, buffer_.data() + end_, static_cast<unsigned>(buffer_.size() - end_));
-  int code = Z_OK;
-  const char* message = gzerror(file_, &code);
-  if (got < 0 || code == Z_BUF_ERROR) {
-    const std::string what = code == Z_BUF_ERROR ? "the gzip file is truncated"
-                             : code == Z_ERRNO   ? fmt::format("cannot read: {}", std::strerror(errno))
-                                                 : fmt::format("the gzip file is damaged: {}", message);
-    fail_input(what, where(), "fetch or write it again");
-  }
+  std::string problem;
+  const size_t got = source_->read(buffer_.data() + end_, buffer_.size() - end_, problem);
+  if (!problem.empty()) fail_input(problem, where(), "fetch or write it again");
   if (got == 0) at_end_ = true;
-  end_ += static_cast<size_t>(got);
+  end_ += got;
   return got > 0;
 }
 
@@ -109,6 +191,7 @@ bool LineReader::raw_line(std::string_view& line) {
   }
   ++line_number_;
   if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+  if (std::memchr(line.data(), 0, line.size())) fail_input("a NUL byte within the text", where(), "the file is damaged or no text: fetch or write it again");
   return true;
 }
 

@@ -1,7 +1,7 @@
 // Lines and fields of text files, plain or gzipped, streamed.
 #pragma once
-#include <zlib.h>
-
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,7 +9,7 @@
 namespace panvae::data {
 
 // Lines without their ends (LF or CRLF), a UTF-8 byte order mark skipped. A quoted field may hold line breaks.
-// ErrorCode::input: not readable, truncated gzip, binary content.
+// ErrorCode::input: not readable, truncated or damaged gzip, bytes that are no gzip after it, a NUL byte.
 class LineReader {
  public:
   // `separator` is needed to know where quoted fields begin.
@@ -33,7 +33,8 @@ class LineReader {
 
   std::string path_;
   char separator_;
-  gzFile file_ = nullptr;
+  class Source;
+  std::unique_ptr<Source> source_;
   std::string buffer_;
   size_t begin_ = 0, end_ = 0;  // unread part of buffer_
   bool at_end_ = false;

@@ -83,6 +83,54 @@ TEST_F(TextInput, TruncatedGzipIsRefused) {
   expect_names(error_of([&] { read_dataset<float>(put("bad.tsv.gz", damaged)); }), {"bad.tsv.gz"});
 }
 
+// What zlib's gzread() passes over in silence: everything after a damaged head of a member, as bgzip writes one for each 64 KiB.
+TEST_F(TextInput, GzipOfManyMembersIsReadToItsEnd) {
+  const std::string first = gzipped("sample\tA\ns1\t7\n"), second = gzipped("s2\t8\n");
+  const auto d = read_dataset<float>(put("two.tsv.gz", first + second + gzipped("")));
+  EXPECT_EQ(d.samples(), 2);
+  EXPECT_EQ(d.x(1, 0), 8);
+  EXPECT_EQ(read_dataset<float>(put("padded.tsv.gz", first + std::string(512, '\0'))).samples(), 1);
+  auto refused = [&](const std::string& bytes, const std::string& word) {
+    const std::string file = put("bad.tsv.gz", bytes);
+    expect_names(error_of([&] { read_dataset<float>(file); }), {word, "bad.tsv.gz"});
+  };
+  for (size_t byte : {size_t{0}, size_t{1}, size_t{2}, size_t{3}}) {
+    std::string head = second;
+    head[byte] = static_cast<char>(head[byte] ^ 0x40);
+    refused(first + head, "damaged");
+  }
+  for (size_t length : {size_t{1}, size_t{4}, second.size() - 1}) refused(first + second.substr(0, length), "truncated");
+  refused(first + "left over", "damaged");
+  refused(first + std::string(8, '\0') + second, "damaged");
+}
+
+TEST_F(TextInput, ANulByteIsRefusedWhereverItStands) {
+  std::string text = "sample\tA\n";
+  while (text.size() < (size_t{3} << 20)) text += "s" + std::to_string(text.size()) + "\t1\n";
+  const std::string file = put("nul.tsv", text + std::string("a\0b\t1\n", 6));
+  expect_names(error_of([&] { read_dataset<float>(file); }), {"NUL", "nul.tsv", "line"});
+}
+
+// Beyond the range of double: zero or infinite by its size, however it is written.
+TEST_F(TextInput, NumbersOutOfRange) {
+  const std::string zeros(400, '0');
+  for (const std::string& tiny :
+       {std::string("1e-400"), "0." + zeros + "1", "." + zeros + "1", "000." + zeros + "1", "-." + zeros + "1", "0." + zeros + "1e20"}) {
+    double x = 1;
+    EXPECT_TRUE(parse_number(tiny, x)) << tiny;
+    EXPECT_EQ(x, 0) << tiny;
+  }
+  for (const std::string& huge : {std::string("1e400"), "1" + zeros, "1" + zeros + "e-1", std::string("0.00001e500"), std::string("1e99999999999999999999")}) {
+    double x = 1;
+    EXPECT_TRUE(parse_number(huge, x)) << huge;
+    EXPECT_EQ(x, std::numeric_limits<double>::infinity()) << huge;
+    EXPECT_TRUE(parse_number("-" + huge, x)) << huge;
+    EXPECT_EQ(x, -std::numeric_limits<double>::infinity()) << huge;
+  }
+  EXPECT_EQ(read_dataset<double>(put("long.tsv", "s\tA\tB\nx\t1" + zeros + "e-400\t0012345678901234567890\n")).x(0, 0), 1);
+  EXPECT_EQ(read_dataset<double>(path("long.tsv")).x(0, 1), 12345678901234567890.0);
+}
+
 TEST_F(TextInput, FaultsNameTheirPlace) {
   auto refused = [&](const std::string& content, const std::vector<std::string>& words) {
     const std::string file = put("m.tsv", content);

@@ -1,6 +1,5 @@
 #include "tools/dataset_options.h"
 
-#include "data/damage.h"
 
 namespace panvae::tools {
 
@@ -38,7 +37,6 @@ void DatasetOptions::declare(CLI::App& command) {
 }
 
 data::ReadOptions DatasetOptions::read() const {
-  data::install_damage_handler();
   data::ReadOptions o = read_options;
   o.rows_are_features = rows == "features";
   o.missing = missing == "mean" ? data::Missing::mean : data::Missing::refuse;

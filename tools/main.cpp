@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "data/damage.h"
 #include "tools/program.h"
 #include "tools/terminal.h"
 
@@ -22,6 +23,7 @@ int report(const Error& e) {
 
 int main(int argc, char** argv) {
   install_interrupt_handler();
+  data::install_damage_handler();
   try {
     return run_program(std::vector<std::string>(argv + 1, argv + argc));
   } catch (const Error& e) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 
 #include "base/file.h"
@@ -137,6 +138,33 @@ TEST_F(Program, wrong_input_is_3_and_says_what_to_do) {
   expect_error(bad, 3, "oops");
   EXPECT_FALSE(fs::exists(at("c.h5ad")));
   expect_error(run("train rna -o run x.h5ad"), 2, "--overwrite");
+}
+
+// A length in a heap of names that leads the HDF5 library beyond its buffer: versions before 1.14 do not survive that. Whatever
+// the command, that is a fault of the file.
+TEST_F(Program, a_file_that_ends_the_hdf5_library_is_named) {
+  write_file(at("small.tsv"), "s\tA\tB\nx\t1\t2\ny\t3\t4\n");
+  expect_done("convert -o small.h5ad small.tsv");
+  const std::string bytes = read_file(at("small.h5ad"));
+  const size_t heap = bytes.find("GCOL");
+  ASSERT_NE(heap, std::string::npos);
+  int refused = 0;
+  for (size_t object = heap + 16; object + 16 <= bytes.size() && bytes[object] != 0;) {
+    uint64_t length = 0;
+    std::memcpy(&length, bytes.data() + object + 8, 8);
+    std::string damaged = bytes;
+    const uint64_t far = uint64_t{1} << 40;
+    std::memcpy(damaged.data() + object + 8, &far, 8);
+    write_file(at("damaged.h5ad"), damaged);
+    for (const char* command : {"info damaged.h5ad", "convert -o c.tsv damaged.h5ad"}) {
+      const Outcome o = run(command);
+      if (o.code == 0) continue;  // a text that the command does not need
+      expect_error(o, 3, "damaged.h5ad");
+      ++refused;
+    }
+    object += 16 + (length + 7) / 8 * 8;
+  }
+  EXPECT_GT(refused, 3);
 }
 
 TEST_F(Program, an_output_that_cannot_be_written_is_4) {

@@ -42,6 +42,8 @@ void Preprocessor::unpack() {
   const Json& s = frozen_.settings;
   const size_t g = frozen_.features.size();
   if (g == 0) damaged("it names no features");
+  for (const char* text : {"input", "unknown_batch"})  // asked for later, with a default
+    if (s.contains(text)) (void)s.at(text).get<std::string>();
   if (s.at("format").get<int>() != 1) damaged(fmt::format("its format {} is newer than this program", s.at("format").get<int>()));
   array_of(frozen_, "feature_mean", g);
   array_of(frozen_, "quantile_mean", g);

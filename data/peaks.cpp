@@ -271,7 +271,11 @@ Peaks stored_peaks(const Frozen& frozen) {
       fail_input(fmt::format("the stored preprocessing cannot be used: array {} does not fit its features", quoted(name)), {}, "preprocess the data again");
     return at->second.values;
   };
-  peaks.chromosomes = frozen.settings.at("chromosomes").get<std::vector<std::string>>();
+  try {
+    peaks.chromosomes = frozen.settings.at("chromosomes").get<std::vector<std::string>>();
+  } catch (const Json::exception& e) {
+    fail_input(fmt::format("the stored preprocessing cannot be used: {}", quoted(e.what())), {}, "preprocess the data again");
+  }
   const std::vector<double>&chromosome = values("peak_chromosome"), &start = values("peak_start"), &end = values("peak_end");
   for (double c : chromosome)
     if (!(c >= 0 && c < static_cast<double>(peaks.chromosomes.size())))

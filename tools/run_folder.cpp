@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
+#include <utility>
 
 #include "base/log.h"
 #include "base/threads.h"
@@ -139,7 +141,7 @@ class ModelFile {
   Run run(Context& context, const std::string& prefix) const;
   RunConfig config() const {
     RunConfig c("coembed");
-    c.read_toml_text(text("config"), path_);
+    read_config(c, "config");
     return c;
   }
 
@@ -156,10 +158,27 @@ class ModelFile {
       fail_input(fmt::format("metadata '{}' is missing", key), quoted(path_, 400), "the file was not written by 'panvae train'");
     return it->second;
   }
-  Json json(const std::string& key) const {
-    Json j = Json::parse(text(key), nullptr, false);
-    if (j.is_discarded()) fail_input(fmt::format("metadata '{}' is broken", key), quoted(path_, 400), "train the model again");
-    return j;
+  [[noreturn]] void broken(const std::string& key, const std::string& what = {}) const {
+    fail_input(fmt::format("metadata '{}' is broken{}", key, what.empty() ? "" : ": " + what), quoted(path_, 400), "train the model again");
+  }
+  // The JSON of this key, which `convert` makes something of; JSON of another kind is damage of the file.
+  template <class F>
+  auto json(const std::string& key, F&& convert) const {
+    const Json j = Json::parse(text(key), nullptr, false);
+    if (j.is_discarded()) broken(key);
+    try {
+      return convert(j);
+    } catch (const Json::exception& e) {
+      broken(key, quoted(e.what()));
+    }
+  }
+  // Nobody wrote this configuration by hand: what is wrong with it is damage of the file, too.
+  void read_config(RunConfig& config, const std::string& key) const {
+    try {
+      config.read_toml_text(text(key), path_);
+    } catch (const Error& e) {
+      broken(key, e.message());
+    }
   }
 
   std::string path_;
@@ -170,12 +189,13 @@ Run ModelFile::run(Context& context, const std::string& prefix) const {
   Run run;
   run.coembedded = !prefix.empty();
   const std::string of = modality_of(text(prefix + "kind"));
-  if (of.empty()) fail_input(fmt::format("metadata '{}kind' is broken", prefix), quoted(path_, 400), "train the model again");
+  if (of.empty()) broken(prefix + "kind");
   run.config = RunConfig(of);
-  run.config.read_toml_text(text(prefix + "config"), path_);
+  read_config(run.config, prefix + "config");
   run.preprocess = data::load_frozen(file_, prefix);
-  run.features = json(prefix + "features").get<std::vector<std::string>>();
-  run.provenance = json(prefix + "provenance");
+  run.features = json(prefix + "features", [](const Json& j) { return j.get<std::vector<std::string>>(); });
+  run.provenance = json(prefix + "provenance", [](const Json& j) { return j; });
+  if (!run.provenance.is_object()) broken(prefix + "provenance");
   const int64_t p = static_cast<int64_t>(run.features.size());
   run.config.resolve(p);
   run.model = make_model(context, run.config, p, 0);
@@ -187,15 +207,17 @@ Run ModelFile::run(Context& context, const std::string& prefix) const {
   run.scale.mean = floats("scale.mean");
   run.scale.sd = floats("scale.sd");
   run.scale.clip = text(prefix + "scale") == "z";
+  if (!run.scale.clip && text(prefix + "scale") != "none") broken(prefix + "scale");
   const std::vector<double> center = file_.doubles(prefix + "axes.center"), map = file_.doubles(prefix + "axes.map");
   if (static_cast<int64_t>(run.scale.mean.size()) != p || static_cast<int64_t>(run.scale.sd.size()) != p || static_cast<int64_t>(center.size()) != z ||
       static_cast<int64_t>(map.size()) != z * z)
     fail_input("tensors of the wrong size", quoted(path_, 400), "the file is damaged: train the model again");
   run.axes.center = Eigen::Map<const Eigen::VectorXd>(center.data(), z);
   run.axes.map = Eigen::Map<const data::RowMatrix<double>>(map.data(), z, z);
-  const Json axes = json(prefix + "axes");
-  run.axes.kept = axes.value("kept", int64_t{0});
-  run.axes.leading = axes.value("leading", int64_t{0});
+  std::tie(run.axes.kept, run.axes.leading) =
+      json(prefix + "axes", [](const Json& j) { return std::pair(j.value("kept", int64_t{0}), j.value("leading", int64_t{0})); });
+  for (const int64_t n : {run.axes.kept, run.axes.leading})
+    if (n < 0 || n > z) broken(prefix + "axes", fmt::format("{} of {} dimensions", n, z));
   run.model->read_from(file_, prefix);
   return run;
 }

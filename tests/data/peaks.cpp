@@ -159,6 +159,9 @@ TEST_F(PeakFiles, PreprocessedInGenomeOrderAndNewSamplesToo) {
   Frozen damaged = pa.frozen();
   damaged.arrays["peak_start"].values.pop_back();
   expect_names(error_of([&] { stored_peaks(damaged); }), {"peak_start"});
+  damaged = pa.frozen();
+  damaged.settings["chromosomes"] = 3;
+  expect_names(error_of([&] { stored_peaks(damaged); }), {"stored preprocessing cannot be used"});
 }
 
 }  // namespace

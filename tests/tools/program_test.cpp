@@ -167,6 +167,38 @@ TEST_F(Program, a_file_that_ends_the_hdf5_library_is_named) {
   EXPECT_GT(refused, 3);
 }
 
+// Texts in a model file that are no texts of 'panvae train' are damage of the file, neither a bug nor wrong usage, and nothing is
+// embedded with what is left.
+TEST_F(Program, a_model_with_damaged_metadata_is_named) {
+  const std::string bytes = read_file(at("run/model.safetensors"));
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), 8);
+  const Json head = Json::parse(bytes.substr(8, length));
+  const std::string tensors = bytes.substr(8 + length);
+  fs::create_directory(at("hurt"));
+  auto refused = [&](const std::string& key, const std::string& value) {
+    Json changed = head;
+    changed["__metadata__"][key] = value;
+    const std::string text = changed.dump();
+    length = text.size();
+    write_file(at("hurt/model.safetensors"), std::string(reinterpret_cast<const char*>(&length), 8) + text + tensors);
+    SCOPED_TRACE(key + " = " + value);
+    expect_error(run("embed -o z.h5ad hurt x.h5ad"), 3, key == "features" || key == "axes" || key == "provenance" ? "metadata '" + key + "' is broken" : "");
+  };
+  for (const char* key : {"features", "axes", "provenance"})
+    for (const char* value : {"", "{", "[1]", "3", "null"}) refused(key, value);
+  refused("axes", R"({"kept": "a"})");
+  refused("axes", R"({"kept": 100000, "leading": 1})");
+  refused("scale", "?");
+  refused("config", "{");
+  refused("config", "[model]\nhiden = 3\n");
+  for (const char* key : {"input", "unknown_batch"}) {
+    Json settings = Json::parse(head["__metadata__"]["preprocess.settings"].get<std::string>());
+    settings[key] = 3;
+    refused("preprocess.settings", settings.dump());
+  }
+}
+
 TEST_F(Program, an_output_that_cannot_be_written_is_4) {
   expect_error(run("pca -o nowhere/p.h5ad x.h5ad --components 3"), 4, "nowhere");
 }

@@ -62,6 +62,7 @@ bool Column::missing(int64_t row) const {
 std::string Column::text(int64_t row) const {
   if (missing(row)) return {};
   const auto i = static_cast<size_t>(row);
+  if (numeric && std::abs(number[i]) < 1e15 && std::nearbyint(number[i]) == number[i]) return std::to_string(static_cast<int64_t>(number[i]));
   return numeric ? shortest(number[i]) : levels[static_cast<size_t>(code[i])];
 }
 

@@ -131,6 +131,13 @@ TEST_F(TextInput, NumbersOutOfRange) {
   EXPECT_EQ(read_dataset<double>(path("long.tsv")).x(0, 1), 12345678901234567890.0);
 }
 
+// A donor that is a number in one file and text in another is the same donor.
+TEST_F(TextInput, WholeNumbersAreTextWithoutExponent) {
+  const Column c = numeric_column("donor", {100000, 2000000, -300000, 1.5, 1e300});
+  const std::vector<std::string> expected = {"100000", "2000000", "-300000", "1.5", "1e+300"};
+  for (size_t r = 0; r < expected.size(); ++r) EXPECT_EQ(c.text(static_cast<int64_t>(r)), expected[r]);
+}
+
 TEST_F(TextInput, FaultsNameTheirPlace) {
   auto refused = [&](const std::string& content, const std::vector<std::string>& words) {
     const std::string file = put("m.tsv", content);

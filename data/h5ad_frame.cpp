@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "data/h5ad.h"
 
 namespace panvae::data {
@@ -19,21 +19,32 @@ std::vector<std::string> cells_of(const Column& column) {
   return out;
 }
 
-std::vector<std::string> labels(const hdf5::File& file, const std::string& path) {
-  if (file.is_group(path)) return labels(file, path + "/values");  // nullable-string-array
+std::vector<std::string> labels(const hdf5::File& file, const std::string& categories) {
+  const std::string path = file.is_group(categories) ? categories + "/values" : categories;  // a group: nullable-string-array
   if (file.is_text(path)) return file.texts(path);
-  std::vector<std::string> out;
-  for (double x : file.doubles(path)) out.push_back(shortest(x));
-  return out;
+  Column numbers = numeric_column("", file.doubles(path));
+  return cells_of(numbers);
+}
+
+// Asked before anything is read: a damaged length would be memory that is asked for. `rows`: -1 for any.
+void expect_length(const hdf5::File& file, const std::string& path, int64_t rows) {
+  int64_t length = 1;
+  for (const int64_t d : file.shape(path)) length *= d;
+  if (rows >= 0 && length != rows) file.fail(path, fmt::format("has {} values where the index has {}", length, rows));
 }
 
 // path: what has the attributes.
-Column categorical(const hdf5::File& file, const std::string& path, const std::string& name, const std::string& codes, const std::string& categories) {
+Column categorical(const hdf5::File& file, const std::string& path, const std::string& name, const std::string& codes, const std::string& categories,
+                   int64_t rows) {
+  expect_length(file, codes, rows);
   Column c;
   c.name = name;
   c.levels = labels(file, categories);
   c.ordered = file.attribute_boolean(path, "ordered");
   const auto n = static_cast<int64_t>(c.levels.size());
+  std::unordered_set<std::string> seen;
+  for (const std::string& level : c.levels)
+    if (!seen.insert(level).second) file.fail(categories, fmt::format("the category {} stands twice", quoted(level)));
   for (int64_t code : file.integers(codes)) {
     if (code >= n || code < -1) file.fail(codes, fmt::format("code {} where there are {} categories", code, n));
     const bool missing = code < 0 || is_missing_text(c.levels[static_cast<size_t>(code)]);
@@ -42,15 +53,17 @@ Column categorical(const hdf5::File& file, const std::string& path, const std::s
   return c;
 }
 
-// False if the object is no column of a table.
-bool read_column(const hdf5::File& file, const std::string& path, const std::string& name, Column& out) {
+// False if the object is no column of a table. `rows`: as expect_length() takes it.
+bool read_column(const hdf5::File& file, const std::string& path, const std::string& name, int64_t rows, Column& out) {
   if (file.is_group(path)) {
     const std::string encoding = file.attribute(path, "encoding-type");
     if (encoding == "categorical") {
-      out = categorical(file, path, name, path + "/codes", path + "/categories");
+      out = categorical(file, path, name, path + "/codes", path + "/categories", rows);
       return true;
     }
     if (encoding.rfind("nullable-", 0) != 0) return false;
+    expect_length(file, path + "/values", rows);
+    expect_length(file, path + "/mask", rows);
     const std::vector<int64_t> mask = file.integers(path + "/mask");
     const bool text = file.is_text(path + "/values");
     std::vector<std::string> cells = text ? file.texts(path + "/values") : std::vector<std::string>();
@@ -66,8 +79,9 @@ bool read_column(const hdf5::File& file, const std::string& path, const std::str
     return true;
   }
   if (!file.is_dataset(path) || file.shape(path).size() != 1) return false;
+  expect_length(file, path, rows);
   if (const std::string categories = file.attribute_reference(path, "categories"); !categories.empty()) {
-    out = categorical(file, path, name, path, categories);
+    out = categorical(file, path, name, path, categories, rows);
   } else if (file.is_text(path)) {
     out = factor_from_text(name, file.texts(path));
   } else if (file.is_number(path)) {
@@ -91,7 +105,7 @@ Table read_frame(const hdf5::File& file, const std::string& path) {
   Column names;
   // Text first: a name such as "NA" is a name here, not a missing value.
   if (file.is_dataset(path + "/" + index) && file.is_text(path + "/" + index)) table.keys = file.texts(path + "/" + index);
-  else if (read_column(file, path + "/" + index, index, names)) table.keys = cells_of(names);
+  else if (read_column(file, path + "/" + index, index, -1, names)) table.keys = cells_of(names);
   else file.fail(path + "/" + index, "cannot be read as names");
   table.key_name = index == "_index" ? "index" : index;
 
@@ -99,15 +113,15 @@ Table read_frame(const hdf5::File& file, const std::string& path) {
   std::vector<std::string> present = file.children(path);
   for (const std::string& name : present)
     if (std::find(order.begin(), order.end(), name) == order.end() && name != index && name.rfind("__", 0) != 0) order.push_back(name);
+  std::unordered_set<std::string> taken;  // a damaged list may name a column twice
   for (const std::string& name : order) {
-    if (name == index || std::find(present.begin(), present.end(), name) == present.end()) continue;
+    if (name == index || !taken.insert(name).second || std::find(present.begin(), present.end(), name) == present.end()) continue;
     Column column;
     const std::string inner = path + "/" + name;
-    if (!read_column(file, inner, name, column)) {
+    if (!read_column(file, inner, name, table.rows(), column)) {
       log::info("column {} of {} is not read: no column of numbers or text", quoted(name), file.where(path));
       continue;
     }
-    if (column.size() != table.rows()) file.fail(inner, fmt::format("has {} values where the index has {}", column.size(), table.rows()));
     table.columns.push_back(std::move(column));
   }
   return table;

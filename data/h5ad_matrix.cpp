@@ -68,11 +68,14 @@ H5adMatrix::H5adMatrix(const hdf5::File& file, const std::string& inner) : file_
   rows_ = shape[0];
   columns_ = shape[1];
   const int64_t major = layout_ == Layout::csr ? rows_ : columns_;
-  indptr_ = file.integers(inner + "/indptr");
-  const std::vector<int64_t> entries = file.shape(inner + "/indices"), values = file.shape(inner + "/data");
-  if (static_cast<int64_t>(indptr_.size()) != major + 1 || entries.size() != 1 || values != entries || indptr_.front() != 0 || indptr_.back() != entries[0] ||
+  // Lengths first: a damaged one would be memory that is asked for.
+  const std::vector<int64_t> ends = file.shape(inner + "/indptr"), entries = file.shape(inner + "/indices"), values = file.shape(inner + "/data");
+  const bool one_end_each = ends.size() == 1 && ends[0] - 1 == major;
+  if (one_end_each) indptr_ = file.integers(inner + "/indptr");
+  if (!one_end_each || entries.size() != 1 || values != entries || indptr_.front() != 0 || indptr_.back() != entries[0] ||
       !std::is_sorted(indptr_.begin(), indptr_.end()))
     file.fail(inner, "the parts of the sparse matrix do not fit together");
+  if (file.holds_fractions(inner + "/indices")) file.fail(inner + "/indices", "holds fractions where whole numbers are expected");
 }
 
 template <class T, class F>

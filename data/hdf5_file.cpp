@@ -4,12 +4,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <mutex>
 #include <type_traits>
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "data/damage.h"
 
 namespace panvae::data::hdf5 {
@@ -211,6 +214,9 @@ std::vector<int64_t> File::shape(const std::string& dataset) const {
   if (rank < 0) fail(dataset, "its shape cannot be read");
   std::vector<hsize_t> dims(static_cast<size_t>(rank));
   H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr);
+  double elements = 1;
+  for (const hsize_t extent : dims) elements *= static_cast<double>(std::max<hsize_t>(extent, 1));
+  if (elements > 1e18) fail(dataset, "its shape is beyond what a file can hold");
   return {dims.begin(), dims.end()};
 }
 
@@ -225,17 +231,42 @@ bool File::is_number(const std::string& dataset) const {
   return c == H5T_INTEGER || c == H5T_FLOAT || is_boolean_type(type.get());
 }
 
+bool File::holds_fractions(const std::string& dataset) const {
+  Handle d = open(dataset), type(H5Dget_type(d.get()), H5Tclose);
+  return H5Tget_class(type.get()) == H5T_FLOAT;
+}
+
 bool File::is_boolean(const std::string& dataset) const {
   Handle d = open(dataset), type(H5Dget_type(d.get()), H5Tclose);
   return is_boolean_type(type.get());
 }
+
+namespace {
+// A damaged length must not end in the kernel's out-of-memory killer. `stored`, `needed`: bytes of a value in the file before it is
+// compressed, and in memory.
+void expect_room(const File& file, hid_t dataset, const std::string& name, double elements, double stored, double needed) {
+  hsize_t size = 0;
+  const Handle whole(H5Iget_file_id(dataset), H5Fclose);
+  // zlib makes of a byte at most 1032.
+  if (H5Fget_filesize(whole.get(), &size) >= 0 && elements * stored > 16e6 + 2000 * static_cast<double>(size))
+    file.fail(name, fmt::format("announces {:.0f} values, more than a file of {} can hold", elements, human_bytes(static_cast<int64_t>(size))));
+  const auto available = static_cast<double>(available_bytes());
+  if (available > 0 && elements * needed > available)
+    fail_machine(fmt::format("its {:.0f} values need {}, {} are free", elements, human_bytes(static_cast<int64_t>(std::min(elements * needed, 9e18))),
+                             human_bytes(static_cast<int64_t>(available))),
+                 file.where(name), "is the file damaged? else use a machine with more memory");
+}
+}  // namespace
 
 std::vector<std::string> File::texts(const std::string& dataset) const {
   Handle d = open(dataset), type(H5Dget_type(d.get()), H5Tclose), space(H5Dget_space(d.get()), H5Sclose);
   if (H5Tget_class(type.get()) != H5T_STRING) fail(dataset, "holds no text where text is expected");
   const hssize_t count = H5Sget_simple_extent_npoints(space.get());
   std::vector<std::string> out;
-  if (count > 0 && H5Tis_variable_str(type.get()) > 0)
+  const bool variable = H5Tis_variable_str(type.get()) > 0;
+  const auto item = static_cast<double>(variable ? text_reference : H5Tget_size(type.get()));
+  if (count > 0) expect_room(*this, d.get(), dataset, static_cast<double>(count), item, item + sizeof(std::string));
+  if (count > 0 && variable)
     if (const auto stored = StoredBytes::of(d.get(), static_cast<int64_t>(count), text_reference); stored && read_stored_texts(*stored, out)) return out;
   if (count < 0 ||
       !read_strings(
@@ -253,6 +284,7 @@ std::vector<T> whole(const File& file, const std::string& dataset) {
     if (i == 0) rows = source.shape()[i];
     size *= source.shape()[i];
   }
+  source.expect_room(size, sizeof(T));
   std::vector<T> out(static_cast<size_t>(size));
   if (size > 0) source.read(0, rows, out.data());
   return out;
@@ -263,7 +295,12 @@ std::vector<double> File::doubles(const std::string& dataset) const {
   return whole<double>(*this, dataset);
 }
 std::vector<int64_t> File::integers(const std::string& dataset) const {
-  return whole<int64_t>(*this, dataset);
+  if (!holds_fractions(dataset)) return whole<int64_t>(*this, dataset);
+  // The library would cut off what follows the point.
+  const std::vector<double> values = whole<double>(*this, dataset);
+  for (const double x : values)
+    if (std::nearbyint(x) != x || std::abs(x) > 9e15) fail(dataset, fmt::format("holds {} where whole numbers are expected", x));
+  return {values.begin(), values.end()};
 }
 
 NumberSource::NumberSource(const File& file, const std::string& dataset) : file_(file), name_(dataset), dataset_(file.open(dataset)) {
@@ -291,6 +328,11 @@ NumberSource::NumberSource(const File& file, const std::string& dataset) : file_
   const hssize_t elements = H5Sget_simple_extent_npoints(space.get());
   for (const hid_t same : {H5T_NATIVE_FLOAT, H5T_NATIVE_DOUBLE})
     if (elements > 0 && H5Tequal(type.get(), same) > 0) stored_ = StoredBytes::of(dataset_.get(), static_cast<int64_t>(elements), H5Tget_size(same));
+}
+
+void NumberSource::expect_room(int64_t elements, size_t item) const {
+  const Handle type(H5Dget_type(dataset_.get()), H5Tclose);
+  hdf5::expect_room(file_, dataset_.get(), name_, static_cast<double>(elements), static_cast<double>(H5Tget_size(type.get())), static_cast<double>(item));
 }
 
 template <class T>

@@ -97,9 +97,10 @@ class File {
 
   std::vector<int64_t> shape(const std::string& dataset) const;
   bool is_text(const std::string& dataset) const;
-  bool is_number(const std::string& dataset) const;   // integer, float or boolean enum
-  bool is_boolean(const std::string& dataset) const;  // an enumeration of one byte, as h5py writes booleans
-  // Whole datasets. A scalar counts as one element.
+  bool is_number(const std::string& dataset) const;        // integer, float or boolean enum
+  bool is_boolean(const std::string& dataset) const;       // an enumeration of one byte, as h5py writes booleans
+  bool holds_fractions(const std::string& dataset) const;  // floats, whatever their values
+  // Whole datasets. A scalar counts as one element. integers() refuses fractions.
   std::vector<std::string> texts(const std::string& dataset) const;
   std::vector<double> doubles(const std::string& dataset) const;
   std::vector<int64_t> integers(const std::string& dataset) const;
@@ -118,6 +119,8 @@ class NumberSource {
   const std::vector<int64_t>& shape() const { return shape_; }
   // Whether float holds whatever a number of the file may be: it is stored as float, or in 16 bits.
   bool holds_floats() const { return half_ || single_; }
+  // Before memory for `elements` of `item` bytes is asked for: ErrorCode::input if the file is too small to hold them.
+  void expect_room(int64_t elements, size_t item) const;
   // Rows [begin, begin + count) of a 2-D dataset, or elements of a 1-D one, converted to T (float, double, int64_t). True where
   // reading has shown that all of them are finite; false says nothing.
   template <class T>

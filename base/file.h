@@ -9,8 +9,9 @@ namespace panvae {
 
 // Writes beside `path` and renames on commit(); a destructor without commit() removes what was written. Errors (no
 // such folder, disk full) are ErrorCode::machine and name the path. Libraries that open files themselves (HDF5) write
-// to temporary_path() and call commit() when they have closed it. A device or a pipe at `path` is written to as it is; of a link, what it
-// names is replaced.
+// to temporary_path() and call commit() when they have closed it. The temporary name is NAME.partN with the number of the process, and no
+// two have the same; those that killed processes left are named in a warning. A folder at `path` is refused at once. A device or a pipe at `path` is written to
+// as it is; of a link, what it names is replaced.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);
@@ -32,7 +33,8 @@ class AtomicFile {
 
 // A folder that appears whole or not at all: files are written into a folder beside it, which takes its name on commit(); a
 // destructor without commit() removes it. `marker` is the file by which a folder is known as one of ours: such a folder, and an
-// empty one, is replaced; anything else that stands at `path` is refused at once (ErrorCode::input).
+// empty one, is replaced in one step; anything else that stands at `path` is refused at once (ErrorCode::input), and so are the working
+// folder and one that a file system is mounted on, which cannot be replaced. Of a link, what it names is replaced.
 class AtomicFolder {
  public:
   AtomicFolder(std::string path, std::string marker);
@@ -45,8 +47,23 @@ class AtomicFolder {
   void commit();
 
  private:
-  std::string path_, temporary_;
+  void check_place() const;
+  std::string path_, marker_, temporary_;
   bool committed_ = false;
+};
+
+// Two processes that write into one folder would mix their files: as long as this lives, a second one for the folder at `path`, of this
+// process or another, is ErrorCode::usage. The lock ends with the process, however that ends. Where a file system knows no locks,
+// nothing is locked.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::string& path);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int folder_;
 };
 
 void write_file(const std::string& path, std::string_view content);

@@ -3,7 +3,7 @@
 
 namespace panvae {
 
-// Installed once by the program: the first SIGINT or SIGTERM sets a flag, the second ends the process at once.
+// Once, by the program: the first SIGINT, SIGTERM or SIGHUP (not under nohup) sets a flag; a SIGINT or SIGTERM after it ends the process at once.
 void install_interrupt_handler();
 bool interrupted() noexcept;
 // For tests, and for embedders with a handler of their own.

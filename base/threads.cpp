@@ -15,7 +15,7 @@ void set_threads(int n) {
     cpu_set_t set;
     n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
   }
-  omp_set_num_threads(std::max(1, n));
+  omp_set_num_threads(std::clamp(n, 1, 1024));  // OpenMP keeps a note of each on the stack, and crashes on 100,000
 }
 
 int threads() {

@@ -1,9 +1,8 @@
 #include "tools/cli.h"
 
-#include <cstdio>
-
 #include "base/file.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/threads.h"
 #include "engine/profile_report.h"
 #include "tools/at_least.h"
@@ -36,6 +35,7 @@ void Session::common(CLI::App& command, unsigned options) {
 }
 
 void Session::begin() const {
+  if (globals.threads > 1024) fail_usage(fmt::format("{} threads are more than any processor has", globals.threads), "--threads", "give 1024 at most");
   set_threads(globals.threads);
   if (!answer) install_terminal(globals.quiet, globals.verbose);
   // A result that cannot be written is known before the work, not after it.
@@ -50,7 +50,7 @@ void Session::end() const {
   write_chrome_trace(globals.profile, profile);
   if (profile.calls_seen() > static_cast<int64_t>(profile.calls().size()))
     log::warning("the trace has the first {} of {} kernel calls; the table has all", profile.calls().size(), profile.calls_seen());
-  fmt::print(stderr, "\n{}written: {}\n", profile_table(profile, measure_ceilings(profile.device(), profile.math())), globals.profile);
+  write_stderr(fmt::format("\n{}written: {}\n", profile_table(profile, measure_ceilings(profile.device(), profile.math())), globals.profile));
 }
 
 void Session::emit(const std::string& text, const Json& json) const {
@@ -61,8 +61,7 @@ void Session::emit(const std::string& text, const Json& json) const {
     *answer = text;
     return;
   }
-  if (std::fwrite(out.data(), 1, out.size(), stdout) != out.size() || std::fflush(stdout) != 0)
-    fail_machine("cannot write the result", "stdout", "is the disk full or the pipe closed?");
+  write_stdout(out);
 }
 
 CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& purpose, const std::string& example) {

@@ -1,9 +1,9 @@
 // panvae: the program. Runs one command and turns errors into one line and an exit code.
-#include <cstdio>
 #include <new>
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/process.h"
 #include "data/damage.h"
 #include "tools/program.h"
 #include "tools/terminal.h"
@@ -15,13 +15,14 @@ using namespace panvae::tools;
 
 int report(const Error& e) {
   clear_progress_line();
-  fmt::print(stderr, "panvae: error: {}\n", e.what());
+  write_stderr(fmt::format("panvae: error: {}\n", e.what()));
   return static_cast<int>(e.code());
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  prepare_process();
   install_interrupt_handler();
   data::install_damage_handler();
   try {

@@ -1,7 +1,8 @@
 #include "tools/program.h"
 
-#include <cstdio>
+#include <sstream>
 
+#include "base/process.h"
 #include "tools/commands.h"
 #include "tools/version.h"
 
@@ -27,8 +28,16 @@ int report_usage(const CLI::App& app, const CLI::ParseError& e) {
     message = fmt::format("unknown {} {}", kind, quoted(word));
     if (const std::string near = nearest_name(word, known); !near.empty()) hint = fmt::format("did you mean {}? {}", near, hint);
   }
-  fmt::print(stderr, "panvae: error: {}: {}\n", message, hint);
+  write_stderr(fmt::format("panvae: error: {}: {}\n", message, hint));
   return static_cast<int>(ErrorCode::usage);
+}
+
+// Help or the version.
+int show(const CLI::App& app, const CLI::Error& what) {
+  std::ostringstream text;
+  const int code = app.exit(what, text, text);
+  write_stdout(text.str());
+  return code;
 }
 
 }  // namespace
@@ -69,11 +78,11 @@ int run_program(const std::vector<std::string>& arguments, std::string* answer) 
     session.end();
     return 0;
   } catch (const CLI::CallForHelp& e) {
-    return app.exit(e);
+    return show(app, e);
   } catch (const CLI::CallForAllHelp& e) {
-    return app.exit(e);
+    return show(app, e);
   } catch (const CLI::CallForVersion& e) {
-    return app.exit(e);
+    return show(app, e);
   } catch (const CLI::ParseError& e) {
     return report_usage(app, e);
   }

@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "base/progress.h"
 #include "base/text.h"
 
@@ -19,7 +22,7 @@ bool bar_on_screen = false;
 
 int terminal_width() {
   winsize size{};
-  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 // One line, rewritten in place: title, bar, percentage, rate, time left, note.
@@ -38,15 +41,19 @@ void draw(const ProgressState& p) {
     bar = std::string(static_cast<size_t>(full), '#') + std::string(static_cast<size_t>(width - full), '.');
   }
   std::string line = (left + bar + right).substr(0, static_cast<size_t>(terminal_width() - 1));
-  fmt::print(stderr, "\r\x1b[K{}", line);
-  std::fflush(stderr);
+  write_stderr("\r\x1b[K" + line);
   bar_on_screen = true;
 }
 
 }  // namespace
 
+bool shows_bars() {
+  const char* terminal = std::getenv("TERM");
+  return ::isatty(STDERR_FILENO) != 0 && terminal && std::string_view(terminal) != "dumb";
+}
+
 void clear_progress_line() {
-  if (bar_on_screen) fmt::print(stderr, "\r\x1b[K");
+  if (bar_on_screen) write_stderr("\r\x1b[K");
   bar_on_screen = false;
 }
 
@@ -56,7 +63,9 @@ void install_terminal(bool quiet, bool verbose) {
     set_progress_sink(nullptr);
     return;
   }
-  auto logger = std::make_shared<spdlog::logger>("panvae", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  const char* colourless = std::getenv("NO_COLOR");  // no-color.org: set to anything but an empty text
+  const auto colours = colourless && *colourless ? spdlog::color_mode::never : spdlog::color_mode::automatic;
+  auto logger = std::make_shared<spdlog::logger>("panvae", std::make_shared<spdlog::sinks::stderr_color_sink_mt>(colours));
   logger->set_pattern("%^%v%$");
   logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
   log::set_sink([logger](log::Level level, std::string_view line) {
@@ -66,7 +75,7 @@ void install_terminal(bool quiet, bool verbose) {
     else logger->debug("{}", line);
     logger->flush();
   });
-  if (::isatty(STDERR_FILENO)) set_progress_sink([](const ProgressState& p) { p.finished ? clear_progress_line() : draw(p); });
+  if (shows_bars()) set_progress_sink([](const ProgressState& p) { p.finished ? clear_progress_line() : draw(p); });
   else set_progress_sink(nullptr);
 }
 

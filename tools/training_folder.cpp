@@ -13,6 +13,7 @@
 #include "base/safetensors.h"
 #include "engine/context.h"
 #include "tools/run_folder.h"
+#include "tools/terminal.h"
 
 namespace panvae::tools {
 
@@ -112,7 +113,7 @@ void TrainingFolder::note_epoch(Json line, const std::string& epoch, const std::
   if ((f && std::fclose(f) != 0) || !ok)
     fail_machine(fmt::format("cannot write: {}", std::strerror(errno)), quoted(metrics_path, 400), "free some space on the disk, then --resume");
   const std::string shown = stage.empty() ? epoch : stage + " " + epoch;
-  ::isatty(STDERR_FILENO) != 0 ? log::debug("{}", shown) : log::info("{}", shown);  // on a terminal there is a bar
+  shows_bars() ? log::debug("{}", shown) : log::info("{}", shown);
   log::debug("{}, {:.2f} % of it waiting for data", human_seconds(seconds), 100 * loading_seconds / std::max(1e-9, seconds));
 }
 

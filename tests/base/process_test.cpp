@@ -104,6 +104,23 @@ TEST(interrupt, a_signal_sets_it) {
   std::signal(SIGINT, SIG_DFL);
 }
 
+// A terminal that closes, which the kernel says and the shell says again; under nohup it is nobody's business.
+TEST(interrupt, a_hangup_sets_it_and_may_come_twice_unless_it_is_ignored) {
+  const auto before = std::signal(SIGHUP, SIG_DFL);
+  install_interrupt_handler();
+  std::raise(SIGHUP);
+  EXPECT_TRUE(interrupted());
+  std::raise(SIGHUP);
+  set_interrupted(false);
+  std::signal(SIGHUP, SIG_IGN);
+  install_interrupt_handler();
+  std::raise(SIGHUP);
+  EXPECT_FALSE(interrupted());
+  std::signal(SIGHUP, before);
+  std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGINT, SIG_DFL);
+}
+
 TEST(interrupt, a_second_signal_ends_the_process) {
   EXPECT_EXIT(
       {

@@ -14,9 +14,10 @@
 
 namespace panvae::test {
 
-// Starts the program in `folder`, sends it the signal once `ready`, and expects that it ends by it: by Ctrl-C (SIGINT) with
-// exit code 130. Its words are in child_out.txt and child_err.txt.
+// Starts the program in `folder`, sends it the signal once `ready`, and expects that it ends by it: by Ctrl-C (SIGINT) and
+// a terminal that closes (SIGHUP, which comes twice) with exit code 130. Its words are in child_out.txt and child_err.txt.
 inline void stop_when(const std::string& folder, const std::string& arguments, int signal, const std::function<bool()>& ready) {
+  ::signal(SIGHUP, SIG_DFL);  // the tests may run under nohup
   const std::string command = "exec '" + kProgram + "' " + arguments + " >child_out.txt 2>child_err.txt";
   const pid_t child = fork();
   if (child == 0) {
@@ -30,10 +31,11 @@ inline void stop_when(const std::string& folder, const std::string& arguments, i
   };
   for (int i = 0; i < 100000 && !ready() && !ended(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   kill(child, signal);
+  if (signal == SIGHUP) kill(child, signal);
   int status = 0;
   waitpid(child, &status, 0);
   const std::string words = read_file(folder + "/child_err.txt");
-  if (signal == SIGINT) {
+  if (signal != SIGKILL) {
     ASSERT_TRUE(WIFEXITED(status)) << words;
     EXPECT_EQ(WEXITSTATUS(status), 130) << words;
   } else {

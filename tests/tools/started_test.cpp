@@ -1,0 +1,142 @@
+// What the program makes of how it was started: streams that are closed, full or read no more, terminals of all kinds, limits.
+#include <pty.h>
+
+#include "tests/tools/stopped_run.h"
+#include "tests/tools/suite_folder.h"
+
+namespace panvae::test {
+namespace {
+
+class started : public SuiteFolder<started> {
+ public:
+  static void prepare() {
+    expect_done("simulate -o sim --donors 60 --genes 120 --peaks 0 --cohorts 3");
+    expect_done("preprocess --modality rna -o rna.h5ad sim/rna.h5ad");
+  }
+
+ protected:
+  static std::string train(const std::string& run, const std::string& more) {
+    return "train rna -o " + run + " rna.h5ad --set model.hidden=16 --set model.latent=4 " + more;
+  }
+  // The exit code of the program with what the shell makes of its streams.
+  static int code(const std::string& arguments, const std::string& streams) {
+    return shell("sh -c \"'" + kProgram + "' " + arguments + " " + streams + "\"", folder).code;
+  }
+  static size_t files(const std::string& of) {
+    const std::filesystem::directory_iterator all(at(of));
+    return static_cast<size_t>(std::distance(begin(all), end(all)));
+  }
+  // What the program writes to a terminal of so many columns.
+  static std::string on_terminal(const std::string& arguments, unsigned short columns, const std::string& environment) {
+    const winsize size{24, columns, 0, 0};
+    int terminal = -1;
+    const pid_t child = forkpty(&terminal, nullptr, nullptr, &size);
+    if (child == 0) {
+      if (chdir(folder.c_str()) != 0) _exit(99);
+      execl("/bin/sh", "sh", "-c", (environment + " exec '" + kProgram + "' " + arguments + " >/dev/null").c_str(), nullptr);
+      _exit(98);
+    }
+    std::string text;
+    char some[4096];
+    for (ssize_t n; (n = ::read(terminal, some, sizeof some)) > 0;) text.append(some, static_cast<size_t>(n));
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    ::close(terminal);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << text;
+    return text;
+  }
+};
+
+TEST_F(started, an_error_that_nobody_can_read_has_its_exit_code) {
+  for (const char* streams : {"2>/dev/full", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"}) {
+    EXPECT_EQ(code("info missing.h5ad", streams), 3) << streams;
+    EXPECT_EQ(code("info --wrong", streams), 2) << streams;
+  }
+}
+
+TEST_F(started, without_streams_the_files_are_the_same) {
+  expect_done("preprocess --modality rna -o as_ever.tsv sim/rna.h5ad");
+  for (const char* streams : {"<&-", "2>&-", "<&- 2>&-", "2>/dev/full"}) {
+    EXPECT_EQ(code("preprocess --verbose --modality rna -o other.tsv sim/rna.h5ad", streams), 0) << streams;
+    EXPECT_EQ(read_file(at("as_ever.tsv")), read_file(at("other.tsv"))) << streams;
+  }
+}
+
+TEST_F(started, a_result_that_cannot_be_written_is_an_error) {
+  for (const char* arguments : {"info rna.h5ad", "--help", "--version", "train rna --help"}) {
+    const Outcome full = shell("sh -c \"'" + kProgram + "' " + arguments + " >/dev/full\"", folder);
+    expect_error(full, 4, "No space left");
+    EXPECT_EQ(code(arguments, ">&-"), 4) << arguments;
+  }
+}
+
+// The log of a training goes to a pager that is left, or to tee, which is killed: the training goes on.
+TEST_F(started, a_log_that_nobody_reads_any_more_does_not_stop_the_work) {
+  const Outcome o =
+      shell("sh -c \"('" + kProgram + "' " + train("unread", "--set train.max_epochs=30") + " >result.txt; echo \\$? >code.txt) 2>&1 | true\"", folder);
+  EXPECT_EQ(o.code, 0);
+  EXPECT_EQ(read_file(at("code.txt")), "0\n");
+  EXPECT_EQ(lines_of(at("unread/metrics.jsonl")), 30);
+}
+
+TEST_F(started, a_result_that_nobody_reads_any_more_ends_without_a_word) {
+  const Outcome o = shell("sh -c \"(sleep 0.3; '" + kProgram + "' info rna.h5ad; echo \\$? >code.txt) | true\"", folder);
+  EXPECT_EQ(o.err, "");
+  EXPECT_EQ(read_file(at("code.txt")), "141\n");  // by SIGPIPE
+}
+
+TEST_F(started, a_file_that_may_not_grow_is_an_error_and_leaves_nothing) {
+  std::filesystem::create_directory(at("limited"));
+  const auto limited = [](const std::string& arguments) { return shell("sh -c \"ulimit -c 0; ulimit -f 8; '" + kProgram + "' " + arguments + "\"", folder); };
+  expect_error(limited("preprocess --modality rna -o limited/x.h5ad sim/rna.h5ad"), 4, "limited/x.h5ad");
+  expect_error(limited("convert -o limited/x.tsv sim/rna.h5ad"), 4, "File too large");
+  EXPECT_EQ(files("limited"), 0u);
+  expect_error(limited(train("limited/run", "--set train.max_epochs=2")), 4, "File too large");
+}
+
+// A connection that breaks: the kernel says so, and the shell says it again.
+TEST_F(started, a_training_whose_terminal_is_gone_leaves_a_checkpoint_and_goes_on_to_the_same_bits) {
+  const auto plain = [](const std::string& run, const std::string& more) { return "train rna -o " + run + " rna.h5ad " + more; };
+  const std::string options = "--set model.hidden=16 --set model.latent=4 --set train.max_epochs=3000 --set train.patience=3000";
+  ASSERT_NO_FATAL_FAILURE(stop_and_resume(folder, plain, options, "whole", "hung_up", SIGHUP, 3));
+}
+
+TEST_F(started, a_bar_stays_on_one_line_of_a_narrow_terminal) {
+  for (unsigned short columns : {20, 40, 80}) {
+    const std::string text =
+        on_terminal(train("narrow" + std::to_string(columns), "--set train.max_epochs=4000 --set train.patience=4000"), columns, "TERM=xterm");
+    const std::string redraw = "\r\x1b[K";
+    size_t bars = 0;
+    for (size_t at = text.find(redraw); at != std::string::npos; at = text.find(redraw, at + 1)) {
+      const size_t begin = at + redraw.size(), end = text.find_first_of("\r\n", begin);
+      const std::string bar = text.substr(begin, end - begin);
+      if (bar.rfind("train", 0) != 0) continue;
+      ++bars;
+      EXPECT_LT(bar.size(), columns) << bar;
+    }
+    EXPECT_GT(bars, 0u) << text;
+  }
+}
+
+TEST_F(started, a_terminal_that_rewrites_no_lines_gets_a_line_for_each_epoch) {
+  const std::string text = on_terminal(train("dumb", "--set train.max_epochs=3"), 80, "TERM=dumb");
+  EXPECT_EQ(text.find('\x1b'), std::string::npos) << text;
+  for (const char* epoch : {"epoch   1", "epoch   2", "epoch   3"}) EXPECT_NE(text.find(epoch), std::string::npos) << text;
+}
+
+TEST_F(started, no_colour_where_none_is_wanted) {
+  const std::string warns = "preprocess --modality rna -o colour.tsv sim/rna.h5ad --holdout 0.9 --validation 0";
+  const std::string training = "train rna -o colour --overwrite colour.tsv --set train.max_epochs=1";  // warns that the text holds no preprocessing
+  expect_done(warns);
+  EXPECT_NE(on_terminal(training, 80, "TERM=xterm").find("\x1b[33m"), std::string::npos) << "warnings are coloured";
+  EXPECT_EQ(on_terminal(training, 80, "TERM=xterm NO_COLOR=1").find("\x1b[33m"), std::string::npos);
+}
+
+TEST_F(started, more_threads_than_there_can_be_are_refused_and_those_of_the_environment_cut) {
+  expect_error(run("info rna.h5ad --threads 100000"), 2, "give 1024 at most");
+  const Outcome o = shell("OMP_NUM_THREADS=100000 '" + kProgram + "' preprocess --modality rna -o threads.h5ad sim/rna.h5ad", folder);
+  EXPECT_EQ(o.code, 0) << o.err;
+}
+
+}  // namespace
+}  // namespace panvae::test

@@ -10,8 +10,8 @@ namespace panvae {
 // Writes beside `path` and renames on commit(); a destructor without commit() removes what was written. Errors (no
 // such folder, disk full) are ErrorCode::machine and name the path. Libraries that open files themselves (HDF5) write
 // to temporary_path() and call commit() when they have closed it. The temporary name is NAME.partN with the number of the process, and no
-// two have the same; those that killed processes left are named in a warning. A folder at `path` is refused at once. A device or a pipe at `path` is written to
-// as it is; of a link, what it names is replaced.
+// two have the same; those that killed processes left are named in a warning. A folder at `path` is refused at once. A device or a pipe
+// there is written to as it is; of a link, what it names is replaced.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);

@@ -81,7 +81,9 @@ void write_h5ad(const std::string& path, const Table& obs, const Table& var, con
   file.commit();
 }
 
-void check_writable_name(const std::string& path, Storage storage) {
+namespace {
+
+void check_name(const std::string& path, Storage storage) {
   std::string_view name = path;
   if (ends_with(name, ".h5ad")) return;
   if (storage == Storage::float16) fail_usage("float16 is for .h5ad files", quoted(path, 400), "text holds the digits of float32");
@@ -90,9 +92,16 @@ void check_writable_name(const std::string& path, Storage storage) {
     fail_usage("the ending of the output's name is not known", quoted(path, 400), "matrices are written as .h5ad, .tsv or .csv (the last two also .gz)");
 }
 
+}  // namespace
+
+void check_output(const std::string& path, Storage storage) {
+  check_name(path, storage);
+  AtomicFile probe(path);
+}
+
 template <class T, class Matrix>
 void write_dataset(const std::string& path, const Dataset<T, Matrix>& data, Storage storage, const LargeArray* more) {
-  check_writable_name(path, storage);
+  check_name(path, storage);
   PV_CHECK(data.obs.rows() == data.samples() && data.var.rows() == data.features(), "write_dataset: matrix {} x {} with tables of {} and {} rows",
            data.samples(), data.features(), data.obs.rows(), data.var.rows());
   PV_CHECK(!more || (ends_with(path, ".h5ad") && !data.frozen.empty()), "write_dataset: an array without a place in the file");

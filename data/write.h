@@ -26,7 +26,8 @@ extern template void write_dataset(const std::string&, const Dataset<float>&, St
 extern template void write_dataset(const std::string&, const Dataset<double>&, Storage, const LargeArray*);
 extern template void write_dataset(const std::string&, const LargeDataset<float>&, Storage, const LargeArray*);
 
-// ErrorCode::usage if `path` has an ending we do not write: called before the work, not after it.
-void check_writable_name(const std::string& path, Storage storage = Storage::same);
+// Called before the work, not after it: ErrorCode::usage if `path` has an ending we do not write, ErrorCode::machine if nothing can be
+// written there.
+void check_output(const std::string& path, Storage storage = Storage::same);
 
 }  // namespace panvae::data

@@ -83,7 +83,7 @@ void write(const std::string& path, data::Dataset<double>& in, const eval::CcaSi
 
 void run(Options& o, const Session& session) {
   session.begin();
-  for (const std::string* file : {&o.rna_out, &o.atac_out}) data::check_writable_name(*file);
+  for (const std::string* file : {&o.rna_out, &o.atac_out}) data::check_output(*file);
   if (o.rna_out == o.atac_out) fail_usage("both embeddings would be written to one file", "--rna-output and --atac-output", "name two files");
   o.analysis.seed = session.globals.seed;
   const auto start = std::chrono::steady_clock::now();

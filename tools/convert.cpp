@@ -56,8 +56,8 @@ void add_convert(CLI::App& root, Session& session) {
   session.common(*cmd);
   cmd->callback([o, &session] {
     session.begin();
-    data::check_writable_name(o->out);
-    if (!o->table.empty()) check_table_name(o->table, "--write-obs");
+    data::check_output(o->out);
+    if (!o->table.empty()) check_table_output(o->table, "--write-obs");
     if (o->type == "float64") convert<double>(*o, session);
     else convert<float>(*o, session);
   });

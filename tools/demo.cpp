@@ -69,6 +69,7 @@ class DemoFolder {
  public:
   explicit DemoFolder(const std::string& path) : path_(path) {
     make_folder(path_);
+    lock_ = std::make_unique<FolderLock>(path_);
     std::error_code error;
     const std::string commands = file(kCommands);
     const bool ours = fs::exists(commands, error) && read_file(commands).rfind(kMark, 0) == 0;
@@ -79,6 +80,7 @@ class DemoFolder {
 
  private:
   std::string path_;
+  std::unique_ptr<FolderLock> lock_;
 };
 
 double processor_seconds() {

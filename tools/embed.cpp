@@ -16,7 +16,7 @@ struct Options {
 
 void embed(const std::shared_ptr<Options>& o, const Session& session) {
   session.begin();
-  data::check_writable_name(o->out);
+  data::check_output(o->out);
   std::unique_ptr<Context> context = make_context(session.globals);
   // What preprocess wrote says of which modality it is.
   if (o->modality.empty() && is_coembedding(o->run)) o->modality = data::SampleSource(o->in, o->dataset.read()).frozen().settings.value("modality", "");

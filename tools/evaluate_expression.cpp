@@ -39,10 +39,7 @@ void run(Options& o, const Session& session) {
   o.expression.seed = session.globals.seed;
   if (!o.counts.empty() && o.expression.baseline == eval::Baseline::none)
     fail_usage("counts are for a baseline", "--counts", "add --baseline thin or --baseline techrep");
-  if (!o.table.empty()) {
-    check_table_name(o.table, "--table");
-    AtomicFile probe(o.table);  // a table that cannot be written is known before the work
-  }
+  if (!o.table.empty()) check_table_output(o.table, "--table");
   const data::ReadOptions read = o.dataset.read();
   const data::SampleSource observed(o.observed, read), reconstructed = matched_by_name(o.reconstructed, read);
   std::optional<data::SampleSource> counts;

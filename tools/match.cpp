@@ -14,6 +14,7 @@
 #include "tools/at_least.h"
 #include "tools/commands.h"
 #include "tools/modality_options.h"
+#include "tools/table_name.h"
 
 namespace panvae::tools {
 
@@ -190,9 +191,7 @@ std::string result_text(const Json& json) {
 void run(const Options& o, const Session& session) {
   session.begin();
   const auto start = std::chrono::steady_clock::now();
-  if (!o.out.ends_with(".tsv") && !o.out.ends_with(".csv") && !o.out.ends_with(".tsv.gz") && !o.out.ends_with(".csv.gz"))
-    fail_usage(fmt::format("the ending of {} is not known", quoted(o.out, 400)), "--output", "tables are .tsv or .csv (.gz too)");
-  { AtomicFile probe(o.out); }  // a table that cannot be written is known before the work
+  check_table_output(o.out, "--output");
   const data::SampleSource rna(o.rna, o.input.rna()), atac(o.atac, o.input.atac());
   log::info("{}: {} samples x {} features; {}: {} samples x {} features", o.rna, rna.samples(), rna.features(), o.atac, atac.samples(), atac.features());
   const data::Sides sides = data::sides_of(rna.obs(), atac.obs());

@@ -184,7 +184,7 @@ void add_pca(CLI::App& root, Session& session) {
   session.common(*cmd, Session::seed);
   cmd->callback([o, &session] {
     session.begin();
-    data::check_writable_name(o->out);
+    data::check_output(o->out);
     if (o->store_components && !o->out.ends_with(".h5ad")) fail_usage("text cannot hold the components", "--store-components", "write the embedding as .h5ad");
     run(*o, session);
   });

@@ -125,7 +125,7 @@ void finish(Data data, data::Preprocessor& preprocessor, Options& o, data::Stora
 void run(const std::shared_ptr<Options>& o, const Session& session) {
   session.begin();
   const data::Storage storage = o->type == "float16" ? data::Storage::float16 : data::Storage::same;
-  data::check_writable_name(o->out, storage);
+  data::check_output(o->out, storage);
   data::ReadOptions read = o->dataset.read();
   read.var_table = o->variables;
   data::Preprocessor preprocessor;

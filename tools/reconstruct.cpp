@@ -106,7 +106,7 @@ void impute(Context& context, const Options& o, const std::string& from, const S
 
 void run(const Options& o, const Session& session) {
   session.begin();
-  data::check_writable_name(o.out);
+  data::check_output(o.out);
   const std::unique_ptr<Context> context = make_context(session.globals);
   // Of a co-embedding, --to names what is wanted, and what is given is the other modality unless --modality says otherwise.
   const bool crosses = is_coembedding(o.run) && !o.to.empty() && o.modality != o.to;

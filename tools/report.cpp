@@ -18,6 +18,7 @@ struct Options {
 
 void run(const Options& o, const Session& session) {
   session.begin();
+  AtomicFile page(o.out);
   std::vector<eval::ReportInput> inputs;
   for (const std::string& folder : o.results) inputs.push_back({folder, eval::read_results(folder)});
   eval::ReportOptions options;
@@ -25,7 +26,8 @@ void run(const Options& o, const Session& session) {
   options.literature = o.literature;
   if (!o.title.empty()) options.title = o.title;
   const std::string html = eval::report_html(inputs, options);
-  write_file(o.out, html);
+  page.write(html);
+  page.commit();
   size_t models = 0;
   for (const eval::ReportInput& input : inputs) models += input.results.models.size();
   TextTable t({"report", ""});

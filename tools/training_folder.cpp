@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -22,6 +23,12 @@ namespace {
 void make_folder(const std::string& path) {
   if (::mkdir(path.c_str(), 0777) != 0 && errno != EEXIST)
     fail_machine(fmt::format("cannot make the folder: {}", std::strerror(errno)), quoted(path, 400), "check the path and its permissions");
+}
+
+// A folder that cannot be written is known before the samples are read.
+void check_place(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  AtomicFile probe(std::filesystem::is_directory(path) ? path + "/config.toml" : exists(path) ? path + "/" : path);
 }
 
 RunConfig configure(const FolderOptions& o, const std::string& modality) {
@@ -73,11 +80,13 @@ void FolderOptions::declare(CLI::App& cmd) {
 TrainingFolder::TrainingFolder(const FolderOptions& o, const std::string& modality) : config(configure(o, modality)), options_(o) {
   if (!o.resume && !o.overwrite && (exists(path("model.safetensors")) || exists(path("checkpoint.safetensors"))))
     fail_usage("the folder holds a run already", quoted(o.run, 400), "continue it with --resume, replace it with --overwrite, or name another folder");
+  check_place(o.run);
   config.train.graph = !o.no_graph;
 }
 
 void TrainingFolder::begin() const {
   make_folder(options_.run);
+  lock_ = std::make_unique<FolderLock>(options_.run);
   // A model beside the configuration of the run that replaces it would be taken for that run's, should this one be stopped.
   if (!options_.resume)
     for (const char* name : {"checkpoint.safetensors", "model.safetensors", "training.json", "MODEL_CARD.md"}) ::unlink(path(name).c_str());

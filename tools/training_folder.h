@@ -1,8 +1,10 @@
 // The folder RUN while a 'panvae train' command is at work in it: configuration, checkpoint, metrics, results.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "models/coembed_trainer.h"
 #include "models/trainer.h"
 #include "tools/cli.h"
@@ -30,7 +32,7 @@ class TrainingFolder {
   std::string path(const std::string& name) const { return options_.run + "/" + name; }
   bool resumes() const { return options_.resume; }
 
-  // Makes the folder and writes config.toml; checkpoints of an earlier run that is not resumed are removed.
+  // Makes the folder, locks it and writes config.toml; checkpoints of an earlier run that is not resumed are removed.
   void begin() const;
   // Trains a stage, or what is left of it. Epochs go to metrics.jsonl, behind those of `earlier` stages that stand there; each
   // line names the stage unless it is "".
@@ -53,6 +55,7 @@ class TrainingFolder {
   static TrainResult finish(TrainingLoop& loop, const std::string& stage);
 
   const FolderOptions& options_;
+  mutable std::unique_ptr<FolderLock> lock_;  // since begin()
 };
 
 // Bytes at the peak so far, of the host on cpu and of the device on cuda.

@@ -1,4 +1,5 @@
-// What the program makes of how it was started: streams that are closed, full or read no more, terminals of all kinds, limits.
+// What the program makes of how it was started: streams that are closed, full or read no more, terminals of all kinds, limits, places that
+// cannot be written, another process in the same folder.
 #include <pty.h>
 
 #include "tests/tools/stopped_run.h"
@@ -92,6 +93,33 @@ TEST_F(started, a_file_that_may_not_grow_is_an_error_and_leaves_nothing) {
   expect_error(limited("convert -o limited/x.tsv sim/rna.h5ad"), 4, "File too large");
   EXPECT_EQ(files("limited"), 0u);
   expect_error(limited(train("limited/run", "--set train.max_epochs=2")), 4, "File too large");
+}
+
+// A mistyped folder is said at once: before samples are read (those named here are not there), so before hours of work.
+TEST_F(started, a_place_that_cannot_be_written_is_known_before_the_work) {
+  for (const char* arguments :
+       {"preprocess --modality rna -o no/x.h5ad missing.h5ad", "convert -o no/x.tsv missing.h5ad", "convert -o x.tsv --write-obs no/obs.tsv missing.h5ad",
+        "pca --components 3 -o no/x.h5ad missing.h5ad", "embed -o no/x.h5ad missing missing.h5ad", "reconstruct -o no/x.h5ad missing missing.h5ad",
+        "match -o no/x.tsv --rna missing.h5ad --atac missing.h5ad", "train rna -o no/such/run missing.h5ad", "train rna -o rna.h5ad missing.h5ad",
+        "report -o no/x.html missing", "evaluate all -o no/x missing"})
+    expect_error(run(arguments), 4, "cannot write");
+  std::filesystem::create_directory(at("folder.h5ad"));
+  expect_error(run("preprocess --modality rna -o folder.h5ad missing.h5ad"), 4, "Is a directory");
+}
+
+TEST_F(started, two_trainings_in_one_folder_are_refused) {
+  bool asked = false;
+  Outcome second{0, "", ""};
+  const std::string endless = train("taken", "--set train.max_epochs=1000000 --set train.patience=1000000 --set train.checkpoint_seconds=10000");
+  ASSERT_NO_FATAL_FAILURE(stop_when(folder, endless, SIGINT, [&] {
+    if (lines_of(at("taken/metrics.jsonl")) < 2) return false;
+    asked = true;
+    second = run(train("taken", ""));
+    return true;
+  }));
+  ASSERT_TRUE(asked);
+  expect_error(second, 2, "another process is at work in the folder");
+  EXPECT_TRUE(std::filesystem::exists(at("taken/checkpoint.safetensors")));
 }
 
 // A connection that breaks: the kernel says so, and the shell says it again.

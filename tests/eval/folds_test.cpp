@@ -61,6 +61,35 @@ TEST(Folds, OneSamplePerDonorIsStratified) {
   }
 }
 
+// The donors with most of one class first: small ones can make up for a large one, and not the other way round.
+TEST(Folds, LargeDonorsAreDealtFirst) {
+  std::vector<Sample> s{{"a", 0}, {"b", 0}, {"c", 0}, {"d", 0}};
+  for (int i = 0; i < 4; ++i) s.push_back({"large", 0});
+  s.push_back({"e", 1}), s.push_back({"f", 1});
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    const auto fold = folds(s, 2, 2, seed);
+    for (size_t i = 0; i < 4; ++i) EXPECT_NE(fold[i], fold[4]) << "seed " << seed << ": four samples in either fold";
+    EXPECT_NE(fold[8], fold[9]) << "seed " << seed;
+  }
+}
+
+// What is evened out are shares of a class. 13 samples of class 0 stand 8 to 3 when "both" comes with two of each class, and three
+// of class 1 stand 0 to 1. With the first fold that makes 10:3 and 2:1, with the other 8:5 and 0:3: as counts the second is more
+// even, as shares the first, for the other would leave a fold without class 1.
+TEST(Folds, RareClassesCountAsMuchAsFrequentOnes) {
+  std::vector<Sample> s;
+  for (int i = 0; i < 8; ++i) s.push_back({"eight", 0});
+  for (int i = 0; i < 3; ++i) s.push_back({"three", 0});
+  s.push_back({"one", 1});
+  for (int i = 0; i < 4; ++i) s.push_back({"both", i % 2});
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    const auto fold = folds(s, 2, 2, seed);
+    EXPECT_NE(fold[0], fold[8]);
+    EXPECT_EQ(fold[11], fold[8]) << "of equal folds the smaller";
+    EXPECT_EQ(fold[12], fold[0]);
+  }
+}
+
 TEST(Folds, OrderOfSamplesDoesNotMatter) {
   auto s = samples(150, 4);
   const auto fold = folds(s, 4, 5, 9);

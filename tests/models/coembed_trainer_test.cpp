@@ -164,6 +164,125 @@ TEST(coembed_trainer, validation_is_that_of_posterior_means) {
   EXPECT_NEAR(m.validation.discriminator, (entropy[0] + entropy[1]) / 80, 1e-5);
 }
 
+// What an epoch reports of its pairs and of the discriminator where no weight moves: means over all training samples, a pair by its
+// weight. In validation too.
+TEST(coembed_trainer, pairs_count_by_their_weights) {
+  CoembedSetup s = setup_of(CoembedMode::adversarial);
+  s.weighted = true;
+  s.options.max_epochs = 1;
+  s.options.learning_rate = s.options.discriminator_learning_rate = 0;
+  CoembedRun run(s, study());
+  run.trainer.run();
+  const CoembedEpoch& m = run.epochs.at(0);
+  Context& c = *run.context;
+  const std::vector<float> zr = posteriors(c, run.rna, run.rna_source).mean, za = posteriors(c, *run.atac, run.atac_source).mean;
+  std::vector<MatchedPair> pairs;
+  double squares[2] = {0, 0}, weights[2] = {0, 0}, plain = 0, right = 0;
+  for (int64_t i = 0; i < 200; ++i) {
+    const double weight = 1 + static_cast<double>(i % 3);
+    const size_t validates = i >= 160;
+    if (validates) pairs.push_back({i, i, weight});
+    double d = 0;
+    for (int64_t k = i * kLatent; k < (i + 1) * kLatent; ++k)
+      d += std::pow(static_cast<double>(zr[static_cast<size_t>(k)]) - za[static_cast<size_t>(k)], 2) / kLatent;
+    squares[validates] += weight * d, weights[validates] += weight;
+    if (validates) continue;
+    plain += d / 160;
+    for (bool rna : {true, false}) {
+      const std::vector<float>& z = rna ? zr : za;
+      const double logit = (*run.trainer.discriminator())(tensor(c, {1, kLatent}, {z.begin() + i * kLatent, z.begin() + (i + 1) * kLatent})).item();
+      right += (logit > 0) == rna;
+    }
+  }
+  EXPECT_NEAR(m.train.pair, squares[0] / weights[0], 1e-5 * m.train.pair);
+  EXPECT_NEAR(m.validation.pair, squares[1] / weights[1], 1e-5 * m.validation.pair);
+  EXPECT_GT(std::abs(m.train.pair - plain), 1e-3 * plain) << "not by accident";
+  EXPECT_NEAR(m.foscttm, foscttm(zr, za, kLatent, pairs), 1e-3);
+  EXPECT_NEAR(m.train.discriminator_accuracy, right / 320, 1e-12);
+}
+
+// A pass over the pairs takes each once: a row that a step reads for its pair alone is not read for it again in the same pass.
+TEST(coembed_trainer, an_epoch_takes_each_pair_once) {
+  CoembedSetup s = setup_of(CoembedMode::adversarial);
+  s.options.max_epochs = 1;
+  s.validation = 0;
+  CoembedRun run(s, study());
+  run.trainer.run();
+  for (const WatchedSource* source : {&run.rna_source, &run.atac_source}) {
+    std::set<int64_t> paired;
+    size_t behind = 0;
+    for (const std::vector<int64_t>& batch : source->asked) {
+      paired.insert(batch.begin() + 32, batch.end());
+      behind += batch.size() - 32;
+    }
+    EXPECT_EQ(paired.size(), behind);
+  }
+}
+
+// Either modality is contrasted, one in a step, and only samples of the batch are anchors: pairs next to no weight change nothing.
+TEST(coembed_trainer, anchors_are_of_the_batch_and_of_both_modalities) {
+  CoembedSetup s = setup_of(CoembedMode::contrastive);
+  s.loss.pair = 0;
+  s.validation = 0;
+  CoembedRun without(s, study());
+  without.trainer.run();
+  int of[2] = {0, 0};
+  ASSERT_EQ(without.rna_source.asked.size(), 15u);
+  for (size_t i = 0; i < 15; ++i) {
+    const bool rna = without.rna_source.asked[i].size() > 32, atac = without.atac_source.asked[i].size() > 32;
+    EXPECT_NE(rna, atac) << "step " << i;
+    ++of[rna];
+  }
+  EXPECT_TRUE(of[0] > 2 && of[1] > 2) << of[0] << " and " << of[1];
+  s.loss.pair = 1e-20;
+  CoembedRun with(s, study());
+  with.trainer.run();
+  EXPECT_LE(worst_relative(with.weights(), without.weights()), 1e-4);
+}
+
+// ATAC samples of no known cohort: only steps of RNA have triplets, and the mean is over these. The margin is so large that it is
+// the loss.
+TEST(coembed_trainer, triplets_of_one_modality_alone) {
+  Context c;
+  const Views& v = study();
+  RnaVae rna({.genes = Views::kGenes, .hidden = 4, .latent = 3}), atac({.genes = Views::kRegions, .hidden = 4, .latent = 3});
+  CoEmbedding model(rna, atac);
+  ModuleState state(c, model, 1);
+  MatrixSource rna_source(c, v.rna.data(), v.samples, Views::kGenes), atac_source(c, v.atac.data(), v.samples, Views::kRegions);
+  const std::vector<int64_t> unknown(static_cast<size_t>(v.samples), -1);
+  CoembedSetup s = setup_of(CoembedMode::contrastive);
+  s.loss.margin = 1e6;
+  s.options.learning_rate = 0;
+  s.options.max_epochs = 1;
+  CoembedTrainer trainer(c, model, state,
+                         {{rna_source, rows(0, 160), rows(160, 200), v.cohort, v.donor}, {atac_source, rows(0, 160), rows(160, 200), unknown, v.donor}, {}, {}},
+                         s.loss, s.options);
+  trainer.on_epoch = [](const CoembedEpoch& m) {
+    EXPECT_NEAR(m.train.triplet, 1e6, 100);
+    EXPECT_NEAR(m.validation.triplet, 1e6, 100);
+  };
+  trainer.run();
+}
+
+// The nets of an adversary take a shorter memory of gradients (SPEC L9): without an adversary or triplets the modes differ in that alone,
+// and not in the first step, which no momentum has reached.
+TEST(coembed_trainer, the_momentum_of_adversaries_is_shorter) {
+  for (int64_t train : {32, 160}) {
+    CoembedSetup s = setup_of(CoembedMode::adversarial);
+    s.train = train, s.validation = 0;
+    s.loss.adversarial = s.loss.contrastive = 0;
+    s.options.max_epochs = 1;
+    CoembedRun adversarial(s, study());
+    s.loss.mode = CoembedMode::contrastive;
+    CoembedRun contrastive(s, study());
+    EXPECT_EQ(adversarial.trainer.run().steps, train / 32);
+    contrastive.trainer.run();
+    const double difference = worst_relative(adversarial.weights(), contrastive.weights());
+    if (train == 32) EXPECT_LE(difference, 1e-6);
+    else EXPECT_GE(difference, 1e-4);
+  }
+}
+
 // Each side of the adversary learns from its own loss: without a weight for it the encoders do not move against the
 // discriminator, which learns all the same.
 TEST(coembed_trainer, the_discriminator_learns_once_a_step_from_embeddings_as_constants) {

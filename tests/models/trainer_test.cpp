@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <numeric>
+#include <stdexcept>
 
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "base/log.h"
+#include "base/progress.h"
 #include "engine/checkpoint.h"
 #include "tests/engine/helpers.h"
 #include "tests/models/trainer_helpers.h"
@@ -129,7 +133,102 @@ TEST(trainer, the_loss_falls) {
   EXPECT_EQ(r.steps, 60 * 4);
   EXPECT_EQ(r.skipped_steps, 0);
   EXPECT_CONTAINS(r.stopped_because, "max_epochs 60");
-  EXPECT_GT(r.samples_per_second, 0);
+  EXPECT_NEAR(r.samples_per_second * r.seconds, 60 * 64, 1e-6);
+}
+
+// Whatever the last batch of a validation holds, each sample counts alike: 20 of them in batches of 16 and at once.
+TEST(trainer, validation_is_a_mean_over_samples) {
+  EpochMetrics of[2];
+  for (int64_t batch : {16, 20}) {
+    RunSetup s;
+    s.train_rows = kSamples - 20;
+    s.train.batch_size = batch;
+    s.train.learning_rate = 0;  // the weights stay those of the beginning
+    s.train.max_epochs = 1;
+    Session run(s);
+    run.trainer.run();
+    of[batch == 20] = run.epochs.at(0);
+  }
+  EXPECT_NEAR(of[0].validation_huber, of[1].validation_huber, 1e-5 * of[1].validation_huber);
+  EXPECT_NEAR(of[0].validation_kl, of[1].validation_kl, 1e-5 * of[1].validation_kl);
+  EXPECT_GT(of[1].validation_kl, 0);
+}
+
+// Latents whose posterior means have a variance (n - 1) above 0.01 over the validation samples (SPEC L1).
+TEST(trainer, active_units_are_those_whose_means_vary) {
+  RunSetup s;
+  s.loss.kl_weight = 10;  // some latents are given up
+  s.train.max_epochs = 40;
+  s.train.patience = 100;
+  Session run(s);
+  int small = 0, off_centre = 0, active = 0;
+  run.trainer.on_epoch = [&](const EpochMetrics& m) {
+    const std::vector<float> z = posteriors(*run.context, run.model, run.source).mean;
+    int64_t expected = 0;
+    for (size_t j = 0; j < 5; ++j) {
+      const double n = static_cast<double>(kSamples - 64);
+      double mean = 0, squares = 0, second = 0;
+      for (size_t i = 64; i < kSamples; ++i) mean += z[i * 5 + j] / n;
+      for (size_t i = 64; i < kSamples; ++i) squares += std::pow(z[i * 5 + j] - mean, 2), second += std::pow(z[i * 5 + j], 2);
+      const double variance = squares / (n - 1);
+      expected += variance > 0.01;
+      active += variance > 0.01;
+      small += variance < 0.01 && std::sqrt(variance) > 0.01;
+      off_centre += variance < 0.01 && second / (n - 1) > 0.01;
+    }
+    EXPECT_EQ(m.active_units, expected) << "epoch " << m.epoch;
+  };
+  run.trainer.run();
+  EXPECT_GT(active, 0);
+  EXPECT_GT(small, 0) << "a latent of which the standard deviation alone is above 0.01";
+  EXPECT_GT(off_centre, 0) << "one that is far from zero and does not vary";
+}
+
+// A run that dies finds what it wrote last: after every step where that is asked for, and only at the end where never.
+TEST(trainer, checkpoints_are_written_while_it_runs) {
+  Folder folder;
+  RunSetup s;
+  s.checkpoint = folder.file("whole");
+  Session whole(s);
+  whole.trainer.run();
+  for (double seconds : {0.0, 1e9}) {
+    s.checkpoint = folder.file(seconds > 0 ? "at the end" : "after every step");
+    s.train.checkpoint_seconds = seconds;
+    Session dies(s);
+    dies.trainer.on_epoch = [](const EpochMetrics& m) {
+      if (m.epoch == 3) throw std::runtime_error("as if the process ended");
+    };
+    EXPECT_THROW(dies.trainer.run(), std::runtime_error);
+    EXPECT_EQ(std::filesystem::exists(s.checkpoint), seconds == 0);
+    if (seconds > 0) continue;
+    Session second(s);
+    EXPECT_EQ(second.trainer.resume(), 2) << "two epochs, and the steps of the third";
+    second.trainer.run();
+    EXPECT_EQ(second.weights(), whole.weights());
+    EXPECT_EQ(second.lines, (std::vector<std::string>{whole.lines.begin() + 2, whole.lines.end()}));
+  }
+}
+
+// How far it is counts the steps of the runs that were continued.
+TEST(trainer, progress_goes_on_where_the_run_was_stopped) {
+  Folder folder;
+  RunSetup s;
+  s.checkpoint = folder.file("c");
+  {
+    Session first(s);
+    first.source.interrupt_at = 9;
+    error_of([&] { first.trainer.run(); });
+    set_interrupted(false);
+  }
+  std::vector<ProgressState> seen;
+  const ProgressSink before = set_progress_sink([&](const ProgressState& p) { seen.push_back(p); });
+  Session second(s);
+  second.trainer.resume();
+  second.trainer.run();
+  set_progress_sink(before);
+  ASSERT_FALSE(seen.empty());
+  EXPECT_EQ(seen.back().total, 8 * 4);
+  EXPECT_EQ(seen.back().done, 8 * 4);
 }
 
 TEST(trainer, kl_weight_rises_over_the_warm_up_and_losses_add_up) {
@@ -504,6 +603,7 @@ TEST(trainer, early_stopping_restores_the_best_weights) {
     if (m.epoch >= s.loss.kl_warmup_epochs && m.validation_loss < best) best = m.validation_loss, best_epoch = m.epoch;
   EXPECT_EQ(r.best_epoch, best_epoch);
   EXPECT_EQ(r.validation_loss, best);
+  EXPECT_EQ(r.train_loss, run.epochs.at(static_cast<size_t>(best_epoch) - 1).train_loss) << "of the best epoch, as the weights";
   // The weights that were left give that loss.
   const std::vector<float> means = posteriors(*run.context, run.model, run.source).mean;
   EXPECT_EQ(means.size(), static_cast<size_t>(kSamples * 5));
@@ -596,9 +696,15 @@ TEST(trainer, a_gradient_with_infinities_is_skipped_and_counted) {
       t.upload(all.data(), t.count());
     }
     const auto before = run.weights();
+    std::string said;
+    const log::Sink sink = log::set_sink([&](log::Level level, std::string_view line) {
+      if (level == log::Level::warning) said += line;
+    });
     const TrainResult r = run.trainer.run();
+    log::set_sink(sink);
     EXPECT_EQ(r.steps, 8);
     EXPECT_EQ(r.skipped_steps, 8);
+    EXPECT_CONTAINS(said, "8 steps were skipped because their gradient was not finite");
     EXPECT_EQ(run.weights(), before) << "skipped steps change nothing";
     EXPECT_TRUE(std::isfinite(r.train_loss) && std::isfinite(run.epochs[0].train_loss));
   }

@@ -1,6 +1,7 @@
 // panvae match and evaluate pairs as their users run them.
 
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "base/json.h"
@@ -119,6 +120,68 @@ TEST_F(MatchProgram, ScoresMatchByTiersAlone) {
   ASSERT_EQ(without.code, 0) << without.err;
   EXPECT_NE(without.err.find("no --genes"), std::string::npos);
   EXPECT_EQ(data::read_pairs(at("x.tsv"))[1].tier, 4);  // no man left
+}
+
+// Seven ATAC and four RNA samples, every count by hand. The median age of cohort X is 58: of donors p (50), e (58) and q (60).
+TEST_F(MatchProgram, CountsOfASmallStudy) {
+  const auto scores = [](const std::string& letter, int n) {
+    std::string out = "sample\tPC1\tPC2\n";
+    for (int i = 1; i <= n; ++i) out += letter + std::to_string(i) + "\t" + std::to_string(i) + "\t-" + std::to_string(i % 3) + "\n";
+    return out;
+  };
+  write_file(at("r7.tsv"), scores("r", 4));
+  write_file(at("a7.tsv"), scores("a", 7));
+  const std::string head = "sample\tdonor\tcohort\tage\tsex\tsplit\n";
+  write_file(at("r7_obs.tsv"), head +
+                                   "r1\tp\tX\t50\tf\ttrain\n"
+                                   "r2\te\tX\t58\tm\ttrain\n"
+                                   "r3\tf\tX\t\tf\ttrain\n"
+                                   "r4\tg\tY\t40\tm\tvalidation\n");
+  write_file(at("a7_obs.tsv"), head +
+                                   "a1\tp\tX\t50\tf\ttrain\n"    // its donor's RNA
+                                   "a2\tq\tX\t60\tm\ttrain\n"    // r2, two years apart
+                                   "a3\ts\tX\t\tf\ttrain\n"      // r3, of filled ages
+                                   "a4\tt\tZ\t33\tm\ttrain\n"    // no RNA of cohort Z
+                                   "a5\th\tX\t50\tf\tholdout\n"  // no RNA of its donor
+                                   "a6\tg\tY\t40\tm\tvalidation\n"
+                                   "a7\tu\tX\t\tf\ttrain\n");  // r3 again: r1 is eight years away
+  const Outcome o = run("match -o p7.tsv --rna r7.tsv --rna-obs r7_obs.tsv --atac a7.tsv --atac-obs a7_obs.tsv --json p7.json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  const Json j = json("p7.json");
+  EXPECT_EQ(j["n_pairs"], 5);
+  const auto side = [](int n, Json tiers, int atac, int rna) {
+    return Json{{"n", n}, {"tiers", std::move(tiers)}, {"atac_samples", atac}, {"rna_samples", rna}};
+  };
+  EXPECT_EQ(j["pairs"]["train"], side(4, {{"1", 1}, {"2", 3}}, 5, 3));
+  EXPECT_EQ(j["pairs"]["validation"], side(1, {{"1", 1}}, 1, 1));
+  EXPECT_EQ(j["pairs"]["holdout"], side(0, Json::object(), 1, 0));
+  EXPECT_EQ(j["unmatched"], 1);
+  EXPECT_EQ(j["cohorts_without_rna"], Json({"Z"}));
+  EXPECT_EQ(j["holdout_without_rna"], 1);
+  EXPECT_EQ(j["reused"], 1);
+  EXPECT_EQ(j["filled_ages"], Json({{"rna", 1}, {"atac", 2}}));
+  EXPECT_DOUBLE_EQ(j["age_distance_mean"].get<double>(), 2.0 / 3);
+  EXPECT_EQ(j["population"]["rna"]["reference_donors"], 3);
+  EXPECT_EQ(j["population"]["atac"]["reference_donors"], 5);
+  EXPECT_NE(o.err.find("1 ATAC samples have no RNA sample of their cohort and side: 'Z'"), std::string::npos) << o.err;
+  std::map<std::string, std::string> rna_of;
+  for (const data::SamplePair& p : data::read_pairs(at("p7.tsv"))) rna_of[p.atac] = p.rna;
+  EXPECT_EQ(rna_of, (std::map<std::string, std::string>{{"a1", "r1"}, {"a2", "r2"}, {"a3", "r3"}, {"a6", "r4"}, {"a7", "r3"}}));
+}
+
+// Who is taken of several that are as near is drawn by --seed.
+TEST_F(MatchProgram, TheSeedDecidesBetweenEquals) {
+  write_file(at("a.tsv"), "sample\tPC1\na1\t1\n");
+  write_file(at("a_obs.tsv"), "sample\tdonor\tcohort\na1\tp\tX\n");
+  write_file(at("r.tsv"), "sample\tG1\nr1\t1.5\nr2\t-1\n");
+  write_file(at("r_obs.tsv"), "sample\tdonor\tcohort\nr1\td\tX\nr2\te\tX\n");
+  std::set<std::string> taken;
+  for (int seed = 0; seed < 12; ++seed) {
+    const Outcome o = run("match -o s.tsv --rna r.tsv --rna-obs r_obs.tsv --atac a.tsv --atac-obs a_obs.tsv --seed " + std::to_string(seed));
+    ASSERT_EQ(o.code, 0) << o.err;
+    taken.insert(data::read_pairs(at("s.tsv")).at(0).rna);
+  }
+  EXPECT_EQ(taken, (std::set<std::string>{"r1", "r2"}));
 }
 
 TEST_F(MatchProgram, Refused) {

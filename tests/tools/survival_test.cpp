@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "base/json.h"
 #include "base/philox.h"
@@ -61,6 +62,19 @@ TEST_F(SurvivalProgram, AnswersAsR) {
   ASSERT_EQ(within.code, 0) << within.err;
   const Json w = Json::parse(within.out);
   for (size_t f = 0; f < 5; ++f) EXPECT_NEAR(w["folds"][f]["harrell"].get<double>() / expected.at("harrell_by_cohort").number[f], 1, 1e-6);
+}
+
+// Options that only a number shows, each beside the command without it.
+TEST_F(SurvivalProgram, OptionsReachTheEvaluation) {
+  const std::string plain = kEmbedding + " --top-k 3 --ridge 0 --tau 20 --json -";
+  const auto uno = [&](const std::string& more) {
+    const Outcome o = run(plain + more);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return Json::parse(o.out)["uno_mean"].get<double>();
+  };
+  std::set<double> seen{uno("")};
+  for (const char* more : {" --g right", " --uno-censoring test", " --seed 1", " --on all --folds 4", " --stratify cohort"})
+    EXPECT_TRUE(seen.insert(uno(more)).second) << more;
 }
 
 TEST_F(SurvivalProgram, TheSameCommandGivesTheSameBytes) {

@@ -8,6 +8,7 @@
 #include "base/interrupt.h"
 #include "eval/concordance.h"
 #include "eval/cox.h"
+#include "eval/kaplan_meier.h"
 #include "eval/survival_data.h"
 #include "tests/eval/survival_helpers.h"  // first: it silences a false warning of GCC in Eigen
 
@@ -229,6 +230,161 @@ TEST(Survival, TestPatientsDoNotReachTheModel) {
   EXPECT_NE(a.risk[1], b.risk[1]) << "but they train the others";
 }
 
+// A quantile as R defines it by default (type 7).
+double quantile_of(std::vector<double> v, double p) {
+  std::sort(v.begin(), v.end());
+  const double at = p * static_cast<double>(v.size() - 1);
+  const auto low = static_cast<size_t>(at);
+  return low + 1 < v.size() ? v[low] + (at - static_cast<double>(low)) * (v[low + 1] - v[low]) : v[low];
+}
+
+// What a fold reports, put together here from the parts, each of which answers as R does: one covariate, two folds.
+TEST(Survival, AFoldByItsParts) {
+  auto d = study(240, 2, 1);
+  std::vector<double> fold, time = d.obs.at("os_time").number, age = d.obs.at("age").number;
+  // Times of months and a hazard that follows age, so that ties and edges of groups are met.
+  for (size_t i = 0; i < 240; ++i) {
+    fold.push_back(static_cast<double>(i % 2));
+    age[i] = 5 * std::round(age[i] / 5);
+    time[i] = 30 * std::ceil(time[i] * std::exp((60 - age[i]) / 20) / 30);
+  }
+  // The last patient is under observation when the last one dies, which C without a tau needs.
+  std::vector<double> event = d.obs.at("os_event").number;
+  for (size_t i = 0; i < 240; ++i)
+    if (time[i] > 1500) time[i] = 1500, event[i] = 0;
+  set_number(d.obs, "fold", fold);
+  set_number(d.obs, "age", age);
+  set_number(d.obs, "os_time", time);
+  set_number(d.obs, "os_event", event);
+  // A time at which patients of both folds die.
+  double shared = 0;
+  for (double at = 300; shared == 0 && at < 1200; at += 30) {
+    int dead[2] = {0, 0};
+    for (size_t i = 0; i < 240; ++i) dead[i % 2] += time[i] == at && event[i] == 1;
+    if (dead[0] > 0 && dead[1] > 0) shared = at;
+  }
+  ASSERT_GT(shared, 0);
+  std::vector<double> uno;
+  int on_an_edge = 0;
+  for (int variant = 0; variant < 7; ++variant) {
+    SCOPED_TRACE(variant);
+    SurvivalOptions o = with(0, {"age"});
+    o.fold_key = "fold";
+    if (variant >= 2) o.tau = {Tau::Kind::days, shared};
+    o.tau_inclusive = variant == 3;
+    o.g_right = variant == 4;
+    o.censoring_from_test = variant == 5;
+    if (variant == 6) o.stratify = "cohort";
+    if (variant == 1) o.tau.kind = Tau::Kind::none;
+    const SurvivalResult r = evaluate_survival(d, o);
+    ASSERT_EQ(r.row, test::all_rows(240));
+    for (int32_t f = 0; f < 2; ++f) {
+      struct Patients {
+        std::vector<double> time, deaths_at;
+        std::vector<uint8_t> event;
+        std::vector<int32_t> cohort;
+        std::vector<size_t> at;
+        data::RowMatrix<double> x;
+      } train, test;
+      for (size_t i = 0; i < 240; ++i) {
+        Patients& p = static_cast<int32_t>(i % 2) == f ? test : train;
+        p.at.push_back(i);
+        p.time.push_back(time[i]);
+        p.event.push_back(event[i] == 1);
+        p.cohort.push_back(d.obs.at("cohort").text(static_cast<int64_t>(i)) == "A");
+        if (p.event.back()) p.deaths_at.push_back(time[i]);
+      }
+      for (Patients* p : {&train, &test}) {
+        p->x.resize(static_cast<Eigen::Index>(p->at.size()), 1);
+        for (size_t i = 0; i < p->at.size(); ++i) p->x(static_cast<Eigen::Index>(i), 0) = age[p->at[i]];
+      }
+      const SurvivalFold& got = r.folds[static_cast<size_t>(f)];
+      const double horizon = quantile_of(train.deaths_at, 0.9);
+      EXPECT_DOUBLE_EQ(got.tau, variant == 0 ? horizon : variant == 1 ? INFINITY : shared);
+      const CoxFit fit = fit_cox(train.time, train.event, train.x);
+      const std::vector<double> risk = linear_predictor(fit, test.x), of_train = linear_predictor(fit, train.x);
+      const double low = quantile_of(of_train, 1.0 / 3), high = quantile_of(of_train, 2.0 / 3);
+      for (size_t i = 0; i < risk.size(); ++i) {
+        EXPECT_EQ(r.risk[test.at[i]], risk[i]);
+        EXPECT_EQ(r.group[test.at[i]], risk[i] <= low ? 0 : risk[i] <= high ? 1 : 2) << "thirds of the training patients";
+        on_an_edge += risk[i] == low || risk[i] == high;
+      }
+      ConcordanceOptions c;
+      const CensoringDistribution g = variant == 5 ? CensoringDistribution(test.time, test.event) : CensoringDistribution(train.time, train.event);
+      c.censoring = &g;
+      c.tau = got.tau;
+      c.tau_inclusive = variant == 3;
+      c.right = variant == 4;
+      const std::vector<int32_t> strata = variant == 6 ? test.cohort : std::vector<int32_t>();
+      EXPECT_DOUBLE_EQ(got.uno, concordance(risk, test.time, test.event, strata, c).c());
+      EXPECT_EQ(got.harrell, concordance(risk, test.time, test.event, strata).c());
+      if (f == 0) uno.push_back(got.uno);
+
+      const double end = std::min(horizon, got.tau);
+      std::vector<double> at;
+      for (int k = 1; k <= 100; ++k) at.push_back(end * k / 100);
+      const auto n = static_cast<Eigen::Index>(test.at.size());
+      data::RowMatrix<double> model(n, 100), reference(n, 100);
+      const BaselineHazard hazard = baseline_hazard(fit, train.time, train.event, train.x);
+      const KaplanMeier km = kaplan_meier(train.time, train.event);
+      for (Eigen::Index i = 0; i < n; ++i)
+        for (Eigen::Index k = 0; k < 100; ++k) {
+          const double t = at[static_cast<size_t>(k)];
+          model(i, k) = std::exp(-hazard.strata[0].at(t) * std::exp(risk[static_cast<size_t>(i)]));
+          reference(i, k) = km.at(t);
+        }
+      const CensoringDistribution of_train_patients(train.time, train.event);
+      expect_relative(got.brier, integrated_brier(at, brier_scores(at, test.time, test.event, model, of_train_patients)), 1e-12, "Brier");
+      expect_relative(got.brier_reference, integrated_brier(at, brier_scores(at, test.time, test.event, reference, of_train_patients)), 1e-12, "reference");
+    }
+    for (int32_t group = 0; group < 3; ++group) {
+      std::vector<double> times;
+      std::vector<uint8_t> events;
+      for (size_t i = 0; i < 240; ++i)
+        if (r.group[i] == group) times.push_back(r.time[i]), events.push_back(r.event[i]);
+      const double expected = kaplan_meier(times, events).median(), median = r.median[static_cast<size_t>(group)];
+      EXPECT_TRUE(median == expected || (std::isnan(median) && std::isnan(expected))) << group;
+    }
+    EXPECT_EQ(r.log_rank.chi_square, log_rank(r.time, r.event, r.group, 3).chi_square);
+  }
+  EXPECT_GT(on_an_edge, 0) << "a patient on the edge of a group is of the lower one";
+  for (size_t i = 3; i < 7; ++i) EXPECT_NE(uno[i], uno[2]) << "option " << i << " does something";
+}
+
+// Components have unit variance before the ridge meets them, and covariates are not shrunk at all.
+TEST(Survival, TheRidgeIsOnStandardisedComponentsAlone) {
+  const auto d = study(150, 4, 1);
+  auto larger = d;
+  larger.x *= 1000;
+  SurvivalOptions o = with(4, {"age"});
+  o.ridge = 50;
+  const SurvivalResult a = evaluate_survival(d, o), b = evaluate_survival(larger, o);
+  for (size_t i = 0; i < a.risk.size(); ++i) EXPECT_NEAR(a.risk[i], b.risk[i], 1e-7);
+  o = with(0, {"age"});
+  o.ridge = 0;
+  const SurvivalResult plain = evaluate_survival(d, o);
+  o.ridge = 1e6;
+  EXPECT_EQ(evaluate_survival(d, o).risk, plain.risk);
+  o = with(4, {"age"});
+  o.ridge = 1e9;
+  const SurvivalResult clinical = evaluate_survival(d, o);
+  for (size_t i = 0; i < clinical.risk.size(); ++i) EXPECT_NEAR(clinical.risk[i], plain.risk[i], 1e-5) << "components are shrunk to nothing";
+}
+
+// The number of components is chosen by patients, and donors, that its models have not seen: otherwise more would always look better.
+TEST(Survival, ChoosesFewComponentsWhereMoreAreNoise) {
+  const data::Dataset<double> d = study(150, 60, 1.5);
+  EXPECT_EQ(evaluate_survival(d, with(kAutoTopK)).top_k, 5);
+  std::vector<int64_t> rows;
+  std::vector<std::string> donor;
+  for (int64_t i = 0; i < 150; ++i)
+    for (int copy = 0; copy < 3; ++copy) rows.push_back(i), donor.push_back(fmt::format("D{}", i));
+  data::Dataset<double> copies = reordered(d, rows);
+  for (size_t i = 0; i < rows.size(); ++i) copies.obs.keys[i] += fmt::format("-{}", i);
+  set_factor(copies.obs, "donor", donor);
+  EXPECT_EQ(evaluate_survival(copies, with(kAutoTopK)).top_k, 5) << "each patient three times";
+}
+
 TEST(Survival, UsesTheHoldout) {
   auto d = study(200, 5, 1);
   std::vector<std::string> split;
@@ -314,6 +470,15 @@ TEST(Survival, Covariates) {
   o.fold_key = "fold";
   const SurvivalResult r = evaluate_survival(d, o);
   EXPECT_EQ(r.covariate_missing, std::vector<int64_t>{12});
+  EXPECT_FALSE(warned(r, "samples have no 'age'"));
+  auto half = d;
+  for (size_t i = 0; i < 51; ++i) ages[i] = kNaN;
+  for (size_t i = 51; i < 100; ++i) ages[i] = 50 + static_cast<double>(i % 7);
+  set_number(half.obs, "age", ages);
+  EXPECT_TRUE(warned(evaluate_survival(half, o), "51 of 100 samples have no 'age'"));
+  ages[0] = 50;
+  set_number(half.obs, "age", ages);
+  EXPECT_FALSE(warned(evaluate_survival(half, o), "samples have no 'age'"));
   for (size_t i = 0; i < 100; i += 9) EXPECT_NEAR(r.risk[i], 0, 1e-12) << "the mean patient's";
 }
 
@@ -439,6 +604,29 @@ TEST(Survival, WarnsOfFewDeathsAndSharedDonors) {
   const SurvivalResult r = evaluate_survival(d, with(20));
   EXPECT_TRUE(warned(r, "for 20 terms of the model")) << all_warnings(r);
   EXPECT_FALSE(warned(r, "its C is mostly chance"));
+  // Ten deaths in the test fold, and nine: the fold with fewest is named.
+  {
+    std::vector<double> part, event;
+    for (int i = 0; i < 100; ++i) part.push_back(i < 12 ? 0 : 1 + i % 2), event.push_back(i < 10 || i >= 12);
+    set_number(d.obs, "part", part);
+    set_number(d.obs, "os_event", event);
+    SurvivalOptions o = with(2);
+    o.fold_key = "part";
+    EXPECT_FALSE(warned(evaluate_survival(d, o), "its C is mostly chance"));
+    EXPECT_FALSE(warned(evaluate_survival(d, o), "terms of the model"));
+    EXPECT_FALSE(warned(evaluate_survival(d, o), "components were asked for"));
+    event[9] = 0;
+    set_number(d.obs, "os_event", event);
+    EXPECT_TRUE(warned(evaluate_survival(d, o), "fold 0 is tested on 9 deaths")) << all_warnings(evaluate_survival(d, o));
+    // 97 deaths are left, of which 44 are of fold 1 and 44 of fold 2: 53 train either, 88 fold 0.
+    o.top_k = 6;
+    EXPECT_TRUE(warned(evaluate_survival(d, o), "fold 1 has 53 deaths for 6 terms of the model, 8.8 each")) << all_warnings(evaluate_survival(d, o));
+    o.top_k = 30;
+    EXPECT_FALSE(warned(evaluate_survival(d, o), "components were asked for"));
+    o.top_k = 31;
+    EXPECT_TRUE(warned(evaluate_survival(d, o), "31 components were asked for, the training folds have 30")) << all_warnings(evaluate_survival(d, o));
+    d = study(100, 30, 1);
+  }
   std::vector<std::string> donor;
   std::vector<double> fold;
   for (int i = 0; i < 100; ++i) donor.push_back(fmt::format("D{}", i / 2)), fold.push_back(i % 2);

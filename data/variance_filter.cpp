@@ -47,6 +47,11 @@ std::string VarianceFilter::text() const {
 
 namespace {
 
+// Of the rows that differ, not what the others leave of 1: one of ten is 0.1 then, to the last bit, as the threshold is.
+double share_of(int64_t differing, size_t rows) {
+  return static_cast<double>(differing) / static_cast<double>(rows);
+}
+
 // Share of the rows that differ from the most frequent value, exact where it is below 1/2, else at least 1/2: a value
 // of the majority is found by voting (Boyer & Moore) in one pass, without sorting a column.
 template <class Matrix>
@@ -64,7 +69,7 @@ void deviating_share(const Matrix& x, const std::vector<int64_t>& rows, int64_t 
   std::vector<int64_t> equal(w, 0);
   for (int64_t r : rows)
     for (size_t c = 0; c < w; ++c) equal[c] += x(r, begin + static_cast<int64_t>(c)) == candidate[c];
-  for (size_t c = 0; c < w; ++c) share[c] = 1 - static_cast<double>(equal[c]) / static_cast<double>(rows.size());
+  for (size_t c = 0; c < w; ++c) share[c] = share_of(static_cast<int64_t>(rows.size()) - equal[c], rows.size());
 }
 
 // Beyond 1/2 there may be no majority: count by sorting.
@@ -80,7 +85,7 @@ double deviating_share_by_sorting(const Matrix& x, const std::vector<int64_t>& r
     while (i < values.size() && values[i] == values[first]) ++i;
     most = std::max(most, static_cast<int64_t>(i - first));
   }
-  return 1 - static_cast<double>(most) / static_cast<double>(rows.size());
+  return share_of(static_cast<int64_t>(rows.size()) - most, rows.size());
 }
 
 }  // namespace

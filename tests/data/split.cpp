@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "base/log.h"
 #include "base/philox.h"
 #include "support.h"
 
@@ -160,6 +161,47 @@ TEST(Split, BySampleMaySplitDonors) {
   const SplitCounts counts = assign_split(t, o);
   EXPECT_EQ(counts.holdout, 24);
   EXPECT_EQ(counts.validation, 10);
+}
+
+// However large the share, one donor of a cohort trains.
+TEST(Split, SomebodyAlwaysTrains) {
+  Table t = samples(12, 4);
+  SplitOptions o;
+  o.holdout = 0.9, o.validation = 0.9;
+  assign_split(t, o);
+  const auto side = sides(t);
+  std::map<std::string, int> training;
+  for (const auto& [donor, s] : side) training["C" + std::to_string(std::stoi(donor.substr(1)) % 4)] += s == "train";
+  for (const auto& [cohort, n] : training) EXPECT_EQ(n, 1) << cohort;
+}
+
+// A split that exists is kept, and one donor on two sides is enough to be told.
+TEST(Split, OneSampleAstrayIsSaid) {
+  Table t = samples(6, 1);
+  std::vector<std::string> side;
+  for (int64_t r = 0; r < t.rows(); ++r) side.push_back(t.at("donor").text(r) == "D1" ? "holdout" : "train");
+  std::string said;
+  const log::Sink before = log::set_sink([&](log::Level level, std::string_view line) {
+    if (level == log::Level::warning) said += line;
+  });
+  t.set(factor_from_text("split", side));
+  assign_split(t, {});
+  EXPECT_EQ(said, "");
+  side[2] = "train";  // the second sample of D1
+  t.set(factor_from_text("split", side));
+  assign_split(t, {});
+  log::set_sink(before);
+  EXPECT_NE(said.find("puts 1 samples on another side than their donor's first sample"), std::string::npos) << said;
+}
+
+// Samples without a donor are each of a donor of their own, not of one that has no name.
+TEST(Split, UnknownDonorsAreNotOne) {
+  Table t;
+  t.keys = {"a", "b", "c", "d"};
+  t.set(factor_from_text("donor", {"D", "", "", "D"}));
+  EXPECT_EQ(donors_of(t), (std::vector<std::string>{"D", "b", "c", "D"}));
+  t.columns.clear();
+  EXPECT_EQ(donors_of(t), t.keys);
 }
 
 }  // namespace

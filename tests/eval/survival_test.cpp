@@ -245,7 +245,7 @@ TEST(Survival, AFoldByItsParts) {
   // Times of months and a hazard that follows age, so that ties and edges of groups are met.
   for (size_t i = 0; i < 240; ++i) {
     fold.push_back(static_cast<double>(i % 2));
-    age[i] = 5 * std::round(age[i] / 5);
+    age[i] = 5 * std::round(age[i] / 5) + 10 * static_cast<double>(i % 2);  // so that thirds of the folds differ
     time[i] = 30 * std::ceil(time[i] * std::exp((60 - age[i]) / 20) / 30);
   }
   // The last patient is under observation when the last one dies, which C without a tau needs.

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/text.h"
+
 namespace panvae {
 
 Error::Error(ErrorCode code, std::string message, std::string where, std::string hint, std::string op)
@@ -35,32 +37,6 @@ void check_failed(const char* expression, std::string message, std::source_locat
 }
 
 }  // namespace detail
-
-namespace {
-
-// Length of the valid UTF-8 sequence at the start of `s`, 0 if it is not one (overlong forms and surrogates are not).
-size_t utf8_length(std::string_view s) {
-  auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
-  auto tail = [&](size_t i) { return i < s.size() && (byte(i) & 0xC0) == 0x80; };
-  unsigned char a = byte(0);
-  if (a < 0x80) return 1;
-  if (a >= 0xC2 && a <= 0xDF) return tail(1) ? 2 : 0;
-  if ((a & 0xF0) == 0xE0) {
-    if (!tail(1) || !tail(2)) return 0;
-    if (a == 0xE0 && byte(1) < 0xA0) return 0;
-    if (a == 0xED && byte(1) > 0x9F) return 0;
-    return 3;
-  }
-  if (a >= 0xF0 && a <= 0xF4) {
-    if (!tail(1) || !tail(2) || !tail(3)) return 0;
-    if (a == 0xF0 && byte(1) < 0x90) return 0;
-    if (a == 0xF4 && byte(1) > 0x8F) return 0;
-    return 4;
-  }
-  return 0;
-}
-
-}  // namespace
 
 std::string Quoted::operator()(std::string_view text, size_t limit) const {
   std::string out = "'";

@@ -41,6 +41,35 @@ std::string shortest(float x) {
   return shortest_of(x);
 }
 
+size_t utf8_length(std::string_view s) {
+  auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
+  auto tail = [&](size_t i) { return i < s.size() && (byte(i) & 0xC0) == 0x80; };
+  unsigned char a = byte(0);
+  if (a < 0x80) return 1;
+  if (a >= 0xC2 && a <= 0xDF) return tail(1) ? 2 : 0;
+  if ((a & 0xF0) == 0xE0) {
+    if (!tail(1) || !tail(2)) return 0;
+    if (a == 0xE0 && byte(1) < 0xA0) return 0;
+    if (a == 0xED && byte(1) > 0x9F) return 0;
+    return 3;
+  }
+  if (a >= 0xF0 && a <= 0xF4) {
+    if (!tail(1) || !tail(2) || !tail(3)) return 0;
+    if (a == 0xF0 && byte(1) < 0x90) return 0;
+    if (a == 0xF4 && byte(1) > 0x8F) return 0;
+    return 4;
+  }
+  return 0;
+}
+
+size_t valid_utf8(std::string_view s) {
+  size_t i = 0;
+  while (i < s.size())
+    if (const size_t n = utf8_length(s.substr(i))) i += n;
+    else break;
+  return i;
+}
+
 std::string nearest_name(std::string_view word, const std::vector<std::string>& candidates) {
   std::string best;
   size_t best_distance = word.size() / 2 + 1;

@@ -15,6 +15,11 @@ std::string shortest(float x);
 // The candidate nearest to `word` by edit distance, or "" if none is near (for "did you mean").
 std::string nearest_name(std::string_view word, const std::vector<std::string>& candidates);
 
+// Length of the UTF-8 sequence at the start of `s` (not empty), 0 if none is there (overlong forms and surrogates are none).
+size_t utf8_length(std::string_view s);
+// How many bytes from the start on are UTF-8: all of them, unless one is not.
+size_t valid_utf8(std::string_view s);
+
 // A table for a terminal: columns aligned (numbers to the right), two spaces between, a line under the head.
 class TextTable {
  public:

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/text.h"
 
 namespace panvae::data {
 
@@ -35,6 +36,13 @@ bool open_quote(std::string_view line, char separator) {
     field_start = line[i] == separator;
   }
   return inside;
+}
+
+// Whether a byte is more than ASCII.
+bool beyond_ascii(std::string_view s) {
+  unsigned char all = 0;
+  for (const char c : s) all |= static_cast<unsigned char>(c);
+  return all >= 0x80;
 }
 
 }  // namespace
@@ -192,6 +200,12 @@ bool LineReader::raw_line(std::string_view& line) {
   ++line_number_;
   if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
   if (std::memchr(line.data(), 0, line.size())) fail_input("a NUL byte within the text", where(), "the file is damaged or no text: fetch or write it again");
+  if (beyond_ascii(line))
+    if (const size_t good = valid_utf8(line); good < line.size()) {
+      const size_t begin = line.find_last_of(separator_, good) + 1;  // of the field: 0 where there is no separator before it
+      fail_input(fmt::format("{} is not UTF-8", quoted(line.substr(begin, line.find(separator_, good) - begin))), where(),
+                 "save the file as UTF-8, if it is Latin-1 by: iconv -f latin1 -t utf-8");
+    }
   return true;
 }
 

@@ -9,7 +9,8 @@
 namespace panvae::data {
 
 // Lines without their ends (LF or CRLF), a UTF-8 byte order mark skipped. A quoted field may hold line breaks.
-// ErrorCode::input: not readable, truncated or damaged gzip, bytes that are no gzip after it, a NUL byte.
+// ErrorCode::input: not readable, truncated or damaged gzip, bytes that are no gzip after it, a NUL byte,
+// a byte that is no UTF-8 (what is written from it could not be read elsewhere).
 class LineReader {
  public:
   // `separator` is needed to know where quoted fields begin.

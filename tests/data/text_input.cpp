@@ -111,6 +111,24 @@ TEST_F(TextInput, ANulByteIsRefusedWhereverItStands) {
   expect_names(error_of([&] { read_dataset<float>(file); }), {"NUL", "nul.tsv", "line"});
 }
 
+// An h5ad with names that are no UTF-8 could not be read by AnnData.
+TEST_F(TextInput, TextIsUtf8) {
+  const std::string latin1 = put("latin1.tsv",
+                                 "sample\tA\tB\nGr\xf6\xdf"
+                                 "e\t1\t2\n"),
+                    table = put("obs.csv",
+                                "sample,site\na,Z\xfc"
+                                "rich\n");
+  expect_names(error_of([&] { read_dataset<float>(latin1); }), {"'Gr\\xf6\\xdfe' is not UTF-8", "latin1.tsv", "line 2", "iconv"});
+  expect_names(error_of([&] { read_table(table); }), {"'Z\\xfcrich' is not UTF-8", "obs.csv", "line 2"});
+  EXPECT_EQ(read_dataset<float>(put("utf8.tsv",
+                                    "sample\tA\nGr\xc3\xb6\xc3\x9f"
+                                    "e\t1\n"))
+                .obs.keys[0],
+            "Gr\xc3\xb6\xc3\x9f"
+            "e");
+}
+
 // Beyond the range of double: zero or infinite by its size, however it is written.
 TEST_F(TextInput, NumbersOutOfRange) {
   const std::string zeros(400, '0');

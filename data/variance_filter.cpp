@@ -47,13 +47,13 @@ std::string VarianceFilter::text() const {
 
 namespace {
 
-// Of the rows that differ, not what the others leave of 1: one of ten is 0.1 then, to the last bit, as the threshold is.
-double share_of(int64_t differing, size_t rows) {
-  return static_cast<double>(differing) / static_cast<double>(rows);
+// k of n as the nearest double, so that a share which is the threshold compares as equal to it: 1 - 0.8 is below 0.2.
+double share_of(int64_t k, int64_t n) {
+  return n > 0 ? static_cast<double>(k) / static_cast<double>(n) : 0;
 }
 
-// Share of the rows that differ from the most frequent value, exact where it is below 1/2, else at least 1/2: a value
-// of the majority is found by voting (Boyer & Moore) in one pass, without sorting a column.
+// Share of the values that differ from the most frequent one, missing ones left out; exact where it is below 1/2, else at least
+// 1/2: a value of the majority is found by voting (Boyer & Moore) in one pass, without sorting a column.
 template <class Matrix>
 void deviating_share(const Matrix& x, const std::vector<int64_t>& rows, int64_t begin, int64_t end, double* share) {
   using T = typename Matrix::Scalar;
@@ -63,13 +63,18 @@ void deviating_share(const Matrix& x, const std::vector<int64_t>& rows, int64_t 
   for (int64_t r : rows)
     for (size_t c = 0; c < w; ++c) {
       const T v = x(r, begin + static_cast<int64_t>(c));
+      if (std::isnan(v)) continue;
       if (votes[c] == 0) candidate[c] = v;
       votes[c] += v == candidate[c] ? 1 : -1;
     }
-  std::vector<int64_t> equal(w, 0);
+  std::vector<int64_t> differ(w, 0), present(w, 0);
   for (int64_t r : rows)
-    for (size_t c = 0; c < w; ++c) equal[c] += x(r, begin + static_cast<int64_t>(c)) == candidate[c];
-  for (size_t c = 0; c < w; ++c) share[c] = share_of(static_cast<int64_t>(rows.size()) - equal[c], rows.size());
+    for (size_t c = 0; c < w; ++c) {
+      const T v = x(r, begin + static_cast<int64_t>(c));
+      present[c] += !std::isnan(v);
+      differ[c] += !std::isnan(v) && v != candidate[c];
+    }
+  for (size_t c = 0; c < w; ++c) share[c] = share_of(differ[c], present[c]);
 }
 
 // Beyond 1/2 there may be no majority: count by sorting.
@@ -85,7 +90,8 @@ double deviating_share_by_sorting(const Matrix& x, const std::vector<int64_t>& r
     while (i < values.size() && values[i] == values[first]) ++i;
     most = std::max(most, static_cast<int64_t>(i - first));
   }
-  return share_of(static_cast<int64_t>(rows.size()) - most, rows.size());
+  const auto present = static_cast<int64_t>(values.size());
+  return share_of(present - most, present);
 }
 
 }  // namespace

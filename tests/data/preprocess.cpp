@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/philox.h"
 #include "data/simulate.h"
+#include "data/variance_filter.h"
 #include "data/write.h"
 #include "support.h"
 
@@ -192,6 +194,47 @@ TEST(Preprocess, VarianceFilters) {
   EXPECT_EQ(kept("quantile:0.5").size(), 2u);
   for (const char* bad : {"nzv", "nzv:", "nzv:2", "nzv:-1", "nzv:nan", "magic:1", "cv2:x", ""}) error_of([&] { VarianceFilter::parse(bad); }, ErrorCode::usage);
   expect_names(error_of([&] { kept("nzv:0.999"); }), {"no feature is left"});
+}
+
+TEST(Preprocess, AShareThatIsTheThresholdStays) {
+  // Gene k differs from its mode in k of n samples: below a threshold of t / 100, those with 100 k < t n are dropped, and no others.
+  for (int64_t n : {50, 55, 100})
+    for (int64_t t : {1, 2, 5, 10, 15, 20, 30, 40, 60}) {
+      RowMatrix<float> x = RowMatrix<float>::Constant(n, n / 2, 3);
+      for (int64_t g = 0; g < x.cols(); ++g)
+        for (int64_t i = 0; i < g; ++i) x((7 * i + g) % n, g) = static_cast<float>(10 + i);
+      std::vector<int64_t> rows(static_cast<size_t>(n));
+      std::iota(rows.begin(), rows.end(), int64_t{0});
+      const std::string filter = fmt::format("nzv:{:.2f}", static_cast<double>(t) / 100);
+      const std::vector<bool> keep = variable_features(x, rows, VarianceFilter::parse(filter), {});
+      for (int64_t g = 0; g < x.cols(); ++g) EXPECT_EQ(keep[static_cast<size_t>(g)], 100 * g >= t * n && g > 0) << filter << ", " << g << " of " << n;
+    }
+}
+
+TEST(Preprocess, MissingValuesAreLeftOutOfTheVarianceFilterInWhateverSampleTheyAre) {
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+  constexpr int64_t kSamples = 12;
+  std::vector<int64_t> rows(kSamples);
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  // Constant but for missing values; one of 12 differs; all differ; nothing there.
+  for (int64_t missing = 0; missing < kSamples; ++missing) {
+    RowMatrix<float> x = RowMatrix<float>::Constant(kSamples, 4, 5);
+    x((missing + 5) % kSamples, 1) = 6;
+    for (int64_t r = 0; r < kSamples; ++r) x(r, 2) = static_cast<float>(r);
+    x.row(missing).setConstant(kNone);
+    x.col(3).setConstant(kNone);
+    auto keep = [&](const char* filter) {
+      return variable_features(x, rows, VarianceFilter::parse(filter), [&](int64_t r, double* out) {
+        for (int64_t g = 0; g < x.cols(); ++g) out[g] = x(r, g);
+      });
+    };
+    EXPECT_EQ(keep("nzv:0.01"), (std::vector<bool>{false, true, true, false})) << missing;
+    EXPECT_EQ(keep("nzv:0.09"), (std::vector<bool>{false, true, true, false})) << missing;  // 1 of the 11 that are there
+    EXPECT_EQ(keep("nzv:0.1"), (std::vector<bool>{false, false, true, false})) << missing;
+    EXPECT_EQ(keep("nzv:0.8"), (std::vector<bool>{false, false, true, false})) << missing;
+    EXPECT_EQ(keep("cv2:0.1"), (std::vector<bool>{false, false, true, false})) << missing;
+    EXPECT_EQ(keep("quantile:0.75"), (std::vector<bool>{false, false, true, false})) << missing;
+  }
 }
 
 TEST(Preprocess, NestedBatchIsReportedAsAliased) {

@@ -189,7 +189,7 @@ void RunConfig::add_coembed_keys(std::vector<Key>& all) {
   add(number("train.clip_norm", train.clip_norm, 0, kMany, "global gradient norm to clip to; 0: off"));
   add(number("train.max_epochs", train.max_epochs, 1, kMany, "epochs at most"));
   add(number("train.epoch_steps", train.epoch_steps, 1, kMany, "steps of an epoch at least: small sets are passed several times in one"));
-  add(number("train.min_epochs", train.min_epochs, 0, kMany, "epochs that are no candidates for the best, and before patience counts"));
+  add(number("train.min_epochs", train.min_epochs, 0, kMany, "the first epoch that may be the best; patience counts after it"));
   add(number("train.patience", train.patience, 0, kMany, "epochs without a better validation criterion"));
   add(number("train.checkpoint_seconds", train.checkpoint_seconds, 0, kMany, "seconds between checkpoints"));
 }

@@ -110,13 +110,14 @@ void CoembedTerms::write(Json& to, const std::string& prefix) const {
 
 Json CoembedEpoch::json() const {
   // Nothing here depends on the clock: the same run gives the same file.
-  Json j = {{"epoch", epoch}};
+  Json j = Json::object();
+  if (epoch > 0) j["epoch"] = epoch;  // what evaluate() says is of no epoch
   if (std::isfinite(train_loss)) j["train_loss"] = train_loss;
   train.write(j, "train_");
   if (std::isfinite(validation_loss)) j["validation_loss"] = validation_loss;
   validation.write(j, "validation_");
   if (std::isfinite(foscttm)) j["validation_foscttm"] = foscttm;
-  if (std::isfinite(validation_loss)) j["best"] = best;
+  if (epoch > 0 && std::isfinite(validation_loss)) j["best"] = best;
   return j;
 }
 

@@ -57,7 +57,7 @@ struct CoembedTerms {
   void write(Json& to, const std::string& prefix) const;                      // NaN is left out
 };
 struct CoembedEpoch {
-  int64_t epoch = 0;  // from 1; 0: the weights training starts from
+  int64_t epoch = 0;  // from 1; 0: of no epoch, but of evaluate()
   double train_loss = CoembedTerms::none;
   CoembedTerms train, validation;
   // Of the validation pairs (matched_pairs.h). NaN without any.

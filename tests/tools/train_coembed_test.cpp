@@ -91,6 +91,10 @@ TEST_F(TrainCoembed, reports_each_term_and_the_alignment) {
   const Json& best = epochs[static_cast<size_t>(j["best_epoch"].get<int64_t>() - 1)];
   EXPECT_DOUBLE_EQ(j["foscttm"].get<double>(), best["validation_foscttm"].get<double>());
   EXPECT_DOUBLE_EQ(j["validation_loss"].get<double>(), best["validation_loss"].get<double>());
+  // What is measured on these weights, and on those before training, is of no epoch.
+  for (const char* of : {"validation", "validation_before"})
+    for (const char* key : {"epoch", "best"}) EXPECT_FALSE(j[of].contains(key)) << of << " " << key;
+  EXPECT_EQ(j["validation"]["validation_loss"], best["validation_loss"]);
   const std::string config = read_file(at("co/config.toml"));
   EXPECT_NE(config.find("mode = \"adversarial\""), std::string::npos);
   EXPECT_NE(config.find("atac_model = \"hierarchical\""), std::string::npos);

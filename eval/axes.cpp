@@ -47,8 +47,8 @@ LatentAxes fit_latent_axes(const data::RowMatrix<double>& mu, const Eigen::Vecto
   // Axes come in order of variance; noise begins at the first that the posterior spreads more than the samples.
   const double total = principal.values.cwiseMax(0).sum();
   const Eigen::VectorXd noise = map.array().square().matrix().transpose() * posterior_variance;
-  while (axes.kept < z && principal.values[axes.kept] > noise[axes.kept]) ++axes.kept;
-  axes.kept = std::max<int64_t>(axes.kept, 1);
+  while (axes.informative < z && principal.values[axes.informative] > noise[axes.informative]) ++axes.informative;
+  axes.kept = std::max<int64_t>(axes.informative, 1);
   while (axes.leading < axes.kept && principal.values[axes.leading] >= leading_share * total) ++axes.leading;
   map.rightCols(z - axes.kept).setZero();
 

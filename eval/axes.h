@@ -6,8 +6,8 @@
 //   2. axes are the principal axes of e over the training samples, in order of decreasing variance;
 //   3. the leading ones (at least `leading_share` of the variance each) are turned by varimax (Kaiser 1958, raw, over
 //      samples) towards simple structure;
-//   4. the last ones, whose variance over samples is below the mean posterior variance along them, hold what the model
-//      itself calls noise, and are zero.
+//   4. from the first on whose variance over samples is not above the mean posterior variance along it, axes hold what the
+//      model itself calls noise, and are zero. The first axis stays even so: no embedding is all zeros.
 // Steps 2 and 3 are rotations, so distances stay those of step 1 but for step 4.
 #pragma once
 #include <cstdint>
@@ -20,8 +20,9 @@ namespace panvae::eval {
 struct LatentAxes {
   Eigen::VectorXd center;       // [Z]
   data::RowMatrix<double> map;  // [Z, Z]: canonical = (mu - center) map; columns from `kept` on are zero
-  int64_t kept = 0;             // axes that carry more than noise
-  int64_t leading = 0;          // of these, turned by varimax
+  int64_t informative = 0;      // axes that carry more than noise; 0: the posterior has collapsed, or training has hardly begun
+  int64_t kept = 0;             // these, but at least one
+  int64_t leading = 0;          // of those kept, turned by varimax
 };
 
 // mu [n, Z]: posterior means of the training samples, n >= 2; posterior_variance [Z]: their mean over these samples;

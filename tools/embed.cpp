@@ -35,12 +35,12 @@ void embed(const std::shared_ptr<Options>& o, const Session& session) {
   out.frozen.settings = {{"kind", "embedding"}, {"axes", axes}, {"model", run.provenance}};
   out.frozen.settings["model"].erase("donors_seen");
   data::write_dataset(o->out, out);
-  Json json = {{"samples", out.samples()}, {"modality", run.config.modality}, {"latent", latent}, {"axes", axes}, {"informative_axes", run.axes.kept},
+  Json json = {{"samples", out.samples()}, {"modality", run.config.modality}, {"latent", latent}, {"axes", axes}, {"informative_axes", run.axes.informative},
                {"output", o->out}};
   TextTable t({"embedded", ""});
   t.row({"samples", std::to_string(out.samples())});
   t.row({"latent dimensions", std::to_string(latent)});
-  t.row({"axes", canonical ? fmt::format("canonical, {} informative, the others 0", run.axes.kept) : "latent units as trained"});
+  t.row({"axes", canonical ? fmt::format("canonical, {} informative, {} 0", run.axes.informative, latent - run.axes.kept) : "latent units as trained"});
   session.emit(t.str() + "\nwritten: " + o->out + "\n", json);
 }
 

@@ -44,7 +44,7 @@ Json describe(const Run& run, TextTable& t) {
                {"features", run.features.size()},
                {"latent", run.model->latent()},
                {"parameters", run.model->parameter_count()},
-               {"informative_axes", run.axes.kept},
+               {"informative_axes", run.axes.informative},
                {"preprocessing", run.preprocess.empty() ? Json(nullptr) : Json(run.preprocess.settings)},
                {"provenance", run.provenance}};
   if (run.config.is_dense()) {
@@ -55,7 +55,7 @@ Json describe(const Run& run, TextTable& t) {
   t.row({"model", run.model->kind()});
   t.row({"network", run.model->network()});
   t.row({"parameters", std::to_string(run.model->parameter_count())});
-  t.row({"informative axes", fmt::format("{} of {}", run.axes.kept, run.model->latent())});
+  t.row({"informative axes", fmt::format("{} of {}", run.axes.informative, run.model->latent())});
   t.row({"new samples", run.preprocess.empty() ? "preprocessed as the training matrix was" : "raw counts or logs go through the frozen preprocessing"});
   for (const auto& [key, value] : json["provenance"].items()) t.row({key, value.is_string() ? value.get<std::string>() : value.dump()});
   return json;

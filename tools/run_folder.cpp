@@ -99,7 +99,13 @@ eval::LatentAxes fit_axes(Context& context, TrainedModel& model, const Posterior
     variance[static_cast<int64_t>(i) % latent] += std::exp(std::clamp(static_cast<double>(q.logvar[i]), kLogvarMin, kLogvarMax)) / static_cast<double>(n);
   data::RowMatrix<double> g = as_matrix(model.decoder_metric(context, q.mean), latent);
   g = 0.5 * (g + g.transpose().eval());
-  return eval::fit_latent_axes(as_matrix(q.mean, latent), variance, g);
+  eval::LatentAxes axes = eval::fit_latent_axes(as_matrix(q.mean, latent), variance, g);
+  if (axes.informative == 0)
+    log::warning(
+        "{}: no axis of its {} latents varies more over the training samples than the posterior of one sample does: train longer or at a higher "
+        "train.learning_rate, or, where the KL divergence has pressed all latents flat (posterior collapse), lower loss.kl_weight",
+        model.kind(), latent);
+  return axes;
 }
 
 namespace {
@@ -122,7 +128,7 @@ void add_run(TensorWriter& w, const Run& run, const std::string& prefix) {
   w.file.metadata(prefix + "kind", "panvae " + run.model->kind());
   w.file.metadata(prefix + "config", run.config.toml());
   w.file.metadata(prefix + "features", as_text(run.features));
-  w.file.metadata(prefix + "axes", Json{{"kept", run.axes.kept}, {"leading", run.axes.leading}}.dump());
+  w.file.metadata(prefix + "axes", Json{{"informative", run.axes.informative}, {"kept", run.axes.kept}, {"leading", run.axes.leading}}.dump());
   w.file.metadata(prefix + "scale", run.scale.clip ? "z" : "none");
   w.file.metadata(prefix + "provenance", as_text(run.provenance));
 }
@@ -214,9 +220,11 @@ Run ModelFile::run(Context& context, const std::string& prefix) const {
     fail_input("tensors of the wrong size", quoted(path_, 400), "the file is damaged: train the model again");
   run.axes.center = Eigen::Map<const Eigen::VectorXd>(center.data(), z);
   run.axes.map = Eigen::Map<const data::RowMatrix<double>>(map.data(), z, z);
-  std::tie(run.axes.kept, run.axes.leading) =
-      json(prefix + "axes", [](const Json& j) { return std::pair(j.value("kept", int64_t{0}), j.value("leading", int64_t{0})); });
-  for (const int64_t n : {run.axes.kept, run.axes.leading})
+  std::tie(run.axes.kept, run.axes.informative, run.axes.leading) = json(prefix + "axes", [](const Json& j) {
+    const auto kept = j.value("kept", int64_t{0});
+    return std::tuple(kept, j.value("informative", kept), j.value("leading", int64_t{0}));
+  });
+  for (const int64_t n : {run.axes.kept, run.axes.informative, run.axes.leading})
     if (n < 0 || n > z) broken(prefix + "axes", fmt::format("{} of {} dimensions", n, z));
   run.model->read_from(file_, prefix);
   return run;

@@ -121,7 +121,7 @@ std::string TrainingRun::model_card(const TrainResult& r, const Json& json) cons
   row("loss", fmt::format("Huber (delta {}) + {} x KL", run.config.loss.huber_delta, run.config.loss.kl_weight));
   row("best epoch", fmt::format("{} of {} ({})", r.best_epoch, r.epochs, r.stopped_because));
   row("validation loss", json["validation_loss"].dump());
-  row("embedding axes", fmt::format("{} of {} carry more than noise, {} turned by varimax", run.axes.kept, run.model->latent(), run.axes.leading));
+  row("embedding axes", fmt::format("{} of {} carry more than noise, {} turned by varimax", run.axes.informative, run.model->latent(), run.axes.leading));
   s += fmt::format(
       "\n## What it is for\n\nEmbedding samples of the same kind of assay and tissue as the training samples, and reconstructing their {}. "
       "New samples go through the preprocessing frozen in `model.safetensors`: `panvae embed -o OUT RUN SAMPLES`.\n\n"
@@ -165,7 +165,7 @@ void TrainingRun::finish(const TrainResult& r, const Json& more) {
   json["peak_memory_bytes"] = peak_memory_bytes(*context_);
   json["device"] = to_string(context_->device());
   json["modality"] = run_.config.modality;
-  json["informative_axes"] = run_.axes.kept;
+  json["informative_axes"] = run_.axes.informative;
   json["run"] = options_.run;
   json.update(more);
   write_file(path("training.json"), json.dump(2) + "\n");
@@ -182,7 +182,7 @@ void TrainingRun::finish(const TrainResult& r, const Json& more) {
   }
   t.row({"peak memory", human_bytes(json["peak_memory_bytes"].get<int64_t>())});
   t.row({"parameters", std::to_string(run_.model->parameter_count())});
-  t.row({"informative axes", fmt::format("{} of {}", run_.axes.kept, run_.model->latent())});
+  t.row({"informative axes", fmt::format("{} of {}", run_.axes.informative, run_.model->latent())});
   session_.emit(t.str() + "\nwritten: " + options_.run + "/\n", json);
 }
 

@@ -221,6 +221,24 @@ TEST_F(Program, train_reports_what_the_contract_names) {
   EXPECT_EQ(j["epochs"].get<int64_t>(), std::count(metrics.begin(), metrics.end(), '\n'));
 }
 
+TEST_F(Program, a_collapsed_posterior_is_said_and_has_no_informative_axis) {
+  const Outcome o = run(std::string("train rna -o collapsed x.h5ad --json collapsed.json") + kSmall +
+                        " --set loss.kl_weight=1000 --set loss.kl_warmup_epochs=1 --set train.learning_rate=0.01");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("no axis of its 8 latents"), std::string::npos) << o.err;
+  EXPECT_NE(o.err.find("loss.kl_weight"), std::string::npos) << o.err;
+  EXPECT_NE(o.out.find("0 of 8"), std::string::npos) << o.out;
+  EXPECT_EQ(json("collapsed.json")["informative_axes"], 0);
+  // The run remembers it, and its embedding is one axis of noise.
+  ASSERT_EQ(run("info collapsed --json info.json").code, 0);
+  EXPECT_EQ(json("info.json")["informative_axes"], 0);
+  ASSERT_EQ(run("embed -o z.h5ad collapsed x.h5ad --json embed.json").code, 0);
+  EXPECT_EQ(json("embed.json")["informative_axes"], 0);
+  const auto z = data::read_dataset<float>(at("z.h5ad"));
+  EXPECT_GT(z.x.col(0).norm(), 0);
+  EXPECT_EQ(z.x.rightCols(7).norm(), 0);
+}
+
 TEST_F(Program, the_same_command_gives_the_same_bytes) {
   ASSERT_EQ(run(std::string("train rna -o again x.h5ad") + kSmall).code, 0);
   EXPECT_EQ(read_file(at("run/model.safetensors")), read_file(at("again/model.safetensors")));

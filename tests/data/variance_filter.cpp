@@ -45,6 +45,12 @@ TEST(VarianceFilters, QuantileOfTheVariances) {
   EXPECT_EQ(kept(x, 2, "quantile:0.2"), (Flags{true, false, true, true, true}));
   EXPECT_EQ(kept(x, 2, "quantile:0.5"), (Flags{true, false, true, false, true}));
   EXPECT_EQ(kept(x, 2, "quantile:0.8"), (Flags{true, false, false, false, false}));
+  RowMatrix<double> hundred(2, 100);
+  for (int64_t c = 0; c < 100; ++c) hundred.col(c) << 0, static_cast<double>(c);
+  for (const int64_t share : {7, 28, 29, 57, 58}) {
+    const Flags flags = kept(hundred, 2, fmt::format("quantile:0.{:02}", share));
+    EXPECT_EQ(std::count(flags.begin(), flags.end(), false), share);
+  }
 }
 
 }  // namespace

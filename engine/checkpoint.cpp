@@ -39,7 +39,7 @@ void TensorWriter::add_values(const std::string& name, const Shape& shape, const
 
 void TensorWriter::add_flat(const std::string& name, const ModuleState& state, const Tensor& flat) {
   if (!state.padded()) return add(name, flat);
-  add_values(name, {state.unpadded_count()}, state.unpadded(flat));
+  dispatch(flat.dtype(), "weights", [&]<class T>(T) { add_values(name, {state.unpadded_count()}, state.unpadded<T>(flat)); });
 }
 
 void TensorWriter::add(const ModuleState& state, const std::string& prefix) {
@@ -93,7 +93,7 @@ void read_tensor(const SafetensorsReader& file, const std::string& name, Tensor&
 void read_flat(const SafetensorsReader& file, const std::string& name, const ModuleState& state, Tensor& flat) {
   if (!state.padded()) return read_tensor(file, name, flat);
   check(file, name, flat.dtype(), {state.unpadded_count()});
-  state.pad(values_of<float>(file.at(name)), flat);
+  dispatch(flat.dtype(), "weights", [&]<class T>(T) { state.pad(values_of<T>(file.at(name)), flat); });
 }
 
 void read_state(const SafetensorsReader& file, ModuleState& state, const std::string& prefix, const std::vector<std::string>& ignored) {

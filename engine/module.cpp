@@ -202,11 +202,12 @@ int64_t ModuleState::unpadded_count() const {
   return n;
 }
 
-std::vector<float> ModuleState::unpadded(const Tensor& flat) const {
-  std::vector<float> values = flat.host<float>();
+template <class T>
+std::vector<T> ModuleState::unpadded(const Tensor& flat) const {
+  std::vector<T> values = flat.host<T>();
   if (!padded()) return values;
-  std::vector<float> out(static_cast<size_t>(unpadded_count()));
-  float* to = out.data();
+  std::vector<T> out(static_cast<size_t>(unpadded_count()));
+  T* to = out.data();
   for (const Entry& e : entries_) {
     PaddedRows(e.tensor.shape(), e.used).take(values.data() + e.offset, to);
     to += aligned(e.used.count());
@@ -214,11 +215,15 @@ std::vector<float> ModuleState::unpadded(const Tensor& flat) const {
   return out;
 }
 
-void ModuleState::pad(const std::vector<float>& unpadded, Tensor& flat) const {
+template std::vector<float> ModuleState::unpadded(const Tensor&) const;
+template std::vector<double> ModuleState::unpadded(const Tensor&) const;
+
+template <class T>
+void ModuleState::pad(const std::vector<T>& unpadded, Tensor& flat) const {
   PV_CHECK(static_cast<int64_t>(unpadded.size()) == unpadded_count() && flat.shape() == parameters_.shape(), "module: {} values for a flat tensor of {}",
            unpadded.size(), unpadded_count());
-  std::vector<float> values(static_cast<size_t>(flat.count()));
-  const float* from = unpadded.data();
+  std::vector<T> values(static_cast<size_t>(flat.count()));
+  const T* from = unpadded.data();
   for (const Entry& e : entries_) {
     PaddedRows(e.tensor.shape(), e.used).put(from, values.data() + e.offset);
     from += aligned(e.used.count());
@@ -226,5 +231,7 @@ void ModuleState::pad(const std::vector<float>& unpadded, Tensor& flat) const {
   flat.upload(values.data(), flat.count());
   flat.bump_version();
 }
+template void ModuleState::pad(const std::vector<float>&, Tensor&) const;
+template void ModuleState::pad(const std::vector<double>&, Tensor&) const;
 
 }  // namespace panvae

@@ -177,8 +177,10 @@ class ModuleState {
   int64_t parameter_count() const;  // without padding
   // A flat tensor like flat_parameters() (moments, best weights) as a state whose tensors have no padding holds it: the same on
   // devices that pad and on those that do not; and back.
-  std::vector<float> unpadded(const Tensor& flat) const;
-  void pad(const std::vector<float>& unpadded, Tensor& flat) const;
+  template <class T>
+  std::vector<T> unpadded(const Tensor& flat) const;
+  template <class T>
+  void pad(const std::vector<T>& unpadded, Tensor& flat) const;
   int64_t unpadded_count() const;  // elements of such a flat tensor
   bool padded() const;
 

@@ -101,7 +101,7 @@ std::string CoembedHalf::fingerprint() const {
   };
   uint64_t h = hash(inputs, 0);
   const ModuleState& state = run.model->latent_state();
-  h = hash(state.unpadded(state.flat_parameters()), h);
+  h = hash(state.unpadded<float>(state.flat_parameters()), h);
   if (const Tensor& buffers = state.flat_buffers(); buffers.defined() && buffers.count() > 0) h = hash(buffers.host<float>(), h);
   for (const auto* rows : {&train, &validation}) h = hash(*rows, h);
   for (const auto& list : {cohort_numbers(), donor_numbers()}) h = hash(list, h);

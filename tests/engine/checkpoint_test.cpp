@@ -133,6 +133,16 @@ TEST(checkpoint, tensors_lie_anywhere_in_a_file) {
     back.add(wide, "model.");
     back.file.write(folder.file("again"));
     EXPECT_EQ(read_file(folder.file("again")), read_file(folder.file("w"))) << dtype_name(dtype);
+    // All parameters as one flat tensor, likewise.
+    for (ModuleState* s : {&state, &wide}) {
+      TensorWriter flat;
+      flat.add_flat("flat", *s, s->flat_parameters());
+      flat.file.write(folder.file(s == &wide ? "flat of wide" : "flat"));
+    }
+    EXPECT_EQ(read_file(folder.file("flat of wide")), read_file(folder.file("flat"))) << dtype_name(dtype);
+    Tensor other = Tensor::zeros(c, wide.flat_parameters().shape(), dtype);
+    read_flat(SafetensorsReader(folder.file("flat")), "flat", wide, other);
+    dispatch(dtype, "test", [&]<class T>(T) { EXPECT_EQ(other.host<T>(), wide.flat_parameters().host<T>()); });
   }
 }
 

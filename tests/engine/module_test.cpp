@@ -86,7 +86,7 @@ TEST(module, padded_weights_start_as_those_without_padding_and_in_no_more_memory
         Linear layer(Features(size.columns, width), size.rows), back(size.rows, Features(size.columns, width));
         ModuleState state(c, layer, 7), second(c, back, 8);
         for (const ModuleState* s : {&state, &second}) {
-          const std::vector<float> v = s->unpadded(s->flat_parameters());
+          const std::vector<float> v = s->unpadded<float>(s->flat_parameters());
           values.insert(values.end(), v.begin(), v.end());
           for (const auto& e : s->entries()) {
             const std::vector<float> all = e.tensor.host<float>();

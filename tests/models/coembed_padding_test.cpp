@@ -28,7 +28,7 @@ CoembedSetup setup_of(CoembedMode mode, bool hierarchical) {
 }
 
 std::vector<float> unpadded_weights(const ModuleState& state) {
-  return state.unpadded(state.flat_parameters());
+  return state.unpadded<float>(state.flat_parameters());
 }
 
 void expect_close(const std::vector<CoembedEpoch>& a, const std::vector<CoembedEpoch>& b) {

@@ -430,7 +430,7 @@ TEST(trainer, padded_rows_change_nothing_but_rounding) {
       Session padded(s);
       ASSERT_EQ(padded.model.width(), 48);
       EXPECT_EQ(padded.state.parameter_count(), plain.state.parameter_count());
-      EXPECT_EQ(padded.state.unpadded(padded.state.flat_parameters()), plain.weights()) << "they start from the same weights";
+      EXPECT_EQ(padded.state.unpadded<float>(padded.state.flat_parameters()), plain.weights()) << "they start from the same weights";
       for (Session* run : {&plain, &padded}) {
         run->context->fused = fused;
         run->trainer.run();
@@ -439,7 +439,7 @@ TEST(trainer, padded_rows_change_nothing_but_rounding) {
         EXPECT_NEAR(padded.epochs[i].train_loss, plain.epochs[i].train_loss, 1e-5 * plain.epochs[i].train_loss);
         EXPECT_NEAR(padded.epochs[i].validation_loss, plain.epochs[i].validation_loss, 1e-5 * plain.epochs[i].validation_loss);
       }
-      EXPECT_LE(worst_relative(padded.state.unpadded(padded.state.flat_parameters()), plain.weights()), 1e-4);
+      EXPECT_LE(worst_relative(padded.state.unpadded<float>(padded.state.flat_parameters()), plain.weights()), 1e-4);
       expect_zero_padding(padded.state);
       Context& c = *padded.context;
       MatrixSource source(c, s.data.data(), kSamples, kGenes, 48), unpadded(c, s.data.data(), kSamples, kGenes);
@@ -499,7 +499,7 @@ TEST(trainer, resume_does_not_ask_how_rows_are_padded) {
     Session second(s);
     EXPECT_EQ(second.trainer.resume(), 2);
     second.trainer.run();
-    EXPECT_LE(worst_relative(second.state.unpadded(second.state.flat_parameters()), whole.weights()), 1e-4);
+    EXPECT_LE(worst_relative(second.state.unpadded<float>(second.state.flat_parameters()), whole.weights()), 1e-4);
     // What is written has no padding: equal sizes of files.
     const SafetensorsReader file(s.checkpoint);
     EXPECT_EQ(file.at("model.encoder.hidden.weight").shape, (std::vector<int64_t>{24, kGenes}));

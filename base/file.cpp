@@ -91,6 +91,10 @@ AtomicFile::AtomicFile(std::string path) : path_(behind_links(path)) {
   // before hours of work.
   if (fs::is_directory(status)) fail_write(path_, EISDIR);
   temporary_ = make_beside(path_, [this](const std::string& name) { return (file_ = std::fopen(name.c_str(), "wbxe")) != nullptr; });
+  if (struct stat old{}; ::stat(path_.c_str(), &old) == 0) {
+    mode_ = old.st_mode & 0777;
+    ::fchmod(::fileno(file_), *mode_ | S_IRUSR | S_IWUSR);  // nobody else reads it meanwhile, either
+  }
 }
 
 AtomicFile::~AtomicFile() {
@@ -113,6 +117,7 @@ void AtomicFile::commit() {
   // replaced it, the rename below is still whole.
   if (!error && ::fsync(::fileno(file_)) != 0 && errno != EINVAL) error = errno;
   if (std::fclose(std::exchange(file_, nullptr)) != 0 && !error) error = errno;
+  if (!error && mode_) ::chmod(temporary_.c_str(), *mode_);  // a file system without permissions refuses, and has none to lose
   if (!error && !in_place && std::rename(temporary_.c_str(), path_.c_str()) != 0) error = errno;
   if (error) fail_write(path_, error);
   committed_ = true;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,8 +11,8 @@ namespace panvae {
 // Writes beside `path` and renames on commit(); a destructor without commit() removes what was written. Errors (no
 // such folder, disk full) are ErrorCode::machine and name the path. Libraries that open files themselves (HDF5) write
 // to temporary_path() and call commit() when they have closed it. The temporary name is NAME.partN with the number of the process, and no
-// two have the same; those that killed processes left are named in a warning. A folder at `path` is refused at once. A device or a pipe
-// there is written to as it is; of a link, what it names is replaced.
+// two have the same; those that killed processes left are named in a warning. A file that is replaced hands on who may read and write it. A folder at `path`
+// is refused at once. A device or a pipe there is written to as it is; of a link, what it names is replaced.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);
@@ -27,6 +28,7 @@ class AtomicFile {
 
  private:
   std::string path_, temporary_;
+  std::optional<unsigned> mode_;  // of the file that is replaced
   std::FILE* file_ = nullptr;
   bool committed_ = false;
 };

@@ -54,6 +54,22 @@ TEST(file, replaces_what_was_there) {
   EXPECT_EQ(read_file(folder.file("x")), "short");
 }
 
+TEST(file, what_is_replaced_hands_on_who_may_read_it) {
+  Folder folder;
+  const std::string path = folder.file("donors.tsv");
+  const auto mode = [](const std::string& of) { return std::filesystem::status(of).permissions(); };
+  for (const auto wanted : {std::filesystem::perms{0600}, std::filesystem::perms{0664}, std::filesystem::perms{0444}}) {
+    write_file(path, "before");
+    std::filesystem::permissions(path, wanted);
+    AtomicFile f(path);
+    EXPECT_EQ(mode(f.temporary_path()), wanted | std::filesystem::perms{0600});
+    f.write("after");
+    f.commit();
+    EXPECT_EQ(mode(path), wanted);
+    EXPECT_EQ(read_file(path), "after");
+  }
+}
+
 TEST(file, follows_a_link) {
   Folder folder, elsewhere;
   write_file(elsewhere.file("there"), "before");

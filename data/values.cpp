@@ -49,14 +49,16 @@ std::string kind_of(const Matrix& x) {
     const int64_t step = std::max<int64_t>(1, g / 1000);
     bool z = true;
     for (int64_t c = 0; c < g && z; c += step) {
-      double sum = 0, squares = 0;
+      double sum = 0, squares = 0, count = 0;
       for (int64_t r = 0; r < n; ++r) {
         const auto v = static_cast<double>(x(r, c));
         if (std::isnan(v)) continue;
         sum += v;
         squares += v * v;
+        ++count;
       }
-      const double mean = sum / static_cast<double>(n), variance = squares / static_cast<double>(n) - mean * mean;
+      if (count == 0) continue;
+      const double mean = sum / count, variance = squares / count - mean * mean;
       // A subset of the samples that were standardised has not exactly mean 0; constant features stay at 0.
       z = std::abs(mean) < 0.25 && (variance < 1e-12 || std::abs(variance - 1) < 0.25);
     }

@@ -1,6 +1,5 @@
 #include "tools/dataset_options.h"
 
-
 namespace panvae::tools {
 
 void DatasetOptions::declare(CLI::App& command) {

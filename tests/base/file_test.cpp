@@ -11,8 +11,8 @@
 #include <functional>
 #include <vector>
 
-#include "base/log.h"
 #include "helpers.h"
+#include "warnings.h"
 
 namespace panvae::test {
 namespace {
@@ -150,13 +150,9 @@ pid_t dead_process() {
 }
 
 std::vector<std::string> warnings_of(const std::function<void()>& f) {
-  std::vector<std::string> lines;
-  const auto old = log::set_sink([&](log::Level level, std::string_view line) {
-    if (level == log::Level::warning) lines.emplace_back(line);
-  });
+  const Warnings warnings;
   f();
-  log::set_sink(old);
-  return lines;
+  return warnings.lines;
 }
 
 TEST(file, what_killed_processes_left_is_named_once) {

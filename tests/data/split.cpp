@@ -4,9 +4,9 @@
 #include <map>
 #include <set>
 
-#include "base/log.h"
 #include "base/philox.h"
 #include "support.h"
+#include "tests/base/warnings.h"
 
 namespace panvae::data::test {
 namespace {
@@ -180,18 +180,15 @@ TEST(Split, OneSampleAstrayIsSaid) {
   Table t = samples(6, 1);
   std::vector<std::string> side;
   for (int64_t r = 0; r < t.rows(); ++r) side.push_back(t.at("donor").text(r) == "D1" ? "holdout" : "train");
-  std::string said;
-  const log::Sink before = log::set_sink([&](log::Level level, std::string_view line) {
-    if (level == log::Level::warning) said += line;
-  });
+  const panvae::test::Warnings said;
   t.set(factor_from_text("split", side));
   assign_split(t, {});
-  EXPECT_EQ(said, "");
+  EXPECT_TRUE(said.lines.empty());
   side[2] = "train";  // the second sample of D1
   t.set(factor_from_text("split", side));
   assign_split(t, {});
-  log::set_sink(before);
-  EXPECT_NE(said.find("puts 1 samples on another side than their donor's first sample"), std::string::npos) << said;
+  ASSERT_EQ(said.lines.size(), 1u);
+  EXPECT_NE(said.lines[0].find("puts 1 samples on another side than their donor's first sample"), std::string::npos) << said.lines[0];
 }
 
 // Samples without a donor are each of a donor of their own, not of one that has no name.

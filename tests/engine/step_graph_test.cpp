@@ -8,12 +8,12 @@
 #include <set>
 #include <utility>
 
-#include "base/log.h"
 #include "engine/layers.h"
 #include "engine/ops/vae.h"
 #include "engine/optimizer.h"
 #include "helpers.h"
 #include "kernels/kernels.h"
+#include "tests/base/warnings.h"
 
 namespace panvae::test {
 namespace {
@@ -402,20 +402,16 @@ TEST(step_graph, what_cannot_be_recorded_is_named_and_training_goes_on_without_g
       t.step(18, 1, more);
       EXPECT_CONTAINS(error_of([&] { t.step(18, 1, more); }).message(), what);
     }
-    std::vector<std::string> warnings;
-    const log::Sink before = log::set_sink([&](log::Level level, std::string_view line) {
-      if (level == log::Level::warning) warnings.emplace_back(line);
-    });
+    const Warnings said;
     Trained t(kSimt), eager(kSimt, false);
     t.graph.verify = false;
     for (int i = 0; i < 4; ++i) {
       t.step(18, 1, [&, &mistake = act] { mistake(t); });
       eager.step();
     }
-    log::set_sink(before);
-    ASSERT_EQ(warnings.size(), 1u);
-    EXPECT_CONTAINS(warnings[0], "without graphs");
-    EXPECT_CONTAINS(warnings[0], what);
+    ASSERT_EQ(said.lines.size(), 1u);
+    EXPECT_CONTAINS(said.lines[0], "without graphs");
+    EXPECT_CONTAINS(said.lines[0], what);
     EXPECT_EQ(t.graph.replays(), 0);
     EXPECT_EQ(t.graph.eager_steps(), 4);
     EXPECT_CONTAINS(t.graph.why_eager(), what);

@@ -1,8 +1,8 @@
 // Whole trainings whose steps run as graphs, against the same trainings kernel by kernel: the same bits in weights, metrics and
 // checkpoints. On simt, which records and refuses as a GPU does; and on cuda where there is one.
 #include "base/file.h"
-#include "base/log.h"
 #include "engine/staged_source.h"
+#include "tests/base/warnings.h"
 #include "tests/models/atac_helpers.h"
 
 namespace panvae::test {
@@ -235,15 +235,11 @@ TEST(graphs, a_trainer_goes_on_without_them_after_one_warning) {
     LookingTask task(model, source, rows(0, kTrain), rows(kTrain, kAll));
     return trained(how, *context, task, state);
   };
-  std::vector<std::string> warnings;
-  const log::Sink before = log::set_sink([&](log::Level level, std::string_view line) {
-    if (level == log::Level::warning) warnings.emplace_back(line);
-  });
+  const Warnings said;
   const Left graph = run(true);
-  log::set_sink(before);
-  ASSERT_EQ(warnings.size(), 1u);
-  EXPECT_CONTAINS(warnings[0], "without graphs");
-  EXPECT_CONTAINS(warnings[0], "memory of the device is copied to the host");
+  ASSERT_EQ(said.lines.size(), 1u);
+  EXPECT_CONTAINS(said.lines[0], "without graphs");
+  EXPECT_CONTAINS(said.lines[0], "memory of the device is copied to the host");
   EXPECT_EQ(graph.result.replayed_steps, 0);
   expect_same(graph, run(false));
 }

@@ -47,6 +47,7 @@
 #define PV_EXEC simt
 #include "kernels/simt.h"
 #endif
+#include "kernels/fragments.h"
 
 namespace panvae {
 
@@ -61,34 +62,6 @@ __host__ __device__ constexpr uint32_t tf32_bits(float x) {
   if ((u & 0x7FFFFFFFu) > 0x7F800000u) return 0x7FFFFFFFu;  // NaN; infinity passes the line below unchanged
   return (u + 0x1000u) & 0xFFFFE000u;
 }
-
-// Which element of the matrices of D = A B + D a register of a lane holds (PTX ISA, "Matrix Fragments for mma").
-// A is M x K, B is K x N, D is M x N. tf32: one element per register. bf16: two per register, so `i` counts halves,
-// register i / 2, low half first.
-namespace fragment {
-struct Place {
-  int row, col;
-  bool operator==(const Place&) const = default;
-};
-// D: 16 x 8, i < 4.
-__host__ __device__ constexpr Place d(int lane, int i) {
-  return {lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2};
-}
-// A of tf32: 16 x 8, i < 4. B: 8 x 8, i < 2.
-__host__ __device__ constexpr Place tf32_a(int lane, int i) {
-  return {lane / 4 + i % 2 * 8, lane % 4 + i / 2 * 4};
-}
-__host__ __device__ constexpr Place tf32_b(int lane, int i) {
-  return {lane % 4 + i * 4, lane / 4};
-}
-// A of bf16: 16 x 16, i < 8. B: 16 x 8, i < 4.
-__host__ __device__ constexpr Place bf16_a(int lane, int i) {
-  return {lane / 4 + i / 2 % 2 * 8, lane % 4 * 2 + i % 2 + i / 4 * 8};
-}
-__host__ __device__ constexpr Place bf16_b(int lane, int i) {
-  return {lane % 4 * 2 + i % 2 + i / 2 * 8, lane / 4};
-}
-}  // namespace fragment
 
 #ifdef __CUDACC__
 namespace cuda {
@@ -159,6 +132,80 @@ __device__ __forceinline__ void mma_bf16(float d[4], const uint32_t a[4], const 
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+
+// A barrier of some warps of a block: `threads` of them, whole warps, by which of the 15 barriers beside that of __syncthreads, 1 to 15.
+// What a thread wrote before it came is there for those who wait. barrier_arrive comes and does not wait.
+__device__ __forceinline__ void barrier_sync(int id, int threads) {
+  asm volatile("barrier.cta.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+__device__ __forceinline__ void barrier_arrive(int id, int threads) {
+  asm volatile("barrier.cta.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// Products by a warpgroup, four warps whose first thread is a multiple of 128, from operands in shared memory (compute capability 9.0 alone,
+// code for sm_90a). An operand has 64 rows of 128 bytes, from a multiple of 1024 bytes on: 32 numbers of k as tf32, or 64 as bf16. Of row r
+// the 16 bytes c lie at warpgroup_chunk(r, c).
+//
+//   fence_shared()      what this thread has written to shared memory may be read by products that begin behind the next barrier
+//   warpgroup_fence()   before a group of products, whose sums were touched since
+//   warpgroup_mma<mode>(sums, a, b, part)   sums += a b^T over a part of k: 8 of tf32, 16 of bf16, part 0 to 3; begins, and returns
+//   warpgroup_commit(), warpgroup_wait()    close a group; wait for all that are closed. Before, nobody touches sums or operands
+//
+// sums: 64 x 64, of which thread t of the group has as sums[i] that at fragment::warpgroup(t, i).
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+inline constexpr bool kWarpgroupCode = true;
+#else
+inline constexpr bool kWarpgroupCode = false;  // also on the host, which asks warpgroups_multiply
+#endif
+__device__ __forceinline__ void fence_shared() {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void warpgroup_fence() {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void warpgroup_commit() {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void warpgroup_wait() {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+#endif
+}
+template <MathMode mode>
+__device__ __forceinline__ void warpgroup_mma([[maybe_unused]] float (&d)[32], [[maybe_unused]] const void* a, [[maybe_unused]] const void* b,
+                                              [[maybe_unused]] int part) {
+  static_assert(mode != MathMode::ieee);
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  // Descriptors (PTX ISA, "Matrix-descriptor"): address, and from eight rows to the next 1024 bytes, in units of 16; swizzled over 128 bytes.
+  const auto descriptor = [part](const void* p) {
+    return uint64_t{(static_cast<uint32_t>(__cvta_generic_to_shared(p)) >> 4 & 0x3FFF) + 2u * static_cast<uint32_t>(part)} | uint64_t{1} << 16 |
+           uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+  };
+  const uint64_t of_a = descriptor(a), of_b = descriptor(b);
+#define PV_SUMS(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define PV_REGISTERS                                                                                                \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, " \
+  "%24, %25, %26, %27, %28, %29, %30, %31}"
+  if constexpr (mode == MathMode::tf32)
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32 " PV_REGISTERS ", %32, %33, 1, 1, 1;"
+                 : PV_SUMS(0), PV_SUMS(8), PV_SUMS(16), PV_SUMS(24)
+                 : "l"(of_a), "l"(of_b));
+  else
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " PV_REGISTERS ", %32, %33, 1, 1, 1, 0, 0;"
+                 : PV_SUMS(0), PV_SUMS(8), PV_SUMS(16), PV_SUMS(24)
+                 : "l"(of_a), "l"(of_b));
+#undef PV_REGISTERS
+#undef PV_SUMS
+#endif
+}
+// Whether kernels may use the above on the device, the calling thread's: compute capability 9.0, and this program has code for it.
+bool warpgroups_multiply(int device);
 
 namespace detail {
 

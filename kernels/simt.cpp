@@ -168,6 +168,9 @@ void run_launch(const Launch& launch) {
 Votes block_barrier(const char* what, bool vote, const Site& at) {
   return running().barrier(what, vote, at);
 }
+void named_barrier(int id, int threads, bool wait, const Site& at) {
+  running().named_barrier(id, threads, wait, at);
+}
 void warp_operation(WarpOp& op, const Site& at) {
   running().warp_operation(op, at);
 }
@@ -188,6 +191,15 @@ void copy_commit(const Site& at) {
 }
 void copy_wait(int groups, const Site& at) {
   running().copy_wait(groups, at);
+}
+void warpgroup_begin(float* sums, const WarpgroupProduct& product, const Site& at) {
+  running().warpgroup_begin(sums, product, at);
+}
+void warpgroup_commit(const Site& at) {
+  running().warpgroup_commit(at);
+}
+void warpgroup_wait(const Site& at) {
+  running().warpgroup_wait(at);
 }
 
 }  // namespace panvae::simt::detail

@@ -22,6 +22,8 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 
+#include "kernels/fragments.h"
+
 // The lambda gives each declaration a type of its own, hence a slot of its own. __shared__ itself is not offered.
 #define SHARED(T, name, N) T(&name)[N] = ::panvae::simt::detail::shared_array<T, (N)>(#name, [] {})
 #define DYN_SHARED(T, name) T* name = static_cast<T*>(::panvae::simt::detail::dynamic_shared())
@@ -99,6 +101,7 @@ struct Votes {
   int yes, all;
 };
 Votes block_barrier(const char* what, bool vote, const Site& at);
+void named_barrier(int id, int threads, bool wait, const Site& at);
 
 enum class WarpKind : uint8_t { sync, shfl, shfl_up, shfl_down, shfl_xor, ballot, any, all, reduce_add, mma_tf32, mma_bf16 };
 
@@ -138,6 +141,17 @@ void copy_begin(void* shared, const void* global, int bytes, int size, const Sit
 void copy_under_way(void* shared, int size);  // who reads there now reads too early
 void copy_commit(const Site& at);
 void copy_wait(int groups, const Site& at);
+
+// ---- products by warpgroups
+// One that has begun. `run` adds it to the sums; it stands in the kernel's own object file, whose reads sanitizers see.
+struct WarpgroupProduct {
+  void (*run)(int thread, float* sums, const void* a, const void* b, int part);
+  const void *a, *b;
+  int part;
+};
+void warpgroup_begin(float* sums, const WarpgroupProduct& product, const Site& at);
+void warpgroup_commit(const Site& at);
+void warpgroup_wait(const Site& at);
 
 // ---- launches
 struct Call {  // a kernel with its arguments, ready to be run by any thread
@@ -212,6 +226,13 @@ inline int __syncthreads_or(int p, detail::Site at = detail::Site::current()) {
 inline int __syncthreads_and(int p, detail::Site at = detail::Site::current()) {
   const auto v = detail::block_barrier("__syncthreads_and", p != 0, at);
   return v.yes == v.all;
+}
+
+inline void barrier_sync(int id, int threads, detail::Site at = detail::Site::current()) {
+  detail::named_barrier(id, threads, true, at);
+}
+inline void barrier_arrive(int id, int threads, detail::Site at = detail::Site::current()) {
+  detail::named_barrier(id, threads, false, at);
 }
 
 // ---- warp operations
@@ -317,6 +338,50 @@ inline void mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2], detai
 inline void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2], detail::Site at = detail::Site::current()) {
   detail::WarpOp op{.kind = detail::WarpKind::mma_bf16, .mask = 0xFFFFFFFFu, .a = a, .b = b, .d = d};
   detail::warp_operation(op, at);
+}
+
+// Products by warpgroups are worked out at the wait, from what the operands are then, and their sums are NaN until then: who touches
+// either too early is found out. That fences are missing is not.
+inline constexpr bool kWarpgroupCode = true;
+inline bool warpgroups_multiply(int) {
+  return true;
+}
+inline void fence_shared() {}
+inline void warpgroup_fence() {}
+template <MathMode mode>
+void warpgroup_mma(float (&sums)[32], const void* a, const void* b, int part, detail::Site at = detail::Site::current()) {
+  static_assert(mode != MathMode::ieee);
+  auto run = [](int thread, float* d, const void* of_a, const void* of_b, int of_k) {
+    constexpr int kWords = 8;
+    const auto words = [of_k](const void* p, int row, uint32_t(&to)[kWords]) {
+      for (int w = 0; w < kWords; ++w) {
+        const unsigned at_word = static_cast<unsigned>(of_k * kWords + w), chunk = warpgroup_chunk(static_cast<unsigned>(row), at_word / 4);
+        to[w] = static_cast<const uint32_t*>(p)[static_cast<unsigned>(row) * 32 + chunk * 4 + at_word % 4];
+      }
+    };
+    uint32_t rows[2][kWords], columns[2][kWords];
+    for (int i = 0; i < 32; ++i) {
+      const fragment::Place place = fragment::warpgroup(thread, i);
+      if (i < 4 && i % 2 == 0) words(of_a, place.row, rows[i / 2]);
+      if (i % 4 < 2) words(of_b, place.col, columns[i % 4]);
+      const auto &x = rows[i % 4 / 2], &y = columns[i % 2];
+      for (int w = 0; w < kWords; ++w) {
+        if constexpr (mode == MathMode::tf32) {
+          d[i] += std::bit_cast<float>(x[w] & 0xFFFFE000u) * std::bit_cast<float>(y[w] & 0xFFFFE000u);
+        } else {
+          d[i] += std::bit_cast<float>(x[w] << 16) * std::bit_cast<float>(y[w] << 16);
+          d[i] += std::bit_cast<float>(x[w] & 0xFFFF0000u) * std::bit_cast<float>(y[w] & 0xFFFF0000u);
+        }
+      }
+    }
+  };
+  detail::warpgroup_begin(sums, {run, a, b, part}, at);
+}
+inline void warpgroup_commit(detail::Site at = detail::Site::current()) {
+  detail::warpgroup_commit(at);
+}
+inline void warpgroup_wait(detail::Site at = detail::Site::current()) {
+  detail::warpgroup_wait(at);
 }
 
 // ---- arithmetic that CUDA has and <cmath> lacks

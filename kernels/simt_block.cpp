@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <limits>
 #include <system_error>
 
 #include "kernels/simt_executor.h"
@@ -68,6 +69,7 @@ BlockRunner::BlockRunner() = default;
 BlockRunner::~BlockRunner() {
   for (auto& f : fibers_) destroy_stack(*f);
   if (copies_) munmap(copies_, sizeof(CopyQueue) * kMaxThreads);
+  if (products_) munmap(products_, sizeof(ProductQueue) * kMaxThreads);
 }
 
 void BlockRunner::begin_launch(const Launch& launch) {
@@ -157,6 +159,8 @@ void BlockRunner::run_block(uint64_t index) {
   if (failure_.fault != Fault::none) [[unlikely]]
     report();
   if (copies_used_) forget_copies();
+  if (products_used_) forget_products();
+  if (named_used_) forget_named_barriers();
   arena_.end_block();
 }
 
@@ -286,6 +290,40 @@ void BlockRunner::release_barrier() {
   }
 }
 
+void BlockRunner::named_barrier(int id, int threads, bool wait, const Site& site) {
+  const char* const what = wait ? "barrier_sync" : "barrier_arrive";
+  failure_.what = what, failure_.bytes = static_cast<size_t>(threads), failure_.offset = id;
+  if (id < 1 || id >= kNamedBarriers || threads < kWarp || threads > n_ || threads % kWarp != 0) stop(Fault::barrier_number, site);
+  named_used_ = true;
+  NamedBarrier& b = named_[at(id)];
+  const int t = current_->thread;
+  if (b.arrived == 0) {
+    b.threads = threads, b.at = site;
+  } else if (b.threads != threads) {
+    failure_.mask = static_cast<uint32_t>(b.threads);
+    stop(Fault::barrier_count, site, -1, b.at);
+  }
+  void* token = &b.tokens[b.parity];
+  tsan_release(token);
+  if (++b.arrived == b.threads) {
+    b.arrived = 0;
+    b.parity ^= 1;
+    ready_.take(b.waiting);
+    // Not on at once: in reverse and random orders another may be the one to run next.
+    if (wait) make_ready(t);
+  } else if (wait) {
+    b.waiting.insert(position_[at(t)]);
+  }
+  if (!wait) return;
+  suspend(Wait::barrier, what, site);
+  tsan_acquire(token);
+}
+
+void BlockRunner::forget_named_barriers() {
+  for (NamedBarrier& b : named_) b.arrived = 0, b.waiting.clear();
+  named_used_ = false;
+}
+
 void BlockRunner::warp_operation(WarpOp& op, const Site& site) {
   const int t = current_->thread, lane = t % kWarp;
   Warp& w = warps_[at(t / kWarp)];
@@ -383,6 +421,8 @@ void BlockRunner::abandon() {
   ready_.clear(), at_barrier_.clear();
   current_ = nullptr;
   if (copies_used_) forget_copies();
+  if (products_used_) forget_products();
+  if (named_used_) forget_named_barriers();
   arena_.end_block();
   failure_ = {};
 }
@@ -428,6 +468,61 @@ CopyQueue& BlockRunner::copy_queue() {
 void BlockRunner::forget_copies() {
   for (int t = 0; t < n_; ++t) copies_[t].begun = copies_[t].applied = copies_[t].groups = 0;
   copies_used_ = false;
+}
+
+// ---- products by warpgroups
+
+void BlockRunner::warpgroup_begin(float* sums, const WarpgroupProduct& product, const Site& site) {
+  constexpr size_t kOperand = 64 * 128;
+  for (const void* p : {product.a, product.b}) {
+    failure_.offset = static_cast<ptrdiff_t>(reinterpret_cast<uintptr_t>(p) % 1024);
+    if (failure_.offset != 0 || !arena_.array_at(p, kOperand)) stop(Fault::warpgroup_operand, site);
+  }
+  ProductQueue& q = product_queue();
+  if (q.begun == ProductQueue::kProducts) stop(Fault::too_many_products, site);
+  if (q.begun == 0) {
+    q.sums = sums;
+    std::copy_n(sums, ProductQueue::kSums, q.before);
+    std::fill_n(sums, ProductQueue::kSums, std::numeric_limits<float>::quiet_NaN());
+  } else if (sums != q.sums) {
+    stop(Fault::warpgroup_sums, site);
+  }
+  q.products[q.begun++] = product;
+}
+
+void BlockRunner::warpgroup_commit(const Site&) {
+  ProductQueue& q = product_queue();
+  q.committed = q.begun;
+}
+
+void BlockRunner::warpgroup_wait(const Site&) {
+  ProductQueue& q = product_queue();
+  if (q.committed == 0) return;
+  const int thread = current_->thread % 128;
+  std::copy_n(q.before, ProductQueue::kSums, q.sums);
+  for (int i = 0; i < q.committed; ++i) q.products[i].run(thread, q.sums, q.products[i].a, q.products[i].b, q.products[i].part);
+  // Those that nobody has closed stay under way.
+  const int left = q.begun - q.committed;
+  std::copy_n(q.products + q.committed, left, q.products);
+  q.begun = left, q.committed = 0;
+  if (left == 0) return;
+  std::copy_n(q.sums, ProductQueue::kSums, q.before);
+  std::fill_n(q.sums, ProductQueue::kSums, std::numeric_limits<float>::quiet_NaN());
+}
+
+ProductQueue& BlockRunner::product_queue() {
+  if (!products_) {
+    void* memory = mmap(nullptr, sizeof(ProductQueue) * kMaxThreads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) fail_machine("simt: no memory for products by warpgroups", std::generic_category().message(errno));
+    products_ = static_cast<ProductQueue*>(memory);
+  }
+  products_used_ = true;
+  return products_[current_->thread];
+}
+
+void BlockRunner::forget_products() {
+  for (int t = 0; t < n_; ++t) products_[t].begun = products_[t].committed = 0;
+  products_used_ = false;
 }
 
 }  // namespace detail

@@ -68,6 +68,8 @@ enum class Fault : uint8_t {
   none,
   no_progress,
   barrier_sites,
+  barrier_number,
+  barrier_count,
   mask_differs,
   lane_outside_mask,
   warp_sites,
@@ -79,6 +81,9 @@ enum class Fault : uint8_t {
   copy_place,
   copy_count,
   too_many_copies,
+  warpgroup_operand,
+  warpgroup_sums,
+  too_many_products,
   exception,
 };
 
@@ -148,6 +153,15 @@ struct CopyQueue {
 };
 void perform(const Copy& copy);
 
+// The products by warpgroups that a CUDA thread has begun and not yet waited for, all into the same sums.
+struct ProductQueue {
+  static constexpr int kProducts = 64, kSums = 32;
+  int begun = 0, committed = 0;
+  float* sums = nullptr;
+  float before[kSums];  // what they were when the first began
+  WarpgroupProduct products[kProducts];
+};
+
 // A set of CUDA threads by their position in the order of execution.
 class ThreadSet {
  public:
@@ -183,6 +197,7 @@ class BlockRunner {
 
   // On a fiber of the running block:
   Votes barrier(const char* what, bool vote, const Site& at);
+  void named_barrier(int id, int threads, bool wait, const Site& at);
   void warp_operation(WarpOp& op, const Site& at);
   void place_shared(SharedSlot& slot, size_t bytes, size_t align, const char* name, const Site& at);
   void* dynamic_shared() { return arena_.dynamic(); }
@@ -190,6 +205,9 @@ class BlockRunner {
   void copy_under_way(void* shared, int size) { arena_.set_written(shared, static_cast<size_t>(size), false); }
   void copy_commit(const Site& at);
   void copy_wait(int groups, const Site& at);
+  void warpgroup_begin(float* sums, const WarpgroupProduct& product, const Site& at);
+  void warpgroup_commit(const Site& at);
+  void warpgroup_wait(const Site& at);
   [[noreturn]] void fiber_loop();
 
 #ifdef PANVAE_SIMT_WATCH
@@ -221,7 +239,17 @@ class BlockRunner {
     uint8_t parity[kWarp] = {};
   };
 
+  static constexpr int kNamedBarriers = 16;  // 0 is that of __syncthreads
+  struct NamedBarrier {
+    int threads = 0, arrived = 0;  // who are to come, and have
+    ThreadSet waiting;
+    Site at;              // of who came first
+    char tokens[2] = {};  // for TSan, in turns
+    int parity = 0;
+  };
+
   void begin_block(uint64_t index);
+  void forget_named_barriers();
   void shuffle_order();
   void run_thread(int t);
   int take_ready() {
@@ -242,6 +270,8 @@ class BlockRunner {
   [[noreturn]] void read_unwritten(const void* p, const void* pc);
   CopyQueue& copy_queue();
   void forget_copies();
+  ProductQueue& product_queue();
+  void forget_products();
   void check_peers(const Warp& w, int lane, const WarpOp& op, const Site& at);
   static uint32_t arrived_with(const Warp& w, uint32_t mask);
   bool has_ended(int t) const {
@@ -261,6 +291,8 @@ class BlockRunner {
   std::vector<ThreadState> threads_;
   std::array<Warp, kMaxWarps> warps_;
   ThreadSet ready_, at_barrier_;
+  std::array<NamedBarrier, kNamedBarriers> named_;
+  bool named_used_ = false;
   uint64_t random_ = 1;
 
   int ended_ = 0, waiting_ = 0, yes_ = 0;
@@ -279,6 +311,8 @@ class BlockRunner {
   SharedArena arena_;
   CopyQueue* copies_ = nullptr;  // [kMaxThreads], mapped, touched where used
   bool copies_used_ = false;
+  ProductQueue* products_ = nullptr;  // likewise
+  bool products_used_ = false;
 
   struct {
     Fault fault = Fault::none;

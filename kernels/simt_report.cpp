@@ -215,6 +215,13 @@ std::string BlockRunner::describe_failure(std::string& where, std::string& hint)
       hint = "all threads of a block must come to the same barrier; take it out of the branch";
       return fmt::format("threads meet at two barriers: {} in {} at {}, {} in {} at {}", thread_name(f.other), f.other_what, describe(f.other_at),
                          thread_name(f.thread), f.what, describe(f.at));
+    case Fault::barrier_number:
+      hint = "barriers 1 to 15 are for whole warps of a block; 0 is that of __syncthreads";
+      return fmt::format("{}: {} of barrier {} for {} threads, in a block of {}", thread_name(f.thread), f.what, f.offset, f.bytes, n_);
+    case Fault::barrier_count:
+      hint = "all who come to a barrier must name the same number of threads";
+      return fmt::format("{}: {} of barrier {} for {} threads, where who came first, at {}, named {}", thread_name(f.thread), f.what, f.offset, f.bytes,
+                         describe(f.other_at), f.mask);
     case Fault::mask_differs:
       hint = "lanes that take part in one warp operation must name the same mask";
       return fmt::format("lanes name different masks: {} waits in {} at {} with {:#010x}, {} comes to {} at {} with {:#010x}", thread_name(f.other),
@@ -249,6 +256,14 @@ std::string BlockRunner::describe_failure(std::string& where, std::string& hint)
       return fmt::format("{}: cp_async{} of a number of bytes below 0 or above {}", thread_name(f.thread), f.bytes, f.bytes);
     case Fault::too_many_copies:
       return fmt::format("{}: more than {} asynchronous copies that nobody waits for", thread_name(f.thread), CopyQueue::kCopies);
+    case Fault::warpgroup_operand:
+      hint = "an operand is 64 rows of 128 bytes in one shared array, from a multiple of 1024 bytes on";
+      return fmt::format("{}: warpgroup_mma of an operand that lies elsewhere, or begins {} bytes behind a multiple of 1024", thread_name(f.thread), f.offset);
+    case Fault::warpgroup_sums:
+      hint = "wait for the products into other sums first";
+      return fmt::format("{}: warpgroup_mma into other sums than those of the products under way", thread_name(f.thread));
+    case Fault::too_many_products:
+      return fmt::format("{}: more than {} products by warpgroups that nobody waits for", thread_name(f.thread), ProductQueue::kProducts);
     case Fault::exception: {
       std::string text = "an exception of unknown type";
       try {

@@ -101,6 +101,33 @@ __global__ void warp_ops(int64_t* y) {  // y: [threads, 12]
   out[11] = __shfl_xor_sync(kFullMask, t, 16, 16);  // reaches into the segment before, not into the one behind
 }
 
+// The first warp makes numbers, two at a time in turns, the second adds them up: passed on by barriers of the two warps, while a third
+// warp has a barrier of its own.
+__global__ void handed_on(int* y, int rounds) {  // y: [rounds, 32] sums; [32] of the third warp
+  SHARED(int, passed, 2 * kWarp);
+  SHARED(int, own, kWarp);
+  enum { ready = 1, taken = 3, alone = 15 };
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  if (warp == 0) {
+    for (int r = 0; r < rounds; ++r) {
+      if (r >= 2) barrier_sync(taken + r % 2, 64);
+      passed[r % 2 * kWarp + lane] = 100 * r + lane;
+      barrier_arrive(ready + r % 2, 64);
+    }
+  } else if (warp == 1) {
+    for (int r = 0; r < rounds; ++r) {
+      barrier_sync(ready + r % 2, 64);
+      y[r * kWarp + lane] = passed[r % 2 * kWarp + (31 - lane)];
+      if (r + 2 < rounds) barrier_arrive(taken + r % 2, 64);
+    }
+  } else {
+    own[lane] = lane;
+    barrier_sync(alone, 32);
+    y[rounds * kWarp + lane] = own[31 - lane];
+  }
+  __syncthreads();
+}
+
 template <class T>
 __global__ void counted(T* counter, T* highest, T* lowest) {
   atomicAdd(counter, 2);
@@ -196,6 +223,13 @@ TEST(correct, warp_operations) {
     EXPECT_EQ(out[10], lane % 2 ? 16 : 0);
     EXPECT_EQ(out[11], lane < 16 ? t : t - 16);
   }
+}
+
+TEST(correct, barriers_of_some_warps) {
+  constexpr int kRounds = 7;
+  const auto y = in_all_orders<int>((kRounds + 1) * kWarp, [](Stream& s, int* out) { simt::launch(s, 1, 96, 0, simt::handed_on, out, kRounds); });
+  for (int r = 0; r <= kRounds; ++r)
+    for (int lane = 0; lane < kWarp; ++lane) EXPECT_EQ(y[static_cast<size_t>(r * kWarp + lane)], (r < kRounds ? 100 * r : 0) + 31 - lane);
 }
 
 TEST(correct, integer_atomics_across_os_threads) {

@@ -148,6 +148,48 @@ __global__ void copy_read_early(const float* x, float* y) {
   y[1] = s[0];
 }
 
+__global__ void barrier_of_another_count() {
+  if (threadIdx.x < 32) barrier_arrive(2, 64);
+  __syncthreads();
+  MARK_NEXT_LINE;
+  if (threadIdx.x >= 32) barrier_sync(2, 96);
+}
+
+__global__ void barrier_number(int id, int threads) {
+  MARK_NEXT_LINE;
+  barrier_sync(id, threads);
+}
+
+__global__ void barrier_nobody_comes_to() {
+  if (threadIdx.x >= 32) return;
+  MARK_NEXT_LINE;
+  barrier_sync(3, 64);
+}
+
+// One warpgroup: y [4096] = a b^T over 32 numbers of k, y[i * 128 + t] = sums[i] of thread t.
+__global__ void sums_read_early(float* y, bool wait, bool commit) {
+  DYN_SHARED(float, shared);
+  float* const operand = shared + (1024 - reinterpret_cast<uintptr_t>(shared) % 1024) % 1024 / 4;
+  for (int i = threadIdx.x; i < 64 * 32; i += blockDim.x) operand[i] = 1;
+  fence_shared();
+  __syncthreads();
+  float sums[32];
+  for (float& s : sums) s = 2;
+  warpgroup_fence();
+  for (int part = 0; part < 4; ++part) warpgroup_mma<MathMode::tf32>(sums, operand, operand, part);
+  if (commit) warpgroup_commit();
+  if (wait) warpgroup_wait();
+  for (int i = 0; i < 32; ++i) y[i * 128 + threadIdx.x] = sums[i];
+}
+
+__global__ void operand_elsewhere(float* global, int offset) {
+  DYN_SHARED(float, shared);
+  float* const operand = shared + (1024 - reinterpret_cast<uintptr_t>(shared) % 1024) % 1024 / 4;
+  float sums[32] = {};
+  MARK_NEXT_LINE;
+  warpgroup_mma<MathMode::bf16>(sums, operand, global ? global : operand + offset, 0);
+}
+
 __global__ void recursive(Stream* stream) {
   launch(*stream, 1, 1, 0, checks, 1);
 }
@@ -202,7 +244,7 @@ TEST(fault, missing_barrier_shows_in_another_order) {
 }
 #elif !defined(__SANITIZE_THREAD__)  // which reports the race itself: sanitizers.cpp
 TEST(fault, missing_barrier_shows_in_another_order) {
-  std::vector<std::vector<float>> results;
+  std::vector<std::vector<float> > results;
   for (const Orders& o : orders()) {
     Stream s({DeviceType::simt, 0});
     s.simt = o.options;
@@ -310,6 +352,36 @@ TEST(fault, asynchronous_copies) {
   EXPECT_TRUE(std::isnan(y[0]));
   EXPECT_EQ(y[1], 5);
 #endif
+}
+
+TEST(fault, barriers_of_some_warps) {
+  expect_fault("barrier_of_another_count", {"barrier_sync of barrier 2 for 96 threads", "named 64", "faults.cpp:"}, true,
+               [](Stream& s) { simt::launch(s, 1, 128, 0, simt::barrier_of_another_count); });
+  for (const auto& [id, threads] : {std::pair(0, 64), {16, 64}, {1, 0}, {1, 48}, {1, 128}})
+    expect_fault("barrier_number", {fmt::format("barrier_sync of barrier {} for {} threads, in a block of 64", id, threads)}, true,
+                 [&](Stream& s) { simt::launch(s, 1, 64, 0, simt::barrier_number, id, threads); });
+  expect_fault("barrier_nobody_comes_to", {"no thread can go on: threads 0-31 waiting in barrier_sync", "threads 32-63 ended"}, true,
+               [](Stream& s) { simt::launch(s, 1, 64, 0, simt::barrier_nobody_comes_to); });
+}
+
+TEST(fault, products_by_warpgroups_that_nobody_waits_for) {
+  constexpr size_t kShared = 64 * 128 + 1024;
+  for (const auto& [wait, commit] : {std::pair(true, true), {false, true}, {true, false}}) {
+    const auto y = in_all_orders<float>(4096, [&](Stream& s, float* out) { simt::launch(s, 1, 128, kShared, simt::sums_read_early, out, wait, commit); });
+    for (float x : y) {
+      if (wait && commit) ASSERT_EQ(x, 34);
+      else ASSERT_TRUE(std::isnan(x));
+    }
+  }
+}
+
+TEST(fault, operands_of_products_by_warpgroups) {
+  std::vector<float> global(4096);
+  constexpr size_t kShared = 64 * 128 + 1024;
+  expect_fault("operand_elsewhere", {"warpgroup_mma of an operand", "64 rows of 128 bytes"}, true,
+               [&](Stream& s) { simt::launch(s, 1, 128, kShared, simt::operand_elsewhere, global.data(), 0); });
+  expect_fault("operand_elsewhere", {"begins 32 bytes behind a multiple of 1024"}, true,
+               [&](Stream& s) { simt::launch(s, 1, 128, kShared, simt::operand_elsewhere, static_cast<float*>(nullptr), 8); });
 }
 
 TEST(fault, impossible_launches) {

@@ -1,4 +1,5 @@
-// What Adam does to one element and to one pack, for the kernels that do it: kernels/adam.cu and kernels/matmul_adam.cu.
+// What Adam does to one element and to one pack, for the kernels that do it: kernels/adam.cu, kernels/matmul_adam.cu and
+// kernels/matmul_adam_warpgroups.h.
 #pragma once
 #include <cmath>
 
@@ -32,6 +33,11 @@ struct AdamUpdate {
     p = shrink * p - step_size * m / (std::sqrt(v) * inverse_sqrt_bias2 + eps);
   }
 };
+
+// A norm, and squares that join it.
+__host__ __device__ inline double joined_norm(double norm, double squares) {
+  return std::sqrt(norm * norm + squares);
+}
 
 namespace PV_EXEC {
 

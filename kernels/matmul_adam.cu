@@ -12,9 +12,10 @@
 // 2 M N K + 16 M N flops; bytes M K + K N + 6 M N (read and write p, m, v). The product, the sum of squares and Adam as
 // three kernels move 3 M N more: grad is written once and read twice.
 //
-// cpu: tiles of grad in registers (kernels/matmul_adam_direct.cpp), which round otherwise than BLAS does. simt and cuda: the tiles
-// of kernels/tile.h end in the update; grad has the bits of matmul, and the update is adam's but for what compilers contract. The sum of squares is of partial
-// sums in f64, a tile or a row of tiles each, added in fixed order.
+// cpu: tiles of grad in registers (kernels/matmul_adam_direct.cpp), which round otherwise than BLAS does. simt and cuda: in tf32 and bf16, where the device
+// multiplies by warpgroups and both factors have k outermost, as a weight's gradient has them, kernels/matmul_adam_warpgroups.h: last bits may
+// differ from those of a product by matmul. Else the tiles of kernels/tile.h end in the update; grad has the bits of matmul, and the update is adam's
+// but for what compilers contract. The sum of squares is of partial sums in f64, of a tile, a row of tiles or a block each, added in fixed order.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -25,25 +26,18 @@
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/matmul_adam_direct.h"
+#include "kernels/matmul_adam_warpgroups.h"
+#include "kernels/provider.h"
 #include "kernels/tile.h"
 
 namespace panvae {
 
 namespace {
 
-// The sum that adam_prepare takes.
-__host__ __device__ inline double gate(const double* squares, int64_t parts, const double* factors, int64_t products, double largest) {
-  double sum = 0;
-  for (int64_t i = 0; i < parts; ++i) sum += squares[i];
-  for (int64_t i = 0; i < products; ++i) {
-    const double bound = std::sqrt(factors[2 * i]) * std::sqrt(factors[2 * i + 1]);
-    if (!(bound <= largest)) sum += bound * std::numeric_limits<double>::infinity();  // NaN stays NaN
-  }
-  return sum;
-}
-
-__host__ __device__ inline double joined(double norm, double squares) {
-  return std::sqrt(norm * norm + squares);
+// What a product adds to the sum that adam_prepare takes.
+__host__ __device__ inline double gate(const double* factors, double largest) {
+  const double bound = std::sqrt(factors[0]) * std::sqrt(factors[1]);
+  return bound <= largest ? 0.0 : bound * std::numeric_limits<double>::infinity();  // NaN stays NaN
 }
 
 }  // namespace
@@ -54,7 +48,7 @@ template <class T>
 void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> p, InOut<T> m, InOut<T> v, int64_t M, int64_t N, int64_t K,
                  InOut<double> slots, AdamOptions options) {
   if (M == 0 || N == 0 || slots[adam_gradient_scale] == 0) return;
-  slots[adam_norm] = joined(slots[adam_norm], direct_matmul_adam(stream, a, transpose_a, b, transpose_b, p, m, v, M, N, K, slots, options));
+  slots[adam_norm] = joined_norm(slots[adam_norm], direct_matmul_adam(stream, a, transpose_a, b, transpose_b, p, m, v, M, N, K, slots, options));
 }
 
 template <class T>
@@ -79,12 +73,15 @@ template <class T>
 void adam_join_norm(Stream&, In<T> squares, int64_t count, InOut<T> slots) {
   double total = 0;
   for (int64_t i = 0; i < count; ++i) total += squares[i];
-  if (slots[adam_gradient_scale] != 0) slots[adam_norm] = joined(slots[adam_norm], total);
+  if (slots[adam_gradient_scale] != 0) slots[adam_norm] = joined_norm(slots[adam_norm], total);
 }
 
 template <class T>
 void adam_gate(Stream&, In<T> squares, int64_t parts, In<T> factors, int64_t products, T largest, Out<T> sum_squares) {
-  *sum_squares = gate(squares, parts, factors, products, largest);
+  double sum = 0;
+  for (int64_t i = 0; i < parts; ++i) sum += squares[i];
+  for (int64_t i = 0; i < products; ++i) sum += gate(factors + 2 * i, largest);
+  *sum_squares = sum;
 }
 
 }  // namespace cpu
@@ -144,13 +141,19 @@ struct AdamOutput {
 static __global__ void join_norm_kernel(In<double> squares, int64_t count, InOut<double> slots) {
   begin_kernel();
   const double s = block_sum(sum_ahead<double>(squares, threadIdx.x, count, blockDim.x));
-  if (threadIdx.x == 0 && slots[adam_gradient_scale] != 0) slots[adam_norm] = joined(slots[adam_norm], s);
+  if (threadIdx.x == 0 && slots[adam_gradient_scale] != 0) slots[adam_norm] = joined_norm(slots[adam_norm], s);
 }
 
 template <class T>
 void matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> p, InOut<T> m, InOut<T> v, int64_t M, int64_t N, int64_t K,
                  InOut<double> slots, AdamOptions options) {
   if (M == 0 || N == 0) return;
+  if constexpr (std::is_same_v<T, float>) {
+    if (aligned16(a, b, p, m, v) && warpgroups_take(stream.device().index, stream.math, transpose_a, transpose_b, M, N, K)) {
+      if (stream.math == MathMode::tf32) return matmul_adam_by_warpgroups<MathMode::tf32>(stream, a, b, p, m, v, M, N, K, slots, options);
+      return matmul_adam_by_warpgroups<MathMode::bf16>(stream, a, b, p, m, v, M, N, K, slots, options);
+    }
+  }
   const MatrixOperand<T> left{a, transpose_a ? M : K, !transpose_a}, right{b, transpose_b ? K : N, transpose_b};
   const int64_t across = (N + kTileUnit - 1) / kTileUnit, cells = across * ((M + kTileUnit - 1) / kTileUnit);
   tile_product<T>(stream, left, right, AdamOutput<T>{p, m, v, N, across, cells, slots, options, {}}, M, N, K);
@@ -204,7 +207,11 @@ void adam_join_norm(Stream& stream, In<T> squares, int64_t count, InOut<T> slots
 
 static __global__ void adam_gate_kernel(In<double> squares, int64_t parts, In<double> factors, int64_t products, double largest, Out<double> sum_squares) {
   begin_kernel();
-  if (threadIdx.x == 0) *sum_squares = gate(squares, parts, factors, products, largest);
+  double sum = 0;
+  for (int64_t i = threadIdx.x; i < parts; i += blockDim.x) sum += squares[i];
+  for (int64_t i = threadIdx.x; i < products; i += blockDim.x) sum += gate(factors + 2 * i, largest);
+  sum = warp_sum(sum);
+  if (threadIdx.x == 0) *sum_squares = sum;
 }
 
 template <class T>
@@ -213,6 +220,12 @@ void adam_gate(Stream& stream, In<T> squares, int64_t parts, In<T> factors, int6
 }
 
 }  // namespace PV_EXEC
+
+#ifdef __CUDACC__
+bool updates_by_warpgroups(const Stream& stream, bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K) {
+  return cuda::warpgroups_take(stream.device().index, stream.math, transpose_a, transpose_b, M, N, K);
+}
+#endif
 
 PV_INSTANTIATE(matmul_adam)
 PV_INSTANTIATE(adam_summing)

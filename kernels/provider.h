@@ -25,6 +25,10 @@ namespace panvae {
 
 enum class ProviderOp : int { matmul, conv1d, conv1d_grad_input, conv1d_grad_weight };
 
+// Whether matmul_adam of such factors, in f32 and from addresses that are multiples of 16, multiplies by warpgroups
+// (kernels/matmul_adam_warpgroups.h) in the stream's math mode and on its device, which is a GPU.
+bool updates_by_warpgroups(const Stream& stream, bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K);
+
 // What a choice depends on: everything about a call but the numbers in it. Addresses do not count: a provider that cannot
 // work with them declines.
 struct ProviderCall {

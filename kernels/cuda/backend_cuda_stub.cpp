@@ -17,6 +17,10 @@ std::string cuda_toolkit_version() {
   return "";
 }
 
+bool updates_by_warpgroups(const Stream&, bool, bool, int64_t, int64_t, int64_t) {
+  return false;
+}
+
 const Backend& cuda_backend() {
   static const Backend backend = {
       .name = "cuda",

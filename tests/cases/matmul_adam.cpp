@@ -63,7 +63,15 @@ void math_mode(OpCase& c, MathMode mode) {
   common(c, mode);
   c.cpu_rounds_otherwise = true;
   c.sizes = {{1, 1, 1, 0}, {17, 33, 65, 1}, {17, 33, 65, 2}, {129, 130, 67, 1}, {5, 7, 1100, 3}, {3, 5, 0, 1}};
+  // By warpgroups, wide and tall: less than a tile; several strips and ranges, with edges; all chunks of k that fit, and one too many.
+  for (const Sizes& s :
+       {Sizes{4, 8, 1, 1}, Sizes{132, 260, 70, 1}, Sizes{260, 132, 70, 1}, Sizes{64, 132, 256, 1}, Sizes{132, 64, 256, 1}, Sizes{12, 20, 257, 1}})
+    c.sizes.push_back(s);
+  if (mode == MathMode::bf16)
+    for (const Sizes& s : {Sizes{68, 72, 512, 1}, Sizes{12, 20, 513, 1}}) c.sizes.push_back(s);
   c.f32 = [=](Run<float>& r, const Sizes& s) { matmul_adam_call(r, s, mode, true); };
+  // Rows of whole quads, as padded weights have.
+  for (const Sizes& s : {Sizes{1024, 19424, 256, 1}, Sizes{19424, 1024, 256, 1}, Sizes{2048, 5000, 256, 1}, Sizes{5000, 2048, 64, 1}}) c.bench.push_back(s);
 }
 const Case matmul_adam_tf32("matmul_adam_tf32", [](OpCase& c) { math_mode(c, MathMode::tf32); });
 const Case matmul_adam_bf16("matmul_adam_bf16", [](OpCase& c) { math_mode(c, MathMode::bf16); });

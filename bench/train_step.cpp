@@ -264,7 +264,7 @@ class Training {
     adam_.learning_rate = kLearningRate;
     context.fused = !o.unfused;
     context.overlaps = o.overlap;
-    state.keep_products(context.fused && !o.written_gradients && (o.kept_products || products_are_best_kept(context)));
+    state.keep_products(!context.fused || o.written_gradients ? KeptProducts::none : o.kept_products ? KeptProducts::all : KeptProducts::best);
   }
 
   // Of step `turn`, counted from 0.

@@ -59,7 +59,6 @@ std::vector<NamedTensor> Module::buffers(const std::string& prefix) {
 namespace {
 
 constexpr int64_t kAlignElements = 16;  // 64 bytes of f32
-constexpr int64_t kSmallestKeptOnCuda = int64_t{1} << 22;
 
 int64_t aligned(int64_t count) {
   return (count + kAlignElements - 1) / kAlignElements * kAlignElements;
@@ -131,19 +130,21 @@ void ModuleState::require_gradients() {
   check_in_use();
   module_->check_not_constant("gradients are asked for");
   gradients_ = Tensor::empty(*context_, parameters_.shape(), parameters_.dtype(), "gradients");
+  factor_squares_ = Tensor::empty(*context_, {static_cast<int64_t>(entries_.size()), 2}, DType::f64, "gradients");
   for (size_t i = 0; i < entries_.size(); ++i) {
     Entry& e = entries_[i];
     const int64_t end = e.offset + e.tensor.count(), next = i + 1 < entries_.size() ? entries_[i + 1].offset : gradients_.count();
     dispatch(gradients_.dtype(), "module", [&]<class T>(T) { k::fill<T>(context_->stream(), gradients_.part(end, {next - end}).data<T>(), next - end, T(0)); });
     e.tensor.require_gradient(e.name, gradients_.part(e.offset, e.tensor.shape()));
+    e.tensor.variable()->factor_squares = std::make_unique<Tensor>(factor_squares_.part(2 * static_cast<int64_t>(i), {2}));
     *slots_[i] = e.tensor;
   }
-  keep_products(keeps_products_);
+  keep_products(kept_products_);
 }
 
 void ModuleState::release_gradients() {
   module_->check_not_constant("gradients are released");
-  gradients_ = Tensor();
+  gradients_ = factor_squares_ = Tensor();
   for (size_t i = 0; i < entries_.size(); ++i) {
     entries_[i].tensor = entries_[i].tensor.detach();
     if (slots_[i]->same_memory(parameters_)) *slots_[i] = entries_[i].tensor;  // else the module is another state's
@@ -165,12 +166,16 @@ void ModuleState::forget_gradients() {
   }
 }
 
-void ModuleState::keep_products(bool keep) {
-  keeps_products_ = keep;
+void ModuleState::keep_products(KeptProducts which) {
+  kept_products_ = which;
   if (!gradients_.defined()) return;
-  // On a GPU a small gradient is cheaper written, and read again from its cache, than the launches of an update of its own.
-  const int64_t smallest = context_->device().type == DeviceType::cuda ? kSmallestKeptOnCuda : 0;
-  for (Entry& e : entries_) e.tensor.variable()->keeps_product = keep && e.tensor.count() >= smallest;
+  const int64_t smallest = context_->device().type == DeviceType::cuda ? MatrixProduct::kSmallestKeptOnCuda : 0;
+  for (Entry& e : entries_) {
+    Variable& v = *e.tensor.variable();
+    v.keeps_product = which != KeptProducts::none && e.tensor.count() >= smallest;
+    v.keeps_best_alone = which == KeptProducts::best;
+  }
+  k::fill<double>(context_->stream(), factor_squares_.data<double>(), factor_squares_.count(), 0.0);
 }
 
 void ModuleState::settle_gradients(bool products_too) {

@@ -154,15 +154,18 @@ class ModuleState {
   void forget_gradients();
   // A gradient that is one product of matrices, as a Linear's weight has it, is kept as that from the next backward pass on,
   // until somebody asks for it: a second product for the same weight, Tensor::gradient(), settle_gradients(), clip_grad_norm().
-  // Adam, where it does not clip, asks for none: it computes the product panel by panel and updates with each at once, so the
+  // Adam, where it does not clip, asks for none: it computes the product part by part and updates with each at once, so the
   // gradient is never written. The factors must still be there: within a Step, the optimizer's step comes before its end.
-  void keep_products(bool keep);
+  // best: those of which MatrixProduct::best_kept() says that it is the faster way; all: on a GPU, all that are not small.
+  void keep_products(KeptProducts which);
   // Clears the gradients of parameters that the last backward pass did not reach, and computes those kept as products, or, where
   // `products_too` is false, only those with a parameter for a factor. Adam calls it.
   void settle_gradients(bool products_too = true);
 
   Context& context() const { return *context_; }
   const Tensor& flat_parameters() const { return parameters_; }
+  // [entries, 2], f64: the sums of squares of the factors of each gradient that is kept as a product; of others 0, or of an earlier one.
+  const Tensor& factor_squares() const { return factor_squares_; }
   const Tensor& flat_gradients() const { return gradients_; }
   const Tensor& flat_buffers() const { return buffers_; }
   struct Entry {
@@ -191,7 +194,8 @@ class ModuleState {
   Tensor parameters_, gradients_, buffers_;
   std::vector<Entry> entries_, buffer_entries_;
   std::vector<Tensor*> slots_;
-  bool keeps_products_ = false;
+  KeptProducts kept_products_ = KeptProducts::none;
+  Tensor factor_squares_;
 };
 
 }  // namespace panvae

@@ -5,8 +5,6 @@
 #include <limits>
 #include <numbers>
 
-#include "kernels/provider.h"
-
 namespace panvae {
 
 Adam::Adam(ModuleState& state, AdamOptions options) : state_(state), options_(options) {
@@ -19,7 +17,7 @@ Adam::Adam(ModuleState& state, AdamOptions options) : state_(state), options_(op
   m_ = Tensor::zeros(c, p.shape(), p.dtype(), "first moment");
   v_ = Tensor::zeros(c, p.shape(), p.dtype(), "second moment");
   slots_ = Tensor::zeros(c, {adam_slots}, DType::f64, "adam");
-  sum_squares_ = Tensor::zeros(c, {2 + 3 * static_cast<int64_t>(state.entries().size())}, DType::f64, "adam");
+  sum_squares_ = Tensor::zeros(c, {2 + static_cast<int64_t>(state.entries().size())}, DType::f64, "adam");
 }
 
 void Adam::upload_settings() {
@@ -61,31 +59,43 @@ void Adam::step(const Tensor& losses) {
 }
 
 void Adam::update_ranges(const std::vector<Range>& ranges, const std::vector<const ModuleState::Entry*>& products, const Tensor& losses) {
-  Stream& s = state_.context().stream();
+  Context& c = state_.context();
+  Stream& s = c.stream();
   const Tensor &p = state_.flat_parameters(), &g = state_.flat_gradients();
-  double *total = sum_squares_.data<double>(), *squares = total, *factors = nullptr, *slots = slots_.data<double>();
-  if (!products.empty()) squares = total + 1, factors = squares + ranges.size();
+  double *total = sum_squares_.data<double>(), *squares = products.empty() ? total : total + 1, *slots = slots_.data<double>();
   dispatch(p.dtype(), "adam", [&]<class T>(T) {
-    for (size_t i = 0; i < ranges.size(); ++i) k::sum_squares<T>(s, g.data<T>() + ranges[i].first, squares + i, ranges[i].count);
-    for (size_t i = 0; i < products.size(); ++i) {
-      const MatrixProduct& product = *products[i]->tensor.variable()->product;
-      k::sum_squares<T>(s, product.a.data<T>(), factors + 2 * i, product.a.count());
-      k::sum_squares<T>(s, product.b.data<T>(), factors + 2 * i + 1, product.b.count());
+    for (size_t i = 0; i < ranges.size(); ++i) {
+      const Context::Aside aside(c, i > 0);
+      k::sum_squares<T>(c.stream(), g.data<T>() + ranges[i].first, squares + i, ranges[i].count);
     }
+    c.join();
     if (!products.empty()) {
+      const Tensor& factors = state_.factor_squares();
+      for (size_t i = 0; i < state_.entries().size(); ++i) {  // who keeps none this time may have kept one
+        const Variable& v = *state_.entries()[i].tensor.variable();
+        if (v.keeps_product && !v.product) k::fill<double>(s, v.factor_squares->data<double>(), 2, 0.0);
+      }
       const double largest = static_cast<double>(std::numeric_limits<T>::max()) / 4;
-      k::adam_gate<double>(s, squares, static_cast<int64_t>(ranges.size()), factors, static_cast<int64_t>(products.size()), largest, total);
+      k::adam_gate<double>(s, squares, static_cast<int64_t>(ranges.size()), factors.data<double>(), factors.size(0), largest, total);
     }
     k::adam_prepare<T>(s, total, losses.defined() ? losses.data<T>() : nullptr, losses.defined() ? losses.count() : 0, slots, options_);
-    for (const Range& r : ranges)
-      k::adam<T>(s, p.data<T>() + r.first, g.data<T>() + r.first, m_.data<T>() + r.first, v_.data<T>() + r.first, r.count, slots, options_);
-    if (!products.empty() && !products_are_best_kept(state_.context())) return update_by_panels<T>(products);
+    for (const Range& r : ranges) {
+      const Context::Aside aside(c, !products.empty());  // beside the first product, which takes a while to fill the card
+      k::adam<T>(c.stream(), p.data<T>() + r.first, g.data<T>() + r.first, m_.data<T>() + r.first, v_.data<T>() + r.first, r.count, slots, options_);
+    }
+    std::vector<const ModuleState::Entry*> in_panels;
     for (const ModuleState::Entry* e : products) {
       const MatrixProduct& product = *e->tensor.variable()->product;
+      if (!product.best_kept()) {
+        in_panels.push_back(e);
+        continue;
+      }
       const int64_t M = e->tensor.size(0), N = e->tensor.size(1), K = product.a.size(product.transpose_a ? 0 : 1);
       k::matmul_adam<T>(s, product.a.data<T>(), product.transpose_a, product.b.data<T>(), product.transpose_b, p.data<T>() + e->offset,
                         m_.data<T>() + e->offset, v_.data<T>() + e->offset, M, N, K, slots, options_);
     }
+    if (!in_panels.empty()) update_by_panels<T>(in_panels);
+    c.join();
   });
 }
 
@@ -137,14 +147,6 @@ void Adam::update_by_panels(const std::vector<const ModuleState::Entry*>& produc
     to += adam_stretches(count);
   }
   k::adam_join_norm<double>(c.stream(), squares.data<double>(), stretches, slots_.data<double>());
-}
-
-bool products_are_best_kept(Context& context) {
-  Stream& s = context.stream();
-  if (s.type() == DeviceType::cpu) return true;
-  if (s.type() == DeviceType::simt) return s.provider != Provider::vendor;
-  if (s.provider != Provider::automatic) return s.provider == Provider::ours;
-  return ProviderTable::of_process().settings().provider == Provider::ours;
 }
 
 int64_t Adam::steps() const {

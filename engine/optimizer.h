@@ -17,7 +17,7 @@ class Adam {
 
   double learning_rate = 1e-3;
   double max_norm = 0;                      // global gradient norm is clipped to this; 0: no clipping
-  int64_t panel_bytes = int64_t{16} << 20;  // of a kept gradient that a library computes, see products_are_best_kept
+  int64_t panel_bytes = int64_t{16} << 20;  // of a kept gradient that a library computes, see update_by_panels
 
   void zero_grad() { state_.forget_gradients(); }
   // `losses`: any number of values of the parameters' type, on the device.
@@ -47,21 +47,17 @@ class Adam {
     int64_t first, count;
   };
   void update_ranges(const std::vector<Range>& ranges, const std::vector<const ModuleState::Entry*>& products, const Tensor& losses);
+  // Of products that are kept although MatrixProduct::best_kept() says no: no pass over the gradients for their norm, a panel is still in
+  // the cache, and while a step is captured the next one is computed beside.
   template <class T>
   void update_by_panels(const std::vector<const ModuleState::Entry*>& products);
 
   ModuleState& state_;
   AdamOptions options_;
   Tensor m_, v_, slots_;
-  Tensor sum_squares_;             // of all gradients; behind it, of each range, then of the factors of each product
+  Tensor sum_squares_;             // of all gradients; behind it, of each range
   double uploaded_[2] = {-1, -1};  // learning rate and max_norm that the device holds
 };
-
-// Whether a weight's gradient is best computed together with its update on the context's device. On cpu. On cuda where our kernels
-// compute products anyhow: the vendor's library, which cannot do both, multiplies faster. Simt, which stands in for both in tests,
-// goes by the stream's provider. Where products are kept all the same, Adam computes them in panels and updates with each at once: no
-// pass over the gradients for their norm, a panel is still in the cache, and while a step is captured the next one is computed beside.
-bool products_are_best_kept(Context& context);
 
 // Scales the gradients of the state in place so that their global norm is at most max_norm; returns the norm before
 // (torch.nn.utils.clip_grad_norm_).

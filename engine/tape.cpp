@@ -53,8 +53,17 @@ void Grads::write_product(int input, const Tensor& a, bool transpose_a, const Te
   if (!v) return;
   MatrixProduct product(a, transpose_a, b, transpose_b);
   // The only share so far, and nobody looks at the gradient before the optimizer does.
-  if (v->keeps_product && !v->written && !v->product && v->hooks.empty() && !out_.context().nan_guard) {
+  const bool keep = v->keeps_product && (!v->keeps_best_alone || product.best_kept());
+  if (keep && !v->written && !v->product && v->hooks.empty() && !out_.context().nan_guard) {
     check_not_used_up(*v);
+    // By these Adam decides whether to take a step. The factors are still in a cache, and beside what follows it costs little to read them.
+    const Context::Aside aside(out_.context(), true);
+    went_aside_ = went_aside_ || aside.taken();
+    dispatch(a.dtype(), "backward", [&]<class T>(T) {
+      double* squares = v->factor_squares->data<double>();
+      k::sum_squares<T>(out_.context().stream(), a.data<T>(), squares, a.count());
+      k::sum_squares<T>(out_.context().stream(), b.data<T>(), squares + 1, b.count());
+    });
     v->product = std::make_unique<MatrixProduct>(std::move(product));
     return;
   }

@@ -5,6 +5,7 @@
 #include "engine/context.h"
 #include "engine/tape.h"
 #include "kernels/kernels.h"
+#include "kernels/provider.h"
 
 namespace panvae {
 
@@ -183,6 +184,16 @@ void MatrixProduct::into(Tensor& c, bool accumulate) const {
     e.accumulate = accumulate;
     k::matmul<T>(a.context().stream(), a.data<T>(), transpose_a, b.data<T>(), transpose_b, c.data<T>(), c.size(0), c.size(1), K, e);
   });
+}
+
+bool MatrixProduct::best_kept() const {
+  Stream& s = a.context().stream();
+  if (s.type() == DeviceType::cpu) return true;
+  if (s.type() == DeviceType::simt) return s.provider != Provider::vendor;
+  const Provider provider = s.provider == Provider::automatic ? ProviderTable::of_process().settings().provider : s.provider;
+  const int64_t M = a.size(transpose_a ? 1 : 0), N = b.size(transpose_b ? 0 : 1), K = a.size(transpose_a ? 0 : 1);
+  if (provider != Provider::automatic) return provider == Provider::ours && M * N >= kSmallestKeptOnCuda;
+  return M * N >= kSmallestByWarpgroups && a.dtype() == DType::f32 && updates_by_warpgroups(s, transpose_a, transpose_b, M, N, K);
 }
 
 void MatrixProduct::check_unchanged(const std::string& of) const {

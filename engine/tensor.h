@@ -33,6 +33,9 @@ constexpr DType dtype_of() {
 // A block of device memory with a version that counts in-place writes.
 struct Storage;
 
+// Which gradients that are one product of matrices an optimizer finds as that (ModuleState::keep_products).
+enum class KeptProducts { none, best, all };
+
 // What autograd knows of a tensor that needs a gradient; shared by all copies of the tensor.
 struct Variable {
   std::string name;      // of a parameter; the op's name otherwise
@@ -42,8 +45,10 @@ struct Variable {
   std::unique_ptr<Tensor> gradient;
   // Of a leaf, for an optimizer that computes it together with its update (ModuleState::keep_products).
   bool keeps_product = false;                                // a gradient that is one product of matrices may be kept as that
+  bool keeps_best_alone = false;                             // where MatrixProduct::best_kept() says so
   bool used_up = false;                                      // the optimizer has computed it so: there is no gradient until gradients are forgotten
   std::unique_ptr<MatrixProduct> product;                    // the gradient, where it is kept so and not `written`
+  std::unique_ptr<Tensor> factor_squares;                    // [2], f64: the sums of squares of both factors, taken when a product is kept
   std::vector<std::function<void(Tensor& gradient)>> hooks;  // called when a leaf's gradient is complete
 };
 
@@ -136,6 +141,13 @@ struct MatrixProduct {
   // c [M, N] = the product, or c plus it
   void into(Tensor& c, bool accumulate) const;
   void check_unchanged(const std::string& of) const;
+  // Whether it is best computed together with the update of what it is the gradient of, in its context as that is now. On cpu. On cuda, where
+  // it is large, and our kernels compute products anyhow, or by warpgroups (kernels/matmul_adam_warpgroups.h); the vendor's library, which cannot do
+  // both, multiplies faster than our other kernels. Simt, which stands in for both in tests, goes by the stream's provider.
+  bool best_kept() const;
+  // Elements. On a GPU a smaller gradient is cheaper written, and read again from its cache, than the launches of an update of its own; by
+  // warpgroups the gain begins where its update takes longer than its product.
+  static constexpr int64_t kSmallestKeptOnCuda = int64_t{1} << 22, kSmallestByWarpgroups = int64_t{1} << 23;
 
   Tensor a;
   bool transpose_a;

@@ -160,7 +160,7 @@ TrainResult TrainingLoop::run() {
   const double loading_before = seconds_loading();
   set_training(true);
   // Clipping needs all gradients before any weight is changed.
-  for (Learner& l : learners_) l.state.keep_products(context_.fused && l.adam.max_norm == 0 && products_are_best_kept(context_));
+  for (Learner& l : learners_) l.state.keep_products(context_.fused && l.adam.max_norm == 0 ? KeptProducts::best : KeptProducts::none);
   std::string why = fmt::format("max_epochs {} reached", options_.max_epochs);
   while (at_.finished == 0 && at_.epoch < static_cast<double>(options_.max_epochs)) {
     const double epoch_start = seconds_now(), loading_start = seconds_loading();

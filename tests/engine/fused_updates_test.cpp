@@ -60,7 +60,7 @@ Trained train(const Plan& s, bool keep, int64_t steps = 5) {
   adam.learning_rate = 1e-2;
   adam.max_norm = s.max_norm;
   adam.panel_bytes = s.panel_bytes;
-  state.keep_products(keep);
+  state.keep_products(keep ? KeptProducts::all : KeptProducts::none);
   Trained t;
   for (int64_t step = 0; step < steps; ++step) {
     const Step scope(c);
@@ -179,7 +179,7 @@ TEST(fused_updates, hooks_see_and_change_the_gradient) {
       Net net;
       ModuleState state(c, net, 3);
       Adam adam(state);
-      state.keep_products(keep);
+      state.keep_products(keep ? KeptProducts::all : KeptProducts::none);
       int seen = 0;
       net.first.weight.variable()->hooks.push_back([&](Tensor& g) {
         ++seen;
@@ -222,7 +222,7 @@ TEST(fused_updates, a_product_that_overflows_skips_the_step) {
     Sequential net(std::make_unique<Linear>(2, 3, false));
     ModuleState state(c, net, 1);
     Adam adam(state);
-    state.keep_products(true);
+    state.keep_products(KeptProducts::all);
     auto step = [&](float x, double factor) {
       adam.zero_grad();
       Tape tape(c);
@@ -237,6 +237,62 @@ TEST(fused_updates, a_product_that_overflows_skips_the_step) {
     EXPECT_NE(step(1, 1), once);
     EXPECT_EQ(adam.steps(), 2);
     EXPECT_NEAR(adam.gradient_norm(), std::sqrt(6.0), 1e-6);
+  }
+}
+
+// Steps are decided by the factors of what is kept now: not by those of an earlier step, whose product was no number.
+TEST(fused_updates, factors_of_before_decide_nothing) {
+  for (Device device : host_devices()) {
+    Context c(device);
+    Linear first(2, 3, false), second(3, 2, false);
+    struct Both : Module {
+      Both(Linear& a, Linear& b) {
+        declare_module("first", a);
+        declare_module("second", b);
+      }
+      Tensor forward(const Tensor& x) override { return x; }
+    } net(first, second);
+    ModuleState state(c, net, 1);
+    Adam adam(state);
+    state.keep_products(KeptProducts::all);
+    auto step = [&](float x) {
+      adam.zero_grad();
+      Tape tape(c);
+      tape.backward(ops::sum(second(first(tensor(c, {1, 2}, {x, 1})))));
+      adam.step();
+    };
+    step(std::numeric_limits<float>::quiet_NaN());
+    EXPECT_EQ(adam.skipped(), 1);
+    // From now on the first weight's gradient is written, the second's is still a product.
+    first.weight.variable()->hooks.push_back([](Tensor&) {});
+    step(1);
+    EXPECT_EQ(adam.steps(), 1);
+    EXPECT_EQ(adam.skipped(), 1);
+    step(std::numeric_limits<float>::infinity());
+    EXPECT_EQ(adam.skipped(), 2);
+    step(1);
+    EXPECT_EQ(adam.steps(), 2);
+  }
+}
+
+TEST(fused_updates, the_best_alone_are_kept_where_asked) {
+  const auto kept = [](Device device, Provider provider, KeptProducts which) {
+    Context c(device);
+    c.stream().provider = provider;
+    Linear net(2, 3, false);
+    ModuleState state(c, net, 1);
+    state.require_gradients();
+    state.keep_products(which);
+    Tape tape(c);
+    tape.backward(ops::sum(net(tensor(c, {1, 2}, {1, 2}))));
+    return net.weight.variable()->product != nullptr;
+  };
+  constexpr Device cpu{DeviceType::cpu, 0}, simt{DeviceType::simt, 0};
+  for (const Provider p : {Provider::automatic, Provider::ours, Provider::vendor}) {
+    EXPECT_TRUE(kept(cpu, p, KeptProducts::best));
+    EXPECT_EQ(kept(simt, p, KeptProducts::best), p != Provider::vendor);
+    EXPECT_TRUE(kept(simt, p, KeptProducts::all));
+    EXPECT_FALSE(kept(simt, p, KeptProducts::none));
   }
 }
 
@@ -258,7 +314,7 @@ TEST(fused_updates, a_product_of_two_parameters) {
       ModuleState state(c, two, 3);
       Adam adam(state);
       adam.learning_rate = 0.1;
-      state.keep_products(keep);
+      state.keep_products(keep ? KeptProducts::all : KeptProducts::none);
       for (int i = 0; i < 3; ++i) {
         adam.zero_grad();
         Tape tape(c);
@@ -274,7 +330,7 @@ TEST(fused_updates, a_product_of_two_parameters) {
 
 class fused_update_errors : public testing::Test {
  protected:
-  fused_update_errors() : net(std::make_unique<Linear>(2, 3)), state(c, net, 1), adam(state) { state.keep_products(true); }
+  fused_update_errors() : net(std::make_unique<Linear>(2, 3)), state(c, net, 1), adam(state) { state.keep_products(KeptProducts::all); }
   Linear& layer() { return static_cast<Linear&>(net[0]); }
   void backward(const Tensor& x) {
     Tape tape(c);
@@ -330,7 +386,7 @@ TEST_F(fused_update_errors, the_guard_computes_gradients_to_look_at_them) {
 }
 
 TEST_F(fused_update_errors, kept_products_may_be_switched_off_again) {
-  state.keep_products(false);
+  state.keep_products(KeptProducts::none);
   backward(tensor(c, {1, 2}, {1, 2}));
   EXPECT_EQ(layer().weight.variable()->product, nullptr);
   adam.step();
@@ -343,7 +399,7 @@ TEST(fused_updates, the_gradient_of_a_fused_weight_is_never_written) {
   Net net;
   ModuleState state(c, net, 3);
   Adam adam(state);
-  state.keep_products(true);
+  state.keep_products(KeptProducts::all);
   auto part = [&](const char* name) {
     for (const ModuleState::Entry& e : state.entries())
       if (e.name == name) return state.flat_gradients().part(e.offset, {e.tensor.count()});

@@ -64,7 +64,7 @@ struct Trained {
   // Gradients of weights are kept as products, which a library computes, that simt's own kernels stand in for.
   void keep_products_of_a_library() {
     context.stream().provider = Provider::vendor;
-    state.keep_products(true);
+    state.keep_products(KeptProducts::all);
     adam.panel_bytes = 500;
     kept = true;
   }
@@ -172,7 +172,7 @@ Left trained_by_panels(Device device, int64_t width, bool kept, bool on) {
   ModuleState state(c, net, 3);
   Adam adam(state, {.eps = 1});  // so large, an update follows its gradient as smoothly as rounding moves that
   adam.panel_bytes = width * width * static_cast<int64_t>(sizeof(float)) / 5;
-  state.keep_products(kept);
+  state.keep_products(kept ? KeptProducts::all : KeptProducts::none);
   StepGraph graph(c);
   graph.on = on;
   Tensor x = Tensor::zeros(c, {kBatch, width});

@@ -42,7 +42,7 @@ std::vector<float> trained(int64_t rows) {
   } net;
   ModuleState state(c, net, 1);
   Adam adam(state);
-  state.keep_products(true);
+  state.keep_products(KeptProducts::all);
   const Tensor x = tensor(c, {rows, kIn}, ramp(static_cast<size_t>(rows * kIn)));
   for (int i = 0; i < 3; ++i) {
     Step step(c);

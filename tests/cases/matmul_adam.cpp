@@ -63,9 +63,10 @@ void math_mode(OpCase& c, MathMode mode) {
   common(c, mode);
   c.cpu_rounds_otherwise = true;
   c.sizes = {{1, 1, 1, 0}, {17, 33, 65, 1}, {17, 33, 65, 2}, {129, 130, 67, 1}, {5, 7, 1100, 3}, {3, 5, 0, 1}};
-  // By warpgroups, wide and tall: less than a tile; several strips and ranges, with edges; all chunks of k that fit, and one too many.
-  for (const Sizes& s :
-       {Sizes{4, 8, 1, 1}, Sizes{132, 260, 70, 1}, Sizes{260, 132, 70, 1}, Sizes{64, 132, 256, 1}, Sizes{132, 64, 256, 1}, Sizes{12, 20, 257, 1}})
+  // By warpgroups, wide and tall: less than a tile; several strips and ranges, with edges; all chunks of k that fit, and one too many; several
+  // tiles of each block.
+  for (const Sizes& s : {Sizes{4, 8, 1, 1}, Sizes{132, 260, 70, 1}, Sizes{260, 132, 70, 1}, Sizes{64, 132, 256, 1}, Sizes{132, 64, 256, 1},
+                         Sizes{12, 20, 257, 1}, Sizes{4, 8704, 70, 1}, Sizes{8704, 4, 40, 1}})
     c.sizes.push_back(s);
   if (mode == MathMode::bf16)
     for (const Sizes& s : {Sizes{68, 72, 512, 1}, Sizes{12, 20, 513, 1}}) c.sizes.push_back(s);

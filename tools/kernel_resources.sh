@@ -56,7 +56,7 @@ done
 [ -s "$work/used" ] || missing "cuobjdump found no kernel in $objects"
 
 # Names for people: no types of parameters, no namespaces.
-cut -d ' ' -f 1 "$work/used" | c++filt | sed 's/^void //; s/(anonymous namespace):://g; s/panvae:://g; s/cuda:://g; s/(.*//; s/> >/>>/g; s/> >/>>/g' >"$work/names"
+cut -d ' ' -f 1 "$work/used" | c++filt | sed 's/^void //; s/(anonymous namespace):://g; s/(panvae::MathMode)0/ieee/g; s/(panvae::MathMode)1/tf32/g; s/(panvae::MathMode)2/bf16/g; s/panvae:://g; s/cuda:://g; s/(.*//; s/> >/>>/g; s/> >/>>/g' >"$work/names"
 paste -d '\t' "$work/names" "$work/used" | awk -F '\t' '{ split($2, w, " "); print $1 "\t" w[1] "\t" w[2] "\t" w[3] "\t" w[4] "\t" w[5] "\t" w[6] }' >"$work/table"
 
 toolkit=$(nvcc --version 2>/dev/null | sed -n 's/.*release \([0-9.]*\),.*/\1/p')

@@ -131,7 +131,7 @@ __device__ void multiply(const float* a, const float* b, const Weight& w, const 
   const int fixed_rows = kTall ? w.N : w.M, moving_rows = kTall ? w.M : w.N;
   const int thread = static_cast<int>(threadIdx.x), group = thread / 128, pairs = pairs_of<mode>(w.K);
   {
-    // 32 x 8 pieces a chunk, four chunks under way.
+    // 32 x 8 pieces a chunk; in tf32 four chunks under way, in bf16 one, whose pieces take twice the registers.
     const int row = thread / kWarp % 4 * 32 + piece_row(thread), sixteen = thread / 128 * 4 + piece_depth(thread);
     constexpr int kUnderWay = mode == MathMode::tf32 ? 4 : 1;
 #pragma unroll 1
@@ -175,8 +175,8 @@ __device__ void multiply(const float* a, const float* b, const Weight& w, const 
       warpgroup_fence();
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const unsigned char *const of_fixed = resident + (2 * pair + half) * kChunkBytes + group * (kChunkBytes / 2), *const of_moving =
-                                                                                                                          stage + half * (kStageBytes / 2);
+        const unsigned char* const of_fixed = resident + (2 * pair + half) * kChunkBytes + group * (kChunkBytes / 2);
+        const unsigned char* const of_moving = stage + half * (kStageBytes / 2);
 #pragma unroll
         for (int part = 0; part < 4; ++part) warpgroup_mma<mode>(sums, kTall ? of_moving : of_fixed, kTall ? of_fixed : of_moving, part);
       }
@@ -184,9 +184,8 @@ __device__ void multiply(const float* a, const float* b, const Weight& w, const 
     }
     warpgroup_wait();
     if (tile > 0) barrier_sync(tile_taken, kThreads);
-      // Two neighbours of a row at a time.
 #pragma unroll
-    for (int i = 0; i < 32; i += 2) {
+    for (int i = 0; i < 32; i += 2) {  // two neighbours of a row
       const fragment::Place at = fragment::warpgroup(thread % 128, i);
       const int tile_row = at.row + (kTall ? 0 : group * 64), tile_column = at.col + (kTall ? group * 64 : 0);
       *reinterpret_cast<float2*>(grads + place_in_tile<kColumns>(tile_row, tile_column)) = make_float2(sums[i], sums[i + 1]);

@@ -40,6 +40,8 @@ function(panvae_sanitizer_tests preset filter)
   endforeach()
 endfunction()
 
-panvae_sanitizer_tests(asan "*")
-# A race is one in every order of threads, and simt_random goes through forward order too; ref and grad hold few kernels.
+# Orders of threads are compared by the builds without sanitizers; an address is bad in forward order, with pointers shifted in
+# every way, or in a random one with two blocks at a time.
+panvae_sanitizer_tests(asan "-*.simt_reverse")
+# A race is one in every order of threads; ref and grad hold few kernels.
 panvae_sanitizer_tests(tsan "*.simt_random:*.graph")

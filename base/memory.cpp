@@ -1,5 +1,7 @@
 #include "base/memory.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -40,7 +42,13 @@ int64_t available_bytes() {
   int64_t available = proc_kilobytes("/proc/meminfo", "MemAvailable");
   int64_t limit = number_in("/sys/fs/cgroup/memory.max");
   if (limit > 0) available = std::min(available, std::max<int64_t>(0, limit - number_in("/sys/fs/cgroup/memory.current")));
-  return available;
+  return std::min(available, address_space_left().value_or(available));
+}
+
+std::optional<int64_t> address_space_left() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return {};
+  return std::max<int64_t>(0, static_cast<int64_t>(limit.rlim_cur) - proc_kilobytes("/proc/self/status", "VmSize"));
 }
 
 int64_t cache_bytes() {

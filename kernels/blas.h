@@ -8,6 +8,11 @@ namespace panvae {
 // The BLAS that products on cpu go to, as it names itself: "OpenBLAS 0.3.21 ... SkylakeX", or "BLAS" where it does not say.
 std::string blas_description();
 
+// OpenBLAS maps a buffer for each thread at its first product and, where the system refuses one, asks again for ever. So where the
+// address space is limited (base/memory.h) this maps those of threads() threads now, and throws Error (machine) if they do not fit;
+// elsewhere it does nothing. To be called before memory is filled with data; the program and each Context on cpu do.
+void prepare_blas();
+
 // c [M, N] = op(a) op(b) + beta c, row-major with the given distances between rows; one name for both types. Called within
 // a parallel loop, OpenBLAS works on the calling thread alone.
 inline void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const float* a, int64_t lda, const float* b, int64_t ldb, float beta,

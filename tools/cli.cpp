@@ -5,6 +5,7 @@
 #include "base/process.h"
 #include "base/threads.h"
 #include "engine/profile_report.h"
+#include "kernels/blas.h"
 #include "tools/at_least.h"
 #include "tools/terminal.h"
 
@@ -37,6 +38,7 @@ void Session::common(CLI::App& command, unsigned options) {
 void Session::begin() const {
   if (globals.threads > 1024) fail_usage(fmt::format("{} threads are more than any processor has", globals.threads), "--threads", "give 1024 at most");
   set_threads(globals.threads);
+  prepare_blas();
   if (!answer) install_terminal(globals.quiet, globals.verbose);
   // A result that cannot be written is known before the work, not after it.
   for (const std::string* path : {&globals.json, &globals.profile})

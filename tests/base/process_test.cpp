@@ -1,4 +1,6 @@
 // Threads, progress, log, interrupt, memory.
+#include <sys/resource.h>
+
 #include <atomic>
 #include <csignal>
 #include <thread>
@@ -135,6 +137,19 @@ TEST(memory, the_system_says_something) {
   EXPECT_GT(resident_bytes(), 1 << 20);
   EXPECT_GE(peak_resident_bytes(), resident_bytes());
   EXPECT_GT(available_bytes(), 1 << 20);
+}
+
+TEST(memory, an_address_space_that_is_limited_counts) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
+  EXPECT_EQ(address_space_left().has_value(), before.rlim_cur != RLIM_INFINITY);
+  const rlimit limited{rlim_t{1} << 46, before.rlim_max};  // sanitizers map terabytes
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &limited), 0);
+  const std::optional<int64_t> left = address_space_left();
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
+  ASSERT_TRUE(left);
+  EXPECT_LT(*left, int64_t{1} << 46);
+  EXPECT_GT(*left, int64_t{1} << 44);
 }
 
 }  // namespace

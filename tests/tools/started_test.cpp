@@ -95,6 +95,24 @@ TEST_F(started, a_file_that_may_not_grow_is_an_error_and_leaves_nothing) {
   expect_error(limited(train("limited/run", "--set train.max_epochs=2")), 4, "File too large");
 }
 
+// OpenBLAS would ask for its buffers for ever: before main, or in the first product.
+TEST_F(started, an_address_space_too_small_for_blas_is_an_error_and_no_hang) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers map terabytes";
+#endif
+  const auto limited = [](int mebi, const std::string& arguments) {
+    return shell("sh -c \"ulimit -c 0; ulimit -v " + std::to_string(mebi * 1024) + "; OMP_NUM_THREADS=4 timeout -k 1 60 '" + kProgram + "' " + arguments + "\"",
+                 folder);
+  };
+  expect_error(limited(300, "--version"), 4, "address space");
+  const std::string logs = "preprocess --modality rna -o limited.h5ad sim/rna.h5ad", pca = "pca --components 3 -o limited_pca.h5ad limited.h5ad";
+  ASSERT_EQ(run(logs).code, 0);
+  expect_error(limited(600, pca), 4, "for 4 threads");
+  expect_error(limited(600, pca + " --threads 3"), 4, "for 3 threads");
+  EXPECT_EQ(limited(1200, pca).code, 0);
+  EXPECT_EQ(limited(600, pca + " --threads 1").code, 0);
+}
+
 // A mistyped folder is said at once: before samples are read (those named here are not there), so before hours of work.
 TEST_F(started, a_place_that_cannot_be_written_is_known_before_the_work) {
   for (const char* arguments :

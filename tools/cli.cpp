@@ -1,5 +1,8 @@
 #include "tools/cli.h"
 
+#include <filesystem>
+#include <utility>
+
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -11,7 +14,20 @@
 
 namespace panvae::tools {
 
+namespace {
+
+// Whether a value of the command line is this file: by itself, or as FILE:layers/NAME, :obsm/NAME, NAME=FILE.
+bool names(const std::string& value, const std::string& path) {
+  std::error_code error;
+  for (const std::string& file : {value, value.substr(0, value.rfind(':')), value.substr(value.find('=') + 1)})
+    if (file == path || std::filesystem::equivalent(file, path, error)) return true;
+  return false;
+}
+
+}  // namespace
+
 void Session::common(CLI::App& command, unsigned options) {
+  commands_.push_back(&command);
   if (options & device) {
     command.add_option("--device", globals.device, "auto, cpu, cuda or cuda:N (auto: the first usable GPU, else cpu)")->capture_default_str();
     command.add_option("--profile", globals.profile, "Time of every kernel: a table to stderr at the end, and a trace to FILE (for ui.perfetto.dev)")
@@ -41,8 +57,25 @@ void Session::begin() const {
   prepare_blas();
   if (!answer) install_terminal(globals.quiet, globals.verbose);
   // A result that cannot be written is known before the work, not after it.
-  for (const std::string* path : {&globals.json, &globals.profile})
-    if (!path->empty() && *path != "-") AtomicFile probe(*path);
+  for (const auto& [option, path] : {std::pair{"--json", &globals.json}, {"--profile", &globals.profile}}) {
+    if (path->empty() || *path == "-") continue;
+    refuse_to_replace_what_is_named(option, *path);
+    AtomicFile probe(*path);
+  }
+}
+
+void Session::refuse_to_replace_what_is_named(const std::string& option, const std::string& path) const {
+  std::error_code error;
+  if (std::filesystem::is_other(path, error)) return;  // /dev/null takes all
+  for (const CLI::App* command : commands_) {
+    if (!command->parsed()) continue;
+    for (const CLI::Option* other : command->get_options()) {
+      if (other->check_name(option)) continue;
+      for (const std::string& value : other->results())
+        if (names(value, path))
+          fail_usage(fmt::format("{} would replace a file that {} names too", option, other->get_name()), quoted(path, 400), "give another name");
+    }
+  }
 }
 
 void Session::end() const {

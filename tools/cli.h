@@ -15,12 +15,12 @@ namespace panvae::tools {
 // Options that many commands have; filled by the parser before a command's callback runs.
 struct Globals {
   std::string device = "auto";
-  std::string precision;  // empty: the device's default
-  std::string provider;   // of products and convolutions on cuda; empty: as the environment says
-  std::string tune;       // file of measured providers, empty for none
-  std::string profile;    // file of a trace of kernels, empty for none
+  std::string precision;              // empty: the device's default
+  std::string provider;               // of products and convolutions on cuda; empty: as the environment says
+  std::string tune;                   // file of measured providers, empty for none
+  std::string profile;                // file of a trace of kernels, empty for none
   std::shared_ptr<Profile> profiler;  // where there is such a file
-  int threads = 0;        // 0: all cores
+  int threads = 0;                    // 0: all cores
   uint64_t seed = 0;
   std::string json;  // file, "-" for stdout, empty for none
   bool quiet = false, verbose = false;
@@ -35,12 +35,17 @@ class Session {
   // --provider and --tune.
   enum Option : unsigned { none = 0, seed = 1, device = 2, precision = 4 };
   void common(CLI::App& command, unsigned options = none);
-  // Applies --threads, --quiet, --verbose; every command's callback begins with it.
+  // Applies --threads, --quiet, --verbose, and sees that --json and --profile can be written and name no other file of the command
+  // line; every command's callback begins with it.
   void begin() const;
   // After the command: the table of --profile to stderr, its trace to the file.
   void end() const;
   // The result of a command: `text` to stdout, unless --json - asked for JSON there; JSON to the file of --json.
   void emit(const std::string& text, const Json& json) const;
+
+ private:
+  std::vector<const CLI::App*> commands_;  // with common options
+  void refuse_to_replace_what_is_named(const std::string& option, const std::string& path) const;
 };
 
 // A command: the name it has under `panvae` (or under `panvae evaluate`) and the function that declares it.

@@ -95,6 +95,20 @@ TEST_F(started, a_file_that_may_not_grow_is_an_error_and_leaves_nothing) {
   expect_error(limited(train("limited/run", "--set train.max_epochs=2")), 4, "File too large");
 }
 
+TEST_F(started, a_result_replaces_no_file_that_the_command_names) {
+  const std::string counts = "gene\ts1\ts2\nA\t1\t2\nB\t0\t3\n";
+  write_file(at("counts.tsv"), counts);
+  std::filesystem::create_directory_symlink(".", at("here"));
+  for (const char* json : {"counts.tsv", "./counts.tsv", "here/counts.tsv"})
+    expect_error(run("convert -o named.h5ad counts.tsv --rows features --json " + std::string(json)), 2, "IN names too");
+  EXPECT_EQ(read_file(at("counts.tsv")), counts);
+  expect_error(run("convert -o named.h5ad counts.tsv --rows features --json named.h5ad"), 2, "--output names too");
+  EXPECT_FALSE(std::filesystem::exists(at("named.h5ad")));
+  ASSERT_EQ(run("convert -o named.h5ad counts.tsv --rows features --json named.json").code, 0);
+  expect_error(run("info named.h5ad:X --json named.h5ad"), 2, "FILE names too");
+  EXPECT_EQ(run("train rna -o nulls sim/rna.h5ad --json /dev/null --profile /dev/null").code, 3) << "counts, but not for the two names of one device";
+}
+
 // OpenBLAS would ask for its buffers for ever: before main, or in the first product.
 TEST_F(started, an_address_space_too_small_for_blas_is_an_error_and_no_hang) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -22,10 +22,6 @@ namespace panvae::data {
 
 namespace {
 
-bool ends_with(std::string_view s, std::string_view tail) {
-  return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail;
-}
-
 bool exists(const std::string& path) {
   struct stat info {};
   return ::stat(path.c_str(), &info) == 0;
@@ -232,10 +228,10 @@ MatrixPath parse_matrix_path(const std::string& path) {
       if (exists(folder + file)) return {Format::mtx, folder + file, ""};
     fail_input("a folder without matrix.mtx", quoted(path, 400), "name a matrix file, or a folder as 10x writes it");
   }
-  if (ends_with(name, ".h5ad")) return {Format::h5ad, path, "X"};
-  if (ends_with(name, ".gz")) name.remove_suffix(3);
-  if (ends_with(name, ".mtx")) return {Format::mtx, path, ""};
-  if (ends_with(name, ".tsv") || ends_with(name, ".csv") || ends_with(name, ".txt")) return {Format::text, path, ""};
+  if (name.ends_with(".h5ad")) return {Format::h5ad, path, "X"};
+  if (name.ends_with(".gz")) name.remove_suffix(3);
+  if (name.ends_with(".mtx")) return {Format::mtx, path, ""};
+  if (name.ends_with(".tsv") || name.ends_with(".csv") || name.ends_with(".txt")) return {Format::text, path, ""};
   fail_input("the ending of the name is not known", quoted(path, 400), "matrices are .h5ad, .tsv, .csv, .txt or .mtx (the last four also .gz)");
 }
 
@@ -304,13 +300,13 @@ double matrix_bytes(const std::string& path, double limit) {
   // A cell takes two bytes at least, and gzip makes counts ten times smaller, seldom more.
   struct stat info {};
   if (::stat(at.file.c_str(), &info) != 0) return 0;  // reading it says what is wrong
-  const double most = static_cast<double>(info.st_size) * (ends_with(at.file, ".gz") ? 20 : 1) / 2 * sizeof(float);
+  const double most = static_cast<double>(info.st_size) * (at.file.ends_with(".gz") ? 20 : 1) / 2 * sizeof(float);
   return most <= limit ? most : text_cells(at.file) * sizeof(float);
 }
 
 Table read_obs(const std::string& path) {
   if (const size_t at = path.rfind(".h5ad:"); at != std::string::npos) return read_h5ad_obs(path.substr(0, at + 5));
-  return ends_with(path, ".h5ad") ? read_h5ad_obs(path) : read_table(path);
+  return path.ends_with(".h5ad") ? read_h5ad_obs(path) : read_table(path);
 }
 
 namespace {

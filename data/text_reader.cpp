@@ -17,10 +17,6 @@ namespace panvae::data {
 
 namespace {
 
-bool ends_with(std::string_view s, std::string_view tail) {
-  return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail;
-}
-
 // Whether a quoted field of the line is still open at its end.
 bool open_quote(std::string_view line, char separator) {
   bool field_start = true, inside = false;
@@ -136,8 +132,8 @@ class LineReader::Source {
 
 char separator_of(const std::string& path) {
   std::string_view name = path;
-  if (ends_with(name, ".gz")) name.remove_suffix(3);
-  return ends_with(name, ".csv") ? ',' : '\t';
+  if (name.ends_with(".gz")) name.remove_suffix(3);
+  return name.ends_with(".csv") ? ',' : '\t';
 }
 
 LineReader::LineReader(std::string path, char separator) : path_(std::move(path)), separator_(separator) {

@@ -12,10 +12,6 @@ namespace panvae::data {
 
 namespace {
 
-bool ends_with(std::string_view s, std::string_view tail) {
-  return s.size() >= tail.size() && s.substr(s.size() - tail.size()) == tail;
-}
-
 template <class T, class Matrix>
 void write_text(const std::string& path, const Dataset<T, Matrix>& data) {
   TextWriter out(path);
@@ -85,10 +81,10 @@ namespace {
 
 void check_name(const std::string& path, Storage storage) {
   std::string_view name = path;
-  if (ends_with(name, ".h5ad")) return;
+  if (name.ends_with(".h5ad")) return;
   if (storage == Storage::float16) fail_usage("float16 is for .h5ad files", quoted(path, 400), "text holds the digits of float32");
-  if (ends_with(name, ".gz")) name.remove_suffix(3);
-  if (!ends_with(name, ".tsv") && !ends_with(name, ".csv"))
+  if (name.ends_with(".gz")) name.remove_suffix(3);
+  if (!name.ends_with(".tsv") && !name.ends_with(".csv"))
     fail_usage("the ending of the output's name is not known", quoted(path, 400), "matrices are written as .h5ad, .tsv or .csv (the last two also .gz)");
 }
 
@@ -104,8 +100,8 @@ void write_dataset(const std::string& path, const Dataset<T, Matrix>& data, Stor
   check_name(path, storage);
   PV_CHECK(data.obs.rows() == data.samples() && data.var.rows() == data.features(), "write_dataset: matrix {} x {} with tables of {} and {} rows",
            data.samples(), data.features(), data.obs.rows(), data.var.rows());
-  PV_CHECK(!more || (ends_with(path, ".h5ad") && !data.frozen.empty()), "write_dataset: an array without a place in the file");
-  if (!ends_with(path, ".h5ad")) return write_text(path, data);
+  PV_CHECK(!more || (path.ends_with(".h5ad") && !data.frozen.empty()), "write_dataset: an array without a place in the file");
+  if (!path.ends_with(".h5ad")) return write_text(path, data);
   const auto add_array = [&](hdf5::Writer& writer) {
     const std::string at = "uns/panvae/arrays/" + more->name;
     writer.create<double>(at, {more->rows, more->columns});

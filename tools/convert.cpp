@@ -19,7 +19,7 @@ void convert(const Options& o, const Session& session) {
   data::ReadOptions read = o.dataset.read();
   read.var_table = o.var;
   const data::Dataset<T> data = data::read_dataset<T>(o.in, read);
-  const bool text = o.out.size() < 5 || o.out.compare(o.out.size() - 5, 5, ".h5ad") != 0;
+  const bool text = !o.out.ends_with(".h5ad");
   if (text && !(data.obs.columns.empty() && data.var.columns.empty()))
     log::info("text holds the matrix and the names: {} sample and {} feature columns are left out{}", data.obs.columns.size(), data.var.columns.size(),
               o.table.empty() ? " (--write-obs keeps those of samples)" : "");

@@ -489,6 +489,18 @@ SurvivalResult evaluate_survival(const data::Dataset<double>& e, const SurvivalO
   if (!options.cox_strata.empty() && options.stratify != options.cox_strata)
     r.warnings.push_back(fmt::format("risks of different levels of {} have no common scale with --cox-strata: compare within them (--stratify {})",
                                      panvae::quoted(options.cox_strata), options.cox_strata));
+  int64_t without_baseline = 0;
+  for (size_t f = 0; f < order.size() && !study.baseline.empty(); ++f) {
+    std::set<int32_t> known;  // strata
+    for (int64_t i : sides[f].first)
+      if (study.event[static_cast<size_t>(i)]) known.insert(study.baseline[static_cast<size_t>(i)]);
+    for (int64_t i : sides[f].second) without_baseline += !known.count(study.baseline[static_cast<size_t>(i)]);
+  }
+  if (without_baseline > 0)
+    r.warnings.push_back(
+        fmt::format("{} samples are of levels of {} in which nobody died among the training patients: they have no baseline hazard, and the Brier score has "
+                    "them survive",
+                    without_baseline, panvae::quoted(options.cox_strata)));
   std::set<std::string> compared;
   if (!study.cohort.empty()) compared.insert("cohort");
   if (!options.stratify.empty()) compared.insert(options.stratify);

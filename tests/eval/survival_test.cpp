@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 #include <set>
+#include <sstream>
+#include <tuple>
 
 #include "base/interrupt.h"
 #include "eval/concordance.h"
@@ -549,6 +551,188 @@ TEST(Survival, StrataOfTheModelHaveTheirOwnBaseline) {
   const SurvivalResult within = evaluate_survival(d, o);
   EXPECT_GT(within.harrell.mean, 0.6);
   EXPECT_LT(within.brier.mean, within.brier_reference.mean);
+}
+
+// Where no inner fold has a pair to compare (every patient is his own stratum) all numbers of components are equal, and the fewest
+// are taken; ten of ten may be.
+TEST(Survival, TheFewestOfEqualNumbersOfComponents) {
+  data::Dataset<double> d = study(300, 10, 1.5);
+  d.x.col(0) *= 2.0 / 3;
+  for (Eigen::Index j = 1; j < 8; ++j) d.x.col(j) *= 4;
+  EXPECT_EQ(evaluate_survival(d, with(kAutoTopK)).top_k, 10);
+  SurvivalOptions o = with(kAutoTopK);
+  set_factor(d.obs, "id", d.obs.keys);
+  o.stratify = "id";
+  EXPECT_EQ(evaluate_survival(d, o).top_k, 5);
+}
+
+// Time and event change hands together, another way with another seed.
+TEST(Survival, PermutedOutcomesAreThoseOfOtherPatients) {
+  const auto d = study(80, 3, 1);
+  SurvivalOptions o = with(1);
+  o.control = Control::permuted;
+  std::set<std::vector<double>> orders;
+  for (o.seed = 0; o.seed < 3; ++o.seed) {
+    const SurvivalResult r = evaluate_survival(d, o);
+    orders.insert(r.time);
+    std::multiset<std::pair<double, int>> before, after;
+    for (size_t i = 0; i < 80; ++i) {
+      before.emplace(d.obs.at("os_time").number[i], d.obs.at("os_event").number[i] == 1);
+      after.emplace(r.time[i], r.event[i]);
+    }
+    EXPECT_EQ(before, after);
+  }
+  EXPECT_EQ(orders.size(), 3u);
+}
+
+// wilcox.test of R without a correction of continuity, as sqrt(kruskal.test(time, died)$statistic): 3.615755. Without mid-ranks or
+// the correction for ties it is another.
+TEST(Survival, TheRankSumOfFlippedEventsIsRs) {
+  Outcomes o;
+  for (const auto& [time, event, n] : {std::tuple{40, 1, 4}, {30, 1, 8}, {10, 0, 8}, {30, 0, 3}})
+    for (int i = 0; i < n; ++i) o.time.push_back(100 * time), o.event.push_back(static_cast<uint8_t>(event));
+  const std::vector<std::string> said = warn_outcomes(o);
+  ASSERT_EQ(said.size(), 1u);
+  EXPECT_NE(said[0].find("(rank sum z = 3.6)"), std::string::npos) << said[0];
+  o.time.assign(20, 1000);
+  o.event.assign(20, 1);
+  o.event[3] = 0;
+  ASSERT_EQ(warn_outcomes(o).size(), 1u);
+  EXPECT_NE(warn_outcomes(o)[0].find("19 of 20 patients died"), std::string::npos);
+}
+
+// A result put together by hand, as it is printed and written.
+TEST(Survival, ReportsWhatIsInTheResult) {
+  SurvivalResult r;
+  r.options.ridge = 7;
+  r.options.covariates = {"age"};
+  r.harrell = {0.6, 0.05, 0.02};
+  r.log_rank.n = {1, 2, 3}, r.log_rank.observed = {1, 1, 2}, r.log_rank.expected = {0.5, 1.5, 2};
+  r.median = {100, 200, 300};
+  for (const double b : {0.5, 1.5, 9.0}) {
+    SurvivalFold f;
+    f.terms = {{"age", b, 0.1, b == 9 ? SurvivalTerm::Status::diverging : SurvivalTerm::Status::fitted}};
+    r.folds.push_back(f);
+  }
+  const Json j = to_json(r);
+  EXPECT_EQ(j["harrell_mean"], 0.6);
+  EXPECT_EQ(j["harrell_sd"], 0.05);
+  EXPECT_EQ(j["harrell_se"], 0.02);
+  EXPECT_EQ(j["settings"]["ridge"], 7);
+  EXPECT_EQ(j["risk_groups"][0], (Json{{"group", "low"}, {"n", 1}, {"events", 1}, {"expected", 0.5}, {"median_days", 100}}));
+  EXPECT_EQ(j["risk_groups"][2]["group"], "high");
+  EXPECT_EQ(j["folds"][2]["left_out"]["age"], "diverging");
+  // exp of the mean of 1/2 and 3/2.
+  const std::string text = to_text(r);
+  std::istringstream lines(text.substr(text.find("\nage") + 1));
+  std::string name, ratio, coefficient;
+  lines >> name >> ratio >> coefficient;
+  EXPECT_EQ(ratio, "2.718") << text;
+  EXPECT_EQ(coefficient, "1.0000") << text;
+}
+
+// Patients of unknown level are one stratum, as if the level had a name: alone, each would say nothing.
+TEST(Survival, UnknownStrataOfTheModelAreOne) {
+  auto d = study(180, 3, 0.7), named = d;
+  std::vector<std::string> site, name;
+  std::vector<double> fold;
+  for (int i = 0; i < 180; ++i) {
+    site.push_back(i % 3 == 0 ? "" : i % 3 == 1 ? "A" : "B");
+    name.push_back(i % 3 == 0 ? "unknown" : site.back());
+    fold.push_back(i % 2);
+  }
+  set_factor(d.obs, "site", site), set_factor(named.obs, "site", name);
+  set_number(d.obs, "fold", fold), set_number(named.obs, "fold", fold);
+  SurvivalOptions o = with(0, {"age", "sex"});
+  o.fold_key = "fold";
+  o.cox_strata = o.stratify = "site";
+  const SurvivalResult r = evaluate_survival(d, o), by_name = evaluate_survival(named, o);
+  for (size_t i = 0; i < 180; ++i) EXPECT_NEAR(r.risk[i], by_name.risk[i], 1e-12);
+  for (size_t f = 0; f < 2; ++f) {
+    std::vector<double> time;
+    std::vector<uint8_t> event;
+    std::vector<int32_t> stratum;
+    data::RowMatrix<double> x(90, 2);
+    for (int64_t i = 0; i < 180; ++i) {
+      const auto at = static_cast<size_t>(i);
+      if (fold[at] == static_cast<double>(f)) continue;
+      x.row(static_cast<Eigen::Index>(time.size())) << d.obs.at("age").number[at], d.obs.at("sex").text(i) == "male";
+      time.push_back(d.obs.at("os_time").number[at]), event.push_back(d.obs.at("os_event").number[at] == 1), stratum.push_back(static_cast<int32_t>(i % 3));
+    }
+    const CoxFit fit = fit_cox(time, event, x, stratum);
+    expect_relative(r.folds[f].loglik, fit.loglik, 1e-12, "loglik");
+    expect_relative(r.folds[f].brier, by_name.folds[f].brier, 1e-12, "Brier");
+  }
+}
+
+// Nobody of site C trains the model of fold 0: its patients have no baseline there, and the Brier score has them survive.
+TEST(Survival, LevelsThatTheModelHasNotSeenAreSaid) {
+  auto d = study(160, 3, 0.7);
+  std::vector<std::string> site;
+  std::vector<double> fold;
+  for (int i = 0; i < 160; ++i) site.push_back(i % 8 == 0 ? "C" : i % 3 ? "A" : "B"), fold.push_back(i % 8 == 0 ? 0 : i % 2);
+  set_factor(d.obs, "site", site);
+  set_number(d.obs, "fold", fold);
+  SurvivalOptions o = with(0, {"age"});
+  o.fold_key = "fold";
+  o.cox_strata = o.stratify = "site";
+  o.tau = {Tau::Kind::days, 400};  // before the 90th percentile of the deaths
+  const SurvivalResult r = evaluate_survival(d, o);
+  EXPECT_TRUE(warned(r, "20 samples are of levels of 'site' in which nobody died among the training patients")) << all_warnings(r);
+  struct Side {
+    std::vector<double> time;
+    std::vector<uint8_t> event;
+    std::vector<int32_t> stratum;
+    std::vector<double> age;
+    data::RowMatrix<double> x() const { return Eigen::Map<const data::RowMatrix<double>>(age.data(), static_cast<Eigen::Index>(age.size()), 1); }
+  } train, test;
+  for (size_t i = 0; i < 160; ++i) {
+    Side& s = fold[i] == 0 ? test : train;
+    s.time.push_back(d.obs.at("os_time").number[i]), s.event.push_back(d.obs.at("os_event").number[i] == 1);
+    s.stratum.push_back(site[i] == "A" ? 0 : site[i] == "B" ? 1 : 2), s.age.push_back(d.obs.at("age").number[i]);
+  }
+  const CoxFit fit = fit_cox(train.time, train.event, train.x(), train.stratum);
+  const BaselineHazard hazard = baseline_hazard(fit, train.time, train.event, train.x(), train.stratum);
+  const std::vector<double> risk = linear_predictor(fit, test.x());
+  data::RowMatrix<double> model(static_cast<Eigen::Index>(risk.size()), 100);
+  std::vector<double> at;
+  for (int k = 1; k <= 100; ++k) at.push_back(4.0 * k);
+  for (size_t i = 0; i < risk.size(); ++i)
+    for (size_t k = 0; k < 100; ++k)
+      model(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(k)) =
+          test.stratum[i] == 2 ? 1 : std::exp(-hazard.strata[static_cast<size_t>(test.stratum[i])].at(at[k]) * std::exp(risk[i]));
+  expect_relative(r.folds[0].brier, integrated_brier(at, brier_scores(at, test.time, test.event, model, CensoringDistribution(train.time, train.event))), 1e-12,
+                  "Brier");
+  for (std::string& s : site)
+    if (s == "C") s = "A";
+  set_factor(d.obs, "site", site);
+  EXPECT_FALSE(warned(evaluate_survival(d, o), "in which nobody died"));
+}
+
+// Whoever has the larger dose dies first, over many powers of ten: the likelihood is far from 1, which it could reach.
+TEST(Survival, SaysWhichModelsHaveNotConverged) {
+  auto d = study(48, 2, 1);
+  std::vector<double> dose, time, fold;
+  for (int i = 0; i < 48; ++i) {
+    dose.push_back(i < 32 ? std::pow(10, -(i / 2)) * (i % 2 ? 0.9 : 1) : 1e-3 * (i % 5));
+    time.push_back(i < 32 ? 100 * (i + 1) : 100 * (1 + i * 7 % 16));
+    fold.push_back(i < 32 ? i % 2 : 2);
+  }
+  set_number(d.obs, "dose", dose);
+  set_number(d.obs, "os_time", time);
+  set_number(d.obs, "os_event", std::vector<double>(48, 1));
+  set_number(d.obs, "fold", fold);
+  SurvivalOptions o = with(0, {"dose"});
+  o.fold_key = "fold";
+  const SurvivalResult r = evaluate_survival(d, o);
+  std::vector<bool> converged;
+  for (const SurvivalFold& f : r.folds) converged.push_back(f.converged);
+  EXPECT_EQ(converged, (std::vector<bool>{true, true, false})) << all_warnings(r);
+  EXPECT_LT(r.folds[2].loglik, -1);
+  EXPECT_TRUE(warned(r, "the Cox model of fold 2 has not converged: use a larger --ridge or fewer covariates")) << all_warnings(r);
+  EXPECT_EQ(to_json(r)["folds"][2]["converged"], false);
+  EXPECT_EQ(to_json(r)["folds"][0]["converged"], true);
+  EXPECT_FALSE(warned(evaluate_survival(study(120, 3, 1), with(2)), "not converged"));
 }
 
 TEST(Survival, WarnsOfFlippedEvents) {

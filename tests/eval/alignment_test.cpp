@@ -147,6 +147,32 @@ TEST(Alignment, ReplicatesOfADonorAreNoEvidence) {
   EXPECT_LT(std::abs(r.z), 4);
 }
 
+// Of two permutations the standard deviation is their difference over sqrt(2).
+TEST(Alignment, TheSpreadOfTwoPermutations) {
+  const auto e = cohorts(3, 12, 4, 0.5);
+  AlignmentOptions o;
+  o.permutations = 1;
+  const double first = evaluate_alignment(e, o).chance_distance;
+  o.permutations = 2;
+  const AlignmentResult r = evaluate_alignment(e, o);
+  const double second = 2 * r.chance_distance - first;
+  EXPECT_GT(std::abs(second - first), 1e-3);
+  EXPECT_NEAR(r.chance_sd, std::abs(second - first) / std::sqrt(2.0), 1e-12);
+  EXPECT_NEAR(r.z, (r.distance - r.chance_distance) / r.chance_sd, 1e-9);
+}
+
+TEST(Alignment, CohortsThatAreDatasetsAreSaid) {
+  auto e = cohorts(3, 8, 4, 2);
+  const auto said = [&] { return to_json(evaluate_alignment(e, without_permutations()))["warnings"].dump(); };
+  std::vector<std::string> dataset(24, "one");
+  set_factor(e.obs, "dataset", dataset);
+  EXPECT_EQ(said().find("aliased"), std::string::npos) << said();
+  for (size_t i = 0; i < 24; ++i)
+    if (i % 3 == 0) dataset[i] = "two";
+  set_factor(e.obs, "dataset", dataset);
+  EXPECT_NE(said().find("cohorts are aliased with datasets: the 2 datasets fall into 2 parts"), std::string::npos) << said();
+}
+
 TEST(Alignment, OrderAndThreadsDoNotMatter) {
   auto d = cohorts(5, 30, 40, 0.7);
   std::vector<int64_t> rows = test::all_rows(150);

@@ -1,6 +1,7 @@
 #include "eval/cca.h"
 
 #include <Eigen/Eigenvalues>
+#include <Eigen/SVD>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -260,6 +261,75 @@ TEST(CcaStudy, OrderAndThreadsDoNotMatter) {
   EXPECT_EQ((t.singular - r.singular).norm(), 0);
   EXPECT_EQ(largest(t.rna.scores - r.rna.scores), 0);
   for (size_t i = 0; i < order.size(); ++i) EXPECT_EQ(largest(t.atac.scores.row(static_cast<int64_t>(i)) - r.atac.scores.row(order[i])), 0);
+}
+
+// Correlations by their definition, of the pairs they are said to be of; replicates of a donor make as many pairs; the share of the
+// variance that the components hold.
+TEST(CcaStudy, NumbersOfTheResultByHand) {
+  Study s = study();
+  // Donor 0 has a second RNA sample instead of donor 160's, donor 110 of the validation one instead of 161's.
+  auto donor = s.rna.obs.at("donor");
+  std::vector<std::string> names, split;
+  for (int64_t i = 0; i < 200; ++i) {
+    names.push_back(i == 160 ? "D0" : i == 161 ? "D110" : donor.text(i));
+    split.push_back(i == 160 ? "train" : i == 161 ? "validation" : s.rna.obs.at("split").text(i));
+  }
+  test::set_factor(s.rna.obs, "donor", names), test::set_factor(s.rna.obs, "split", split);
+  CcaOptions o;
+  o.pca = 6;
+  const CcaResult r = embed_by_cca(s.rna, s.atac, o);
+  EXPECT_EQ(r.pairs, 101);
+  EXPECT_EQ(r.donors, 100);
+  EXPECT_EQ(r.validation_pairs, 26);
+  const auto pearson = [&](int64_t k, int64_t from, int64_t to, int64_t extra, int64_t of) {
+    std::vector<std::pair<double, double>> v{{r.rna.scores(extra, k), r.atac.scores(of, k)}};
+    for (int64_t i = from; i < to; ++i) v.emplace_back(r.rna.scores(i, k), r.atac.scores(i, k));
+    double x = 0, y = 0, xx = 0, yy = 0, xy = 0;
+    for (const auto& [a, b] : v) x += a / static_cast<double>(v.size()), y += b / static_cast<double>(v.size());
+    for (const auto& [a, b] : v) xx += (a - x) * (a - x), yy += (b - y) * (b - y), xy += (a - x) * (b - y);
+    return xy / std::sqrt(xx * yy);
+  };
+  for (int64_t k = 0; k < 6; ++k) {
+    EXPECT_NEAR(r.correlations[k], pearson(k, 0, 100, 160, 0), 1e-10) << k;
+    EXPECT_NEAR(r.validation_correlations[k], pearson(k, 100, 125, 161, 110), 1e-10) << k;
+  }
+  Matrix training(101, 40);
+  training << s.rna.x.topRows(100), s.rna.x.row(160);
+  const Eigen::VectorXd squares = Eigen::JacobiSVD<Eigen::MatrixXd>(centred(training)).singularValues().cwiseAbs2();
+  EXPECT_NEAR(r.rna.explained, squares.head(6).sum() / squares.sum(), 1e-12);
+
+  // Of two validation pairs nothing is said, of three something is; tiers up to the one asked for count.
+  std::vector<data::SamplePair> pairs;
+  for (int i = 1; i < 102; ++i) pairs.push_back({fmt::format("A{}", i), fmt::format("R{}", i), 1, ""});
+  pairs.push_back({"A1", "R2", 2, ""}), pairs.push_back({"A1", "R3", 3, ""});
+  o.pairs = &pairs;
+  for (o.max_tier = 1; o.max_tier <= 3; ++o.max_tier) {
+    const CcaResult few = embed_by_cca(s.rna, s.atac, o);
+    EXPECT_EQ(few.pairs, 98 + o.max_tier);
+    EXPECT_EQ(few.validation_pairs, 2);
+    EXPECT_TRUE(std::isnan(few.validation_correlations[0]));
+  }
+  pairs.push_back({"A102", "R102", 1, ""});
+  o.max_tier = 1;
+  EXPECT_TRUE(std::isfinite(embed_by_cca(s.rna, s.atac, o).validation_correlations[0]));
+}
+
+// Of both tables, so that the pairs come in another order.
+TEST(CcaStudy, OrderOfBothTablesDoesNotMatter) {
+  const Study s = study();
+  CcaOptions o;
+  o.pca = 8;
+  const CcaResult r = embed_by_cca(s.rna, s.atac, o);
+  Study turned = s;
+  for (auto [to, from] : {std::pair{&turned.rna, &s.rna}, std::pair{&turned.atac, &s.atac}}) {
+    std::vector<int64_t> order;
+    for (int64_t i = from->samples(); i-- > 0;) order.push_back(i);
+    to->x = from->x.colwise().reverse().eval();
+    to->obs = from->obs.select(order);
+  }
+  const CcaResult t = embed_by_cca(turned.rna, turned.atac, o);
+  EXPECT_EQ((t.singular - r.singular).norm(), 0);
+  EXPECT_EQ(largest(t.rna.scores.colwise().reverse() - r.rna.scores), 0);
 }
 
 TEST(CcaStudy, Refuses) {

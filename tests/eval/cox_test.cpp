@@ -199,6 +199,44 @@ TEST(Cox, SeesMonotoneLikelihood) {
   EXPECT_TRUE(ridge.converged);
 }
 
+TEST(Cox, SaysWhenTheMaximumIsNotReached) {
+  const Patients p = patients(120, 3, 30, 12);
+  for (const int steps : {1, 60}) {
+    CoxOptions o;
+    o.max_iterations = steps;
+    const CoxFit fit = fit_cox(p.time, p.event, p.x, {}, o);
+    Eigen::VectorXd score;
+    (void)cox_loglik(p.time, p.event, p.x, {}, fit.coefficient, false, &score);
+    EXPECT_LE(fit.iterations, steps);
+    EXPECT_EQ(fit.converged, score.cwiseAbs().maxCoeff() < 1e-7) << score.transpose();
+    EXPECT_EQ(fit.converged, steps == 60);
+  }
+  // Who has the larger dose dies first, so the likelihood rises without end: no fit has converged, unless it names the dose. Doses of
+  // many powers of ten let it rise no further than weights are numbers.
+  for (const int n : {8, 12, 16, 24, 32})
+    for (const double per_decade : {0.5, 1.0, 2.0, 4.0, 8.0}) {
+      std::vector<double> time;
+      data::RowMatrix<double> dose(n, 1);
+      for (int i = 0; i < n; ++i) time.push_back(i + 1), dose(i, 0) = std::pow(10, -i / per_decade);
+      const CoxFit fit = fit_cox(time, std::vector<uint8_t>(static_cast<size_t>(n), 1), dose);
+      EXPECT_TRUE(!fit.converged || !fit.diverging.empty()) << n << " doses, " << per_decade << " per power of ten";
+    }
+}
+
+// What differs by rounding alone is constant, what is a combination but for rounding is left out, and what is nearly one stays.
+TEST(Cox, RoundingIsNoVariation) {
+  Patients p = patients(80, 4, 30, 4);
+  for (Eigen::Index i = 0; i < 80; ++i) p.x(i, 1) = i % 2 ? 0.3 : 0.1 + 0.2;
+  ASSERT_NE(p.x(0, 1), p.x(1, 1));
+  const Eigen::VectorXd other = p.x.col(3);
+  for (const double apart : {1e-10, 1e-5}) {
+    p.x.col(3) = p.x.col(0) + apart * other;
+    const CoxFit fit = fit_cox(p.time, p.event, p.x);
+    EXPECT_EQ(fit.constant, std::vector<int64_t>{1});
+    EXPECT_EQ(fit.aliased, apart < 1e-7 ? std::vector<int64_t>{3} : std::vector<int64_t>{}) << apart;
+  }
+}
+
 TEST(Cox, ExtremeColumnsStayFinite) {
   Patients p = patients(50, 2, 40, 10);
   p.x.col(0) *= 1e9;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <set>
 
 #include "base/file.h"
 #include "data/preprocess.h"
@@ -434,6 +435,84 @@ TEST(Expression, ReplicatesAndThinningAreBaselines) {
   EXPECT_EQ(to_json(evaluate(p, o)).dump(), to_json(thin).dump());
 }
 
+// Features at a threshold are not beyond it.
+TEST(Expression, ThresholdsAreExclusive) {
+  DifferenceTest t;
+  t.effect = {1, -1, 1.5, -1.5, 1.5, -2};
+  t.fdr = {0.01, 0.01, 0.04, 0.04, 0.05, 0.05};
+  const DeCount c = count_de(t, 1, 0.05);
+  EXPECT_EQ(c.up, 1);
+  EXPECT_EQ(c.down, 1);
+  EXPECT_EQ(c.de, 2);
+}
+
+// Thinned by hand: one half of each sample's counts against the other, both preprocessed as the observed values were.
+TEST(Expression, TheThinBaselineComparesTwoHalves) {
+  const Study s = study(8, 90, 1);
+  Pair p{s.observed, s.observed};
+  p.reconstructed.x.array() += 0.01 * gaussian(16, 90, 5).array();
+  const SampleSource counts(s.counts);
+  ExpressionOptions o;
+  o.baseline = Baseline::thin;
+  o.counts = &counts;
+  o.lfc = 0;
+  o.fdr = 0.9999;
+  std::set<std::pair<int64_t, int64_t>> seen;
+  for (o.seed = 0; o.seed < 4; ++o.seed) {
+    Dataset half = s.counts, rest = s.counts;
+    const std::vector<uint64_t> keys = thinning_keys(s.counts.var.keys);
+    for (int64_t i = 0; i < half.samples(); ++i) {
+      const std::vector<double> drawn =
+          thin(std::span(s.counts.x.data() + i * 90, 90), keys, s.counts.var.keys, s.counts.obs.keys[static_cast<size_t>(i)], o.seed);
+      half.x.row(i) = Eigen::Map<const Eigen::RowVectorXd>(drawn.data(), 90);
+      rest.x.row(i) -= half.x.row(i);
+    }
+    const data::Preprocessor preprocessing = data::Preprocessor::from(s.observed.frozen);
+    preprocessing.apply(half), preprocessing.apply(rest);
+    Moments difference(90);
+    difference.add_differences(rest.x, half.x);
+    const DeCount expected = count_de(moderated_one_sample(difference), o.lfc, o.fdr), got = evaluate(p, o).baseline_count;
+    EXPECT_EQ(got.up, expected.up) << o.seed;
+    EXPECT_EQ(got.down, expected.down) << o.seed;
+    seen.emplace(got.up, got.down);
+  }
+  EXPECT_GT(seen.size(), 1u) << "the seed decides who goes where";
+}
+
+// Replicates of another batch lose the effect of theirs; a donor with two kinds of samples counts once; few pairs are said.
+TEST(Expression, ReplicatesKeepTheirBatchAndDonorsCountOnce) {
+  Study s = study(12, 80, 1);
+  std::vector<std::string> batch, type, donor;
+  for (int i = 0; i < 24; ++i) {
+    batch.push_back(i % 2 ? "second" : "first");
+    // Three donors of four tumour and four normal samples.
+    type.push_back(i % 4 < 2 ? "tumour" : "normal");
+    donor.push_back(fmt::format("D{}", i < 12 ? i / 4 : i));
+    if (i % 2)
+      for (int64_t j = 0; j < 80; ++j) s.counts.x(i, j) = std::round(s.counts.x(i, j) * (j % 2 ? 3 : 1));
+  }
+  set_factor(s.counts.obs, "batch", batch);
+  set_factor(s.counts.obs, "sample_type", type);
+  set_factor(s.counts.obs, "donor", donor);
+  s.observed = s.counts;
+  data::PreprocessOptions options;
+  options.fit_on_all = true;
+  options.quantile = false;
+  options.batch_keys = {"batch"};
+  data::Preprocessor().fit(s.observed, options);
+  Pair p{s.observed, s.observed};
+  p.reconstructed.x.array() += 0.01 * gaussian(24, 80, 5).array();
+  ExpressionOptions o;
+  o.baseline = Baseline::techrep;
+  const ExpressionResult values = evaluate(p, o);
+  EXPECT_EQ(values.baseline_pairs, 3);
+  EXPECT_NE(to_json(values)["warnings"].dump().find("the baseline compares 3 pairs, the reconstruction 24"), std::string::npos);
+  EXPECT_EQ(values.baseline_count.de, 0);
+  const SampleSource counts(s.counts);
+  o.counts = &counts;
+  EXPECT_EQ(evaluate(p, o).baseline_count.de, 0);
+}
+
 TEST(Expression, BaselinesSayWhatTheyLack) {
   Study s = study(4, 40, 1);
   Pair p{s.observed, s.observed};
@@ -483,6 +562,11 @@ TEST(Thinning, HalvesAreBinomial) {
   EXPECT_LT(std::abs(large / 1000), 4 * std::sqrt(250.0 / 1000));
   EXPECT_NEAR(small_square / 1000, 2.5, 4 * 2.5 * std::sqrt(2.0 / 1000));
   EXPECT_NEAR(large_square / 1000, 250, 4 * 250 * std::sqrt(2.0 / 1000));
+  // Counts of whole words of random bits, within four standard errors of their half.
+  for (const double words : {1.0, 2.0}) {
+    const std::vector<double> whole = thin(std::vector<double>(3000, 64 * words), keys, names, "S1", 3);
+    EXPECT_NEAR(std::accumulate(whole.begin(), whole.end(), 0.0) / 3000, 32 * words, 4 * std::sqrt(16 * words / 3000));
+  }
   EXPECT_EQ(half, thin(counts, keys, names, "S1", 3));
   EXPECT_NE(half, thin(counts, keys, names, "S2", 3));
   EXPECT_NE(half, thin(counts, keys, names, "S1", 4));

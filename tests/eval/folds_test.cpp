@@ -106,6 +106,21 @@ TEST(Folds, SeedChangesThem) {
   EXPECT_NE(folds(s, 4, 5, 0), folds(s, 4, 5, 1));
 }
 
+// A sample without a fold is told apart from one whose fold is no number.
+TEST(Folds, OfAColumn) {
+  data::Table obs;
+  obs.keys = {"a", "b", "c", "d"};
+  const auto with = [&](const std::vector<std::string>& cells) {
+    test::set_factor(obs, "fold", cells);
+    return folds_of_column(obs, "fold", {0, 1, 2, 3});
+  };
+  EXPECT_EQ(with({"holdout", "train", "validation", "7"}), (std::vector<int32_t>{0, 1, 1, 7}));
+  EXPECT_ERROR(ErrorCode::input, "a sample without a fold (column 'fold', sample 'c')", with({"0", "1", "", "1"}));
+  EXPECT_ERROR(ErrorCode::input, "'1.5' is no fold (column 'fold', sample 'b')", with({"0", "1.5", "0", "1"}));
+  test::set_number(obs, "fold", {0, 1, 0.5, 1});
+  EXPECT_ERROR(ErrorCode::input, "'0.5' is no fold", folds_of_column(obs, "fold", {0, 1, 2, 3}));
+}
+
 TEST(Folds, AsManyAsDonors) {
   const std::vector<Sample> s{{"a", 0}, {"b", 0}, {"c", 1}, {"c", 1}};
   const auto fold = folds(s, 2, 3, 0);

@@ -42,6 +42,9 @@ TEST(KaplanMeier, ByHand) {
   EXPECT_EQ(km.survival, (std::vector<double>{0.5, 0.25, 0.25}));
   EXPECT_DOUBLE_EQ(km.standard_error[0], 0.5 * std::sqrt(3.0 / 18));
   EXPECT_DOUBLE_EQ(km.standard_error[1], 0.25 * std::sqrt(3.0 / 18 + 0.5));
+  EXPECT_DOUBLE_EQ(km.lower[0], 0.5 * std::exp(-1.959963984540054 * std::sqrt(3.0 / 18)));
+  const KaplanMeier first = kaplan_meier(std::vector<double>{1, 2, 3, 4}, std::vector<uint8_t>{1, 0, 0, 0});
+  EXPECT_EQ(first.upper[0], 1) << "3/4 exp(1.96 sqrt(1/12)) is 1.32, and no survival is above 1";
   EXPECT_EQ(km.at(5.9), 1);
   EXPECT_EQ(km.at(6), 0.5);
   EXPECT_EQ(km.at(100), 0.25);
@@ -146,6 +149,16 @@ TEST(Brier, WithoutCensoringIsTheMeanSquaredError) {
   EXPECT_DOUBLE_EQ(score[0], (0.04 + 0.36 + 0.01 + 0.09) / 4);
   EXPECT_DOUBLE_EQ(score[1], (0.01 + 0.09 + 0.04 + 0.16) / 4);
   EXPECT_DOUBLE_EQ(integrated_brier(at, score), 0.5 * (score[0] + score[1]));
+}
+
+// Whoever dies at t is dead by then, and weighs by who is under observation just before: of four, one is lost as another dies at 2,
+// so G is 1 before 2 and 1/2 at 2.
+TEST(Brier, DeathsAndLossesAtItsTime) {
+  const std::vector<double> time{1, 2, 2, 3}, at{2};
+  const std::vector<uint8_t> event{1, 1, 0, 1};
+  data::RowMatrix<double> s(4, 1);
+  s << 0.3, 0.6, 0.9, 0.7;
+  EXPECT_DOUBLE_EQ(brier_scores(at, time, event, s, CensoringDistribution(time, event))[0], (0.3 * 0.3 + 0.6 * 0.6 + 0.3 * 0.3 / 0.5) / 4);
 }
 
 // Patients lost before t weigh nothing, the others 1/G: of three, one is lost at 2, so G(2) = 1/2.

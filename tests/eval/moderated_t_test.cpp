@@ -155,6 +155,8 @@ TEST(ModeratedT, FewFeaturesAreLimmas) {
                {6, true, 3.9568359912240583, -2.2141137166719211, 0.40816744305297625},
                {6, false, 5.5447218670543181, -1.9632430596997101, 0.40652534711484356},
                {12, true, 3.5466922098990854, -1.9788722189204955, 0.42884583436547352},
+               {29, true, 4.1731127558910961, -1.9594193920889933, 0.55084939897550811},
+               {30, true, 3.8742564506790189, -1.9939031651172365, 0.37426745894212043},
                {12, false, 3.6554884795440419, -2.1266484397626582, 0.56019917752585013}};
   for (const auto& c : cases) {
     const std::string what = fmt::format("{} features, trend {}", c.features, c.trend);
@@ -174,6 +176,24 @@ TEST(ModeratedT, FewFeaturesAreLimmas) {
   expect_close(r.prior_df, 0.34904101362759199, 1e-9, "constant features");
   expect_close(r.t[0], 62.795754236375686, 1e-9, "constant features");
   expect_close(r.p[1], 7.1254664858317956e-10, 1e-9, "constant features");
+}
+
+// R: t.test(c(2.5, 3.9, 1.8, 4.4, 2.2, 3.1, 5.0), c(1.2, 0.7, 2.9, 1.1)), groups of unequal sizes.
+TEST(ModeratedT, WelchOfUnequalGroupsIsRs) {
+  Matrix a(4, 1), b(7, 1);
+  a << 1.2, 0.7, 2.9, 1.1;
+  b << 2.5, 3.9, 1.8, 4.4, 2.2, 3.1, 5.0;
+  const DifferenceTest r = welch(moments(a), moments(b));
+  expect_close(r.t[0], 2.7023359905547757, 1e-12, "t");
+  expect_close(r.p[0], 0.02832510711795733, 1e-11, "p");
+}
+
+// Where most variances are zero the floor is a share of the median of the others.
+TEST(ModeratedT, ZerosTakeTheFloorOfThoseThatVary) {
+  const VariancePrior zeros = fit_variance_prior({0, 0, 0, 0, 1, 2, 4}, 5, nullptr), floors = fit_variance_prior({2e-5, 2e-5, 2e-5, 2e-5, 1, 2, 4}, 5, nullptr);
+  EXPECT_TRUE(std::isfinite(zeros.df));
+  EXPECT_EQ(zeros.df, floors.df);
+  EXPECT_EQ(zeros.variance, floors.variance);
 }
 
 TEST(ModeratedT, NoVarianceAtAll) {

@@ -65,6 +65,41 @@ TEST(Pairs, ByHandOnALine) {
   EXPECT_TRUE(std::isnan(r.foscttm_within_cohort));
 }
 
+// The same line with cohorts, one of which RNA does not have, and one neighbour that votes.
+TEST(Pairs, CohortsByHandOnALine) {
+  const auto rna = embedding("R", column({0, 1, 10}), donors(3), {"X", "X", "Y"}), atac = embedding("A", column({0.1, 9, 2}), donors(3), {"X", "Z", "Y"});
+  PairsOptions o = quick();
+  o.transfer_neighbours = 1;
+  const PairsResult r = evaluate_pairs(rna, atac, o);
+  // ATAC: 0.1 -> X, right; 9 -> Y where it is Z; 2 -> X where it is Y. RNA: 0 and 1 -> X, right; 10 -> Z where it is Y.
+  EXPECT_DOUBLE_EQ(r.transfer_rna_to_atac, 1.0 / 3);
+  EXPECT_DOUBLE_EQ(r.transfer_atac_to_rna, 2.0 / 3);
+  EXPECT_DOUBLE_EQ(r.majority_rna, 2.0 / 3);
+  EXPECT_DOUBLE_EQ(r.majority_atac, 1.0 / 3);
+  // Within cohorts: of ATAC only 0.1 has another of its cohort, which is farther: 0. Of RNA only 1 has one, and though its own
+  // partner is of cohort Z it is compared with 0.1, which is nearer: 1.
+  EXPECT_EQ(r.atac.within_cohort_queries, 1);
+  EXPECT_EQ(r.rna.within_cohort_queries, 1);
+  EXPECT_DOUBLE_EQ(r.atac.within_cohort, 0);
+  EXPECT_DOUBLE_EQ(r.rna.within_cohort, 1);
+  const std::string said = to_json(r)["warnings"].dump();
+  EXPECT_NE(said.find("1 ATAC samples are of cohorts that no RNA sample has"), std::string::npos) << said;
+  EXPECT_EQ(said.find("RNA samples are of cohorts"), std::string::npos) << said;
+  EXPECT_NE(said.find("pairs of 3 donors only"), std::string::npos) << said;
+  const auto twenty = embedding("R", gaussian(20, 2, 3), donors(20));
+  EXPECT_EQ(to_json(evaluate_pairs(twenty, twenty, quick()))["warnings"].dump().find("donors only"), std::string::npos);
+}
+
+// Two RNA and three ATAC samples, two neighbours. Of an RNA sample: RNA and ATAC with 1/2, entropy of 3/4; else ATAC alone. Of an ATAC
+// sample: one of each with 2/3, entropy 1.
+TEST(Pairs, MixingByChanceOfUnequalModalities) {
+  const auto rna = embedding("R", column({0, 5}), {"D0", "D1"}), atac = embedding("A", column({1, 2, 7}), {"D0", "D1", "D1"});
+  PairsOptions o = quick();
+  o.mixing_neighbours = 2;
+  const double of_three_quarters = -(0.75 * std::log2(0.75) + 0.25 * std::log2(0.25));
+  EXPECT_NEAR(evaluate_pairs(rna, atac, o).chance_mixing_entropy, (2 * of_three_quarters / 2 + 3 * 2.0 / 3) / 5, 1e-12);
+}
+
 // Ties by hand: ATAC 0 is at equal distance to its own RNA and to another; half of it counts.
 TEST(Pairs, TiesCountHalf) {
   const auto rna = embedding("R", column({-1, 1, 5}), donors(3)), atac = embedding("A", column({0, 1, 5}), donors(3));

@@ -6,6 +6,8 @@
 
 #include "base/interrupt.h"
 #include "eval/centred_matrix.h"
+#include "eval/lapack.h"
+#include "eval/wide_pca.h"
 #include "tests/eval/helpers.h"  // first: it silences a false warning of GCC in Eigen
 
 namespace panvae::eval {
@@ -110,6 +112,63 @@ TEST(Pca, ExactOnLargeGramMatrices) {
     EXPECT_LT(next, a.singular[k - 1] * (1 + 1e-9));
     EXPECT_GT(next, a.singular[k - 1] * 0.98);
   }
+}
+
+// Every feature has its opposite, so that loadings are equal but for their signs: the first is the positive one, also where
+// rounding makes another a little larger.
+TEST(Pca, OfEqualLoadingsTheFirstIsPositive) {
+  for (const int64_t pairs : {1, 3, 40, 3000}) {
+    const int64_t n = 8;
+    const Matrix half = gaussian(n, pairs, 180);
+    Matrix x(n, 2 * pairs);
+    for (int64_t j = 0; j < pairs; ++j) x.col(j) = half.col(j), x.col(2 * pairs - 1 - j) = -half.col(j);
+    const auto expect_signs = [&](const Matrix& components, const char* method) {
+      for (int64_t i = 0; i < components.rows(); ++i) {
+        Eigen::Index at = 0;
+        components.row(i).head(pairs).cwiseAbs().maxCoeff(&at);
+        EXPECT_GT(components(i, at), 0) << method << ", " << pairs << " pairs, component " << i;
+      }
+    };
+    const int64_t k = std::min<int64_t>(4, pairs);
+    expect_signs(fit_pca(x, all_rows(n), with(k, PcaOptions::Method::exact)).components, "exact");
+    expect_signs(fit_pca(x, all_rows(n), with(k, PcaOptions::Method::randomised)).components, "randomised");
+    if (2 * pairs < n) continue;
+    const WidePca wide = fit_wide_pca(x, all_rows(n), with(k));
+    Matrix components(k, x.cols());
+    for_components(wide, x, [&](int64_t first, const Matrix& part) { components.middleCols(first, part.cols()) = part; });
+    expect_signs(components, "strips");
+  }
+}
+
+// Four directions of equal variance and two of less: which vectors stand for the four is open, but not their space, their
+// lengths, their signs, and that scores are those of the components.
+TEST(Pca, EqualVariancesGiveTheirSpace) {
+  const int64_t p = 40;
+  ColMatrix frame = gaussian(p, 6, 190);
+  lapack::qr(frame);
+  Matrix x(12, p);
+  for (int64_t i = 0; i < 12; ++i) x.row(i) = (i % 2 ? -1 : 1) * (i < 8 ? 3.0 : i < 10 ? 2.0 : 1.0) * frame.col(i / 2).transpose();
+  const std::vector<double> singular = {18, 18, 18, 18, 8, 2};  // squares
+  const Eigen::MatrixXd space = frame.leftCols(4) * frame.leftCols(4).transpose();
+  const auto check = [&](const PcaModel& m, const Matrix& components, const Matrix& scores) {
+    ASSERT_EQ(m.count(), 6) << m.method;
+    for (int64_t i = 0; i < 6; ++i) {
+      EXPECT_NEAR(m.singular[i] * m.singular[i], singular[static_cast<size_t>(i)], 1e-11) << m.method;
+      EXPECT_EQ(components.row(i).maxCoeff(), components.row(i).cwiseAbs().maxCoeff()) << m.method;
+    }
+    EXPECT_LT(largest(components.topRows(4).transpose() * components.topRows(4) - space), 1e-11) << m.method;
+    EXPECT_LT(largest(components * components.transpose() - Eigen::MatrixXd::Identity(6, 6)), 1e-12) << m.method;
+    EXPECT_NEAR(std::abs(components.row(4).dot(frame.col(4))), 1, 1e-12) << m.method;
+    EXPECT_LT(largest(x * components.transpose() - scores), 1e-11) << m.method;
+  };
+  for (const auto method : {PcaOptions::Method::exact, PcaOptions::Method::randomised}) {
+    const FittedPca f = fit_transform_pca(x, all_rows(12), with(9, method));
+    check(f.model, f.model.components, f.scores);
+  }
+  const WidePca wide = fit_wide_pca(x, all_rows(12), with(9));
+  Matrix components(wide.model.count(), p);
+  for_components(wide, x, [&](int64_t first, const Matrix& part) { components.middleCols(first, part.cols()) = part; });
+  check(wide.model, components, wide.scores);
 }
 
 // The scores that come with a fit are those of the matrix times the components, for fitted samples and for others.

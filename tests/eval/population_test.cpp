@@ -58,6 +58,7 @@ TEST(Population, ChiSquaredAsInR) {
   EXPECT_EQ(f.df, 2);
   EXPECT_NEAR(f.p, 0.18879730074890536, 1e-12);
   EXPECT_EQ(f.low_cells, 1);
+  EXPECT_EQ(compare_populations(b, all_rows(b.rows()), a, all_rows(a.rows())).factors[0].low_cells, 1);
   EXPECT_FALSE(c.has_age);
   const data::Table d = table("a", repeated({{"f", 12}, {"m", 7}})), e = table("b", repeated({{"f", 30}, {"m", 51}}));
   const FactorComparison sex = compare_populations(d, all_rows(19), e, all_rows(81)).factors[0];
@@ -70,6 +71,10 @@ TEST(Population, DonorsCountOnce) {
   set_factor(a, "donor", {"d", "d", "e", "d"});
   const PopulationComparison c = compare_populations(a, all_rows(4), b, all_rows(2));
   EXPECT_EQ(c.donors_a, 2);
+  // A donor's first sample by name, in whatever order they come.
+  set_factor(a, "cohort", {"X", "Z", "Y", "Z"});
+  const std::vector<int64_t> backwards = {3, 2, 1, 0};
+  EXPECT_EQ(compare_populations(a, backwards, b, all_rows(2)).factors[0].levels, (std::vector<std::string>{"X", "Y"}));
   EXPECT_EQ(c.factors[0].count_a, (std::vector<int64_t>{1, 1}));
   EXPECT_EQ(c.factors[0].chi2, 0);
   EXPECT_EQ(c.age.ks, 0);

@@ -14,6 +14,7 @@
 #include "base/threads.h"
 #include "data/damage.h"
 #include "data/describe.h"
+#include "data/large_dataset.h"
 #include "data/row_reader.h"
 #include "data/sample_source.h"
 #include "data/write.h"
@@ -266,6 +267,107 @@ TEST_F(H5ad, ColumnsOfEveryEncoding) {
   EXPECT_EQ(obs.find("__categories"), nullptr);
 }
 
+// Entries of one cell add up, as SciPy has it: by rows, by columns, and on disk.
+TEST_F(H5ad, EntriesOfOneCellAddUp) {
+  for (const bool csr : {true, false}) {
+    const std::string name = file([&](Fixture& f) {
+      f.group("X");
+      f.attribute("X", "encoding-type", csr ? "csr_matrix" : "csc_matrix");
+      f.shape("X", {3, 4});
+      // Of sample 2 feature C: 1 + 4 + 2, and feature A: 3.
+      f.doubles("X/data", {4}, csr ? std::vector<double>{1, 4, 3, 2} : std::vector<double>{3, 1, 4, 2});
+      f.integers("X/indices", csr ? std::vector<int64_t>{2, 2, 0, 2} : std::vector<int64_t>{1, 1, 1, 1});
+      f.integers("X/indptr", csr ? std::vector<int64_t>{0, 0, 4, 4} : std::vector<int64_t>{0, 1, 1, 4, 4});
+    });
+    RowMatrix<double> sums = RowMatrix<double>::Zero(3, 4);
+    sums(1, 0) = 3, sums(1, 2) = 7;
+    EXPECT_EQ(read_dataset<double>(name).x, sums) << csr;
+    const LargeDataset<float> large = read_large_dataset(name, {}, std::filesystem::temp_directory_path().string());
+    for (int64_t r = 0; r < 3; ++r)
+      for (int64_t c = 0; c < 4; ++c) EXPECT_EQ(large.x(r, c), sums(r, c)) << csr;
+  }
+}
+
+// Columns come in the order that the file names, not in that of the alphabet, and are written in theirs.
+TEST_F(H5ad, ColumnsKeepTheirOrder) {
+  const std::vector<std::string> order = {"stage", "age", "donor"};
+  const auto names = [](const Table& t) {
+    std::vector<std::string> out;
+    for (const Column& c : t.columns) out.push_back(c.name);
+    return out;
+  };
+  const Table read = read_obs(file([&](Fixture& f) {
+    f.doubles("obs/age", {3}, {1, 2, 3});
+    f.texts("obs/donor", {"a", "b", "c"});
+    f.texts("obs/stage", {"I", "II", "I"});
+    f.attributes("obs", "column-order", {"stage", "age", "donor"});
+  }));
+  EXPECT_EQ(names(read), order);
+  Dataset<float> d = dataset<float>(RowMatrix<float>::Random(3, 2));
+  d.obs = read;
+  write_dataset(path("b.h5ad"), d);
+  EXPECT_EQ(names(read_obs(path("b.h5ad"))), order);
+}
+
+// What pandas shows as missing is missing, also where "NA" or "nan" is a category; as the name of a sample it is a name.
+TEST_F(H5ad, CategoriesThatMeanMissing) {
+  const std::string name = [&] {
+    Fixture f(path("na.h5ad"));
+    f.frame("obs", {"NA", "nan", "s3", "s4"});
+    f.frame("var", {"A"});
+    f.doubles("X", {4, 1}, {1, 2, 3, 4});
+    f.group("obs/c");
+    f.attribute("obs/c", "encoding-type", "categorical");
+    f.integers("obs/c/codes", {0, 1, 2, -1});
+    f.texts("obs/c/categories", {"NA", "x", "nan"});
+    return path("na.h5ad");
+  }();
+  const Dataset<float> d = read_dataset<float>(name);
+  EXPECT_EQ(d.obs.keys, (std::vector<std::string>{"NA", "nan", "s3", "s4"}));
+  for (int64_t r = 0; r < 4; ++r) EXPECT_EQ(d.obs.at("c").missing(r), r != 1) << r;
+  EXPECT_EQ(d.obs.at("c").text(1), "x");
+  write_dataset(path("back.h5ad"), d);
+  EXPECT_EQ(read_obs(path("back.h5ad")).keys, d.obs.keys);
+}
+
+// Codes take the bytes that their number needs; whole numbers with one missing are no integers; names hold no paths.
+TEST_F(H5ad, ColumnsAtTheLimitsOfTheirTypes) {
+  for (const int64_t n : {127, 128, 129, 300}) {
+    Dataset<float> d = dataset<float>(RowMatrix<float>::Ones(n, 1));
+    std::vector<std::string> cells;
+    std::vector<double> whole;
+    for (int64_t r = 0; r < n; ++r) cells.push_back(fmt::format("level{}", r)), whole.push_back(static_cast<double>(r));
+    whole[5] = std::nan("");
+    d.obs.set(factor_from_text("each/own", cells));
+    d.obs.set(numeric_column("whole but one", whole));
+    write_dataset(path("limits.h5ad"), d);
+    const Table back = read_obs(path("limits.h5ad"));
+    const Column &own = back.at("each_own"), &but_one = back.at("whole but one");
+    for (int64_t r = 0; r < n; ++r) {
+      EXPECT_EQ(own.text(r), cells[static_cast<size_t>(r)]) << n;
+      EXPECT_EQ(but_one.missing(r), r == 5) << n;
+      EXPECT_TRUE(r == 5 || but_one.number[static_cast<size_t>(r)] == static_cast<double>(r));
+    }
+  }
+}
+
+// The preprocessing of X, and what kind of values it holds, say nothing of a layer beside it.
+TEST_F(H5ad, LayersDoNotInheritTheKindOfX) {
+  Dataset<float> d = dataset<float>(RowMatrix<float>::Constant(3, 2, 7));
+  d.kind = "log";
+  d.frozen.settings["format"] = 1;
+  write_dataset(path("l.h5ad"), d);
+  const hid_t opened = H5Fopen(path("l.h5ad").c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  H5Lcreate_hard(opened, "X", opened, "layers/counts", H5P_DEFAULT, H5P_DEFAULT);
+  H5Fclose(opened);
+  EXPECT_EQ(read_dataset<float>(path("l.h5ad")).kind, "log");
+  EXPECT_FALSE(read_dataset<float>(path("l.h5ad")).frozen.empty());
+  const Dataset<float> layer = read_dataset<float>(path("l.h5ad") + ":layers/counts");
+  EXPECT_EQ(layer.kind, "counts");
+  EXPECT_TRUE(layer.frozen.empty());
+  EXPECT_EQ(layer.x, d.x);
+}
+
 TEST_F(H5ad, DamagedFilesAreRefusedWithTheirPlace) {
   auto refused = [&](const std::function<void(Fixture&)>& fill, const std::vector<std::string>& words, bool tables = true) {
     const std::string name = file(fill, tables);
@@ -508,6 +610,16 @@ TEST_F(H5ad, RoundTrip) {
   EXPECT_EQ(read_file(path("e.h5ad")), bytes) << "equal content is equal bytes";
   EXPECT_EQ(read_obs(path("d.h5ad")).keys, d.obs.keys);
   error_of([&] { write_dataset(path("no/d.h5ad"), d); }, ErrorCode::machine);
+}
+
+// Half precision ends at 65504; what rounds beyond it is refused by name, infinite values are not made up.
+TEST_F(H5ad, Float16HasALargestNumber) {
+  Dataset<float> d = dataset<float>(RowMatrix<float>::Constant(2, 2, 1.5f));
+  d.x(1, 0) = 65519;
+  write_dataset(path("half.h5ad"), d, Storage::float16);
+  EXPECT_EQ(read_dataset<float>(path("half.h5ad")).x(1, 0), 65504);
+  d.x(1, 0) = -65520;
+  expect_names(error_of([&] { write_dataset(path("half.h5ad"), d, Storage::float16); }), {"-65520", "float16", "sample 's2', feature 'g1'"});
 }
 
 // What is too large for memory is written strip by strip, beside arrays that are not.

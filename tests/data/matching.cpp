@@ -199,6 +199,61 @@ TEST(Matching, NothingDependsOnTheOrderOfSamples) {
   EXPECT_EQ(report.reused, again.reused);
 }
 
+// Ages exactly a window apart are within it.
+TEST(Matching, TheWindowIncludesItsEdge) {
+  const Table atac = table({{"A1", "d1", "X", "f", "w", "50", "train", "-"}}), rna = table({{"R1", "e1", "X", "f", "w", "55", "train", "-"}});
+  TierReport report;
+  EXPECT_EQ(match(rna, atac, report, 5)[0].tier, same_ethnicity);
+  EXPECT_EQ(match(rna, atac, report, 4.9)[0].tier, same_cohort);
+}
+
+// Whoever gets no sample of his own takes the nearest, in whatever order the seed looks at them.
+TEST(Matching, WhoGoesTwiceIsTheNearest) {
+  const Table atac = table(
+      {{"A1", "d1", "X", "f", "w", "50", "train", "-"}, {"A2", "d2", "X", "f", "w", "51", "train", "-"}, {"A3", "d3", "X", "f", "w", "52", "train", "-"}});
+  const Table rna = table({{"R1", "e1", "X", "f", "w", "51", "train", "-"}, {"R2", "e2", "X", "f", "w", "47", "train", "-"}});
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    TierOptions options;
+    options.seed = seed;
+    TierReport report;
+    EXPECT_EQ(words(match_tiers(rna, atac, sides_of(rna, atac), {}, options, report), rna, atac), (Words{"A1 R2 2", "A2 R1 2", "A3 R1 2"})) << seed;
+  }
+}
+
+// A donor is held out if either table says so, whatever the other says.
+TEST(Matching, TheStricterSideOfTwoTablesCounts) {
+  const Table atac = table({{"A1", "d1", "X", "f", "w", "50", "validation", "-"}, {"A2", "d2", "X", "f", "w", "50", "holdout", "-"}}),
+              rna = table({{"R1", "d1", "X", "f", "w", "50", "holdout", "-"}, {"R2", "d2", "X", "f", "w", "50", "validation", "-"}});
+  const Sides sides = sides_of(rna, atac);
+  EXPECT_EQ(sides.rna, (std::vector<Side>{Side::holdout, Side::holdout}));
+  EXPECT_EQ(sides.atac, (std::vector<Side>{Side::holdout, Side::holdout}));
+}
+
+// Normal tissue is taken where there is nothing else, whatever its depth.
+TEST(Matching, NormalTissueComesLast) {
+  const Table atac = table({{"A1", "d1", "X", "f", "w", "50", "train", "-"}});
+  const Table rna = table({{"R1", "d1", "X", "f", "w", "50", "train", "Solid Tissue Normal"}, {"R2", "d1", "X", "f", "w", "50", "train", "Cell Line"}});
+  TierReport report;
+  EXPECT_EQ(words(match(rna, atac, report, 5, {9, 1}), rna, atac), (Words{"A1 R2 1"}));
+}
+
+// Cohort Y has no age of a donor that is not held out, so its median is that of all others, each donor once: 50 of 40, 50 and
+// 80, though 80 stands in three samples. The pair of one donor shows it.
+TEST(Matching, TheMedianOfAllAgesCountsADonorOnce) {
+  const Table rna = table({{"R1", "d1", "Y", "f", "w", "70", "holdout", "-"},
+                           {"R2", "e2", "X", "f", "w", "80", "train", "-"},
+                           {"R3", "e2", "X", "f", "w", "80", "train", "-"},
+                           {"R4", "e2", "X", "f", "w", "80", "train", "-"},
+                           {"R5", "e3", "X", "f", "w", "50", "train", "-"},
+                           {"R6", "e4", "X", "f", "w", "40", "train", "-"}});
+  const Table atac = table({{"A1", "d1", "Y", "f", "w", "-", "holdout", "-"}, {"A2", "e4", "X", "f", "w", "40", "train", "-"}});
+  TierReport report;
+  const auto pairs = match(rna, atac, report);
+  ASSERT_EQ(words(pairs, rna, atac), (Words{"A1 R1 1 holdout", "A2 R6 1"}));
+  EXPECT_DOUBLE_EQ(pairs[0].age_distance, 20);
+  EXPECT_TRUE(pairs[0].age_filled);
+}
+
 TEST(Matching, Refused) {
   Table atac = table({{"A1", "d1", "X", "f", "w", "50", "train", "-"}}), rna = table({{"R1", "d1", "-", "f", "w", "50", "train", "-"}});
   TierReport report;

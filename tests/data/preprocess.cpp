@@ -11,6 +11,7 @@
 #include "data/variance_filter.h"
 #include "data/write.h"
 #include "support.h"
+#include "tests/base/warnings.h"
 
 namespace panvae::data::test {
 namespace {
@@ -89,6 +90,7 @@ TEST_P(PreprocessApply, MissingGenesTakeTrainingMeans) {
   std::vector<int64_t> columns = range(raw.features());
   const Eigen::RowVectorXf sums = raw.x.colwise().sum();
   std::sort(columns.begin(), columns.end(), [&](int64_t a, int64_t b) { return sums[a] > sums[b]; });
+  const std::vector<int64_t> gone(columns.begin(), columns.begin() + 4);
   columns.erase(columns.begin(), columns.begin() + 4);
   std::sort(columns.begin(), columns.end());
   Dataset<float> less = part(raw, range(raw.samples()), columns);
@@ -97,6 +99,7 @@ TEST_P(PreprocessApply, MissingGenesTakeTrainingMeans) {
   for (int64_t r = 0; r < less.samples(); ++r) {
     const auto a = less.x.row(r).cast<double>(), b = fitted.x.row(r).cast<double>();
     EXPECT_GT(a.dot(b) / a.norm() / b.norm(), 0.99);
+    for (int64_t c : gone) EXPECT_EQ(less.x(r, c), static_cast<float>(p.feature_mean()[static_cast<size_t>(c)]));
     // Centred by the training mean a cosine says more. Without quantiles and without TMM factors the scale of a sample
     // hangs on the counts of the genes that are gone.
     if (!GetParam().first && !GetParam().second) continue;
@@ -115,26 +118,29 @@ class PreprocessFiles : public Files {};
 
 TEST_F(PreprocessFiles, FrozenSurvivesFiles) {
   const Dataset<float> raw = study().rna;
-  Dataset<float> fitted = raw;
   Preprocessor p;
-  PreprocessOptions o = full();
-  o.tmm = true;
-  p.fit(fitted, o);
-  write_dataset(path("pp.h5ad"), fitted);
-  std::filesystem::create_directories(path("run"));
-  SafetensorsWriter writer;
-  save_frozen(writer, p.frozen());
-  writer.write(path("run/model.safetensors"));
-  for (const std::string& from : {path("pp.h5ad"), path("run")}) {
-    Dataset<float> again = raw;
-    Preprocessor::from(read_frozen(from)).apply(again);
-    EXPECT_EQ(again.x, Dataset<float>([&] {
-                         Dataset<float> d = raw;
-                         p.apply(d);
-                         return d;
-                       }())
-                           .x)
-        << from;
+  for (const bool quantile : {false, true}) {  // quantiles hide what only scales a sample
+    Dataset<float> fitted = raw;
+    PreprocessOptions o = full();
+    o.tmm = true;
+    o.quantile = quantile;
+    p.fit(fitted, o);
+    write_dataset(path("pp.h5ad"), fitted);
+    std::filesystem::create_directories(path("run"));
+    SafetensorsWriter writer;
+    save_frozen(writer, p.frozen());
+    writer.write(path("run/model.safetensors"));
+    for (const std::string& from : {path("pp.h5ad"), path("run")}) {
+      Dataset<float> again = raw;
+      Preprocessor::from(read_frozen(from)).apply(again);
+      EXPECT_EQ(again.x, Dataset<float>([&] {
+                           Dataset<float> d = raw;
+                           p.apply(d);
+                           return d;
+                         }())
+                             .x)
+          << from;
+    }
   }
   write_dataset(path("raw.h5ad"), raw);
   expect_names(error_of([&] { read_frozen(path("raw.h5ad")); }), {"no preprocessing"});
@@ -148,14 +154,20 @@ TEST_F(PreprocessFiles, FrozenSurvivesFiles) {
 
 TEST(Preprocess, ValidationAndHoldoutHaveNoInfluence) {
   Dataset<float> a = study().rna, b = a;
-  const std::vector<int64_t> held = rows_of_split(b.obs, "holdout");
-  for (int64_t r : held) b.x.row(r) = (b.x.row(r).array() * 3 + 1).matrix().eval();
+  // A gene that varies among those alone is no feature.
+  const std::string first = a.var.keys[0];
+  for (Dataset<float>* d : {&a, &b})
+    for (int64_t r = 0; r < d->samples(); ++r) d->x(r, 0) = d->obs.at("split").text(r) == "train" ? 5.0f : static_cast<float>(r + 1);
+  // Genes change places, too: whatever keeps their order is nothing after quantile normalisation.
+  for (const char* side : {"validation", "holdout"})
+    for (int64_t r : rows_of_split(b.obs, side)) b.x.row(r) = (b.x.row(r).reverse().array() * 3 + 1).matrix().eval();
   Preprocessor pa, pb;
   PreprocessOptions o = full();
   o.covariates = {"age"};
   pa.fit(a, o);
   pb.fit(b, o);
   ASSERT_EQ(pa.features(), pb.features());
+  EXPECT_EQ(std::count(pa.features().begin(), pa.features().end(), first), 0);
   for (const auto& [name, array] : pa.frozen().arrays) EXPECT_EQ(array.values, pb.frozen().arrays.at(name).values) << name;
 }
 
@@ -245,8 +257,141 @@ TEST(Preprocess, NestedBatchIsReportedAsAliased) {
   PreprocessOptions o;
   o.batch_keys = {"site", "batch"};
   o.preserve = {"cohort"};
+  const panvae::test::Warnings said;
   const PreprocessReport report = Preprocessor().fit(d, o);
   EXPECT_EQ(report.aliased, (std::vector<std::string>{"site=site_of_C01", "site=site_of_C02"}));
+  ASSERT_EQ(said.lines.size(), 1u);
+  EXPECT_NE(said.lines[0].find("2 of 2 columns of 'site' cannot be told from 'cohort' and the other effects: it is not corrected"), std::string::npos)
+      << said.lines[0];
+}
+
+// Coefficients of the batch in logs of two genes, steps before and after left out.
+std::vector<double> coefficients(const Dataset<double>& data, const PreprocessOptions& options) {
+  Dataset<double> d = data;
+  PreprocessOptions o = options;
+  o.input_is_log = o.fit_on_all = true;
+  o.quantile = false;
+  o.variance.kind = VarianceFilter::Kind::none;
+  Preprocessor p;
+  p.fit(d, o);
+  return p.frozen().arrays.at("batch_coefficients").values;
+}
+
+Dataset<double> logs_of_two_batches() {
+  RowMatrix<double> x(8, 2);
+  x << 1, 9, 2, 7, 4, 8, 3, 5, 6, 4, 8, 2, 7, 1, 9, 3;
+  Dataset<double> d = dataset(x);
+  d.kind = "log";
+  d.obs.set(factor_from_text("batch", {"1", "2", "1", "2", "1", "2", "1", "1"}));
+  d.obs.set(factor_from_text("cohort", {"0", "0", "1", "1", "2", "2", "2", "1"}));
+  d.obs.set(numeric_column("age", {50, 41, 62, 57, 70, 38, 44, 66}));
+  return d;
+}
+
+void expect_same(const std::vector<double>& a, const std::vector<double>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-12) << i;
+}
+
+// Without anything else half the difference of the batches' means: five samples against three.
+TEST(BatchEffects, AreHalfTheDifferenceOfTwoMeans) {
+  PreprocessOptions o;
+  o.batch_keys = {"batch"};
+  expect_same(coefficients(logs_of_two_batches(), o), {0.5 * (27.0 / 5 - 13.0 / 3), 0.5 * (25.0 / 5 - 14.0 / 3)});
+}
+
+// Numbers of batches and of cohorts are names, not amounts.
+TEST(BatchEffects, NumberedBatchesAndCohortsAreFactors) {
+  const Dataset<double> named = logs_of_two_batches();
+  Dataset<double> numbered = named;
+  std::vector<double> batch, cohort;
+  for (int64_t r = 0; r < named.samples(); ++r) {
+    batch.push_back(std::stod(named.obs.at("batch").text(r)));
+    cohort.push_back(std::stod(named.obs.at("cohort").text(r)));
+  }
+  numbered.obs.set(numeric_column("batch", batch));
+  numbered.obs.set(numeric_column("cohort", cohort));
+  PreprocessOptions o;
+  o.batch_keys = {"batch"};
+  expect_same(coefficients(numbered, o), coefficients(named, o));
+  o.preserve = {"cohort"};
+  expect_same(coefficients(numbered, o), coefficients(named, o));
+}
+
+// A missing age is the mean of the others, a missing log the mean of its gene.
+TEST(BatchEffects, MissingValuesAreMeans) {
+  const Dataset<double> whole = logs_of_two_batches();
+  PreprocessOptions o;
+  o.batch_keys = {"batch"};
+  o.preserve = {"age"};
+  Dataset<double> filled = whole, holes = whole;
+  std::vector<double> age = whole.obs.at("age").number;
+  age[2] = std::nan("");
+  holes.obs.set(numeric_column("age", age));
+  age[2] = (50 + 41 + 57 + 70 + 38 + 44 + 66) / 7.0;
+  filled.obs.set(numeric_column("age", age));
+  expect_same(coefficients(holes, o), coefficients(filled, o));
+  holes = filled = whole;
+  holes.x(3, 1) = std::nan("");
+  filled.x(3, 1) = (9 + 7 + 8 + 4 + 2 + 1 + 3) / 7.0;
+  expect_same(coefficients(holes, o), coefficients(filled, o));
+}
+
+TEST(BatchEffects, AsManyEffectsAsSamplesAreSaid) {
+  Dataset<double> d = logs_of_two_batches();
+  PreprocessOptions o;
+  o.batch_keys = {"plate"};
+  d.obs.set(factor_from_text("plate", {"a", "b", "c", "d", "e", "f", "g", "g"}));
+  {
+    const panvae::test::Warnings said;
+    coefficients(d, o);
+    EXPECT_TRUE(said.lines.empty());
+  }
+  d.obs.set(factor_from_text("plate", {"a", "b", "c", "d", "e", "f", "g", "h"}));
+  const panvae::test::Warnings said;
+  coefficients(d, o);
+  ASSERT_EQ(said.lines.size(), 1u);
+  EXPECT_NE(said.lines[0].find("as many effects as training samples (8)"), std::string::npos) << said.lines[0];
+}
+
+// Library sizes are of all counts, also of features that the variance filter drops; what a new sample lacks of them is made up
+// for by the share they have on average.
+TEST(Preprocess, LibrarySizesCountTheFeaturesThatAreDropped) {
+  RowMatrix<double> x(4, 4);
+  x << 5, 100, 1, 9, 20, 100, 3, 7, 2, 100, 8, 3, 4, 100, 6, 15;
+  const Dataset<double> raw = dataset(x);
+  Dataset<double> fitted = raw;
+  PreprocessOptions o;
+  o.quantile = false;
+  Preprocessor p;
+  EXPECT_EQ(p.fit(fitted, o).dropped_features_variance, 1);
+  ASSERT_EQ(fitted.var.keys, (std::vector<std::string>{"g1", "g3", "g4"}));
+  const double mean_library = (115 + 130 + 113 + 125) / 4.0;
+  const auto log_cpm = [&](double count, double library) {
+    const double prior = 2 * library / mean_library;
+    return std::log2((count + prior) / (library + 2 * prior) * 1e6);
+  };
+  Dataset<double> again = raw;
+  p.apply(again);
+  const int64_t kept[] = {0, 2, 3};
+  for (int64_t r = 0; r < 4; ++r)
+    for (int64_t c = 0; c < 3; ++c) {
+      const double expected = log_cpm(x(r, kept[c]), x.row(r).sum());
+      EXPECT_NEAR(fitted.x(r, c), expected, 1e-12);
+      EXPECT_NEAR(again.x(r, c), expected, 1e-12);
+    }
+  // Without g2 and g3: their shares of the training samples' libraries, on average.
+  double lacking = 0;
+  for (int64_t r = 0; r < 4; ++r) lacking += (x(r, 1) + x(r, 2)) / x.row(r).sum() / 4;
+  Dataset<double> less = raw;
+  select_features(less, {0, 3});
+  p.apply(less);
+  for (int64_t r = 0; r < 4; ++r) {
+    const double library = (x(r, 0) + x(r, 3)) / (1 - lacking);
+    EXPECT_NEAR(less.x(r, 0), log_cpm(x(r, 0), library), 1e-12);
+    EXPECT_NEAR(less.x(r, 1), p.feature_mean()[1], 1e-12);
+    EXPECT_NEAR(less.x(r, 2), log_cpm(x(r, 3), library), 1e-12);
+  }
 }
 
 TEST(Preprocess, BatchEffectsAreGoneAfterwards) {
@@ -299,6 +444,72 @@ TEST(Preprocess, UnknownBatchesAreAnErrorOrKeepTheirEffect) {
   copy = fresh;
   copy.obs = bare;
   expect_names(error_of([&] { p.apply(copy); }), {"no column 'batch'", "--obs"});
+}
+
+// What the fit says of unknown batches goes with it.
+TEST(Preprocess, UnknownBatchesAsTheFitSays) {
+  for (const UnknownBatch unknown : {UnknownBatch::error, UnknownBatch::zero}) {
+    Dataset<float> d = study().rna, fresh = d;
+    PreprocessOptions o;
+    o.batch_keys = {"batch"};
+    o.unknown_batch = unknown;
+    Preprocessor p;
+    p.fit(d, o);
+    const Preprocessor again = Preprocessor::from(p.frozen());
+    fresh.obs.set(factor_from_text("batch", std::vector<std::string>(static_cast<size_t>(fresh.samples()), "batch99")));
+    if (unknown == UnknownBatch::zero) again.apply(fresh);
+    else expect_names(error_of([&] { again.apply(fresh); }), {"'batch99'"});
+  }
+}
+
+// Samples without counts, counts that are fractions, and features that the new data lack are said, and nothing else.
+TEST(Preprocess, SaysWhatItLeavesOut) {
+  RowMatrix<double> x(4, 5);
+  x << 5, 6, 1, 9, 2, 0, 0, 0, 0, 0, 2, 8, 7, 3, 4, 4, 1, 6, 5, 9;
+  PreprocessOptions o;
+  Preprocessor p;
+  const auto said = [&](auto&& act) {
+    const panvae::test::Warnings w;
+    act();
+    return w.lines;
+  };
+  Dataset<double> d = dataset(x);
+  auto lines = said([&] { p.fit(d, o); });
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_NE(lines[0].find("1 samples without counts dropped"), std::string::npos) << lines[0];
+  x(0, 2) = 140.5, x(2, 1) = 8.25;
+  d = dataset(x);
+  d.kind = "counts";
+  select_samples(d, {0, 2, 3});
+  lines = said([&] { Preprocessor().fit(d, o); });
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_NE(lines[0].find("2 of the counts are fractions, 140.5 for instance ('memory', sample 's1', feature 'g3')"), std::string::npos) << lines[0];
+  d = dataset(RowMatrix<double>(x.leftCols(4).array().round()));
+  select_samples(d, {0, 2, 3});
+  lines = said([&] { p.apply(d); });
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_NE(lines[0].find("4 of 5 features of the model are in the data (80.0 %)"), std::string::npos) << lines[0];
+}
+
+// Logs that are aligned with a fit: features by name, absent ones and missing values at their training means.
+TEST(Preprocess, AlignedLogsAreFilledWithTrainingMeans) {
+  Dataset<double> d = dataset<double>(RowMatrix<double>::Random(9, 4) * 3 + RowMatrix<double>::Constant(9, 4, 8));
+  PreprocessOptions o;
+  o.input_is_log = true;
+  Preprocessor p;
+  p.fit(d, o);
+  Dataset<double> other = dataset<double>(RowMatrix<double>::Random(2, 3) + RowMatrix<double>::Constant(2, 3, 6.5));
+  other.var.keys = {"g4", "g1", "g2"};
+  const RowMatrix<double> given = other.x;
+  other.x(1, 0) = std::nan("");
+  EXPECT_EQ(p.align(other).coverage, 0.75);
+  RowMatrix<double> expected(2, 4);
+  expected << given(0, 1), given(0, 2), p.feature_mean()[2], given(0, 0), given(1, 1), given(1, 2), p.feature_mean()[2], p.feature_mean()[3];
+  EXPECT_EQ(other.x, expected);
+  Dataset<double> alike = d;
+  alike.x(3, 1) = std::nan("");
+  p.align(alike);
+  EXPECT_EQ(alike.x(3, 1), p.feature_mean()[1]);
 }
 
 TEST(Preprocess, MissingLogsAreLeftOutAndFilled) {

@@ -138,6 +138,70 @@ TEST_F(SplitFiles, TakenFromAnotherFileByDonor) {
   expect_names(error_of([&] { assign_split(strangers, o); }), {"'split'"});
 }
 
+// Held out wins over validation, and both over training, in whatever order the samples of a donor stand in the file.
+TEST_F(SplitFiles, TheStrictestSideOfADonorWins) {
+  SplitOptions o;
+  o.from = put("split.tsv",
+               "sample\tdonor\tsplit\na\tD0\tholdout\nb\tD0\ttrain\nc\tD1\tvalidation\nd\tD1\ttrain\n"
+               "e\tD2\ttrain\nf\tD2\tvalidation\ng\tD3\tholdout\nh\tD3\tvalidation\n");
+  Table t = samples(4, 1);
+  assign_split(t, o);
+  EXPECT_EQ(sides(t), (std::map<std::string, std::string>{{"D0", "holdout"}, {"D1", "validation"}, {"D2", "validation"}, {"D3", "holdout"}}));
+}
+
+// Rounding leaves nobody of two and of three donors to validate. Beside a file whose donors do, that is as it should be; else
+// one of the larger cohort is taken, and none that is held out.
+TEST_F(SplitFiles, SomebodyValidatesBesideTheFile) {
+  using Sides = std::map<std::string, std::map<std::string, int>>;  // cohort -> side -> donors
+  const auto drawn = [&](const std::string& side, double holdout) {
+    Table t;
+    t.keys = {"s1", "s2", "s3", "s4", "s5", "s6"};
+    t.set(factor_from_text("donor", {"known", "x1", "x2", "y1", "y2", "y3"}));
+    t.set(factor_from_text("cohort", {"W", "X", "X", "Y", "Y", "Y"}));
+    SplitOptions o;
+    o.holdout = holdout;
+    if (!side.empty()) o.from = put("split.tsv", "sample\tdonor\tsplit\na\tknown\t" + side + "\n");
+    assign_split(t, o);
+    EXPECT_TRUE(side.empty() || t.at("split").text(0) == side);
+    Sides out;
+    for (int64_t r = 1; r < t.rows(); ++r) ++out[t.at("cohort").text(r)][t.at("split").text(r)];
+    return out;
+  };
+  EXPECT_EQ(drawn("validation", 0), (Sides{{"X", {{"train", 2}}}, {"Y", {{"train", 3}}}}));
+  for (const char* side : {"train", "holdout", ""}) EXPECT_EQ(drawn(side, 0), (Sides{{"X", {{"train", 2}}}, {"Y", {{"train", 2}, {"validation", 1}}}})) << side;
+  EXPECT_EQ(drawn("validation", 0.4), (Sides{{"X", {{"holdout", 1}, {"train", 1}}}, {"Y", {{"holdout", 1}, {"train", 2}}}}));
+  EXPECT_EQ(drawn("train", 0.4), (Sides{{"X", {{"holdout", 1}, {"train", 1}}}, {"Y", {{"holdout", 1}, {"train", 1}, {"validation", 1}}}}));
+}
+
+// With --split sample it is samples that are looked up in the file, whatever their donors.
+TEST_F(SplitFiles, TakenFromAnotherFileBySample) {
+  Table t = samples(3, 1);  // s0_0 of D0, s1_0 and s1_1 of D1, three of D2
+  SplitOptions o;
+  o.by_sample = true;
+  o.holdout = o.validation = 0;
+  o.from = put("split.tsv", "sample\tdonor\tsplit\ns1_1\tD0\tholdout\ns2_0\tD0\tvalidation\nD1\tD1\tholdout\n");
+  assign_split(t, o);
+  for (int64_t r = 0; r < t.rows(); ++r) {
+    const std::string& name = t.keys[static_cast<size_t>(r)];
+    EXPECT_EQ(t.at("split").text(r), name == "s1_1" ? "holdout" : name == "s2_0" ? "validation" : "train") << name;
+  }
+}
+
+// What was asked for beside a column that is kept is said not to happen.
+TEST(Split, OptionsThatAnExistingColumnOverrulesAreSaid) {
+  Table t = samples(3, 1);
+  t.set(factor_from_text("split", std::vector<std::string>(t.keys.size(), "train")));
+  for (const bool by_sample : {false, true}) {
+    const panvae::test::Warnings said;
+    SplitOptions o;
+    o.by_sample = by_sample;
+    if (!by_sample) o.from = "nowhere.tsv";
+    assign_split(t, o);
+    ASSERT_EQ(said.lines.size(), 1u);
+    EXPECT_NE(said.lines[0].find(by_sample ? "--split sample" : "--split-from is not used"), std::string::npos) << said.lines[0];
+  }
+}
+
 TEST(Split, AnExistingColumnIsKeptAndChecked) {
   Table t = samples(3, 1);
   std::vector<std::string> split(t.keys.size(), "train");

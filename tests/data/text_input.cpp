@@ -5,6 +5,7 @@
 
 #include "data/write.h"
 #include "support.h"
+#include "tests/base/warnings.h"
 
 namespace panvae::data::test {
 namespace {
@@ -243,6 +244,15 @@ TEST_F(TextInput, ColumnsAreNumericWhereEveryValueIs) {
     for (int64_t r = 0; r < t.rows(); ++r) EXPECT_EQ(back.at(c.name).text(r), c.text(r));
 }
 
+// write.table of R names one column fewer where it writes names of rows.
+TEST_F(TextInput, TableAsRWritesIt) {
+  const Table t = read_table(put("r.tsv", "cohort\tage\nx\tA\t50\ny\tB\t60\n"));
+  EXPECT_EQ(t.keys, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(t.key_name, "index");
+  EXPECT_EQ(t.at("cohort").text(1), "B");
+  EXPECT_EQ(t.at("age").number[0], 50);
+}
+
 TEST_F(TextInput, TableFaults) {
   auto refused = [&](const std::string& content, const std::vector<std::string>& words) {
     const std::string file = put("t.tsv", content);
@@ -330,9 +340,12 @@ TEST_F(TextInput, MatrixMarketAsTenXWritesIt) {
     EXPECT_EQ(d.x(1, 2), 7);
     EXPECT_EQ(d.x(0, 1), 0);
     EXPECT_EQ(d.var.at("symbol").text(2), "TP53");
+    EXPECT_EQ(d.var.at("feature_type").text(0), "Gene Expression");
   }
   put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 2 3\n1 1 5\n3 2 7\n");
   expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"2 entries", "announces 3"});
+  put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 2 1\n1 1 5\n3 2 7\n");
+  expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"2 entries", "announces 1"});
   put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 2 1\n4 1 5\n");
   expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"outside", "line 3"});
   put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 5 1\n1 1 5\n");
@@ -342,6 +355,38 @@ TEST_F(TextInput, MatrixMarketAsTenXWritesIt) {
   put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 2 1\n1 1 5\n");
   std::filesystem::remove(path("barcodes.tsv"));
   expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"barcodes.tsv"});
+}
+
+// Where there are as many features as barcodes, rows are features, as 10x writes them. Entries of one cell add up; a pattern has ones.
+TEST_F(TextInput, MatrixMarketOfEquallyManyFeaturesAndBarcodes) {
+  put("GSM1_barcodes.tsv", "AAA-1\nCCC-1\n");
+  put("GSM1_genes.tsv", "ENSG1\tTP53\nENSG2\tBRCA1\n");
+  put("barcodes.tsv", "other\n");
+  put("features.tsv", "other\n");
+  RowMatrix<float> expected(2, 2);
+  expected << 0, 9, 0, 0;  // sample AAA-1, gene ENSG2
+  EXPECT_EQ(read_dataset<float>(put("GSM1_matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n2 2 2\n2 1 5\n2 1 4\n")).x, expected);
+  expected(0, 1) = 1;
+  const auto pattern = read_dataset<float>(put("GSM1_matrix.mtx", "%%MatrixMarket matrix coordinate pattern general\n2 2 1\n2 1\n"));
+  EXPECT_EQ(pattern.x, expected);
+  EXPECT_EQ(pattern.obs.keys[1], "CCC-1");
+  EXPECT_EQ(pattern.var.at("symbol").text(1), "BRCA1");
+}
+
+// Samples without a value are asked for by any word for it; a value that no sample has is said where another has some.
+TEST_F(TextInput, WhereOfMissingAndOfUnknownValues) {
+  const std::string m = put("m.tsv", "s\tA\nx\t1\ny\t2\nz\t3\n");
+  ReadOptions o;
+  o.obs_table = put("obs.tsv", "sample\ttype\tage\nx\ttumor\tNA\ny\t\t60\nz\tnormal\t70\n");
+  o.where = {"type=NA"};
+  EXPECT_EQ(read_dataset<float>(m, o).obs.keys, (std::vector<std::string>{"y"}));
+  o.where = {"age=,70"};
+  EXPECT_EQ(read_dataset<float>(m, o).obs.keys, (std::vector<std::string>{"x", "z"}));
+  const panvae::test::Warnings said;
+  o.where = {"type=tumor,tumour"};
+  EXPECT_EQ(read_dataset<float>(m, o).obs.keys, (std::vector<std::string>{"x"}));
+  ASSERT_EQ(said.lines.size(), 1u);
+  EXPECT_NE(said.lines[0].find("no sample has 'type' = 'tumour'"), std::string::npos) << said.lines[0];
 }
 
 }  // namespace

@@ -33,6 +33,9 @@ TEST(Kind, StandardisedFeatures) {
   const double a = std::sqrt(1.5);
   EXPECT_EQ(kind({{a, 0}, {0, 0}, {-a, 0}}), "z");
   EXPECT_EQ(kind({{2 * a, 0}, {0, 0}, {-2 * a, 0}}), "log") << "the deviation is 2";
+  const double b = std::sqrt(1.2), c = std::sqrt(1.3);  // as of a few of the samples that were standardised
+  EXPECT_EQ(kind({{a * b, 0}, {0, 0}, {-a * b, 0}}), "z") << "the variance is 1.2";
+  EXPECT_EQ(kind({{a * c, 0}, {0, 0}, {-a * c, 0}}), "log") << "the variance is 1.3";
   EXPECT_EQ(kind({{a, 1}, {0, 1}, {-a, 1}}), "log") << "a constant of 1";
   EXPECT_EQ(kind({{0.1}, {0.1}, {0.1}}), "log") << "nothing is negative";
   EXPECT_EQ(kind({{1.1, 0}, {-1.1, 0}}), "log") << "of two samples nothing can be said";

@@ -61,6 +61,20 @@ TEST_F(EvaluateProgram, AlignmentControlAndMap) {
   EXPECT_LE(json("m.json")["label_rank"].get<int64_t>(), rank);
 }
 
+// Options that only a number shows.
+TEST_F(EvaluateProgram, OptionsReachTheEvaluation) {
+  const auto number = [](const std::string& arguments, const char* key) {
+    const Outcome o = run(arguments + " --json -");
+    EXPECT_EQ(o.code, 0) << o.err;
+    return Json::parse(o.out)[key].get<double>();
+  };
+  EXPECT_NE(number("alignment " + kAligned, "chance_distance"), number("alignment " + kAligned + " --seed 1", "chance_distance"));
+  const double de = number("expression " + kExpression, "n_de");
+  EXPECT_GT(de, 0);
+  EXPECT_EQ(number("expression " + kExpression + " --lfc 30", "n_de"), 0);
+  EXPECT_EQ(number("expression " + kExpression + " --fdr 0", "n_de"), 0);
+}
+
 TEST_F(EvaluateProgram, AlignmentRefuses) {
   expect_error(run("alignment"), 2, "required");
   expect_error(run("alignment " + kAligned + " --angles 0"), 2, "--angles");

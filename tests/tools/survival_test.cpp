@@ -73,7 +73,8 @@ TEST_F(SurvivalProgram, OptionsReachTheEvaluation) {
     return Json::parse(o.out)["uno_mean"].get<double>();
   };
   std::set<double> seen{uno("")};
-  for (const char* more : {" --g right", " --uno-censoring test", " --seed 1", " --on all --folds 4", " --stratify cohort"})
+  for (const char* more :
+       {" --g right", " --uno-censoring test", " --seed 1", " --on all --folds 4", " --stratify cohort", " --tau-incl", " --cox-strata cohort"})
     EXPECT_TRUE(seen.insert(uno(more)).second) << more;
 }
 

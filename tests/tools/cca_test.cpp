@@ -1,6 +1,7 @@
 // panvae cca as its users run it.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "base/json.h"
@@ -49,6 +50,17 @@ TEST_F(CcaProgram, SimulatedStudy) {
   EXPECT_EQ(z.var.keys.front(), "CC1");
   EXPECT_EQ(z.var.at("correlation").number[0], j["correlations"][0].get<double>());
   EXPECT_EQ(z.frozen.settings["cca"]["pairs"], training);
+
+  EXPECT_NE(j["validation_correlations"], j["correlations"]);
+  EXPECT_NE(j["atac"]["explained_variance_ratio"], j["rna"]["explained_variance_ratio"]);
+  // Canonical variates times a power of the singular value.
+  ASSERT_EQ(run(to("v") + "--pca 30 --components 8 --power 0").code, 0);
+  const auto v = data::read_dataset<double>(at("v.a.h5ad"));
+  EXPECT_GT(j["power"].get<double>(), 0);
+  for (int64_t k = 0; k < 8; ++k) {
+    const double scale = std::pow(j["singular_values"][static_cast<size_t>(k)].get<double>(), j["power"].get<double>());
+    EXPECT_NEAR(z.x(0, k), v.x(0, k) * scale, 1e-5 * std::abs(v.x(0, k)) + 1e-6) << k;
+  }
 
   // New donors are found again, better than by the components that went in.
   ASSERT_EQ(run("evaluate pairs z.r.h5ad z.a.h5ad --json pairs.json").code, 0);

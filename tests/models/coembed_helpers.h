@@ -66,6 +66,7 @@ struct CoembedSetup {
   CoembedLossOptions loss;
   CoembedTrainOptions options;
   bool hierarchical = false;  // ATAC: 9 blocks of 4 latents, else dense
+  int64_t shift = 0;          // of the ATAC row of a pair against its RNA row, within those that train and within those that validate
   bool weighted = false;      // pairs: by 1, 2, 3, 1, ..., else alike
   int64_t row_multiple = 1;   // of RNA, and of dense ATAC
   Device device;
@@ -121,8 +122,10 @@ struct CoembedRun {
                   {atac_source, rows(0, s.train), rows(s.train, seen), v.cohort, v.donor},
                   {},
                   {}};
-    for (int64_t i = 0; i < seen; ++i)
-      (i < s.train ? d.train_pairs : d.validation_pairs).push_back({i, i, s.weighted ? 1.0 + static_cast<double>(i % 3) : 1.0});
+    for (int64_t i = 0; i < seen; ++i) {
+      const int64_t partner = i < s.train ? (i + s.shift) % s.train : s.train + (i - s.train + s.shift) % s.validation;
+      (i < s.train ? d.train_pairs : d.validation_pairs).push_back({i, partner, s.weighted ? 1.0 + static_cast<double>(i % 3) : 1.0});
+    }
     return d;
   }
   std::vector<float> weights() const { return state.flat_parameters().host<float>(); }

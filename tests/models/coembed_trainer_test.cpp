@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "coembed_helpers.h"
+#include "tests/base/warnings.h"
 
 namespace panvae::test {
 namespace {
@@ -112,7 +113,7 @@ TEST(coembed_trainer, a_step_reads_training_rows_once) {
 TEST(coembed_trainer, terms_add_up_and_metrics_hold_what_the_mode_has) {
   for (CoembedMode mode : kModes) {
     CoembedSetup s = setup_of(mode);
-    s.loss.adversarial = 0.5, s.loss.cycle = 0.25, s.loss.contrastive = 2, s.loss.pair = 3;
+    s.loss.adversarial = 0.5, s.loss.cycle = 0.25, s.loss.contrastive = 2, s.loss.pair = 3, s.loss.atac.kl_weight = 0.7;
     CoembedRun run(s, study());
     const CoembedEpoch before = run.trainer.evaluate();
     EXPECT_EQ(before.epoch, 0);
@@ -121,10 +122,10 @@ TEST(coembed_trainer, terms_add_up_and_metrics_hold_what_the_mode_has) {
     run.trainer.run();
     for (const CoembedEpoch& m : run.epochs) {
       const CoembedTerms &t = m.train, &v = m.validation;
-      double total = t.rna_huber + 0.1 * t.rna_kl / Views::kGenes + t.atac_huber + 0.1 * t.atac_kl / Views::kRegions + 0.25 * t.cycle + 3 * t.pair;
+      double total = t.rna_huber + 0.1 * t.rna_kl / Views::kGenes + t.atac_huber + 0.7 * t.atac_kl / Views::kRegions + 0.25 * t.cycle + 3 * t.pair;
       total += mode == CoembedMode::adversarial ? 0.5 * t.generator : 2 * t.triplet;
       EXPECT_NEAR(m.train_loss, total, 1e-5 * total);
-      EXPECT_NEAR(m.validation_loss, v.rna_huber + 0.1 * v.rna_kl / Views::kGenes + v.atac_huber + 0.1 * v.atac_kl / Views::kRegions + m.foscttm, 1e-12);
+      EXPECT_NEAR(m.validation_loss, v.rna_huber + 0.1 * v.rna_kl / Views::kGenes + v.atac_huber + 0.7 * v.atac_kl / Views::kRegions + m.foscttm, 1e-12);
       for (const char* key : {"generator", "discriminator", "discriminator_accuracy", "triplet"}) {
         const bool there = (std::string(key) == "triplet") == (mode == CoembedMode::contrastive);
         EXPECT_EQ(m.json().contains(std::string("train_") + key), there) << key;
@@ -137,14 +138,17 @@ TEST(coembed_trainer, terms_add_up_and_metrics_hold_what_the_mode_has) {
   }
 }
 
-// What the trainer measures on validation samples, once more from embeddings.
+// What the trainer measures on validation samples, once more from embeddings; either modality has its own delta and KL weight.
 TEST(coembed_trainer, validation_is_that_of_posterior_means) {
   CoembedSetup s = setup_of(CoembedMode::adversarial);
+  s.loss.rna = {0.6, 0.1};
+  s.loss.atac = {0.3, 0.7};
   CoembedRun run(s, study());
   run.trainer.run();
   const CoembedEpoch m = run.trainer.evaluate();
   Context& c = *run.context;
-  const std::vector<float> zr = posteriors(c, run.rna, run.rna_source).mean, za = posteriors(c, *run.atac, run.atac_source).mean;
+  const Posteriors qr = posteriors(c, run.rna, run.rna_source, true), qa = posteriors(c, *run.atac, run.atac_source, true);
+  const std::vector<float>&zr = qr.mean, &za = qa.mean;
   double pair = 0, right[2] = {0, 0}, entropy[2] = {0, 0};
   std::vector<MatchedPair> pairs;
   for (int64_t i = 160; i < 200; ++i) {
@@ -162,13 +166,89 @@ TEST(coembed_trainer, validation_is_that_of_posterior_means) {
   EXPECT_NEAR(m.foscttm, foscttm(zr, za, kLatent, pairs), 1e-3);
   EXPECT_NEAR(m.validation.discriminator_accuracy, (right[0] + right[1]) / 80, 1e-12);
   EXPECT_NEAR(m.validation.discriminator, (entropy[0] + entropy[1]) / 80, 1e-5);
+  double cycle = 0, loss = m.foscttm;
+  for (bool rna : {true, false}) {
+    const Posteriors& q = rna ? qr : qa;
+    Vae &own = rna ? static_cast<Vae&>(run.rna) : *run.atac, &other = rna ? *run.atac : static_cast<Vae&>(run.rna);
+    const std::vector<float>& x = rna ? study().rna : study().atac;
+    const int64_t features = own.features();
+    const ReconstructionOptions& o = rna ? s.loss.rna : s.loss.atac;
+    const std::vector<float> decoded = decodings(c, own, q.mean.data(), 280), crossed = decodings(c, other, q.mean.data(), 280);
+    MatrixSource imputed(c, crossed.data(), 280, other.features());
+    const std::vector<float> back = posteriors(c, other, imputed).mean;
+    double huber = 0, kl = 0;
+    for (size_t k = static_cast<size_t>(160 * features); k < static_cast<size_t>(200 * features); ++k) {
+      const double d = std::abs(static_cast<double>(decoded[k]) - x[k]);
+      huber += (d <= o.huber_delta ? d * d / 2 : o.huber_delta * (d - o.huber_delta / 2)) / 40 / static_cast<double>(features);
+    }
+    for (size_t k = 160 * kLatent; k < 200 * kLatent; ++k) {
+      kl += 0.5 * (std::exp(q.logvar[k]) + std::pow(q.mean[k], 2) - 1 - q.logvar[k]) / 40;
+      cycle += std::pow(static_cast<double>(back[k]) - q.mean[k], 2) / kLatent / 40;
+    }
+    EXPECT_NEAR(rna ? m.validation.rna_huber : m.validation.atac_huber, huber, 1e-5 * huber);
+    EXPECT_NEAR(rna ? m.validation.rna_kl : m.validation.atac_kl, kl, 1e-5 * kl);
+    loss += huber + o.kl_weight * kl / static_cast<double>(features);
+  }
+  EXPECT_NEAR(m.validation.cycle, cycle, 1e-5 * cycle);
+  EXPECT_NEAR(m.validation_loss, loss, 1e-5 * loss);
+}
+
+// The step written out by hand, the order of its halves above all: the autoencoders against the discriminator of before, which learns
+// from the means of before. Both have the same decay and clipping.
+TEST(coembed_trainer, an_adversarial_run_equals_the_plain_loop_bit_for_bit) {
+  CoembedSetup s = setup_of(CoembedMode::adversarial);
+  s.loss.pair = 0;
+  s.validation = 0;
+  s.options.weight_decay = 0.3;
+  s.options.clip_norm = 0.05;
+  s.options.learning_rate = 2e-3;
+  CoembedRun run(s, study()), plain(s, study());
+  EXPECT_EQ(run.trainer.run().steps, 15);
+  Context& c = *plain.context;
+  Discriminator& discriminator = *plain.trainer.discriminator();
+  const AdamOptions options{.beta1 = 0.5, .beta2 = 0.999, .weight_decay = 0.3};
+  Adam adam(plain.state, options), adversary(*plain.trainer.discriminator_state(), options);
+  adam.learning_rate = 2e-3, adversary.learning_rate = 3e-3;
+  adam.max_norm = adversary.max_norm = 0.05;
+  int clipped[2] = {0, 0};
+  for (size_t step = 0; step < 15; ++step) {
+    c.generator = {s.options.seed, static_cast<uint32_t>(step), 0};
+    JointBatch batch;
+    for (bool rna : {true, false}) {
+      const std::vector<int64_t>& rows = (rna ? run.rna_source : run.atac_source).asked.at(step);
+      WatchedSource& source = rna ? plain.rna_source : plain.atac_source;
+      JointSide& side = rna ? batch.rna : batch.atac;
+      side.own = static_cast<int64_t>(rows.size());
+      side.x = Tensor::empty(c, {side.own, source.width()});
+      source.fill(rows, side.x);
+    }
+    JointLoss joint;
+    {
+      Tape tape(c);
+      joint = joint_loss(c, plain.model, &discriminator, batch, s.loss);
+      adam.zero_grad();
+      tape.backward(joint.loss);
+    }
+    {
+      Tape tape(c);
+      const DiscriminatorLoss against = discriminator_loss(discriminator, joint.rna_mean, joint.atac_mean);
+      adversary.zero_grad();
+      tape.backward(against.loss);
+    }
+    adam.step(), adversary.step();
+    clipped[0] += adam.gradient_norm() > 0.05, clipped[1] += adversary.gradient_norm() > 0.05;
+  }
+  EXPECT_EQ(run.weights(), plain.weights());
+  EXPECT_EQ(run.discriminator_weights(), plain.discriminator_weights());
+  EXPECT_TRUE(clipped[0] > 0 && clipped[1] > 0) << clipped[0] << " and " << clipped[1];
 }
 
 // What an epoch reports of its pairs and of the discriminator where no weight moves: means over all training samples, a pair by its
-// weight. In validation too.
+// weight. In validation too. Partners stand in other rows of the two matrices.
 TEST(coembed_trainer, pairs_count_by_their_weights) {
   CoembedSetup s = setup_of(CoembedMode::adversarial);
   s.weighted = true;
+  s.shift = 7;
   s.options.max_epochs = 1;
   s.options.learning_rate = s.options.discriminator_learning_rate = 0;
   CoembedRun run(s, study());
@@ -181,10 +261,11 @@ TEST(coembed_trainer, pairs_count_by_their_weights) {
   for (int64_t i = 0; i < 200; ++i) {
     const double weight = 1 + static_cast<double>(i % 3);
     const size_t validates = i >= 160;
-    if (validates) pairs.push_back({i, i, weight});
+    const int64_t partner = validates ? 160 + (i - 160 + 7) % 40 : (i + 7) % 160;
+    if (validates) pairs.push_back({i, partner, weight});
     double d = 0;
-    for (int64_t k = i * kLatent; k < (i + 1) * kLatent; ++k)
-      d += std::pow(static_cast<double>(zr[static_cast<size_t>(k)]) - za[static_cast<size_t>(k)], 2) / kLatent;
+    for (int64_t k = 0; k < kLatent; ++k)
+      d += std::pow(static_cast<double>(zr[static_cast<size_t>(i * kLatent + k)]) - za[static_cast<size_t>(partner * kLatent + k)], 2) / kLatent;
     squares[validates] += weight * d, weights[validates] += weight;
     if (validates) continue;
     plain += d / 160;
@@ -228,11 +309,16 @@ TEST(coembed_trainer, anchors_are_of_the_batch_and_of_both_modalities) {
   without.trainer.run();
   int of[2] = {0, 0};
   ASSERT_EQ(without.rna_source.asked.size(), 15u);
+  std::vector<bool> drawn;
+  std::set<std::vector<bool>> epochs;
   for (size_t i = 0; i < 15; ++i) {
     const bool rna = without.rna_source.asked[i].size() > 32, atac = without.atac_source.asked[i].size() > 32;
     EXPECT_NE(rna, atac) << "step " << i;
     ++of[rna];
+    drawn.push_back(rna);
+    if (i % 5 == 4) epochs.insert(std::exchange(drawn, {}));
   }
+  EXPECT_GT(epochs.size(), 1u) << "the draws of an epoch are not those of the one before";
   EXPECT_TRUE(of[0] > 2 && of[1] > 2) << of[0] << " and " << of[1];
   s.loss.pair = 1e-20;
   CoembedRun with(s, study());
@@ -425,6 +511,19 @@ TEST(coembed_trainer, early_stopping_restores_the_best_weights) {
   }
 }
 
+// Epochs before min_epochs are no candidates, however good; that one is, and so is the last of a run that has no more.
+TEST(coembed_trainer, min_epochs_is_the_first_candidate) {
+  for (int64_t min_epochs : {3, 100}) {
+    CoembedSetup s = setup_of(CoembedMode::contrastive);
+    s.options.min_epochs = min_epochs;
+    s.options.max_epochs = min_epochs == 3 ? 4 : 3;
+    s.options.learning_rate = 0;  // every epoch has the same loss, and the first candidate stays the best
+    CoembedRun run(s, study());
+    EXPECT_EQ(run.trainer.run().best_epoch, 3);
+    for (const CoembedEpoch& m : run.epochs) EXPECT_EQ(m.best, m.epoch == 3);
+  }
+}
+
 // Batch normalisation is that of the warm start, in training too.
 TEST(coembed_trainer, running_statistics_stay) {
   CoembedSetup s = setup_of(CoembedMode::adversarial, true);
@@ -455,6 +554,44 @@ TEST(coembed_trainer, nan_in_the_data_is_explained_and_leaves_the_weights) {
       EXPECT_EQ(run.context->tape(), nullptr);
     }
   }
+}
+
+// Layers of a network to zero but for these weights: what comes out is 0, and with it the loss is finite, while the gradient that passes
+// back through the large weights overflows.
+void spoil(const ModuleState& state, const std::string& prefix, const std::set<std::string>& large) {
+  for (const auto& e : state.entries()) {
+    if (e.name.rfind(prefix, 0) != 0) continue;
+    Tensor t = e.tensor;
+    t.upload(std::vector<float>(static_cast<size_t>(t.count()), large.count(e.name) ? 3e38f : 0.0f).data(), t.count());
+  }
+}
+
+// Each network skips its own steps, and all are counted: the autoencoders', the discriminator's, and both.
+TEST(coembed_trainer, skipped_steps_of_both_learners_are_counted) {
+  for (bool model : {true, false})
+    for (bool discriminator : {true, false}) {
+      SCOPED_TRACE(fmt::format("{} {}", model, discriminator));
+      CoembedSetup s = setup_of(CoembedMode::adversarial);
+      s.loss.adversarial = s.loss.cycle = s.loss.pair = 0;  // neither network's gradient passes through the other
+      s.options.max_epochs = 2;
+      Views v = study();
+      if (model) {
+        for (float& x : v.rna) x *= 1e6f;
+        s.loss.rna.huber_delta = 1e9;
+      }
+      CoembedRun run(s, v);
+      if (model) spoil(run.state, "rna.decoder.", {"rna.decoder.output.weight"});
+      if (discriminator) spoil(*run.trainer.discriminator_state(), "", {"1.weight", "2.weight"});
+      const std::vector<float> weights = run.weights(), discriminator_weights = run.discriminator_weights();
+      const Warnings said;
+      const TrainResult r = run.trainer.run();
+      EXPECT_EQ(r.steps, 10);
+      EXPECT_EQ(r.skipped_steps, 10 * (model + discriminator));
+      EXPECT_EQ(run.weights() == weights, model) << "skipped steps change nothing, the others do";
+      EXPECT_EQ(run.discriminator_weights() == discriminator_weights, discriminator);
+      ASSERT_EQ(said.lines.size(), model || discriminator ? 1u : 0u);
+      for (const std::string& line : said.lines) EXPECT_CONTAINS(line, fmt::format("{} steps were skipped", r.skipped_steps));
+    }
 }
 
 TEST(coembed_trainer, refuses_what_cannot_be_trained) {

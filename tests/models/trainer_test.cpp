@@ -1,11 +1,13 @@
 #include "models/trainer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <limits>
 #include <numeric>
 #include <stdexcept>
+#include <thread>
 
 #include "base/file.h"
 #include "base/interrupt.h"
@@ -209,6 +211,23 @@ TEST(trainer, checkpoints_are_written_while_it_runs) {
   }
 }
 
+// One when it is due, and then none before the time has passed again.
+TEST(trainer, a_checkpoint_is_not_written_anew_before_its_time) {
+  Folder folder;
+  RunSetup s;
+  s.checkpoint = folder.file("c");
+  s.train.checkpoint_seconds = 1;
+  s.train.max_epochs = 3;
+  Session run(s);
+  run.trainer.on_epoch = [&](const EpochMetrics& m) {
+    EXPECT_EQ(std::filesystem::exists(s.checkpoint), m.epoch == 2) << "epoch " << m.epoch;
+    if (m.epoch == 1) std::this_thread::sleep_for(std::chrono::milliseconds(1050));
+    std::filesystem::remove(s.checkpoint);
+  };
+  run.trainer.run();
+  EXPECT_TRUE(std::filesystem::exists(s.checkpoint)) << "and one at the end";
+}
+
 // How far it is counts the steps of the runs that were continued.
 TEST(trainer, progress_goes_on_where_the_run_was_stopped) {
   Folder folder;
@@ -343,6 +362,27 @@ TEST(trainer, fused_updates_give_the_same_curve) {
       EXPECT_LE(worst_relative(fused.weights(), plain.weights()), 1e-6);
     }
   }
+}
+
+// The norms of a product's factors stand for that of a gradient that is not written: they are taken where a step needs them, and not
+// where clipping, or a network that runs op by op, has the gradients themselves.
+TEST(trainer, norms_of_factors_are_taken_for_kept_products_alone) {
+  for (bool fused : {true, false})
+    for (double clip_norm : {0.0, 5.0}) {
+      RunSetup s;
+      s.train.max_epochs = 1;
+      s.train.clip_norm = clip_norm;
+      Session run(s);
+      run.context->fused = fused;
+      run.trainer.run();
+      const std::vector<double> squares = run.state.factor_squares().host<double>();
+      for (size_t i = 0; i < run.state.entries().size(); ++i) {
+        const ModuleState::Entry& e = run.state.entries()[i];
+        const bool kept = fused && clip_norm == 0 && e.tensor.rank() == 2;
+        EXPECT_EQ(squares[2 * i] > 0 && squares[2 * i + 1] > 0, kept) << e.name;
+        EXPECT_EQ(squares[2 * i] == 0 && squares[2 * i + 1] == 0, !kept) << e.name;
+      }
+    }
 }
 
 // Three steps of the CUDA sources on the CPU.
@@ -622,6 +662,23 @@ TEST(trainer, min_epochs_holds_patience_back) {
   Session late(s);
   EXPECT_GT(late.trainer.run().epochs, 50);
   EXPECT_LT(without, 50);
+}
+
+// Where no weight moves every epoch has the same loss: the first candidate is and stays the best, and patience counts the epochs behind
+// min_epochs, or behind the best.
+TEST(trainer, equal_losses_are_no_better_and_patience_counts_behind_min_epochs) {
+  for (int64_t min_epochs : {0, 5}) {
+    RunSetup s;
+    s.train.learning_rate = 0;
+    s.train.max_epochs = 60;
+    s.train.patience = 2;
+    s.train.min_epochs = min_epochs;
+    Session run(s);
+    const TrainResult r = run.trainer.run();
+    EXPECT_EQ(r.best_epoch, 3) << "the first with the full KL weight";
+    EXPECT_EQ(r.epochs, min_epochs == 0 ? 5 : 7);
+    EXPECT_EQ(r.stopped_because, "no better validation loss in 2 epochs");
+  }
 }
 
 TEST(trainer, a_source_that_queues_is_asked_for_the_same_batches_and_gives_the_same_run) {

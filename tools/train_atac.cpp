@@ -123,7 +123,7 @@ void train(Options& o, const Session& session) {
 
   std::optional<Blocks> blocks;
   if (only_whole || o.resume) blocks = read_blocks(t, model);
-  if (only_whole && !blocks)
+  if ((only_whole || o.resume) && !blocks && exists(t.path(kBlocks)))  // a wrong matrix, perhaps: nobody trains these away by mistake
     fail_input("the block VAE was trained with another configuration or on other data", quoted(t.path(kBlocks), 400),
                "give the matrix, the seed and the sizes of blocks that it was trained with, or train both stages anew");
   t.begin();

@@ -96,7 +96,10 @@ TrainingRun::TrainingRun(const TrainingOptions& o, const std::string& modality, 
 }
 
 std::string TrainingRun::data_name() const {
-  return fmt::format("{} split {}/{}", data_hash_, train_rows_.size(), validation_rows_.size());
+  uint64_t split = 0;  // which samples, not how many alone: a run that goes on must not validate on what it has trained on
+  for (const std::vector<int64_t>* rows : {&train_rows_, &validation_rows_})
+    split = stable_hash(reinterpret_cast<const char*>(rows->data()), rows->size() * sizeof(int64_t), split);
+  return fmt::format("{} split {}/{} {:016x}", data_hash_, train_rows_.size(), validation_rows_.size(), split);
 }
 
 std::string TrainingRun::fingerprint(const RunConfig& of, const std::string& stage) const {

@@ -1,6 +1,7 @@
 // ATAC through the program: two stages trained, stopped and continued, embedded and reconstructed.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -86,6 +87,26 @@ TEST_F(TrainAtac, stages_apart_are_the_same_as_both_at_once) {
   EXPECT_EQ(data::read_dataset<float>(at("e3.h5ad")).features(), 3);
   expect_error(run("train atac -o apart a.h5ad --stage hierarchical --set block.latent=4 --overwrite"), 3, "another configuration");
   expect_error(run("train atac -o nothing a.h5ad --stage hierarchical"), 3, "no block VAE");
+}
+
+// As many samples train and validate as before, but one of each has changed sides: what the blocks were trained on must not validate
+// what is trained on them. Who names the wrong matrix loses nothing.
+TEST_F(TrainAtac, another_split_is_other_data) {
+  data::Dataset<float> d = data::read_dataset<float>(at("a.h5ad"));
+  std::vector<std::string> split;
+  for (int64_t r = 0; r < d.samples(); ++r) split.push_back(d.obs.at("split").text(r));
+  std::iter_swap(std::find(split.begin(), split.end(), "train"), std::find(split.begin(), split.end(), "validation"));
+  d.obs.set(data::factor_from_text("split", split));
+  data::write_dataset(at("swapped.h5ad"), d);
+  fs::copy(at("run"), at("resplit"), fs::copy_options::recursive);
+  expect_error(run("train atac -o resplit swapped.h5ad --stage hierarchical --overwrite"), 3, "on other data");
+  for (const bool begun : {true, false}) {  // the second stage: with a checkpoint of it, and ended before the first
+    if (!begun)
+      for (const char* file : {"resplit/model.safetensors", "resplit/checkpoint.safetensors"}) fs::remove(at(file));
+    expect_error(run("train atac -o resplit swapped.h5ad --resume"), 3, "on other data");
+    expect_done("train atac -o resplit a.h5ad --resume");
+    expect_same_run("run", "resplit");
+  }
 }
 
 void interrupt_and_resume(const std::string& folder, const std::string& name, int signal, int64_t lines) {

@@ -1,4 +1,5 @@
 // The program as its users meet it: commands run in a shell, exit codes, messages, files.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -7,10 +8,13 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <set>
+#include <sstream>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/philox.h"
+#include "base/safetensors.h"
 #include "data/read.h"
 #include "data/write.h"
 #include "tests/tools/stopped_run.h"
@@ -265,6 +269,87 @@ TEST_F(Program, killed_and_resumed_is_bit_equal) {
   interrupt_and_resume(folder, "killed", SIGKILL);
 }
 
+// A run that was killed may have noted epochs that its last checkpoint does not know: they are trained and noted again, once.
+TEST_F(Program, epochs_behind_the_checkpoint_are_noted_once) {
+  stop_when(folder, std::string("train rna -o ahead x.h5ad") + kSmall + " --set train.max_epochs=300 --set train.patience=300", SIGINT,
+            [] { return lines_of(at("ahead/metrics.jsonl")) >= 3; });
+  const std::string path = at("ahead/metrics.jsonl");
+  const int64_t done = lines_of(path);
+  write_file(path, read_file(path) + fmt::format("{{\"epoch\": {}}}\n{{\"epoch\": {}}}\n{{\"epo", done + 1, done + 2));
+  expect_done("train rna -o ahead x.h5ad --resume");
+  std::istringstream lines(read_file(path));
+  int64_t epoch = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const Json j = Json::parse(line);
+    EXPECT_EQ(j["epoch"], ++epoch);
+    EXPECT_TRUE(j.contains("train_loss")) << line;
+  }
+  EXPECT_EQ(epoch, 300);
+}
+
+// The values are the same, and as many samples train and validate: one of each has changed sides.
+TEST_F(Program, a_run_is_not_resumed_with_another_split) {
+  data::Dataset<float> d = data::read_dataset<float>(at("x.h5ad"));
+  std::vector<std::string> split;
+  for (int64_t r = 0; r < d.samples(); ++r) split.push_back(d.obs.at("split").text(r));
+  std::iter_swap(std::find(split.begin(), split.end(), "train"), std::find(split.begin(), split.end(), "validation"));
+  d.obs.set(data::factor_from_text("split", split));
+  data::write_dataset(at("swapped.h5ad"), d);
+  fs::copy(at("run"), at("resplit"), fs::copy_options::recursive);
+  expect_error(run("train rna -o resplit swapped.h5ad --resume"), 3, "another configuration or other data");
+  expect_done("train rna -o resplit x.h5ad --resume");
+}
+
+// Rows of the matrix on this side of its split.
+std::vector<int64_t> rows_on(const data::Table& obs, const std::string& side) {
+  std::vector<int64_t> rows;
+  for (int64_t r = 0; r < obs.rows(); ++r)
+    if (obs.at("split").text(r) == side) rows.push_back(r);
+  return rows;
+}
+
+// Scales and axes are those of the training samples alone; the donors a run has seen are those that train and that validate.
+TEST_F(Program, what_is_fitted_is_fitted_on_training_samples) {
+  const auto x = data::read_dataset<double>(at("x.h5ad"));
+  const std::vector<int64_t> train = rows_on(x.obs, "train"), validation = rows_on(x.obs, "validation");
+  ASSERT_TRUE(train.size() > 20 && validation.size() > 2 && !rows_on(x.obs, "holdout").empty());
+  const double n = static_cast<double>(train.size());
+  const SafetensorsReader model(at("run/model.safetensors"));
+  const std::vector<double> mean = model.doubles("scale.mean"), sd = model.doubles("scale.sd");
+  for (int64_t g = 0; g < x.features(); ++g) {
+    double sum = 0, squares = 0;
+    for (int64_t r : train) sum += x.x(r, g) / n;
+    for (int64_t r : train) squares += (x.x(r, g) - sum) * (x.x(r, g) - sum);
+    EXPECT_NEAR(mean[static_cast<size_t>(g)], sum, 1e-5);
+    EXPECT_NEAR(sd[static_cast<size_t>(g)], std::sqrt(squares / (n - 1)), 1e-5);
+  }
+  expect_done("embed -o fitted.h5ad run x.h5ad --axes canonical");
+  const auto z = data::read_dataset<double>(at("fitted.h5ad"));
+  double of_training = 0, of_others = 0;
+  for (int64_t r : train) of_training += z.x(r, 0) / n;
+  for (int64_t r : validation) of_others += z.x(r, 0) / static_cast<double>(validation.size());
+  EXPECT_LT(std::abs(of_training), 1e-4 * z.x.col(0).norm() / std::sqrt(n)) << "the axes have their origin at the mean of the training samples";
+  EXPECT_GT(std::abs(of_others), 1e-2 * z.x.col(0).norm() / std::sqrt(n)) << "which is not that of others";
+  const std::vector<std::string> donors = data::donors_of(x.obs);
+  std::set<std::string> expected, seen;
+  for (const auto* rows : {&train, &validation})
+    for (int64_t r : *rows) expected.insert(donors[static_cast<size_t>(r)]);
+  const Json provenance = Json::parse(model.metadata().at("provenance"));
+  for (const Json& d : provenance["donors_seen"]) seen.insert(d.get<std::string>());
+  EXPECT_EQ(seen, expected);
+}
+
+// Where no weight moves, they are those that were drawn.
+TEST_F(Program, weights_are_drawn_by_the_seed) {
+  std::vector<double> drawn[2];
+  for (const int64_t seed : {1, 2}) {
+    const std::string name = "drawn" + std::to_string(seed);
+    expect_done("train rna -o " + name + " x.h5ad" + kSmall + " --set train.learning_rate=0 --set train.max_epochs=1 --seed " + std::to_string(seed));
+    drawn[seed - 1] = SafetensorsReader(at(name + "/model.safetensors")).doubles("model.encoder.hidden.weight");
+  }
+  EXPECT_NE(drawn[0], drawn[1]);
+}
+
 double relative_difference(const Eigen::VectorXd& a, const Eigen::VectorXd& b) {
   return (a - b).norm() / a.norm();
 }
@@ -307,6 +392,25 @@ TEST_F(Program, a_sample_is_embedded_the_same_alone_shuffled_and_nearly_the_same
   expect_error(run("embed -o few_e.h5ad run few.h5ad"), 3, "99 of 300 features");
 }
 
+// Values are z-scores for the network, clipped at 10 (SPEC D6).
+TEST_F(Program, a_value_counts_up_to_ten_standard_deviations) {
+  const SafetensorsReader model(at("run/model.safetensors"));
+  const double mean = model.doubles("scale.mean")[0], sd = model.doubles("scale.sd")[0];
+  data::Dataset<double> d = data::read_dataset<double>(at("x.h5ad"));
+  data::select_samples(d, std::vector<int64_t>{0, 1, 2, 3});
+  const double scores[] = {9.5, 9.9, 10.5, 12};
+  for (int64_t r = 0; r < 4; ++r) {
+    d.x.row(r) = d.x.row(0);
+    d.x(r, 0) = mean + scores[r] * sd;
+  }
+  data::write_dataset(at("far.h5ad"), d);
+  expect_done("embed -o far_z.h5ad run far.h5ad --input processed --axes latent");
+  const auto z = data::read_dataset<double>(at("far_z.h5ad"));
+  EXPECT_NE(z.x.row(0), z.x.row(1));
+  EXPECT_NE(z.x.row(1), z.x.row(2));
+  EXPECT_EQ(z.x.row(2), z.x.row(3));
+}
+
 TEST_F(Program, json_to_stdout_is_json_alone) {
   const Outcome o = run("evaluate cohort all_pca.h5ad --json -");
   EXPECT_EQ(o.code, 3);
@@ -324,6 +428,17 @@ TEST_F(Program, reconstruct_is_in_log2_units) {
   EXPECT_EQ(x.var.keys, back.var.keys);
   EXPECT_NEAR(x.x.mean(), back.x.mean(), 0.2);
   EXPECT_GT(json("back.json")["spearman_per_sample_mean"].get<double>(), 0.8);
+  // Judged on the samples that are held out: Spearman's rho is Pearson's r of the ranks, equal values sharing theirs.
+  EXPECT_EQ(json("back.json")["judged_on"], "holdout");
+  const std::vector<int64_t> held = rows_on(x.obs, "holdout");
+  const auto ranks = [](const Eigen::VectorXd& v) {
+    Eigen::VectorXd r(v.size());
+    for (int64_t i = 0; i < v.size(); ++i) r[i] = static_cast<double>((v.array() < v[i]).count()) + 0.5 * static_cast<double>((v.array() == v[i]).count());
+    return Eigen::VectorXd((r.array() - r.mean()).matrix().normalized());
+  };
+  double rho = 0;
+  for (int64_t r : held) rho += ranks(x.x.row(r).transpose()).dot(ranks(back.x.row(r).transpose())) / static_cast<double>(held.size());
+  EXPECT_NEAR(json("back.json")["spearman_per_sample_mean"].get<double>(), rho, 1e-6);
 }
 
 // Values beyond ten standard deviations look alike to the network, and their reconstruction is one; they are judged as they are.

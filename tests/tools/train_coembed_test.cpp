@@ -137,6 +137,70 @@ TEST_F(TrainCoembed, a_weight_of_zero_takes_its_term_away) {
   }
 }
 
+// Where no weight moves, a co-embedding is its two runs: either half embeds as its run does, and what validates is judged by the delta
+// and the KL weight of each. A run that learned from peaks has, on block means, the KL weight of one that did not.
+TEST_F(TrainCoembed, begins_with_the_two_runs_and_their_losses) {
+  fs::copy(at("atac_run"), at("peak_run"), fs::copy_options::recursive);
+  expect_done(
+      "train atac -o peak_run a.h5ad --stage hierarchical --overwrite --set hierarchical.loss=peaks --set loss.kl_weight=auto --set train.max_epochs=1 --set "
+      "train.epoch_steps=1");
+  const auto number_in = [](const std::string& run, const std::string& section, const std::string& key) {
+    const std::string config = read_file(at(run + "/config.toml"));
+    const size_t begin = config.find("[" + section + "]"), place = config.find("\n" + key + " = ", begin);
+    EXPECT_TRUE(begin != std::string::npos && place != std::string::npos) << run << " " << section << "." << key;
+    return std::stod(config.substr(place + key.size() + 4));
+  };
+  const double rna_weight = number_in("rna_run", "loss", "kl_weight"), atac_weight = number_in("atac_run", "loss", "kl_weight");
+  EXPECT_GT(std::abs(rna_weight - atac_weight), 0.01);
+  EXPECT_GT(std::abs(number_in("peak_run", "loss", "kl_weight") - atac_weight), 0.01);
+  for (const std::string atac : {"atac_run", "peak_run"}) {
+    const std::string name = "still_" + atac;
+    expect_done(coembed(name, "adversarial", "--json still.json --set train.max_epochs=1 --set train.epoch_steps=1 --set train.learning_rate=0", atac));
+    const Json v = json("still.json")["validation"];
+    const auto value = [&](const char* key) { return v[std::string("validation_") + key].get<double>(); };
+    EXPECT_NEAR(value("loss"),
+                value("rna_huber") + rna_weight * value("rna_kl") / 150 + value("atac_huber") + atac_weight * value("atac_kl") / (6 * 8) + value("foscttm"),
+                1e-9);
+    for (const std::string m : {"rna", "atac"}) {
+      const std::string from = m == "rna" ? "rna_run" : atac, in = m == "rna" ? " r.h5ad" : " a.h5ad";
+      expect_done("embed -o of_run.h5ad " + from + in + " --axes latent");
+      expect_done("embed -o of_both.h5ad " + name + in + " --modality " + m);
+      EXPECT_EQ(data::read_dataset<float>(at("of_run.h5ad")).x, data::read_dataset<float>(at("of_both.h5ad")).x) << name << " " << m;
+    }
+  }
+}
+
+// A pair counts by its tier: the same pairs, every other one of them weaker, draw otherwise.
+TEST_F(TrainCoembed, tiers_weigh_pairs) {
+  std::istringstream table(read_file(at("pairs.tsv")));
+  std::string line, alike, mixed;
+  std::getline(table, line);
+  std::vector<std::string> head;
+  std::istringstream names(line);
+  for (std::string name; std::getline(names, name, '\t');) head.push_back(name);
+  const auto tier = static_cast<size_t>(std::find(head.begin(), head.end(), "tier") - head.begin());
+  ASSERT_LT(tier, head.size()) << line;
+  alike = mixed = line + "\n";
+  for (int i = 0; std::getline(table, line); ++i) {
+    std::istringstream cells(line);
+    std::string cell, one, other;
+    for (size_t c = 0; std::getline(cells, cell, '\t'); ++c) {
+      one += (c ? "\t" : "") + (c == tier ? "1" : cell);
+      other += (c ? "\t" : "") + (c == tier ? std::to_string(1 + 2 * (i % 2)) : cell);
+    }
+    alike += one + "\n";
+    mixed += other + "\n";
+  }
+  write_file(at("alike.tsv"), alike);
+  write_file(at("mixed.tsv"), mixed);
+  double pair[2];
+  for (const std::string name : {"alike", "mixed"}) {
+    expect_done(coembed("pairs_" + name, "adversarial", "--pairs " + name + ".tsv --set train.max_epochs=1 --set train.learning_rate=0"));
+    pair[name == "mixed"] = metrics("pairs_" + name).at(0)["train_pair"].get<double>();
+  }
+  EXPECT_GT(std::abs(pair[0] - pair[1]), 1e-3 * pair[0]);
+}
+
 void interrupt_and_resume(const std::string& folder, const std::string& mode, int signal) {
   const auto train = [&](const std::string& run, const std::string& more) { return coembed(run, mode, more); };
   stop_and_resume(folder, train, std::string(kShort) + " --set train.checkpoint_seconds=0 --set train.max_epochs=40 --set train.patience=40", "whole_" + mode,
@@ -214,6 +278,14 @@ TEST_F(TrainCoembed, donors_held_out_in_either_modality_train_in_neither) {
   EXPECT_NE(o.err.find(training[0]), std::string::npos) << o.err;
   EXPECT_NE(o.err.find("--split-from"), std::string::npos) << o.err;
   EXPECT_FALSE(fs::exists(at("refused")));
+  // So is one that validated it, and one that the ATAC run has seen.
+  write_split("a.h5ad", "a_holds.h5ad", {shared_donors("validation").at(0)}, "holdout");
+  expect_error(run("train coembed -o refused --mode adversarial --rna rna_run --atac atac_run r.h5ad a_holds.h5ad"), 3,
+               "the RNA run has seen 1 donors that are held out here");
+  write_split("r.h5ad", "rna_forgets.h5ad", {training[0]}, "holdout");
+  expect_done("train rna -o rna_forgets rna_forgets.h5ad --set model.hidden=32 --set model.latent=8 --set train.max_epochs=1 --set train.epoch_steps=1");
+  expect_error(run("train coembed -o refused --mode adversarial --rna rna_forgets --atac atac_run rna_forgets.h5ad a.h5ad"), 3,
+               "the ATAC run has seen 1 donors that are held out here");
 }
 
 TEST_F(TrainCoembed, what_it_refuses) {

@@ -287,8 +287,8 @@ TEST_F(Program, epochs_behind_the_checkpoint_are_noted_once) {
   EXPECT_EQ(epoch, 300);
 }
 
-// The values are the same, and as many samples train and validate: one of each has changed sides.
-TEST_F(Program, a_run_is_not_resumed_with_another_split) {
+// Of another split the values are the same, and as many samples train and validate: one of each has changed sides.
+TEST_F(Program, a_run_is_resumed_with_its_values_its_split_and_its_seed_alone) {
   data::Dataset<float> d = data::read_dataset<float>(at("x.h5ad"));
   std::vector<std::string> split;
   for (int64_t r = 0; r < d.samples(); ++r) split.push_back(d.obs.at("split").text(r));
@@ -297,6 +297,11 @@ TEST_F(Program, a_run_is_not_resumed_with_another_split) {
   data::write_dataset(at("swapped.h5ad"), d);
   fs::copy(at("run"), at("resplit"), fs::copy_options::recursive);
   expect_error(run("train rna -o resplit swapped.h5ad --resume"), 3, "another configuration or other data");
+  d = data::read_dataset<float>(at("x.h5ad"));
+  d.x(5, 7) += 1e-3f;
+  data::write_dataset(at("touched.h5ad"), d);
+  expect_error(run("train rna -o resplit touched.h5ad --resume"), 3, "another configuration or other data");
+  expect_error(run("train rna -o resplit x.h5ad --resume --seed 9"), 3, "another configuration or other data");
   expect_done("train rna -o resplit x.h5ad --resume");
 }
 

@@ -199,6 +199,28 @@ TEST_F(TrainCoembed, tiers_weigh_pairs) {
     pair[name == "mixed"] = metrics("pairs_" + name).at(0)["train_pair"].get<double>();
   }
   EXPECT_GT(std::abs(pair[0] - pair[1]), 1e-3 * pair[0]);
+  expect_error(run(coembed("pairs_mixed", "", "--pairs alike.tsv --resume")), 3, "another configuration or other data");
+}
+
+// Of a table with a pair on each side and one across, the last is left out. A run is not continued from other weights, either.
+TEST_F(TrainCoembed, pairs_across_the_split_are_left_out_and_other_warm_starts_refused) {
+  const data::Table r = data::read_dataset<float>(at("r.h5ad")).obs, a = data::read_dataset<float>(at("a.h5ad")).obs;
+  const auto sample_of = [](const data::Table& obs, const std::string& donor) {
+    for (int64_t i = 0; i < obs.rows(); ++i)
+      if (obs.at("donor").text(i) == donor) return obs.keys[static_cast<size_t>(i)];
+    return std::string();
+  };
+  const std::string trains = shared_donors("train").at(0), validates = shared_donors("validation").at(0);
+  std::string table = "rna\tatac\ttier\n";
+  for (const auto& [of_rna, of_atac] : {std::pair(trains, trains), {validates, validates}, {trains, validates}})
+    table += sample_of(r, of_rna) + "\t" + sample_of(a, of_atac) + "\t1\n";
+  write_file(at("across.tsv"), table);
+  expect_done(coembed("across", "adversarial", "--pairs across.tsv --json across.json --set train.max_epochs=1"));
+  EXPECT_EQ(json("across.json")["pairs"], (Json{{"train", 1}, {"validation", 1}, {"left_out", 1}}));
+  expect_done("train rna -o rna_other r.h5ad --seed 5 --set model.hidden=32 --set model.latent=8 --set train.max_epochs=1 --set train.epoch_steps=1");
+  expect_error(run("train coembed -o across --rna rna_other --atac atac_run r.h5ad a.h5ad --pairs across.tsv --resume"), 3,
+               "another configuration or other data");
+  expect_done(coembed("across", "", "--pairs across.tsv --resume"));
 }
 
 void interrupt_and_resume(const std::string& folder, const std::string& mode, int signal) {

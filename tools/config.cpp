@@ -223,6 +223,21 @@ void RunConfig::set(const std::string& assignment) {
   assign(assignment.substr(0, equals), assignment.substr(equals + 1), "--set " + quoted(assignment));
 }
 
+void RunConfig::begin_with(const std::string& path) {
+  read_toml(path);
+  assigned_.clear();
+}
+
+void RunConfig::choose_anew(const RunConfig& begun) {
+  const auto anew = [&](const char* key, auto& value) {
+    if (!assigned_.count(key)) value.reset();
+  };
+  if (atac.loss != begun.atac.loss) anew("loss.kl_weight", kl_weight);
+  // Blocks stay: their VAE is trained.
+  if (atac.preset != begun.atac.preset)
+    anew("hierarchical.channels", atac.channels), anew("hierarchical.widths", atac.widths), anew("hierarchical.latent", atac.latent);
+}
+
 void RunConfig::read_toml(const std::string& path) {
   read_toml_text(read_file(path), path);
 }

@@ -69,6 +69,10 @@ struct RunConfig {
   void read_toml(const std::string& path);
   void read_toml_text(const std::string& text, const std::string& name);
   void set(const std::string& assignment);  // "train.max_epochs=20"
+  // Begins with the settings of a run, config.toml, which names what was chosen where it said "auto".
+  void begin_with(const std::string& path);
+  // Once all are set over those of `begun`: what that run chose by a key that is another now is chosen anew, unless it was set as well.
+  void choose_anew(const RunConfig& begun);
   // ErrorCode::usage where a key was set that the network does not have. Once all are set.
   void check() const;
   std::string toml() const;  // without such keys

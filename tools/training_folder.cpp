@@ -40,9 +40,11 @@ RunConfig configure(const FolderOptions& o, const std::string& modality) {
     config.read_toml(o.run + "/config.toml");
     return config;
   }
-  if (!o.base_config.empty()) config.read_toml(o.base_config);
+  if (!o.base_config.empty()) config.begin_with(o.base_config);
+  const RunConfig begun = config;
   if (!o.config.empty()) config.read_toml(o.config);
   for (const std::string& s : o.set) config.set(s);
+  if (!o.base_config.empty()) config.choose_anew(begun);
   config.check();
   return config;
 }

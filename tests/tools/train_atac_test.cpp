@@ -183,6 +183,26 @@ TEST_F(TrainAtac, end_to_end_training_with_the_peak_loss) {
   ASSERT_EQ(run("reconstruct -o rec_peaks.h5ad apart_peaks a.h5ad --quiet").code, 0);
 }
 
+// What the first stage wrote of the second's settings was chosen for the loss and the preset that it knew.
+TEST_F(TrainAtac, a_second_stage_of_another_loss_or_preset_chooses_what_goes_with_them) {
+  const std::string sizes =
+      " --set block.size=60 --set block.slide=30 --set block.widths=16,8 --set block.latent=3 --set train.max_epochs=1 --set train.epoch_steps=1";
+  const auto settings = [](const std::string& of) { return read_file(at(of + "/config.toml")); };
+  const auto first_and_second = [&](const std::string& second) {
+    const Outcome o = run("train atac -o anew a.h5ad --overwrite --stage block" + sizes);
+    EXPECT_EQ(o.code, 0) << o.err;
+    const Outcome p = run("train atac -o anew a.h5ad --stage hierarchical" + second);
+    EXPECT_EQ(p.code, 0) << p.err;
+    return settings("anew");
+  };
+  for (const std::string second : {" --set hierarchical.loss=peaks", " --set model.preset=medium", " --set model.preset=medium --set hierarchical.latent=7"}) {
+    const Outcome o = run("train atac -o at_once a.h5ad --overwrite" + sizes + second);
+    ASSERT_EQ(o.code, 0) << o.err;
+    EXPECT_EQ(first_and_second(second), settings("at_once")) << second;
+  }
+  EXPECT_NE(first_and_second(" --set hierarchical.loss=peaks --set loss.kl_weight=0.5").find("kl_weight = 0.5"), std::string::npos);
+}
+
 TEST_F(TrainAtac, what_it_refuses) {
   expect_error(run("train atac -o r2 a.h5ad --set block.sizes=3"), 2, "block.size");
   expect_error(run("train atac -o r2 a.h5ad --set block.widths=32,x"), 2, "2048,1024,512");

@@ -1,6 +1,9 @@
 // panvae simulate: a study with everything planted known.
 #include "data/simulate.h"
 
+#include <filesystem>
+
+#include "base/file.h"
 #include "base/log.h"
 #include "tools/commands.h"
 
@@ -8,8 +11,18 @@ namespace panvae::tools {
 
 namespace {
 
+// A folder that cannot be made or written is known before a study is drawn: by the folder that it stands in.
+void check_place(const std::string& out) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::path at = fs::absolute(out) / "rna.h5ad";
+  while (at.has_relative_path() && !fs::exists(at.parent_path(), error)) at = at.parent_path();
+  AtomicFile probe(at.string());
+}
+
 void run(const std::string& out, data::SimulateOptions options, const Session& session) {
   session.begin();
+  check_place(out);
   options.seed = session.globals.seed;
   const data::SimulatedStudy study = data::simulate_study(options);
   data::write_study(out, study);
@@ -25,9 +38,9 @@ void run(const std::string& out, data::SimulateOptions options, const Session& s
   json["oracle_harrell"] = study.truth["survival"].value("oracle_harrell", Json());
   TextTable table({"simulated", ""});
   for (const auto& [key, value] : json.items()) table.row({key, value.is_number_float() ? fmt::format("{:.4g}", value.get<double>()) : value.dump()});
-  session.emit(
-      table.str() + fmt::format("\nwritten: {}/rna.h5ad, {}genes.tsv, sets.gmt, latents.tsv, donors.tsv, truth.json\n", out, study.atac ? "atac.h5ad, peaks.tsv, " : ""),
-      json);
+  session.emit(table.str() + fmt::format("\nwritten: {}/rna.h5ad, {}genes.tsv, sets.gmt, latents.tsv, donors.tsv, truth.json\n", out,
+                                         study.atac ? "atac.h5ad, peaks.tsv, " : ""),
+               json);
 }
 
 }  // namespace
@@ -38,7 +51,9 @@ void add_simulate(CLI::App& root, Session& session) {
                   "panvae simulate -o sim --donors 120 --genes 500 --cohorts 6 --seed 1");
   auto out = std::make_shared<std::string>();
   auto o = std::make_shared<data::SimulateOptions>();
-  cmd->add_option("-o,--output", *out, "Folder for rna.h5ad, atac.h5ad, genes.tsv, peaks.tsv, sets.gmt, latents.tsv, donors.tsv, truth.json")->required()->type_name("DIR");
+  cmd->add_option("-o,--output", *out, "Folder for rna.h5ad, atac.h5ad, genes.tsv, peaks.tsv, sets.gmt, latents.tsv, donors.tsv, truth.json")
+      ->required()
+      ->type_name("DIR");
   cmd->add_option("--donors", o->donors, "Donors")->capture_default_str();
   cmd->add_option("--genes", o->genes, "Genes")->capture_default_str();
   cmd->add_option("--peaks", o->peaks, "ATAC peaks (0: no ATAC)")->capture_default_str();

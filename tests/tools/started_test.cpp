@@ -133,7 +133,8 @@ TEST_F(started, a_place_that_cannot_be_written_is_known_before_the_work) {
        {"preprocess --modality rna -o no/x.h5ad missing.h5ad", "convert -o no/x.tsv missing.h5ad", "convert -o x.tsv --write-obs no/obs.tsv missing.h5ad",
         "pca --components 3 -o no/x.h5ad missing.h5ad", "embed -o no/x.h5ad missing missing.h5ad", "reconstruct -o no/x.h5ad missing missing.h5ad",
         "match -o no/x.tsv --rna missing.h5ad --atac missing.h5ad", "train rna -o no/such/run missing.h5ad", "train rna -o rna.h5ad missing.h5ad",
-        "report -o no/x.html missing", "evaluate all -o no/x missing"})
+        "report -o no/x.html missing", "evaluate all -o no/x missing", "simulate -o /proc/no/such --donors 2000000",
+        "simulate -o sim/rna.h5ad/x --donors 2000000"})
     expect_error(run(arguments), 4, "cannot write");
   std::filesystem::create_directory(at("folder.h5ad"));
   expect_error(run("preprocess --modality rna -o folder.h5ad missing.h5ad"), 4, "Is a directory");

@@ -1,10 +1,12 @@
 // panvae evaluate alignment, expression and cohort as their users meet them.
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
 
 #include "base/json.h"
+#include "base/philox.h"
 #include "data/read.h"
 #include "data/write.h"
 #include "tests/tools/suite_folder.h"
@@ -73,6 +75,52 @@ TEST_F(EvaluateProgram, OptionsReachTheEvaluation) {
   EXPECT_GT(de, 0);
   EXPECT_EQ(number("expression " + kExpression + " --lfc 30", "n_de"), 0);
   EXPECT_EQ(number("expression " + kExpression + " --fdr 0", "n_de"), 0);
+}
+
+// 60 samples of four cohorts that hardly differ, two of which the default map makes one; ATAC samples are nearly those of RNA.
+TEST_F(EvaluateProgram, OptionsOfCohortAlignmentAndPairsReachTheEvaluation) {
+  const char* cohorts[] = {"COAD", "READ", "LUAD", "BRCA"};
+  PhiloxSequence random({5, 0, 0});
+  std::string rna = "sample\tz1\tz2\tz3\n", atac = rna, obs = "sample\tcohort\tdonor\tsplit\tfold\n";
+  for (int i = 0; i < 60; ++i) {
+    rna += "R" + std::to_string(i), atac += "A" + std::to_string(i);
+    for (int k = 0; k < 3; ++k) {
+      const double v = random.normal() + (i % 4 == k ? 1.2 : 0);
+      rna += fmt::format("\t{:.4f}", v), atac += fmt::format("\t{:.4f}", v + 0.01);
+    }
+    rna += "\n", atac += "\n";
+    for (const char* modality : {"R", "A"})
+      obs += fmt::format("{}{}\t{}\tD{}\t{}\t{}\n", modality, i, cohorts[i % 4], i, i < 24 ? "train" : i < 28 ? "validation" : "holdout", i / 4 % 4);
+  }
+  write_file(at("options_rna.tsv"), rna), write_file(at("options_atac.tsv"), atac), write_file(at("options_obs.tsv"), obs);
+  const auto answer = [](const std::string& arguments) {
+    const Outcome o = run(arguments + " --obs options_obs.tsv --json -");
+    EXPECT_EQ(o.code, 0) << o.err;
+    return Json::parse(o.out);
+  };
+  const std::string cohort = "cohort options_rna.tsv", pairs = "pairs options_rna.tsv options_atac.tsv --on all",
+                    alignment = "alignment options_rna.tsv --on all";
+  const Json c = answer(cohort);
+  EXPECT_EQ(c["n"], 32) << "those held out";
+  EXPECT_EQ(c["folds"].size(), 5u);
+  EXPECT_EQ(answer(cohort + " --on all")["n"], 60);
+  EXPECT_NE(answer(cohort + " --seed 1")["macro_f1_mean"], c["macro_f1_mean"]);
+  EXPECT_EQ(answer(cohort + " --folds 3")["folds"].size(), 3u);
+  EXPECT_EQ(answer(cohort + " --fold-key fold")["folds"].size(), 4u);
+  EXPECT_EQ(answer(cohort + " --cohort-map default")["classes"], 3);
+
+  EXPECT_EQ(answer(alignment)["label_rank"], 3);
+  EXPECT_EQ(answer(alignment + " --cohort-map default")["label_rank"], 2);
+
+  const Json p = answer(pairs);
+  EXPECT_EQ(p["n_pairs"], 60);
+  EXPECT_EQ(answer("pairs options_rna.tsv options_atac.tsv")["n_pairs"], 32);
+  EXPECT_NE(answer(pairs + " --seed 1")["chance_foscttm"], p["chance_foscttm"]);
+  EXPECT_NE(answer(pairs + " --permutations 7")["chance_sd"], p["chance_sd"]);
+  EXPECT_NE(answer(pairs + " --mixing-neighbours 3")["mixing_entropy"], p["mixing_entropy"]);
+  EXPECT_EQ(answer(pairs + " --transfer-neighbours 1")["transfer_rna_to_atac"], 1);
+  EXPECT_EQ(p["majority_share_rna"], 0.25);
+  EXPECT_EQ(answer(pairs + " --cohort-map default")["majority_share_rna"], 0.5);
 }
 
 TEST_F(EvaluateProgram, AlignmentRefuses) {

@@ -216,6 +216,29 @@ TEST(fused_updates, a_step_whose_gradient_is_not_finite_is_skipped_and_counted) 
 }
 
 // The loss may be finite where a weight's gradient is not: here only the product overflows, and no gradient that is written shows it.
+// Written gradients lie in stretches between the products that are kept; each of them decides.
+TEST(fused_updates, a_gradient_between_two_products_is_looked_at) {
+  for (Device device : host_devices())
+    for (size_t bad = 0; bad < 3; ++bad) {
+      Context c(device);
+      Sequential net(std::make_unique<Linear>(kIn, kHidden), std::make_unique<Linear>(kHidden, kHidden), std::make_unique<Linear>(kHidden, kOut));
+      const auto layer = [&](size_t i) -> Linear& { return dynamic_cast<Linear&>(net[i]); };
+      ModuleState state(c, net, 3);
+      Adam adam(state);
+      state.keep_products(KeptProducts::all);
+      layer(bad).bias.variable()->hooks.push_back(
+          [&](Tensor& g) { g.assign(Tensor::from(c, g.shape(), std::vector<float>(static_cast<size_t>(g.count()), std::numeric_limits<float>::infinity()))); });
+      const std::vector<float> before = state.flat_parameters().host<float>();
+      adam.zero_grad();
+      Tape tape(c);
+      tape.backward(ops::mean(net(tensor(c, {kBatch, kIn}, ramp(kBatch * kIn)))));
+      for (size_t i = 0; i < 3; ++i) EXPECT_NE(layer(i).weight.variable()->product, nullptr);
+      adam.step();
+      EXPECT_EQ(adam.skipped(), 1) << "layer " << bad << " on " << to_string(device);
+      EXPECT_EQ(state.flat_parameters().host<float>(), before);
+    }
+}
+
 TEST(fused_updates, a_product_that_overflows_skips_the_step) {
   for (Device device : host_devices()) {
     Context c(device);

@@ -237,6 +237,54 @@ TEST(adam, refuses_rates_that_are_no_rates) {
   EXPECT_EQ(state.flat_parameters().host<float>(), before);
 }
 
+// Rate and norm are looked at in each step, whichever of them has changed: against the update by hand.
+TEST(adam, takes_the_rate_and_the_norm_of_each_step) {
+  for (Device device : host_devices()) {
+    Context c(device);
+    Net net;
+    ModuleState state(c, net, 1);
+    Adam adam(state);
+    double m = 0, v = 0, expected = static_cast<double>(net.scale.host<float>()[0]);
+    const double norm = std::sqrt(static_cast<double>(net.scale.count()));
+    int64_t step = 0;
+    for (const auto& [rate, most] : {std::pair{1e-2, 0.0}, {1e-3, 0.0}, {1e-3, 0.1}, {1e-3, 0.5}, {2e-2, 0.5}, {0.0, 0.5}, {5e-3, 0.0}}) {
+      adam.learning_rate = rate;
+      adam.max_norm = most;
+      adam.zero_grad();
+      Tape tape(c);
+      tape.backward(ops::sum(net.scale));
+      adam.step();
+      const double g = most > 0 ? std::min(1.0, most / norm) : 1;
+      m = 0.9 * m + 0.1 * g, v = 0.999 * v + 0.001 * g * g, ++step;
+      expected -= rate * m / (1 - std::pow(0.9, step)) / (std::sqrt(v / (1 - std::pow(0.999, step))) + 1e-8);
+      EXPECT_NEAR(net.scale.host<float>()[0], expected, 2e-6) << "step " << step << " on " << to_string(device);
+    }
+  }
+}
+
+// Of finite gradients, too, whichever of the losses it is.
+TEST(adam, a_loss_that_is_not_finite_skips_the_step) {
+  for (Device device : host_devices()) {
+    Context c(device);
+    Net net;
+    ModuleState state(c, net, 1);
+    Adam adam(state);
+    adam.zero_grad();
+    Tape tape(c);
+    tape.backward(ops::sum(net.scale));
+    const std::vector<float> before = state.flat_parameters().host<float>();
+    const float infinite = std::numeric_limits<float>::infinity();
+    for (const std::vector<float>& losses : {std::vector<float>{infinite, 1, 2}, {1, std::nanf(""), 2}, {1, 2, -infinite}}) {
+      adam.step(Tensor::from(c, {3}, losses));
+      EXPECT_EQ(state.flat_parameters().host<float>(), before) << to_string(device);
+    }
+    EXPECT_EQ(adam.skipped(), 3);
+    adam.step(Tensor::from(c, {3}, std::vector<float>{1, 2, 3}));
+    EXPECT_EQ(adam.skipped(), 3);
+    EXPECT_NE(state.flat_parameters().host<float>(), before);
+  }
+}
+
 // The scalars of a checkpoint hold the learning rate of their time.
 TEST(adam, goes_on_with_its_own_rate_after_its_scalars_were_read) {
   Context c;

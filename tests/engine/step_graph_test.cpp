@@ -253,31 +253,54 @@ TEST(step_graph, noise_is_that_of_the_step) {
   }
 }
 
-// Memory that a record knows may move: a larger step makes arena and scratch grow, between two that are replayed.
+// Memory that a record knows may move: a larger step makes the arena grow, another op the scratch, between two that are replayed.
 TEST(step_graph, records_anew_where_its_memory_has_moved) {
+  for (const auto& [arena_moves, scratch_moves] : {std::pair{true, false}, {false, true}, {true, true}}) {
+    Trained graph(kSimt), eager(kSimt, false);
+    graph.graph.verify = false;
+    graph.context.memory().poison_arena = true;
+    for (Trained* t : {&graph, &eager}) {
+      for (int i = 0; i < 3; ++i) t->step(8);
+      const int64_t arena = t->context.memory().arena_moves(), scratch = t->context.stream().scratch_moves();
+      if (arena_moves) {
+        t->net.set_training(false);
+        {
+          const Step scope(t->context);
+          for (int i = 0; i < 3; ++i) t->net(t->x).host<float>();
+          ops::sum(ops::matmul(Tensor::zeros(t->context, {3, 40000}), Tensor::zeros(t->context, {40000, 3})));
+        }
+        t->net.set_training(true);
+        t->context.generator.op = 0;
+      }
+      if (scratch_moves) t->context.stream().scratch(size_t{64} << 20);
+      for (int i = 0; i < 3; ++i) t->step(8);
+      EXPECT_EQ(t->context.memory().arena_moves() > arena, arena_moves);
+      EXPECT_TRUE(!scratch_moves || t->context.stream().scratch_moves() > scratch);
+    }
+    expect_same(graph, eager);
+    EXPECT_EQ(graph.graph.eager_steps(), 1);
+    EXPECT_EQ(graph.graph.captures(), 2) << arena_moves << ", " << scratch_moves;
+    EXPECT_EQ(graph.graph.replays(), 5);
+  }
+}
+
+// What a record holds was computed in one math mode by one provider; each has its own.
+TEST(step_graph, math_and_provider_have_records_of_their_own) {
   Trained graph(kSimt), eager(kSimt, false);
   graph.graph.verify = false;
-  graph.context.memory().poison_arena = true;
-  for (Trained* t : {&graph, &eager}) {
-    for (int i = 0; i < 3; ++i) t->step(8);
-    const int64_t arena = t->context.memory().arena_moves(), scratch = t->context.stream().scratch_moves();
-    t->net.set_training(false);
-    {
-      const Step scope(t->context);
-      for (int i = 0; i < 3; ++i) t->net(t->x).host<float>();
-      ops::sum(ops::matmul(Tensor::zeros(t->context, {3, 40000}), Tensor::zeros(t->context, {40000, 3})));
-    }
-    t->net.set_training(true);
-    t->context.generator.op = 0;
-    t->context.stream().scratch(size_t{64} << 20);
-    for (int i = 0; i < 3; ++i) t->step(8);
-    EXPECT_GT(t->context.memory().arena_moves(), arena);
-    EXPECT_GT(t->context.stream().scratch_moves(), scratch);
-  }
+  const auto steps = [&](int64_t captures) {
+    for (Trained* t : {&graph, &eager})
+      for (int i = 0; i < 3; ++i) t->step(8);
+    EXPECT_EQ(graph.graph.captures(), captures);
+  };
+  steps(1);
+  for (Trained* t : {&graph, &eager}) t->context.stream().math = MathMode::tf32;
+  steps(2);
+  for (Trained* t : {&graph, &eager}) t->context.stream().provider = Provider::ours;
+  steps(3);
+  for (Trained* t : {&graph, &eager}) t->context.stream().math = MathMode::ieee, t->context.stream().provider = Provider::automatic;
+  steps(3);
   expect_same(graph, eager);
-  EXPECT_EQ(graph.graph.eager_steps(), 1);
-  EXPECT_EQ(graph.graph.captures(), 2);
-  EXPECT_EQ(graph.graph.replays(), 5);
 }
 
 TEST(step_graph, keeps_some_records_and_forgets_those_that_were_not_used_for_longest) {

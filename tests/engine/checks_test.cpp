@@ -1,4 +1,5 @@
 // What looks over the engine's shoulder: gradcheck, the NaN guard. And what feeds it: batches and noise.
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
@@ -203,6 +204,22 @@ TEST(philox, keys_count_up_with_ops_and_steps) {
   EXPECT_EQ(later.step, 8u);
   EXPECT_NE(a.bits(0), b.bits(0));
   EXPECT_NE(a.bits(0), later.bits(0));
+}
+
+// Shares of the standard normal distribution below some numbers, whatever came before, each within four standard errors.
+TEST(philox, normal_numbers_are_normal) {
+  constexpr int n = 40000;
+  PhiloxSequence draw({17, 2, 0});
+  const auto cdf = [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); };
+  const auto near = [](int count, double share, int of) { return std::abs(count - share * of) < 4 * std::sqrt(share * (1 - share) * of); };
+  std::vector<double> v(n);
+  for (double& x : v) x = draw.normal();
+  for (double at : {-2.5, -1.5, -0.7, 0.0, 0.4, 1.0, 1.96, 3.0}) {
+    EXPECT_TRUE(near(static_cast<int>(std::count_if(v.begin(), v.end(), [=](double x) { return x < at; })), cdf(at), n)) << at;
+    int both = 0;
+    for (size_t i = 0; i + 1 < v.size(); i += 2) both += v[i] < at && v[i + 1] < at;
+    EXPECT_TRUE(near(both, cdf(at) * cdf(at), n / 2)) << at << ", pairs";
+  }
 }
 
 TEST(philox, below_is_in_range_and_reaches_all) {

@@ -1,6 +1,6 @@
 // OpenBLAS maps 128 MiB while it is loaded and, where the system refuses them, asks again for ever: a limit of the address space
 // (RLIMIT_AS: `ulimit -v`, some batch systems) would make each command, --help too, hang before main. So the room is looked for before
-// any library begins. Of the C library nothing is ready yet but its system calls.
+// any library begins, twice as much, for others map theirs before it. Of the C library nothing is ready yet but its system calls.
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -216,12 +216,12 @@ TEST(trainer, a_checkpoint_is_not_written_anew_before_its_time) {
   Folder folder;
   RunSetup s;
   s.checkpoint = folder.file("c");
-  s.train.checkpoint_seconds = 1;
+  s.train.checkpoint_seconds = 3;  // epochs take milliseconds, on a machine under load perhaps many
   s.train.max_epochs = 3;
   Session run(s);
   run.trainer.on_epoch = [&](const EpochMetrics& m) {
     EXPECT_EQ(std::filesystem::exists(s.checkpoint), m.epoch == 2) << "epoch " << m.epoch;
-    if (m.epoch == 1) std::this_thread::sleep_for(std::chrono::milliseconds(1050));
+    if (m.epoch == 1) std::this_thread::sleep_for(std::chrono::milliseconds(3050));
     std::filesystem::remove(s.checkpoint);
   };
   run.trainer.run();

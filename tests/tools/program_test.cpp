@@ -17,6 +17,7 @@
 #include "base/safetensors.h"
 #include "data/read.h"
 #include "data/write.h"
+#include "tests/tools/other_split.h"
 #include "tests/tools/stopped_run.h"
 #include "tests/tools/suite_folder.h"
 
@@ -289,15 +290,10 @@ TEST_F(Program, epochs_behind_the_checkpoint_are_noted_once) {
 
 // Of another split the values are the same, and as many samples train and validate: one of each has changed sides.
 TEST_F(Program, a_run_is_resumed_with_its_values_its_split_and_its_seed_alone) {
-  data::Dataset<float> d = data::read_dataset<float>(at("x.h5ad"));
-  std::vector<std::string> split;
-  for (int64_t r = 0; r < d.samples(); ++r) split.push_back(d.obs.at("split").text(r));
-  std::iter_swap(std::find(split.begin(), split.end(), "train"), std::find(split.begin(), split.end(), "validation"));
-  d.obs.set(data::factor_from_text("split", split));
-  data::write_dataset(at("swapped.h5ad"), d);
+  write_with_two_sides_exchanged(at("x.h5ad"), at("swapped.h5ad"));
   fs::copy(at("run"), at("resplit"), fs::copy_options::recursive);
   expect_error(run("train rna -o resplit swapped.h5ad --resume"), 3, "another configuration or other data");
-  d = data::read_dataset<float>(at("x.h5ad"));
+  data::Dataset<float> d = data::read_dataset<float>(at("x.h5ad"));
   d.x(5, 7) += 1e-3f;
   data::write_dataset(at("touched.h5ad"), d);
   expect_error(run("train rna -o resplit touched.h5ad --resume"), 3, "another configuration or other data");

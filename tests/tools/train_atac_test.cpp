@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "data/read.h"
 #include "data/write.h"
+#include "tests/tools/other_split.h"
 #include "tests/tools/stopped_run.h"
 #include "tests/tools/suite_folder.h"
 
@@ -92,12 +93,7 @@ TEST_F(TrainAtac, stages_apart_are_the_same_as_both_at_once) {
 // As many samples train and validate as before, but one of each has changed sides: what the blocks were trained on must not validate
 // what is trained on them. Who names the wrong matrix loses nothing.
 TEST_F(TrainAtac, another_split_is_other_data) {
-  data::Dataset<float> d = data::read_dataset<float>(at("a.h5ad"));
-  std::vector<std::string> split;
-  for (int64_t r = 0; r < d.samples(); ++r) split.push_back(d.obs.at("split").text(r));
-  std::iter_swap(std::find(split.begin(), split.end(), "train"), std::find(split.begin(), split.end(), "validation"));
-  d.obs.set(data::factor_from_text("split", split));
-  data::write_dataset(at("swapped.h5ad"), d);
+  write_with_two_sides_exchanged(at("a.h5ad"), at("swapped.h5ad"));
   fs::copy(at("run"), at("resplit"), fs::copy_options::recursive);
   expect_error(run("train atac -o resplit swapped.h5ad --stage hierarchical --overwrite"), 3, "on other data");
   for (const bool begun : {true, false}) {  // the second stage: with a checkpoint of it, and ended before the first

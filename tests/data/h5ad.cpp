@@ -15,7 +15,6 @@
 #include "data/damage.h"
 #include "data/describe.h"
 #include "data/large_dataset.h"
-#include "data/row_reader.h"
 #include "data/sample_source.h"
 #include "data/write.h"
 #include "support.h"
@@ -733,37 +732,6 @@ TEST_F(H5ad, ADamagedChunkIsRefused) {
   for (size_t i = bytes.size() * 3 / 5; i < bytes.size() * 3 / 5 + 60; ++i) bytes[i] = static_cast<char>(~bytes[i]);
   const hdf5::File file(put("damaged.h5", bytes));
   expect_names(error_of([&] { file.doubles("X"); }), {"cannot be read", "X"});
-}
-
-TEST_F(H5ad, RowsInRanges) {
-  const Dataset<float> d = dataset<float>(RowMatrix<float>::Random(23, 5));
-  write_dataset(path("d.h5ad"), d);
-  write_dataset(path("d.tsv"), d);
-  for (const char* name : {"d.h5ad", "d.tsv"}) {
-    RowReader reader(path(name));
-    EXPECT_EQ(reader.features(), d.var.keys);
-    RowMatrix<float> x;
-    std::vector<std::string> names;
-    int64_t at = 0;
-    while (const int64_t n = reader.next(10, x, names)) {
-      EXPECT_EQ(x, d.x.middleRows(at, n)) << name;
-      EXPECT_EQ(names.front(), d.obs.keys[static_cast<size_t>(at)]);
-      at += n;
-    }
-    EXPECT_EQ(at, 23);
-  }
-  const std::string csr = file([](Fixture& f) { f.sparse("X", "csr_matrix", true); });
-  {
-    RowReader reader(csr);
-    RowMatrix<double> x;
-    std::vector<std::string> names;
-    reader.next(2, x, names);
-    EXPECT_EQ(x, expected().topRows(2));
-    reader.next(2, x, names);
-    EXPECT_EQ(x, expected().bottomRows(1));
-  }
-  const std::string csc = file([](Fixture& f) { f.sparse("X", "csc_matrix", false); });
-  expect_names(error_of([&] { RowReader r(csc); }), {"CSC", "convert"});
 }
 
 // Samples of a matrix that stays on disk, in any order and more than once.

@@ -41,13 +41,13 @@ ColumnSummary describe(const Column& c) {
 
 }  // namespace
 
-FileSummary describe_file(const std::string& path, bool rows_are_features) {
+FileSummary describe_file(const std::string& path, Rows rows) {
   const MatrixPath at = parse_matrix_path(path);
   FileSummary s;
   s.path = path;
   s.format = at.format == MatrixPath::Format::h5ad ? "h5ad" : at.format == MatrixPath::Format::text ? "text" : "mtx";
   ReadOptions options;
-  options.rows_are_features = rows_are_features;
+  options.rows = rows;
   options.missing = Missing::keep;
   options.make_unique = true;  // a description refuses less than work does
   const Dataset<float> data = read_dataset<float>(path, options);

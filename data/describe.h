@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "data/read.h"
 
 namespace panvae::data {
 
@@ -26,7 +27,7 @@ struct FileSummary {
 
 // Reads the whole file, in the samples x features reading; NaN values are counted, not refused. Other faults are
 // ErrorCode::input as in read_dataset().
-FileSummary describe_file(const std::string& path, bool rows_are_features = false);
+FileSummary describe_file(const std::string& path, Rows rows = Rows::unsaid);
 std::string to_text(const FileSummary& summary);  // a table for people
 Json to_json(const FileSummary& summary);
 

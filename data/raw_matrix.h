@@ -13,9 +13,9 @@ namespace panvae::data {
 template <class T>
 using RawMatrix = Dataset<T>;
 
-// Text with one row of names, then a name and numbers per row. `rows_are_features`: transposed while reading.
+// Text with one row of names, then a name and numbers per row; transposed while reading where the rows are features.
 template <class T>
-RawMatrix<T> read_text_matrix(const std::string& path, bool rows_are_features);
+RawMatrix<T> read_text_matrix(const std::string& path, Rows rows);
 // Matrix Market coordinates with barcodes and features beside the file, as 10x writes them.
 template <class T>
 RawMatrix<T> read_mtx(const std::string& path);
@@ -25,7 +25,7 @@ template <class T>
 RawMatrix<T> read_h5ad(const std::string& path, const std::string& inner, bool& finite);
 
 // The same onto disk, in a temporary file in `folder`.
-LargeDataset<float> read_text_matrix_large(const std::string& path, bool rows_are_features, const std::string& folder);
+LargeDataset<float> read_text_matrix_large(const std::string& path, Rows rows, const std::string& folder);
 LargeDataset<float> read_mtx_large(const std::string& path, const std::string& folder);
 LargeDataset<float> read_h5ad_large(const std::string& path, const std::string& inner, const std::string& folder, bool& finite);
 // Cells of a text matrix (the file is read to its end) and of an .mtx (its head is read).

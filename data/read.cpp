@@ -257,11 +257,11 @@ std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& p
 template <class T>
 Dataset<T> read_dataset(const std::string& path, const ReadOptions& options) {
   const MatrixPath at = parse_matrix_path(path);
-  if (options.rows_are_features && at.format != MatrixPath::Format::text)
+  if (options.rows == Rows::features && at.format != MatrixPath::Format::text)
     fail_usage("--rows features is for text tables", quoted(path, 400), "h5ad files hold samples in rows, 10x files are recognised");
   bool finite = false;  // known to be
   Dataset<T> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad<T>(at.file, at.inner, finite)
-                    : at.format == MatrixPath::Format::text ? read_text_matrix<T>(at.file, options.rows_are_features)
+                    : at.format == MatrixPath::Format::text ? read_text_matrix<T>(at.file, options.rows)
                                                             : read_mtx<T>(at.file);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
@@ -276,11 +276,11 @@ template Dataset<double> read_dataset(const std::string&, const ReadOptions&);
 LargeDataset<float> read_large_dataset(const std::string& path, const ReadOptions& options, const std::string& folder) {
   const MatrixPath at = parse_matrix_path(path);
   PV_CHECK(options.missing != Missing::mean, "read_large_dataset: missing values are kept or refused");
-  if (options.rows_are_features && at.format != MatrixPath::Format::text)
+  if (options.rows == Rows::features && at.format != MatrixPath::Format::text)
     fail_usage("--rows features is for text tables", quoted(path, 400), "h5ad files hold samples in rows, 10x files are recognised");
   bool finite = false;  // known to be
   LargeDataset<float> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad_large(at.file, at.inner, folder, finite)
-                             : at.format == MatrixPath::Format::text ? read_text_matrix_large(at.file, options.rows_are_features, folder)
+                             : at.format == MatrixPath::Format::text ? read_text_matrix_large(at.file, options.rows, folder)
                                                                      : read_mtx_large(at.file, folder);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);

@@ -12,8 +12,11 @@ namespace panvae::data {
 // (over all samples where there is no split); `keep` leaves them, for code that treats them itself (preprocessing).
 enum class Missing { refuse, mean, keep };
 
+// What the rows of a text matrix are (--rows). `unsaid` means samples, and a table whose rows are named like genes or peaks is refused.
+enum class Rows { unsaid, samples, features };
+
 struct ReadOptions {
-  bool rows_are_features = false;           // --rows features: the text file is transposed
+  Rows rows = Rows::unsaid;                 // features: the text file is transposed
   std::string obs_table, var_table;         // --obs, --var: files whose columns are joined by name
   std::vector<std::string> where;           // --where COLUMN=VALUE[,VALUE...]
   Missing missing = Missing::refuse;        // --missing

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "data/raw_matrix.h"
+#include "data/row_names.h"
 
 namespace panvae::data {
 
@@ -88,9 +89,13 @@ void TextMatrixReader::find_annotations() {
   cells_.resize(annotations_.size());
 }
 
-void TextMatrixReader::expect_samples_in_rows() const {
+void TextMatrixReader::expect_samples_in_rows(Rows rows, std::span<const std::string> names) const {
   if (!annotations_.empty())
     fail_input("the table begins with chrom, start and end: its rows are peaks", fmt::format("{}, line 1", quoted(reader_.path(), 400)), "say --rows features");
+  if (rows != Rows::unsaid) return;
+  if (const std::string why = rows_are_features_because(corner_, names, columns_); !why.empty())
+    fail_input(fmt::format("{}: genes or peaks, where samples are expected", why), quoted(reader_.path(), 400),
+               "say --rows features to have the table transposed, or --rows samples if these are samples");
 }
 
 void TextMatrixReader::fail_cell(std::string_view cell, size_t column, const std::string& row) const {
@@ -158,7 +163,7 @@ void TextMatrixReader::parse_row(std::string_view line, std::string& name, T* va
 }
 
 template <class T>
-bool TextMatrixReader::next_as(std::string& name, T* values) {
+bool TextMatrixReader::next(std::string& name, T* values) {
   if (has_first_) {
     has_first_ = false;
     parse_row(first_, name, values);
@@ -169,12 +174,8 @@ bool TextMatrixReader::next_as(std::string& name, T* values) {
   parse_row(line, name, values);
   return true;
 }
-template bool TextMatrixReader::next_as(std::string&, float*);
-template bool TextMatrixReader::next_as(std::string&, double*);
-
-bool TextMatrixReader::next(std::string& name, double* values) {
-  return next_as(name, values);
-}
+template bool TextMatrixReader::next(std::string&, float*);
+template bool TextMatrixReader::next(std::string&, double*);
 
 namespace {
 // Names of samples and features, and the leading columns of a table of peaks.
@@ -192,9 +193,10 @@ void name_axes(D& out, const TextMatrixReader& reader, std::vector<std::string> 
 }  // namespace
 
 template <class T>
-RawMatrix<T> read_text_matrix(const std::string& path, bool rows_are_features) {
+RawMatrix<T> read_text_matrix(const std::string& path, Rows what) {
   TextMatrixReader reader(path);
-  if (!rows_are_features) reader.expect_samples_in_rows();
+  const bool rows_are_features = what == Rows::features;
+  if (!rows_are_features) reader.expect_samples_in_rows(what);
   const auto columns = static_cast<int64_t>(reader.columns().size());
   std::vector<std::vector<std::string>> annotations(reader.annotations().size());
   // Rows are gathered in blocks, since their number is not known, and freed one by one as the matrix is filled.
@@ -207,10 +209,11 @@ RawMatrix<T> read_text_matrix(const std::string& path, bool rows_are_features) {
       blocks.push_back(std::make_unique_for_overwrite<T[]>(static_cast<size_t>(block_rows * columns)));
       in_block = 0;
     }
-    if (!reader.next_as(name, blocks.back().get() + in_block * columns)) break;
+    if (!reader.next(name, blocks.back().get() + in_block * columns)) break;
     rows.push_back(name);
     for (size_t a = 0; a < annotations.size(); ++a) annotations[a].push_back(reader.annotation_cells()[a]);
   }
+  if (!rows_are_features) reader.expect_samples_in_rows(what, rows);
   const auto n = static_cast<int64_t>(rows.size());
   RawMatrix<T> out;
   out.path = path;
@@ -227,8 +230,8 @@ RawMatrix<T> read_text_matrix(const std::string& path, bool rows_are_features) {
   name_axes(out, reader, std::move(rows), annotations, rows_are_features);
   return out;
 }
-template RawMatrix<float> read_text_matrix(const std::string&, bool);
-template RawMatrix<double> read_text_matrix(const std::string&, bool);
+template RawMatrix<float> read_text_matrix(const std::string&, Rows);
+template RawMatrix<double> read_text_matrix(const std::string&, Rows);
 
 namespace {
 int64_t count_rows(const std::string& path) {
@@ -244,9 +247,10 @@ double text_cells(const std::string& path) {
   return static_cast<double>(reader.columns().size()) * static_cast<double>(count_rows(path));
 }
 
-LargeDataset<float> read_text_matrix_large(const std::string& path, bool rows_are_features, const std::string& folder) {
+LargeDataset<float> read_text_matrix_large(const std::string& path, Rows what, const std::string& folder) {
   TextMatrixReader reader(path);
-  if (!rows_are_features) reader.expect_samples_in_rows();
+  const bool rows_are_features = what == Rows::features;
+  if (!rows_are_features) reader.expect_samples_in_rows(what);
   const auto columns = static_cast<int64_t>(reader.columns().size()), rows = count_rows(path);
   LargeDataset<float> out;
   out.path = path;
@@ -260,7 +264,7 @@ LargeDataset<float> read_text_matrix_large(const std::string& path, bool rows_ar
   for (int64_t first = 0; first < rows; first += block_rows) {
     const int64_t count = std::min(block_rows, rows - first);
     for (int64_t r = 0; r < count; ++r) {
-      if (!reader.next_as(name, block.row(r).data())) fail_input("the table became shorter while it was read", quoted(path, 400), "try again");
+      if (!reader.next(name, block.row(r).data())) fail_input("the table became shorter while it was read", quoted(path, 400), "try again");
       names.push_back(name);
       for (size_t a = 0; a < annotations.size(); ++a) annotations[a].push_back(reader.annotation_cells()[a]);
     }
@@ -273,6 +277,7 @@ LargeDataset<float> read_text_matrix_large(const std::string& path, bool rows_ar
       out.x.release(first, first + 1);
     }
   }
+  if (!rows_are_features) reader.expect_samples_in_rows(what, names);
   name_axes(out, reader, std::move(names), annotations, rows_are_features);
   return out;
 }

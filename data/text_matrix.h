@@ -1,8 +1,10 @@
 // Rows of numbers in text, one at a time.
 #pragma once
+#include <span>
 #include <string>
 #include <vector>
 
+#include "data/read.h"
 #include "data/text_reader.h"
 
 namespace panvae::data {
@@ -24,13 +26,12 @@ class TextMatrixReader {
   const std::vector<std::string>& annotations() const { return annotations_; }
   // Their cells in the row that next() read last.
   const std::vector<std::string>& annotation_cells() const { return cells_; }
-  // ErrorCode::input for a table of peaks, whose rows are features.
-  void expect_samples_in_rows() const;
-  // The next row into `values` [columns]; false at the end.
-  bool next(std::string& name, double* values);
-  // The same for a float or double matrix: numbers beyond the range of T are infinite.
+  // ErrorCode::input for a table whose rows are features: one of peaks (with annotations), whatever was said; where nothing was said,
+  // one whose corner or `names` of rows say so (data/row_names.h).
+  void expect_samples_in_rows(Rows rows, std::span<const std::string> names = {}) const;
+  // The next row into `values` [columns] of float or double, where numbers beyond the range of T are infinite; false at the end.
   template <class T>
-  bool next_as(std::string& name, T* values);
+  bool next(std::string& name, T* values);
   std::string where() const { return reader_.where(); }
 
  private:

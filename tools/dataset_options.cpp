@@ -2,6 +2,16 @@
 
 namespace panvae::tools {
 
+CLI::Option* RowsOption::declare(CLI::App& command) {
+  return command.add_option("--rows", word, "What the rows of a text matrix are (asked for where their names look like genes or peaks)")
+      ->check(CLI::IsMember({"samples", "features"}))
+      ->default_str("samples");
+}
+
+data::Rows RowsOption::value() const {
+  return word.empty() ? data::Rows::unsaid : word == "features" ? data::Rows::features : data::Rows::samples;
+}
+
 void DatasetOptions::declare(CLI::App& command) {
   command.add_option("--obs", read_options.obs_table, "Table of samples (TSV or CSV, first column the sample's name) whose columns are joined")
       ->type_name("TABLE")
@@ -10,10 +20,7 @@ void DatasetOptions::declare(CLI::App& command) {
       ->type_name("COLUMN=VALUE[,VALUE...]")
       ->allow_extra_args(false)
       ->group("Input");
-  command.add_option("--rows", rows, "What the rows of a text matrix are")
-      ->check(CLI::IsMember({"samples", "features"}))
-      ->capture_default_str()
-      ->group("Input");
+  rows.declare(command)->group("Input");
   command.add_option("--missing", missing, "Missing values of logs: refuse, or fill with the feature's mean over the training samples")
       ->check(CLI::IsMember({"refuse", "mean"}))
       ->capture_default_str()
@@ -37,7 +44,7 @@ void DatasetOptions::declare(CLI::App& command) {
 
 data::ReadOptions DatasetOptions::read() const {
   data::ReadOptions o = read_options;
-  o.rows_are_features = rows == "features";
+  o.rows = rows.value();
   o.missing = missing == "mean" ? data::Missing::mean : data::Missing::refuse;
   for (const auto& [canonical, given] : keys)
     if (!given.empty()) o.keys[canonical] = given;

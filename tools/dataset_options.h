@@ -8,9 +8,17 @@
 
 namespace panvae::tools {
 
+// --rows samples|features. Samples where nothing is said, and tables whose names say otherwise are refused then.
+struct RowsOption {
+  std::string word;  // empty: nothing was said
+  CLI::Option* declare(CLI::App& command);
+  data::Rows value() const;
+};
+
 // Filled by the parser; read() turns them into what read_dataset() takes.
 struct DatasetOptions {
-  std::string rows = "samples", missing = "refuse";
+  RowsOption rows;
+  std::string missing = "refuse";
   data::ReadOptions read_options;
   std::vector<std::pair<std::string, std::string>> keys;  // canonical column, name given by --*-key
 

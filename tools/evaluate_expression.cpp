@@ -25,7 +25,7 @@ struct Options {
 // name, and may hold more.
 data::SampleSource matched_by_name(const std::string& path, const data::ReadOptions& observed) {
   data::ReadOptions read;
-  read.rows_are_features = observed.rows_are_features && path.find(".h5ad") == std::string::npos;
+  if (path.find(".h5ad") == std::string::npos) read.rows = observed.rows;
   read.missing = observed.missing;
   read.make_unique = observed.make_unique;
   return data::SampleSource(path, read);

@@ -8,6 +8,7 @@
 #include "kernels/blas.h"
 #include "kernels/device.h"
 #include "tools/commands.h"
+#include "tools/dataset_options.h"
 #include "tools/run_folder.h"
 #include "tools/version.h"
 
@@ -79,9 +80,9 @@ void info_of_run(const std::string& folder, const Session& session) {
   session.emit(text, json);
 }
 
-void info_of_file(const std::string& path, bool rows_are_features, const Session& session) {
+void info_of_file(const std::string& path, data::Rows rows, const Session& session) {
   session.begin();
-  const data::FileSummary summary = data::describe_file(path, rows_are_features);
+  const data::FileSummary summary = data::describe_file(path, rows);
   session.emit(data::to_text(summary), data::to_json(summary));
 }
 
@@ -91,14 +92,14 @@ void add_info(CLI::App& root, Session& session) {
   CLI::App* cmd = add_command(root, "info", "The build and the devices; or what a file holds", "panvae info");
   auto file = std::make_shared<std::string>();
   cmd->add_option("FILE", *file, "A matrix, or the folder of a run");
-  auto rows = std::make_shared<std::string>("samples");
-  cmd->add_option("--rows", *rows, "What the rows of a text file are")->check(CLI::IsMember({"samples", "features"}))->capture_default_str();
+  auto rows = std::make_shared<RowsOption>();
+  rows->declare(*cmd);
   session.common(*cmd);
   cmd->callback([file, rows, &session] {
     struct stat st {};
     if (file->empty()) info(session);
     else if (::stat((*file + "/model.safetensors").c_str(), &st) == 0) info_of_run(*file, session);
-    else info_of_file(*file, *rows == "features", session);
+    else info_of_file(*file, rows->value(), session);
   });
 }
 

@@ -105,7 +105,7 @@ TEST_F(LargeFiles, EveryFormatGivesTheBytesOfMemory) {
   same_bytes(path("dense.h5ad"), o, {});
   same_bytes(path("rows.tsv.gz"), o, {});
   ReadOptions turn;
-  turn.rows_are_features = true;
+  turn.rows = Rows::features;
   same_bytes(path("features.tsv"), o, turn);
   std::filesystem::rename(path("features.tsv.unused"), path("features.tsv"));
   same_bytes(path("matrix.mtx"), o, {});

@@ -104,7 +104,7 @@ TEST(Peaks, ColumnsWinOverNames) {
 
 TEST_F(PeakFiles, TablesAsTheyArePublished) {
   ReadOptions features;
-  features.rows_are_features = true;
+  features.rows = Rows::features;
   const RowMatrix<float> expected = (RowMatrix<float>(2, 3) << 1, 3, 5, 2, 4, 6).finished();
   // TCGA-ATAC: seqnames, start, end, name, score, samples. bedtools: chrom, start, end. featureCounts: the name first.
   const std::string gdc =

@@ -36,12 +36,69 @@ TEST_F(TextInput, SamplesInRows) {
 
 TEST_F(TextInput, FeaturesInRowsIsTheTranspose) {
   ReadOptions o;
-  o.rows_are_features = true;
+  o.rows = Rows::features;
   const auto d = read_dataset<float>(put("a.csv", "gene,s1,s2,s3\nA,1,2,3\nB,4,5,6\n"), o);
   EXPECT_EQ(d.samples(), 3);
   EXPECT_EQ(d.features(), 2);
   EXPECT_EQ(d.x(2, 1), 6);
   EXPECT_EQ(d.kind, "counts");
+}
+
+// A table as most are published, read without --rows: its genes would be taken for samples.
+TEST_F(TextInput, GenesInRowsAreRefusedUnlessSaid) {
+  const std::vector<std::string> genes = {"ACTB", "TP53", "GAPDH", "KRAS", "B2M", "EGFR", "PPIA", "MYC"};
+  auto table = [](const std::string& head, const std::vector<std::string>& names) {
+    std::string text = head + "\n";
+    for (const std::string& name : names) text += name + "\t1\t2\n";
+    return text;
+  };
+  std::vector<std::string> small, entrez, ensembl, mouse_transcripts, places;
+  for (size_t i = 0; i < genes.size(); ++i) {
+    small.push_back(genes[i]);
+    for (size_t c = 1; c < small.back().size(); ++c) small.back()[c] = static_cast<char>(std::tolower(small.back()[c]));
+    entrez.push_back(fmt::format("{}|{}", genes[i], 60 + i));
+    ensembl.push_back(fmt::format("ENSG{:011}.{}", 141510 + i, i));
+    mouse_transcripts.push_back(fmt::format("ENSMUST{:011}", 1 + i));
+    places.push_back(fmt::format("chr{}:{}-{}", i + 1, 100 * i, 100 * i + 500));
+  }
+  ensembl[0] = "__no_feature";  // a line of htseq-count among them
+  const std::vector<std::pair<std::string, std::string>> refused = {
+      {table("\ts1\ts2", genes), "named like genes"},
+      {table("\ts1\ts2", small), "named like genes"},
+      {table("s1\ts2", genes), "named like genes"},
+      {table("x\ts1\ts2", entrez), "PPIA|66"},
+      {table("\ts1\ts2", ensembl), "ENSG00000141511.1"},
+      {table("\ts1\ts2", mouse_transcripts), "ENSMUST00000000001"},
+      {table("id\ts1\ts2", places), "chr1:0-500"},
+      {table("Gene_ID\ts1\ts2", {"a", "b"}), "'Gene_ID'"},
+      {table("Hugo_Symbol\ts1\ts2", {"a", "b"}), "'Hugo_Symbol'"},
+      {table("peaks\ts1\ts2", {"a", "b"}), "'peaks'"},
+  };
+  for (const auto& [text, why] : refused) {
+    SCOPED_TRACE(text);
+    const std::string file = put("genes.tsv", text);
+    expect_names(error_of([&] { read_dataset<float>(file); }), {"genes.tsv", why, "--rows features", "--rows samples"});
+    expect_names(error_of([&] { read_large_dataset(file, {}, path("")); }), {"genes.tsv", why, "--rows features"});
+    ReadOptions said;
+    said.rows = Rows::samples;
+    EXPECT_EQ(read_dataset<float>(file, said).features(), 2);
+    said.rows = Rows::features;
+    EXPECT_EQ(read_dataset<float>(file, said).samples(), 2);
+  }
+}
+
+TEST_F(TextInput, SamplesInRowsAreTakenForSamples) {
+  const std::string genes = "sample\tACTB\tGAPDH\tB2M\tPPIA\n";
+  for (const std::string& text : {
+           genes + "s1\t1\t2\t3\t4\n",
+           genes + "ACTB\t1\t2\t3\t4\nGAPDH\t1\t2\t3\t4\nB2M\t1\t2\t3\t4\n",  // knock-outs, three of the dozen
+           "gene" + genes.substr(6) + "s1\t1\t2\t3\t4\n",                     // the corner names what lies beside it
+           std::string("sample\tA\tB\nTP53_1\t1\t2\nMYC_1\t3\t4\nKRAS\t3\t4\nACTB_ko\t1\t2\n"),
+           std::string("sample\tA\tB\nENSG00000141510\t1\t2\ns2\t3\t4\n"),             // half of the rows is not most
+           std::string("sample\tA\tB\nENSG0000014151\t1\t2\nENS00000141510\t1\t2\n"),  // not quite Ensembl
+           std::string("sample\tA\tB\npatient1:10-20\t1\t2\npatient2:10-20\t1\t2\n"),  // places, but on no chromosome
+       })
+    EXPECT_GE(read_dataset<float>(put("samples.tsv", text)).samples(), 1) << text;
 }
 
 TEST_F(TextInput, WindowsLinesMarkAndMissingLastLineEnd) {

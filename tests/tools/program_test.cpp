@@ -147,6 +147,20 @@ TEST_F(Program, wrong_input_is_3_and_says_what_to_do) {
 
 // A length in a heap of names that leads the HDF5 library beyond its buffer: versions before 1.14 do not survive that. Whatever
 // the command, that is a fault of the file.
+TEST_F(Program, genes_in_rows_are_not_taken_for_samples) {
+  std::string table = "\ts1\ts2\ts3";
+  for (const char* gene : {"ACTB", "GAPDH", "B2M", "PPIA", "TP53", "MYC"}) table += fmt::format("\n{}\t7\t{}\t30", gene, table.size());
+  write_file(at("published.tsv"), table + "\n");
+  for (const std::string command : {"info published.tsv", "convert -o turned.h5ad published.tsv", "pca -o turned.h5ad published.tsv"})
+    expect_error(run(command), 3, "its rows are named like genes (such as 'PPIA')");
+  EXPECT_FALSE(fs::exists(at("turned.h5ad")));
+  for (const auto& [rows, samples] : {std::pair{"features", 3}, {"samples", 6}}) {
+    const Outcome o = run(fmt::format("info published.tsv --json - --rows {}", rows));
+    ASSERT_EQ(o.code, 0) << o.err;
+    EXPECT_EQ(Json::parse(o.out)["samples"], samples);
+  }
+}
+
 TEST_F(Program, a_file_that_ends_the_hdf5_library_is_named) {
   write_file(at("small.tsv"), "s\tA\tB\nx\t1\t2\ny\t3\t4\n");
   expect_done("convert -o small.h5ad small.tsv");

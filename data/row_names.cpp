@@ -1,0 +1,84 @@
+#include "data/row_names.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "data/peaks.h"
+
+namespace panvae::data {
+
+namespace {
+
+// In small letters, without what is no letter.
+constexpr std::array<std::string_view, 28> kFeatureColumns = {
+    "gene",         "genes",          "geneid",     "geneids",   "genename",     "genenames", "genesymbol", "genesymbols", "symbol", "symbols",
+    "hugosymbol",   "hgncsymbol",     "hgncid",     "entrezid",  "entrezgeneid", "ensembl",   "ensemblid",  "ensemblgene", "ensgid", "ensemblgeneid",
+    "transcriptid", "transcriptname", "transcript", "featureid", "features",     "peak",      "peaks",      "peakid",
+};
+// Measured and kept whatever the tissue, the platform and the filter, and no names of samples.
+constexpr std::array<std::string_view, 12> kEverywhere = {"ACTB",   "GAPDH", "B2M",  "EEF1A1", "RPLP0", "RPL13A",
+                                                          "TUBA1B", "HPRT1", "PPIA", "UBC",    "YWHAZ", "PGK1"};
+constexpr size_t kEnough = 4;
+
+std::string letters_of(std::string_view text) {
+  std::string out;
+  for (unsigned char c : text)
+    if (std::isalpha(c)) out += static_cast<char>(std::tolower(c));
+  return out;
+}
+
+// ENSG00000141510, ENSMUSG00000059552.14, ENST..., ENSP...: letters of the species, of the kind, and eleven digits.
+bool is_ensembl_id(std::string_view name) {
+  if (name.substr(0, 3) != "ENS") return false;
+  size_t at = 3;
+  while (at < name.size() && name[at] >= 'A' && name[at] <= 'Z') ++at;
+  size_t digits = 0;
+  while (at + digits < name.size() && name[at + digits] >= '0' && name[at + digits] <= '9') ++digits;
+  return at > 3 && digits == 11 && (at + digits == name.size() || name[at + digits] == '.' || name[at + digits] == '_' || name[at + digits] == '|');
+}
+
+bool is_place(std::string_view name) {
+  std::string_view chromosome;
+  int64_t start = 0, end = 0;
+  return parse_peak_name(name, chromosome, start, end) && is_main_chromosome(chromosome);
+}
+
+// "ACTB", and "ACTB|60" as TCGA's older tables write it.
+bool is_everywhere(std::string_view name) {
+  std::string symbol(name.substr(0, name.find('|')));
+  std::transform(symbol.begin(), symbol.end(), symbol.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return std::find(kEverywhere.begin(), kEverywhere.end(), symbol) != kEverywhere.end();
+}
+
+// What names show, in words; empty where it is nothing.
+std::string named_like(std::span<const std::string> names) {
+  size_t ensembl = 0, places = 0, everywhere = 0;
+  std::string_view found;
+  for (const std::string& name : names) {
+    ensembl += is_ensembl_id(name);
+    places += is_place(name);
+    if (is_everywhere(name)) ++everywhere, found = name;
+  }
+  if (2 * ensembl > names.size())
+    return fmt::format("are named as Ensembl does (such as {})", quoted(*std::find_if(names.begin(), names.end(), is_ensembl_id)));
+  if (2 * places > names.size())
+    return fmt::format("are named by places on the genome (such as {})", quoted(*std::find_if(names.begin(), names.end(), is_place)));
+  if (everywhere >= kEnough) return fmt::format("are named like genes (such as {})", quoted(found));
+  return "";
+}
+
+}  // namespace
+
+std::string rows_are_features_because(const std::string& corner, std::span<const std::string> rows, std::span<const std::string> columns) {
+  std::string why;
+  if (std::find(kFeatureColumns.begin(), kFeatureColumns.end(), letters_of(corner)) != kFeatureColumns.end())
+    why = fmt::format("its first column is called {}", quoted(corner));
+  else if (std::string like = named_like(rows); !like.empty()) why = "its rows " + like;
+  return why.empty() || !named_like(columns).empty() ? "" : why;
+}
+
+}  // namespace panvae::data

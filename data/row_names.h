@@ -1,0 +1,14 @@
+// Whether the names of a text table say what its rows are: tables of counts are mostly published with genes in rows.
+#pragma once
+#include <span>
+#include <string>
+
+namespace panvae::data {
+
+// Why the rows of a table are features and not samples, for an error message ("its first column is called \"gene_id\""); empty where
+// nothing says so. They are where the cell over their names says it (gene, Geneid, Hugo_Symbol, peak, ...), where most of them are
+// Ensembl identifiers or places on the genome (chr1:100-600), or where four of a dozen genes that every experiment measures are among
+// them; unless the columns are named like that. `rows` may be empty: the corner alone then speaks.
+std::string rows_are_features_because(const std::string& corner, std::span<const std::string> rows, std::span<const std::string> columns);
+
+}  // namespace panvae::data

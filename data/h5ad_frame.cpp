@@ -19,11 +19,53 @@ std::vector<std::string> cells_of(const Column& column) {
   return out;
 }
 
+// A dataset of a column: text, or numbers. Whole numbers beyond what a double holds are text: they name something, and rounded, two of them
+// would be one.
+struct Cells {
+  bool text = false, boolean = false;
+  std::vector<std::string> texts;
+  std::vector<double> numbers;
+};
+
+// `mask`: where it is not 0, there is no value, whatever the file holds.
+Cells read_cells(const hdf5::File& file, const std::string& path, const std::vector<int64_t>& mask = {}) {
+  Cells c;
+  c.text = file.is_text(path);
+  if (c.text) c.texts = file.texts(path);
+  else c.numbers = file.doubles(path), c.boolean = file.is_boolean(path);
+  if (!mask.empty() && mask.size() != (c.text ? c.texts.size() : c.numbers.size())) file.fail(path, "its values and its mask differ in length");
+  for (size_t i = 0; i < mask.size(); ++i) {
+    if (!mask[i]) continue;
+    if (c.text) c.texts[i].clear();
+    else c.numbers[i] = std::numeric_limits<double>::quiet_NaN();
+  }
+  if (c.text || c.boolean || file.holds_fractions(path)) return c;
+  double largest = 0;
+  for (const double x : c.numbers)
+    if (std::abs(x) > largest) largest = std::abs(x);
+  if (largest < kFirstInexact) return c;
+  // HDF5 would make the largest number of 63 bits of them all.
+  if (largest >= 0x1p63) file.fail(path, "holds whole numbers of more than 63 bits", "write them as text");
+  const std::vector<int64_t> exact = file.integers(path);
+  for (size_t i = 0; i < exact.size(); ++i) c.texts.push_back(std::isnan(c.numbers[i]) ? "" : std::to_string(exact[i]));
+  c.text = true;
+  c.numbers.clear();
+  return c;
+}
+
 std::vector<std::string> labels(const hdf5::File& file, const std::string& categories) {
-  const std::string path = file.is_group(categories) ? categories + "/values" : categories;  // a group: nullable-string-array
-  if (file.is_text(path)) return file.texts(path);
-  Column numbers = numeric_column("", file.doubles(path));
-  return cells_of(numbers);
+  Cells cells = read_cells(file, file.is_group(categories) ? categories + "/values" : categories);  // a group: nullable-string-array
+  if (cells.text) return std::move(cells.texts);
+  if (!cells.boolean) return cells_of(numeric_column("", std::move(cells.numbers)));
+  for (const double x : cells.numbers) cells.texts.emplace_back(x != 0 ? "True" : "False");  // as Python shows them
+  return std::move(cells.texts);
+}
+
+Column column_of(const std::string& name, Cells cells) {
+  if (cells.text) return factor_from_text(name, cells.texts);
+  Column c = numeric_column(name, std::move(cells.numbers));
+  c.boolean = cells.boolean;
+  return c;
 }
 
 // Asked before anything is read: a damaged length would be memory that is asked for. `rows`: -1 for any.
@@ -65,28 +107,15 @@ bool read_column(const hdf5::File& file, const std::string& path, const std::str
     expect_length(file, path + "/values", rows);
     expect_length(file, path + "/mask", rows);
     const std::vector<int64_t> mask = file.integers(path + "/mask");
-    const bool text = file.is_text(path + "/values");
-    std::vector<std::string> cells = text ? file.texts(path + "/values") : std::vector<std::string>();
-    std::vector<double> numbers = text ? std::vector<double>() : file.doubles(path + "/values");
-    if (mask.size() != (text ? cells.size() : numbers.size())) file.fail(path, "its values and its mask differ in length");
-    for (size_t i = 0; i < mask.size(); ++i) {
-      if (!mask[i]) continue;
-      if (text) cells[i].clear();
-      else numbers[i] = std::numeric_limits<double>::quiet_NaN();
-    }
-    out = text ? factor_from_text(name, cells) : numeric_column(name, std::move(numbers));
-    out.boolean = !text && file.is_boolean(path + "/values");
+    out = column_of(name, read_cells(file, path + "/values", mask));
     return true;
   }
   if (!file.is_dataset(path) || file.shape(path).size() != 1) return false;
   expect_length(file, path, rows);
   if (const std::string categories = file.attribute_reference(path, "categories"); !categories.empty()) {
     out = categorical(file, path, name, path, categories, rows);
-  } else if (file.is_text(path)) {
-    out = factor_from_text(name, file.texts(path));
-  } else if (file.is_number(path)) {
-    out = numeric_column(name, file.doubles(path));
-    out.boolean = file.is_boolean(path);
+  } else if (file.is_text(path) || file.is_number(path)) {
+    out = column_of(name, read_cells(file, path));
   } else {
     return false;
   }

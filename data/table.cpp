@@ -177,12 +177,19 @@ Column factor_from_text(std::string name, const std::vector<std::string>& cells)
   return c;
 }
 
+namespace {
+// Digits that a double would round.
+bool is_long_integer(const std::string& cell, double x) {
+  return std::abs(x) >= kFirstInexact && cell.find_first_not_of("+-0123456789") == std::string::npos;
+}
+}  // namespace
+
 Column column_from_text(std::string name, const std::vector<std::string>& cells) {
   std::vector<double> values;
   values.reserve(cells.size());
   for (const std::string& cell : cells) {
     double x = nan;
-    if (!is_missing_text(cell) && (!parse_number(cell, x) || std::isnan(x))) return factor_from_text(std::move(name), cells);
+    if (!is_missing_text(cell) && (!parse_number(cell, x) || std::isnan(x) || is_long_integer(cell, x))) return factor_from_text(std::move(name), cells);
     values.push_back(x);
   }
   return numeric_column(std::move(name), std::move(values));

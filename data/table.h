@@ -40,8 +40,11 @@ struct Table {
   std::unordered_map<std::string, int64_t> row_of() const;
 };
 
-// A column from text cells: numeric if every cell that is not missing parses as a number, else a factor. A column
-// without a single value is numeric (all NaN).
+// Whole numbers from here on are text in every table, for a double rounds them: identifiers of so many digits would be one.
+inline constexpr double kFirstInexact = 9007199254740992.0;  // 2^53
+
+// A column from text cells: numeric if every cell that is not missing parses as a number, none of them a whole number that a double
+// rounds, else a factor. A column without a single value is numeric (all NaN).
 Column column_from_text(std::string name, const std::vector<std::string>& cells);
 // The same cells as a factor whatever they look like (names, identifiers, labels such as "1" and "2").
 Column factor_from_text(std::string name, const std::vector<std::string>& cells);

@@ -213,6 +213,48 @@ TEST_F(H5ad, LayersEmbeddingsAndRaw) {
   EXPECT_NE(to_text(summary).find("3 x 4"), std::string::npos);
 }
 
+// 2^53 + 1 is 2^53 as a double: two donors would be one.
+TEST_F(H5ad, WholeNumbersThatDoublesRoundAreText) {
+  constexpr int64_t kExact = int64_t{1} << 53, kLargest = std::numeric_limits<int64_t>::max();
+  const std::string name = file([&](Fixture& f) {
+    f.doubles("X", {3, 4}, flat());
+    f.integers("obs/donor", {kExact, kExact + 1, -kExact - 1}, H5T_NATIVE_INT64);
+    f.integers("obs/below", {kExact - 1, 1 - kExact, 0}, H5T_NATIVE_INT64);
+    f.doubles("obs/fractions", {3}, {1e300, 9007199254740994.0, 0.5});
+    f.group("obs/masked");
+    f.attribute("obs/masked", "encoding-type", "nullable-integer");
+    f.integers("obs/masked/values", {kExact + 1, kLargest, kExact + 3}, H5T_NATIVE_INT64);
+    f.booleans("obs/masked/mask", {0, 1, 0});
+    f.group("obs/rubbish");  // what lies under a mask is no value
+    f.attribute("obs/rubbish", "encoding-type", "nullable-integer");
+    f.integers("obs/rubbish/values", {1, kLargest, 3}, H5T_NATIVE_INT64);
+    f.booleans("obs/rubbish/mask", {0, 1, 0});
+    f.group("obs/cluster");
+    f.attribute("obs/cluster", "encoding-type", "categorical");
+    f.integers("obs/cluster/codes", {1, 0, 1});
+    f.integers("obs/cluster/categories", {kExact, kExact + 1}, H5T_NATIVE_INT64);
+  });
+  const Table obs = read_dataset<float>(name).obs;
+  EXPECT_EQ(obs.at("donor").text(0), "9007199254740992");
+  EXPECT_EQ(obs.at("donor").text(1), "9007199254740993");
+  EXPECT_EQ(obs.at("donor").text(2), "-9007199254740993");
+  EXPECT_FALSE(obs.at("donor").numeric);
+  EXPECT_EQ(obs.at("below").number, (std::vector<double>{9007199254740991, -9007199254740991, 0}));
+  EXPECT_TRUE(obs.at("fractions").numeric);
+  EXPECT_EQ(obs.at("masked").text(0), "9007199254740993");
+  EXPECT_TRUE(obs.at("masked").missing(1));
+  EXPECT_EQ(obs.at("masked").text(2), "9007199254740995");
+  EXPECT_EQ(obs.at("rubbish").number[2], 3);
+  EXPECT_TRUE(obs.at("rubbish").missing(1));
+  EXPECT_EQ(obs.at("cluster").text(0), "9007199254740993");
+  EXPECT_EQ(obs.at("cluster").text(1), "9007199254740992");
+  const std::string beyond = file([&](Fixture& f) {
+    f.doubles("X", {3, 4}, flat());
+    f.numbers<uint64_t>("obs/donor", H5T_NATIVE_UINT64, H5T_NATIVE_UINT64, {3}, {1, uint64_t{1} << 63, (uint64_t{1} << 63) + 5});
+  });
+  expect_names(error_of([&] { read_dataset<float>(beyond); }), {"obs/donor", "63 bits", "text"});
+}
+
 TEST_F(H5ad, ColumnsOfEveryEncoding) {
   const std::string name = file([&](Fixture& f) {
     f.doubles("X", {3, 4}, flat());
@@ -243,6 +285,10 @@ TEST_F(H5ad, ColumnsOfEveryEncoding) {
     f.attribute("obs/cluster", "encoding-type", "categorical");
     f.integers("obs/cluster/codes", {1, 0, 1});
     f.integers("obs/cluster/categories", {3, 100000});
+    f.group("obs/smoker");  // categories of booleans, as astype("category") of pandas makes them
+    f.attribute("obs/smoker", "encoding-type", "categorical");
+    f.integers("obs/smoker/codes", {1, -1, 0}, H5T_NATIVE_INT8);
+    f.booleans("obs/smoker/categories", {0, 1});
     f.doubles("obs/matrix", {3, 2}, {1, 2, 3, 4, 5, 6});  // no column
   });
   const Table obs = read_dataset<float>(name).obs;
@@ -262,6 +308,9 @@ TEST_F(H5ad, ColumnsOfEveryEncoding) {
   EXPECT_FALSE(obs.at("age").boolean);
   EXPECT_TRUE(obs.at("os_time").missing(1));
   EXPECT_EQ(obs.at("cluster").text(0), "100000");  // as AnnData shows it, not "1e+05"
+  EXPECT_EQ(obs.at("smoker").text(0), "True");
+  EXPECT_TRUE(obs.at("smoker").missing(1));
+  EXPECT_EQ(obs.at("smoker").text(2), "False");
   EXPECT_EQ(obs.find("matrix"), nullptr);
   EXPECT_EQ(obs.find("__categories"), nullptr);
 }

@@ -491,6 +491,36 @@ TEST(Preprocess, SaysWhatItLeavesOut) {
   EXPECT_NE(lines[0].find("4 of 5 features of the model are in the data (80.0 %)"), std::string::npos) << lines[0];
 }
 
+// TPM and CPM are fractions, as expected counts are; but all samples add up to the same.
+TEST(Preprocess, NormalisedValuesAreNotTakenForCounts) {
+  const RowMatrix<double> counts = (RowMatrix<double>::Random(6, 40).array() + 1.25) * 4000;
+  const auto totalling = [&](double total, double spread, int64_t samples) {
+    RowMatrix<double> x = counts.topRows(samples);
+    for (int64_t r = 0; r < samples; ++r) x.row(r) *= total * (1 + spread * static_cast<double>(r)) / x.row(r).sum();
+    Dataset<double> d = dataset(x);
+    d.kind = "counts";
+    return d;
+  };
+  const auto fit = [](Dataset<double> d) {
+    Preprocessor p;
+    p.fit(d, {});
+    return p;
+  };
+  expect_names(error_of([&] { fit(totalling(1e6, 0, 6)); }), {"add up to 1e+06", "TPM, CPM", "'memory', sample", "--input log"});
+  expect_names(error_of([&] { fit(totalling(1e6, 1e-4, 2)); }), {"TPM, CPM"});  // rounded to few digits
+  expect_names(error_of([&] { fit(totalling(1e4, 1e-4, 6)); }), {"add up to 10000", "TPM, CPM"});
+  const Preprocessor fitted = fit(totalling(8e5, 0.01, 6));  // expected counts: samples are not sequenced to the same thousandth
+  EXPECT_NO_THROW(fit(totalling(8e5, 0, 2)));
+  expect_names(error_of([&] {
+                 Dataset<double> one = totalling(1e6, 0, 1);
+                 fitted.apply(one);
+               }),
+               {"TPM, CPM"});
+  Dataset<double> rarefied = totalling(1e6, 0, 6);  // whole numbers may be drawn to one depth
+  rarefied.x = rarefied.x.array().round();
+  EXPECT_NO_THROW(fit(rarefied));
+}
+
 // Logs that are aligned with a fit: features by name, absent ones and missing values at their training means.
 TEST(Preprocess, AlignedLogsAreFilledWithTrainingMeans) {
   Dataset<double> d = dataset<double>(RowMatrix<double>::Random(9, 4) * 3 + RowMatrix<double>::Constant(9, 4, 8));

@@ -3,6 +3,8 @@
 
 #include "atac_helpers.h"
 #include "base/file.h"
+#include "engine/ops/vae.h"
+#include "models/trained_model.h"
 
 namespace panvae::test {
 namespace {
@@ -325,6 +327,86 @@ TEST(peak_training, is_the_huber_loss_of_decoded_peaks) {
   EXPECT_LT(epochs.back().validation_huber, 0.8 * epochs.front().validation_huber);
   EXPECT_EQ(p.blocks_state.flat_parameters().host<float>(), frozen);
   EXPECT_EQ(p.blocks_state.flat_buffers().host<float>(), statistics);
+}
+
+// In training what is decoded is mean + exp(logvar / 2) noise, the noise that of the context's generator; in validation it is the mean.
+TEST(peak_training, decodes_latents_with_noise_in_training_alone) {
+  Pipeline& p = pipeline();
+  AtacHierarchicalVae whole({.blocks = 4, .block_latent = 6, .channels = 8, .widths = {24, 16}, .latent = 5});
+  ModuleState state(p.context, whole, 15);
+  PeakTask task(whole, p.blocks, *p.mean_rows, p.source, p.schedule, rows(0, Pipeline::kTrain), rows(Pipeline::kTrain, Pipeline::kSeen));
+  whole.set_training(false);  // so that a batch's statistics do not matter
+  const Posterior q = whole.encode(tensor(p.context, {3, 24}, {p.means.begin(), p.means.begin() + 3 * 24}));
+  const std::vector<float> mean = q.mean.host<float>(), logvar = q.logvar.host<float>(), zeros(15);
+  const auto huber_of = [&](bool training, uint32_t step) {
+    p.context.generator = {3, step, 0};
+    task.load(p.context, {1, {0, 1, 2}});
+    return static_cast<double>(task.loss(p.context, training, 1.0, 0.5).loss.parts.host<float>()[1]);
+  };
+  const auto expected = [&](const std::vector<float>& noise) {
+    std::vector<float> z(15);
+    for (size_t i = 0; i < z.size(); ++i) z[i] = mean[i] + std::exp(logvar[i] / 2) * noise[i];
+    const std::vector<float> y = p.blocks.decode(whole.decode(tensor(p.context, {3, 5}, z)).view({12, 6})).host<float>();
+    double huber = 0;
+    for (int64_t row = 0; row < 12; ++row)
+      for (int64_t k = 0; k < 16; ++k) {
+        const int64_t peak = p.schedule.tiling()[static_cast<size_t>(row % 4)] + k;
+        const double r = std::abs(y[static_cast<size_t>(row * 16 + k)] - p.data[static_cast<size_t>(row / 4 * kPeaks + peak)]);
+        huber += r <= 1 ? r * r / 2 : r - 0.5;
+      }
+    return huber / 3;
+  };
+  std::set<double> drawn;
+  for (uint32_t step : {0u, 1u, 2u}) {
+    p.context.generator = {3, step, 0};
+    const Tensor none = tensor(p.context, {3, 5}, zeros);
+    const std::vector<float> noise = ops::reparameterize(none, none, p.context.generator.next()).host<float>();
+    const double wanted = expected(noise);
+    EXPECT_NEAR(huber_of(true, step), wanted, 1e-4 * wanted);
+    EXPECT_GT(std::abs(wanted - expected(zeros)), 1e-3 * wanted) << "the noise is seen";
+    drawn.insert(huber_of(true, step));
+    EXPECT_NEAR(huber_of(false, step), expected(zeros), 1e-4 * wanted);
+  }
+  EXPECT_EQ(drawn.size(), 3u) << "each step draws its own";
+}
+
+// The mean over latents of J J^T, J [latents, peaks of tiles] the differences quotient half a unit up and down: all tiles where they are
+// few; of many some, evenly spaced, that stand for all; and of many latents four. Peaks of two tiles count in both.
+TEST(atac, decoder_metric_is_the_mean_square_of_central_differences) {
+  Context c;
+  struct Case {
+    int64_t peaks, samples;
+    std::vector<int64_t> tiles, centers;  // that are taken
+  };
+  for (const Case& k : {Case{57, 2, {0, 1, 2, 3}, {0, 1}}, Case{160, 9, {0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13, 15, 16, 17, 18}, {0, 2, 4, 6}}}) {
+    const int64_t size = k.peaks == 57 ? 16 : 8;
+    AtacNetworks model(c, {.peaks = k.peaks, .block = {.block = size, .widths = {12, 9}, .latent = 4}, .slide = 4, .channels = 3, .widths = {10}, .latent = 3},
+                       6);
+    model.blocks.set_training(false);
+    model.whole.set_training(false);
+    const int64_t tiles = model.schedule.tiles();
+    ASSERT_EQ(tiles, k.peaks == 57 ? 4 : 20);
+    const std::vector<float> z = ramp(static_cast<size_t>(k.samples * 3), 2);
+    double expected[3][3] = {};
+    for (int64_t center : k.centers) {
+      std::vector<float> end[3][2];  // peaks of all tiles at either end of each axis
+      for (size_t axis = 0; axis < 3; ++axis)
+        for (int side : {0, 1}) {
+          std::vector<float> at(z.begin() + center * 3, z.begin() + center * 3 + 3);
+          at[axis] += side == 0 ? 0.5f : -0.5f;
+          end[axis][side] = model.blocks.decode(model.whole.decode(tensor(c, {1, 3}, at)).view({tiles, 4})).host<float>();
+        }
+      const double scale = static_cast<double>(tiles) / static_cast<double>(k.tiles.size() * k.centers.size());
+      for (size_t i = 0; i < 3; ++i)
+        for (size_t j = 0; j < 3; ++j)
+          for (int64_t t : k.tiles)
+            for (auto e = static_cast<size_t>(t * size); e < static_cast<size_t>((t + 1) * size); ++e)
+              expected[i][j] += scale * (static_cast<double>(end[i][0][e]) - end[i][1][e]) * (static_cast<double>(end[j][0][e]) - end[j][1][e]);
+    }
+    const std::vector<float> metric = model.decoder_metric(c, z);
+    ASSERT_EQ(metric.size(), 9u);
+    for (size_t i = 0; i < 9; ++i) EXPECT_NEAR(metric[i], expected[i / 3][i % 3], 1e-4 * expected[0][0]) << k.peaks << " " << i;
+  }
 }
 
 TEST(peak_training, refuses_a_block_vae_that_asks_for_gradients) {

@@ -88,6 +88,40 @@ TEST_F(CcaProgram, PairsOfATable) {
   EXPECT_EQ(read_file(at("t.r.h5ad")), read_file(at("d.r.h5ad")));
 }
 
+// Pairs of tiers 1, 2 and 3, told apart by how many they are.
+TEST_F(CcaProgram, TiersOfATable) {
+  const data::Table rna = data::read_obs(at("r.h5ad")), atac = data::read_obs(at("a.h5ad"));
+  std::vector<std::string> of_rna, of_atac;
+  for (int64_t i = 0; i < rna.rows(); ++i)
+    if (rna.at("split").text(i) == "train") of_rna.push_back(rna.keys[static_cast<size_t>(i)]);
+  for (int64_t i = 0; i < atac.rows(); ++i)
+    if (atac.at("split").text(i) == "train") of_atac.push_back(atac.keys[static_cast<size_t>(i)]);
+  ASSERT_TRUE(of_rna.size() > 50 && of_atac.size() > 50);
+  std::string table = "atac\trna\ttier\n";
+  for (size_t i = 0; i < 50; ++i) table += fmt::format("{}\t{}\t{}\n", of_atac[i], of_rna[i], i < 20 ? 1 : i < 37 ? 2 : 3);
+  write_file(at("tiers.tsv"), table);
+  const auto pairs = [](const std::string& more) {
+    const Outcome o = run(to("tiers") + "--pairs tiers.tsv --pca 5 --json tiers.json " + more);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return json("tiers.json")["pairs"].get<int64_t>();
+  };
+  EXPECT_EQ(pairs(""), 20);
+  EXPECT_EQ(pairs("--max-tier 2"), 37);
+  EXPECT_EQ(pairs("--max-tier 6"), 50);
+  expect_error(run(to("x") + "--max-tier 0"), 2, "--max-tier");
+}
+
+TEST_F(CcaProgram, CountsAreWarnedOf) {
+  const auto warned = [](const std::string& inputs) {
+    const Outcome o = run("cca --rna-output c.r.h5ad --atac-output c.a.h5ad --pca 5 " + inputs);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return std::pair(o.err.find("sim/rna.h5ad holds counts") != std::string::npos, o.err.find("sim/atac.h5ad holds counts") != std::string::npos);
+  };
+  EXPECT_EQ(warned("sim/rna.h5ad a.h5ad"), std::pair(true, false));
+  EXPECT_EQ(warned("r.h5ad sim/atac.h5ad"), std::pair(false, true));
+  EXPECT_EQ(run(to("c") + "--pca 5").err.find("holds counts"), std::string::npos);
+}
+
 TEST_F(CcaProgram, BadInput) {
   expect_error(run(to("x") + "--pca 0 --shrinkage 0"), 3, "training pairs are too few for 300");
   expect_error(run(to("x") + "--shrinkage 2"), 2, "--shrinkage");

@@ -162,6 +162,28 @@ TEST_F(EvaluateProgram, ExpressionAnswersAsLimma) {
   }
 }
 
+// Two cohorts: feature A is wrong by 2 in the first and by -2 in the second, B by 2 in the second alone. Together A is right on average.
+TEST_F(EvaluateProgram, ExpressionOfACohort) {
+  std::string observed = "sample\tA\tB\tC\tD\n", reconstructed = observed, obs = "sample\tcohort\n";
+  for (int i = 0; i < 12; ++i) {
+    const bool first = i < 6;
+    const double v[] = {2 + 0.25 * (i % 3), 3 - 0.25 * (i % 2), -1 + 0.5 * (i % 4), 1.5 - 0.25 * (i % 5)}, noise = 0.0625 * (i % 3 - 1);
+    observed += fmt::format("S{}\t{}\t{}\t{}\t{}\n", i, v[0], v[1], v[2], v[3]);
+    reconstructed += fmt::format("S{}\t{}\t{}\t{}\t{}\n", i, v[0] + (first ? 2 : -2) + noise, v[1] + (first ? 0 : 2) - noise, v[2] + noise, v[3] - noise);
+    obs += fmt::format("S{}\t{}\n", i, first ? "X" : "Y");
+  }
+  write_file(at("two.tsv"), observed), write_file(at("two_back.tsv"), reconstructed), write_file(at("two_obs.tsv"), obs);
+  const auto counts = [](const std::string& more) {
+    const Outcome o = run("expression two.tsv two_back.tsv --obs two_obs.tsv --json - " + more);
+    EXPECT_EQ(o.code, 0) << o.err;
+    const Json j = Json::parse(o.out);
+    return std::vector<Json>{j["n"], j["n_up"], j["n_down"]};
+  };
+  EXPECT_EQ(counts("--cohort X"), (std::vector<Json>{6, 1, 0}));
+  EXPECT_EQ(counts("--cohort Y"), (std::vector<Json>{6, 1, 1}));
+  EXPECT_EQ(counts("")[0], 12);
+}
+
 // The whole way on simulated counts, with both baselines.
 TEST_F(EvaluateProgram, ExpressionOfAReconstruction) {
   ASSERT_EQ(panvae("simulate -o sim --donors 80 --genes 200 --cohorts 3 --replicated-fraction 0.5").code, 0);

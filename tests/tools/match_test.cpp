@@ -1,4 +1,5 @@
 // panvae match and evaluate pairs as their users run them.
+#include <fmt/format.h>
 
 #include <filesystem>
 #include <map>
@@ -161,12 +162,58 @@ TEST_F(MatchProgram, CountsOfASmallStudy) {
   EXPECT_EQ(j["reused"], 1);
   EXPECT_EQ(j["filled_ages"], Json({{"rna", 1}, {"atac", 2}}));
   EXPECT_DOUBLE_EQ(j["age_distance_mean"].get<double>(), 2.0 / 3);
+  EXPECT_EQ(j["population"]["rna"]["donors"], 3) << "p, e and f, who train, and not g, who validates";
   EXPECT_EQ(j["population"]["rna"]["reference_donors"], 3);
   EXPECT_EQ(j["population"]["atac"]["reference_donors"], 5);
   EXPECT_NE(o.err.find("1 ATAC samples have no RNA sample of their cohort and side: 'Z'"), std::string::npos) << o.err;
   std::map<std::string, std::string> rna_of;
   for (const data::SamplePair& p : data::read_pairs(at("p7.tsv"))) rna_of[p.atac] = p.rna;
   EXPECT_EQ(rna_of, (std::map<std::string, std::string>{{"a1", "r1"}, {"a2", "r2"}, {"a3", "r3"}, {"a6", "r4"}, {"a7", "r3"}}));
+}
+
+// Counts whose logarithms are two genes high and four low in each sample, whatever its library: standardised, an ATAC sample is one of RNA,
+// and their correlation 1.
+TEST_F(MatchProgram, CorrelatedSamplesOfASmallStudy) {
+  std::string genes = "symbol\tchrom\ttss\tstrand\n", rna = "sample", atac = "sample";
+  for (int g = 1; g <= 6; ++g) {
+    genes += fmt::format("G{}\tchr1\t{}\t+\n", g, g * 1'000'000);
+    rna += fmt::format("\tG{}", g), atac += fmt::format("\tchr1:{}-{}", g * 1'000'000 - 50, g * 1'000'000 + 50);
+  }
+  const auto row = [](const std::string& name, int high, int library) {  // the pair of genes that is high
+    std::string out = "\n" + name;
+    for (int g = 0; g < 6; ++g) out += fmt::format("\t{}", library * (g / 2 == high ? 100 : 10));
+    return out;
+  };
+  write_file(at("six_genes.tsv"), genes);
+  write_file(at("r6.tsv"), rna + row("r1", 0, 1) + row("r2", 1, 10) + row("r3", 2, 3) + "\n");
+  write_file(at("a6.tsv"), atac + row("a1", 2, 2) + row("a2", 0, 1) + row("a3", 1, 5) + "\n");
+  write_file(at("r6_obs.tsv"), "sample\tdonor\tcohort\nr1\tp\tX\nr2\tp\tX\nr3\tq\tY\n");
+  write_file(at("a6_obs.tsv"), "sample\tdonor\tcohort\na1\tp\tX\na2\ts\tX\na3\tt\tY\n");
+  const std::string match = "match -o p6.tsv --rna r6.tsv --rna-obs r6_obs.tsv --atac a6.tsv --atac-obs a6_obs.tsv --genes six_genes.tsv --json p6.json";
+  const auto pairs = [](bool of_tiers) {
+    std::set<std::pair<std::string, std::string>> found;
+    for (const data::SamplePair& p : data::read_pairs(at("p6.tsv")))
+      if ((p.tier < data::correlated) == of_tiers) found.insert({p.atac, p.rna});
+    return found;
+  };
+  Outcome o = run(match + " --correlated 1");
+  ASSERT_EQ(o.code, 0) << o.err;
+  Json j = json("p6.json");
+  EXPECT_TRUE(pairs(true).count({"a1", "r2"})) << "of two samples of the donor that with more counts";
+  EXPECT_TRUE(pairs(false).count({"a1", "r3"}) && pairs(false).count({"a3", "r2"}));
+  EXPECT_EQ(j["correlated"]["found"], 3);
+  EXPECT_DOUBLE_EQ(j["correlated"]["cross_cohort_rate"].get<double>(), 2.0 / 3) << "a1 and a3, but not a2 with r1";
+  EXPECT_NEAR(j["correlated"]["correlation_mean"].get<double>(), 1, 1e-9);
+  EXPECT_EQ(j["correlated"]["own_donor_searched"], 1);
+  EXPECT_EQ(j["correlated"]["own_donor_rate"], 0);
+  EXPECT_EQ(j["population"]["atac"]["cohort"]["df"], 1) << j["population"]["atac"];
+
+  o = run(match + " --correlated 3 --within-cohort");
+  ASSERT_EQ(o.code, 0) << o.err;
+  j = json("p6.json");
+  EXPECT_EQ(j["correlated"]["found"], 5) << "two of X for a1 and for a2, one of Y for a3";
+  EXPECT_EQ(j["correlated"]["cross_cohort_rate"], 0);
+  EXPECT_EQ(j["correlated"]["own_donor_rate"], 1);
 }
 
 // Who is taken of several that are as near is drawn by --seed.

@@ -110,6 +110,17 @@ TEST_F(Program, a_run_that_is_replaced_leaves_no_model_behind) {
   expect_error(run("embed -o z.h5ad run_o x.h5ad"), 3, "no trained model");
 }
 
+// Killed before its first checkpoint, the run that replaces another has none: with --resume it starts anew, and does not go on with the other.
+TEST_F(Program, a_run_that_is_replaced_leaves_no_checkpoint_behind) {
+  const std::string options = " --set model.hidden=32 --set model.latent=4 --set train.max_epochs=100000 --set train.patience=100000";
+  stop_when(folder, "train rna -o run_p x.h5ad" + options, SIGINT, [] { return lines_of(at("run_p/metrics.jsonl")) >= 2; });
+  ASSERT_TRUE(fs::exists(at("run_p/checkpoint.safetensors")));
+  fs::remove(at("run_p/metrics.jsonl"));  // so that its lines are those of the second run
+  stop_when(folder, "train rna -o run_p x.h5ad --overwrite --set train.checkpoint_seconds=100000" + options, SIGKILL,
+            [] { return lines_of(at("run_p/metrics.jsonl")) >= 2; });
+  EXPECT_FALSE(fs::exists(at("run_p/checkpoint.safetensors")));
+}
+
 TEST_F(Program, levels_that_no_sample_has_are_not_written) {
   expect_done("convert -o two.h5ad x.h5ad --where cohort=C01,C03");
   const data::Table obs = data::read_obs(at("two.h5ad"));
@@ -352,6 +363,56 @@ TEST_F(Program, what_is_fitted_is_fitted_on_training_samples) {
   const Json provenance = Json::parse(model.metadata().at("provenance"));
   for (const Json& d : provenance["donors_seen"]) seen.insert(d.get<std::string>());
   EXPECT_EQ(seen, expected);
+}
+
+// Steps whose gradient overflows though their loss does not: a first feature so large that its square, which the KL divergence holds, is
+// still a float, and that times the weights behind it is none.
+TEST_F(Program, skipped_steps_are_counted) {
+  std::string values = "sample", obs = "sample\tsplit\n";
+  for (int g = 0; g < 400; ++g) values += fmt::format("\tG{}", g);
+  for (int i = 0; i < 12; ++i) {
+    values += fmt::format("\nS{}\t5e20", i);
+    for (int g = 1; g < 400; ++g) values += (i + g) % 2 ? "\t0.5" : "\t-0.5";
+    obs += fmt::format("S{}\t{}\n", i, i < 8 ? "train" : "validation");
+  }
+  write_file(at("huge.tsv"), values + "\n");
+  write_file(at("huge_obs.tsv"), obs);
+  const Outcome o =
+      run("train rna -o huge huge.tsv --obs huge_obs.tsv --json huge.json --set model.scale=none --set model.hidden=8 --set model.latent=2 --set "
+          "train.max_epochs=3 --set train.batch_size=4 --set loss.kl_weight=1 --set loss.kl_warmup_epochs=1");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("6 steps were skipped"), std::string::npos) << o.err;
+  for (const char* file : {"huge.json", "huge/training.json"}) {
+    EXPECT_EQ(json(file)["steps"], 6) << "two batches in three epochs";
+    EXPECT_EQ(json(file)["skipped_steps"], 6);
+  }
+  EXPECT_EQ(json("run/training.json")["skipped_steps"], 0);
+}
+
+// A sample that ends the training, and a checkpoint after each step before: how many these are says where the sample stands in the first pass.
+TEST_F(Program, the_order_of_samples_is_drawn_by_the_seed) {
+  std::string values = "sample\tG1\tG2\n", obs = "sample\tsplit\n";
+  for (int i = 0; i < 8; ++i) {
+    values += fmt::format("S{}\t{}\t{}.5\n", i, i == 5 ? "1e30" : "-1.5", i);
+    obs += fmt::format("S{}\ttrain\n", i);
+  }
+  write_file(at("ends.tsv"), values);
+  write_file(at("ends_obs.tsv"), obs);
+  const auto steps_before_the_end = [](int seed) {
+    fs::remove_all(at("ends"));
+    expect_error(run("train rna -o ends ends.tsv --obs ends_obs.tsv --set model.scale=none --set model.activation=linear --set model.hidden=3 --set "
+                     "model.latent=2 --set train.batch_size=1"
+                     " --set train.checkpoint_seconds=0 --seed " +
+                     std::to_string(seed)),
+                 3, "huber_kl");
+    const std::string checkpoint = at("ends/checkpoint.safetensors");
+    return fs::exists(checkpoint) ? SafetensorsReader(checkpoint).doubles("position").at(1) : 0.0;
+  };
+  std::set<double> places;  // a position is the epochs done, the steps done of the next, and more
+  for (int seed = 0; seed < 6; ++seed) places.insert(steps_before_the_end(seed));
+  EXPECT_GT(places.size(), 2u);
+  EXPECT_LT(*places.rbegin(), 8);
+  EXPECT_EQ(steps_before_the_end(3), steps_before_the_end(3));
 }
 
 // Where no weight moves, they are those that were drawn.

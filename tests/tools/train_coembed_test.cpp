@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/safetensors.h"
 #include "data/read.h"
 #include "data/write.h"
 #include "tests/tools/stopped_run.h"
@@ -167,6 +168,65 @@ TEST_F(TrainCoembed, begins_with_the_two_runs_and_their_losses) {
       expect_done("embed -o of_both.h5ad " + name + in + " --modality " + m);
       EXPECT_EQ(data::read_dataset<float>(at("of_run.h5ad")).x, data::read_dataset<float>(at("of_both.h5ad")).x) << name << " " << m;
     }
+  }
+}
+
+// Contrasted, two runs begin with the same weights whatever the seed, which draws the samples of steps and their noise.
+TEST_F(TrainCoembed, steps_are_drawn_by_the_seed) {
+  Json epoch[2];
+  for (const int seed : {1, 2}) {
+    const std::string name = "drawn" + std::to_string(seed);
+    expect_done(coembed(name, "contrastive", "--set train.max_epochs=1 --set train.epoch_steps=1 --set train.learning_rate=0 --seed " + std::to_string(seed)));
+    epoch[seed - 1] = metrics(name).at(0);
+  }
+  EXPECT_EQ(epoch[0]["validation_rna_huber"], epoch[1]["validation_rna_huber"]) << "the same weights";
+  for (const char* key : {"train_rna_huber", "train_atac_huber", "train_pair"}) EXPECT_NE(epoch[0][key], epoch[1][key]) << key;
+}
+
+// The axes have their origin at the mean of the training samples, where the co-embedding has them; and who has been seen are the donors that the
+// runs have seen, which here are more than those that train and validate.
+TEST_F(TrainCoembed, axes_are_fitted_anew_and_donors_seen_before_are_kept) {
+  const auto donors_seen = [](const std::string& name) {
+    const Json provenance = Json::parse(SafetensorsReader(at(name + "/model.safetensors")).metadata().at("provenance"));
+    std::set<std::string> seen;
+    for (const Json& d : provenance["donors_seen"]) seen.insert(d.get<std::string>());
+    return seen;
+  };
+  std::set<std::string> expected = donors_seen("rna_run");
+  expected.merge(donors_seen("atac_run"));
+  std::set<std::string> here;
+  for (const std::string file : {"r", "a"}) {  // half of the donors of either modality, not the same
+    data::Dataset<float> d = data::read_dataset<float>(at(file + ".h5ad"));
+    const std::vector<std::string> donors = data::donors_of(d.obs);
+    std::vector<int64_t> kept;
+    for (int64_t i = 0; i < d.samples(); ++i)
+      if (donors[static_cast<size_t>(i)].back() % 10 < (file == "r" ? 6 : 5)) {
+        kept.push_back(i);
+        if (d.obs.at("split").text(i) != "holdout") here.insert(donors[static_cast<size_t>(i)]);
+      }
+    data::select_samples(d, kept);
+    data::write_dataset(at("half_" + file + ".h5ad"), d);
+  }
+  expect_done(std::string("train coembed -o half --mode adversarial --rna rna_run --atac atac_run half_r.h5ad half_a.h5ad") + kShort);
+  EXPECT_LT(here.size(), expected.size());
+  EXPECT_EQ(donors_seen("half"), expected);
+
+  const SafetensorsReader model(at("half/model.safetensors"));
+  for (const std::string m : {"rna", "atac"}) {
+    const std::string file = "half_" + m.substr(0, 1) + ".h5ad";
+    expect_done("embed -o half_z.h5ad half " + file + " --modality " + m);
+    const data::Dataset<double> z = data::read_dataset<double>(at("half_z.h5ad"));
+    const std::vector<double> center = model.doubles(m + ".axes.center"), before = SafetensorsReader(at(m + "_run/model.safetensors")).doubles("axes.center");
+    ASSERT_EQ(center.size(), 8u);
+    double moved = 0;
+    for (int64_t k = 0; k < 8; ++k) {
+      double sum = 0, n = 0;
+      for (int64_t i = 0; i < z.samples(); ++i)
+        if (z.obs.at("split").text(i) == "train") sum += z.x(i, k), ++n;
+      EXPECT_NEAR(center[static_cast<size_t>(k)], sum / n, 1e-5) << m << " " << k;
+      moved = std::max(moved, std::abs(center[static_cast<size_t>(k)] - before[static_cast<size_t>(k)]));
+    }
+    EXPECT_GT(moved, 1e-3) << m;
   }
 }
 

@@ -19,12 +19,6 @@ namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-std::string folded(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return text;
-}
-
 // The cells of a column without regard to case, all empty where there is no such column.
 std::vector<std::string> texts(const Table& obs, const char* name) {
   std::vector<std::string> out(obs.keys.size());

@@ -177,6 +177,12 @@ Column factor_from_text(std::string name, const std::vector<std::string>& cells)
   return c;
 }
 
+std::string folded(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return text;
+}
+
 namespace {
 // Digits that a double would round.
 bool is_long_integer(const std::string& cell, double x) {

@@ -56,5 +56,7 @@ Column as_factor(const Column& column);
 bool is_missing_text(std::string_view cell);
 // The whole of `cell` (spaces around it aside) as a finite or infinite number; false if it is not one.
 bool parse_number(std::string_view cell, double& value);
+// In small letters: what names of cohorts, sexes and ethnicities of two tables are compared by.
+std::string folded(std::string text);
 
 }  // namespace panvae::data

@@ -35,20 +35,30 @@ double mean(const std::vector<double>& x) {
 
 FactorComparison compare_factor(const std::string& name, const data::Table& a, const std::vector<int64_t>& rows_a, const data::Table& b,
                                 const std::vector<int64_t>& rows_b) {
-  std::map<std::string, std::pair<int64_t, int64_t>> counts;
+  struct Level {
+    std::string spelling;  // as it is met first
+    int64_t a = 0, b = 0;
+  };
+  std::map<std::string, Level> counts;
   double n_a = 0, n_b = 0;
   const data::Column &of_a = a.at(name), &of_b = b.at(name);
+  const auto level_of = [&](const data::Column& column, int64_t r) -> Level& {
+    const std::string text = column.text(r);
+    Level& level = counts[data::folded(text)];
+    if (level.spelling.empty()) level.spelling = text;
+    return level;
+  };
   for (int64_t r : rows_a)
-    if (!of_a.missing(r)) ++counts[of_a.text(r)].first, ++n_a;
+    if (!of_a.missing(r)) ++level_of(of_a, r).a, ++n_a;
   for (int64_t r : rows_b)
-    if (!of_b.missing(r)) ++counts[of_b.text(r)].second, ++n_b;
+    if (!of_b.missing(r)) ++level_of(of_b, r).b, ++n_b;
   FactorComparison f;
   f.column = name;
   f.chi2 = f.p = kNaN;
   double chi2 = 0;
-  for (const auto& [level, count] : counts) {
-    f.levels.push_back(level), f.count_a.push_back(count.first), f.count_b.push_back(count.second);
-    const auto x = static_cast<double>(count.first), y = static_cast<double>(count.second);
+  for (const auto& [text, level] : counts) {
+    f.levels.push_back(level.spelling), f.count_a.push_back(level.a), f.count_b.push_back(level.b);
+    const auto x = static_cast<double>(level.a), y = static_cast<double>(level.b);
     const double expected_x = (x + y) * n_a / (n_a + n_b), expected_y = (x + y) * n_b / (n_a + n_b);
     f.low_cells += (expected_x < 5) + (expected_y < 5);
     chi2 += (x - expected_x) * (x - expected_x) / expected_x + (y - expected_y) * (y - expected_y) / expected_y;

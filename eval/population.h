@@ -24,7 +24,7 @@ struct AgeComparison {
 };
 struct FactorComparison {
   std::string column;
-  std::vector<std::string> levels;        // sorted, those that occur
+  std::vector<std::string> levels;        // sorted, those that occur; one whatever its case, as it is spelt first
   std::vector<int64_t> count_a, count_b;  // donors, per level
   int64_t df = 0, low_cells = 0;
   double chi2 = 0, p = 0;  // NaN with fewer than two levels or an empty group

@@ -61,7 +61,9 @@ CorrelatedReport add_correlated(std::vector<data::MatchedPair>& pairs, const Opt
   if (report.genes < 50) log::warning("only {} genes are shared: correlations over so few mean little", report.genes);
 
   const data::Column &cohort_rna = rna.obs().at("cohort"), &cohort_atac = atac.obs().at("cohort");
-  const auto same_cohort = [&](int64_t a, int64_t r) { return !cohort_atac.missing(a) && cohort_atac.text(a) == cohort_rna.text(r); };
+  const auto same_cohort = [&](int64_t a, int64_t r) {
+    return !cohort_atac.missing(a) && data::folded(cohort_atac.text(a)) == data::folded(cohort_rna.text(r));
+  };
   std::function<bool(int64_t, int64_t)> allowed;
   if (o.within_cohort) allowed = same_cohort;
   const auto found = data::most_correlated(space, atac_rows, rna_rows, rna.obs().keys, o.correlated, allowed);

@@ -66,6 +66,14 @@ TEST(Population, ChiSquaredAsInR) {
   EXPECT_NEAR(sex.p, 0.03787593705254011, 1e-12);
 }
 
+TEST(Population, LevelsAreComparedWithoutRegardToCase) {
+  const data::Table a = table("a", {"BRCA", "brca", "LUAD"}), b = table("b", {"Brca", "luad", "KIRC"});
+  const FactorComparison f = compare_populations(a, all_rows(3), b, all_rows(3)).factors.at(0);
+  EXPECT_EQ(f.levels, (std::vector<std::string>{"BRCA", "KIRC", "LUAD"}));
+  EXPECT_EQ(f.count_a, (std::vector<int64_t>{2, 0, 1}));
+  EXPECT_EQ(f.count_b, (std::vector<int64_t>{1, 1, 1}));
+}
+
 TEST(Population, DonorsCountOnce) {
   data::Table a = table("a", {"X", "X", "Y", "X"}, {50, 50, 60, 50}), b = table("b", {"X", "Y"}, {50, 60});
   set_factor(a, "donor", {"d", "d", "e", "d"});

@@ -188,7 +188,7 @@ TEST_F(MatchProgram, CorrelatedSamplesOfASmallStudy) {
   write_file(at("r6.tsv"), rna + row("r1", 0, 1) + row("r2", 1, 10) + row("r3", 2, 3) + "\n");
   write_file(at("a6.tsv"), atac + row("a1", 2, 2) + row("a2", 0, 1) + row("a3", 1, 5) + "\n");
   write_file(at("r6_obs.tsv"), "sample\tdonor\tcohort\nr1\tp\tX\nr2\tp\tX\nr3\tq\tY\n");
-  write_file(at("a6_obs.tsv"), "sample\tdonor\tcohort\na1\tp\tX\na2\ts\tX\na3\tt\tY\n");
+  write_file(at("a6_obs.tsv"), "sample\tdonor\tcohort\na1\tp\tX\na2\ts\tx\na3\tt\tY\n");
   const std::string match = "match -o p6.tsv --rna r6.tsv --rna-obs r6_obs.tsv --atac a6.tsv --atac-obs a6_obs.tsv --genes six_genes.tsv --json p6.json";
   const auto pairs = [](bool of_tiers) {
     std::set<std::pair<std::string, std::string>> found;

@@ -16,11 +16,18 @@ namespace panvae::tools {
 
 namespace {
 
+// What a name leads to, whether or not there is a file yet; empty where that cannot be said.
+std::filesystem::path place(const std::string& name) {
+  std::error_code error;
+  return name.empty() ? std::filesystem::path() : std::filesystem::weakly_canonical(std::filesystem::absolute(name, error), error);
+}
+
 // Whether a value of the command line is this file: by itself, or as FILE:layers/NAME, :obsm/NAME, NAME=FILE.
 bool names(const std::string& value, const std::string& path) {
   std::error_code error;
+  const std::filesystem::path to = place(path);
   for (const std::string& file : {value, value.substr(0, value.rfind(':')), value.substr(value.find('=') + 1)})
-    if (file == path || std::filesystem::equivalent(file, path, error)) return true;
+    if (file == path || std::filesystem::equivalent(file, path, error) || (!to.empty() && place(file) == to)) return true;
   return false;
 }
 
@@ -62,6 +69,11 @@ void Session::begin() const {
     refuse_to_replace_what_is_named(option, *path);
     AtomicFile probe(*path);
   }
+  // Nor does a table that is written beside the result.
+  for (const CLI::App* command : commands_)
+    for (const char* table : {"--write-obs", "--table"})
+      if (const CLI::Option* option = command->parsed() ? command->get_option_no_throw(table) : nullptr; option && option->count() > 0)
+        refuse_to_replace_what_is_named(table, option->as<std::string>());
 }
 
 void Session::refuse_to_replace_what_is_named(const std::string& option, const std::string& path) const {

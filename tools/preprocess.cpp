@@ -19,8 +19,7 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string in, out, modality, like, variables, input = "counts", variance = "nzv:0.01", unknown_batch = "error", fit_on = "train", split = "donor",
-                                                  type = "float32";
+  std::string in, out, modality, like, variables, input = "counts", variance = "nzv:0.01", unknown_batch, fit_on = "train", split = "donor", type = "float32";
   MemoryOption memory;
   std::vector<std::string> preserve;
   bool no_quantile = false, no_batch = false;
@@ -88,12 +87,13 @@ void warn_about_modality(const std::string& modality, const std::vector<std::str
 // Everything after reading, in memory or on disk.
 template <class Data>
 void finish(Data data, data::Preprocessor& preprocessor, Options& o, data::Storage storage, const Session& session) {
-  const bool unknown_zero = o.unknown_batch == "zero", is_log = o.like.empty() ? o.input == "log" : preprocessor.input_is_log();
+  const auto unknown_batch = o.unknown_batch == "zero" ? data::UnknownBatch::zero : data::UnknownBatch::error;
+  const bool is_log = o.like.empty() ? o.input == "log" : preprocessor.input_is_log();
   log::info("{}: {} samples x {} features", o.in, data.samples(), data.features());
 
   data::PreprocessReport report;
   if (!o.like.empty()) {
-    report = unknown_zero ? preprocessor.apply(data, data::UnknownBatch::zero) : preprocessor.apply(data);
+    report = o.unknown_batch.empty() ? preprocessor.apply(data) : preprocessor.apply(data, unknown_batch);
     if (!o.draw.from.empty()) data::assign_split(data.obs, o.draw);
   } else {
     o.fit.modality = o.modality;
@@ -101,7 +101,7 @@ void finish(Data data, data::Preprocessor& preprocessor, Options& o, data::Stora
     o.fit.variance = data::VarianceFilter::parse(o.variance);
     o.fit.quantile = !o.no_quantile;
     o.fit.batch = !o.no_batch;
-    o.fit.unknown_batch = unknown_zero ? data::UnknownBatch::zero : data::UnknownBatch::error;
+    o.fit.unknown_batch = unknown_batch;
     o.fit.fit_on_all = o.fit_on == "all";
     o.draw.by_sample = o.split == "sample";
     o.draw.seed = session.globals.seed;
@@ -199,9 +199,9 @@ void add_preprocess(CLI::App& root, Session& session) {
   fitting(cmd->add_option("--preserve", o->preserve, "Column whose effect stays (default: cohort where it exists; none: nothing); repeatable"), "Steps")
       ->type_name("COLUMN")
       ->allow_extra_args(false);
-  cmd->add_option("--unknown-batch", o->unknown_batch, "A batch that training never saw: error, or zero (its effect stays in)")
+  cmd->add_option("--unknown-batch", o->unknown_batch,
+                  "A batch that training never saw: error, or zero (its effect stays in); default: with --like as the fit says, else error")
       ->check(CLI::IsMember({"error", "zero"}))
-      ->capture_default_str()
       ->group("Steps");
   fitting(cmd->add_option("--fit-on", o->fit_on, "Samples that the filters, quantiles and effects are fitted on"), "Steps")
       ->check(CLI::IsMember({"train", "all"}))

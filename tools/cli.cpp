@@ -22,6 +22,11 @@ std::filesystem::path place(const std::string& name) {
   return name.empty() ? std::filesystem::path() : std::filesystem::weakly_canonical(std::filesystem::absolute(name, error), error);
 }
 
+bool is_folder(const std::string& name) {
+  std::error_code error;
+  return std::filesystem::is_directory(name, error);
+}
+
 // Whether a value of the command line is this file: by itself, or as FILE:layers/NAME, :obsm/NAME, NAME=FILE.
 bool names(const std::string& value, const std::string& path) {
   std::error_code error;
@@ -69,11 +74,12 @@ void Session::begin() const {
     refuse_to_replace_what_is_named(option, *path);
     AtomicFile probe(*path);
   }
-  // Nor does a table that is written beside the result.
+  // Nor does a result, or a table that is written beside it: raw counts that are replaced by their logs are lost. (A folder that is named
+  // twice is one that a run goes on in.)
   for (const CLI::App* command : commands_)
-    for (const char* table : {"--write-obs", "--table"})
-      if (const CLI::Option* option = command->parsed() ? command->get_option_no_throw(table) : nullptr; option && option->count() > 0)
-        refuse_to_replace_what_is_named(table, option->as<std::string>());
+    for (const char* written : {"--write-obs", "--table", "--output"})
+      if (const CLI::Option* option = command->parsed() ? command->get_option_no_throw(written) : nullptr; option && option->count() > 0)
+        if (const auto path = option->as<std::string>(); !is_folder(path)) refuse_to_replace_what_is_named(written, path);
 }
 
 void Session::refuse_to_replace_what_is_named(const std::string& option, const std::string& path) const {

@@ -71,6 +71,9 @@ TEST_F(Convert, the_table_of_samples_replaces_no_file_that_the_command_names) {
   fs::create_directory_symlink(".", at("here"));
   expect_error(run("convert -o x.h5ad c.tsv --obs o.tsv --write-obs c.tsv"), 2, "--write-obs would replace a file that IN names too ('c.tsv')");
   expect_error(run("convert -o x.h5ad c.tsv --obs o.tsv --write-obs here/o.tsv"), 2, "--obs names too");
+  for (const char* command : {"convert", "preprocess --modality rna", "pca"})
+    expect_error(run(std::string(command) + " -o ./c.tsv c.tsv"), 2, "--output would replace a file that IN names too");
+  expect_error(run("convert -o o.tsv c.tsv --obs o.tsv"), 2, "--output would replace a file that --obs names too");
   for (const char* same : {"x.tsv", "./x.tsv", "here/x.tsv"})
     expect_error(run("convert -o x.tsv c.tsv --obs o.tsv --write-obs " + std::string(same)), 2, "--output names too");
   expect_error(run("convert -o x.tsv c.tsv --json ./x.tsv"), 2, "--output names too");

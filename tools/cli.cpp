@@ -22,9 +22,9 @@ std::filesystem::path place(const std::string& name) {
   return name.empty() ? std::filesystem::path() : std::filesystem::weakly_canonical(std::filesystem::absolute(name, error), error);
 }
 
-bool is_folder(const std::string& name) {
+bool is_file(const std::string& name) {
   std::error_code error;
-  return std::filesystem::is_directory(name, error);
+  return std::filesystem::is_regular_file(name, error);
 }
 
 // Whether a value of the command line is this file: by itself, or as FILE:layers/NAME, :obsm/NAME, NAME=FILE.
@@ -74,12 +74,13 @@ void Session::begin() const {
     refuse_to_replace_what_is_named(option, *path);
     AtomicFile probe(*path);
   }
-  // Nor does a result, or a table that is written beside it: raw counts that are replaced by their logs are lost. (A folder that is named
-  // twice is one that a run goes on in.)
+  // Nor does a table that is written beside the result, nor the result itself: raw counts that are replaced by their logs are lost. (Where there
+  // is no such file yet, a value that is written like it is a word.)
   for (const CLI::App* command : commands_)
     for (const char* written : {"--write-obs", "--table", "--output"})
       if (const CLI::Option* option = command->parsed() ? command->get_option_no_throw(written) : nullptr; option && option->count() > 0)
-        if (const auto path = option->as<std::string>(); !is_folder(path)) refuse_to_replace_what_is_named(written, path);
+        if (const auto path = option->as<std::string>(); written != std::string_view("--output") || is_file(path))
+          refuse_to_replace_what_is_named(written, path);
 }
 
 void Session::refuse_to_replace_what_is_named(const std::string& option, const std::string& path) const {

@@ -182,6 +182,10 @@ TEST_F(EvaluateProgram, ExpressionOfACohort) {
   EXPECT_EQ(counts("--cohort X"), (std::vector<Json>{6, 1, 0}));
   EXPECT_EQ(counts("--cohort Y"), (std::vector<Json>{6, 1, 1}));
   EXPECT_EQ(counts("")[0], 12);
+  // A table of genes does not take the place of what it is made of.
+  for (const char* named : {"two.tsv", "./two_back.tsv", "two_obs.tsv"})
+    expect_error(run(std::string("expression two.tsv two_back.tsv --obs two_obs.tsv --table ") + named), 2, "--table would replace a file that");
+  EXPECT_EQ(read_file(at("two.tsv")), observed);
 }
 
 // The whole way on simulated counts, with both baselines.

@@ -15,17 +15,16 @@
 
 namespace panvae::data {
 
+std::vector<std::string> folded_cells(const Table& table, const char* column) {
+  std::vector<std::string> out(table.keys.size());
+  if (const Column* c = table.find(column))
+    for (int64_t r = 0; r < table.rows(); ++r) out[static_cast<size_t>(r)] = folded(c->text(r));
+  return out;
+}
+
 namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-// The cells of a column without regard to case, all empty where there is no such column.
-std::vector<std::string> texts(const Table& obs, const char* name) {
-  std::vector<std::string> out(obs.keys.size());
-  if (const Column* c = obs.find(name))
-    for (int64_t r = 0; r < obs.rows(); ++r) out[static_cast<size_t>(r)] = folded(c->text(r));
-  return out;
-}
 
 // A column in which something stands.
 bool filled(const Table& obs, const char* name) {
@@ -50,7 +49,7 @@ struct Samples {
     if (!filled(table, "cohort"))
       fail_input(fmt::format("the {} samples have no column 'cohort'", what), "sample table",
                  "matching needs it: join a table with --obs, or name the column with --cohort-key");
-    cohort = texts(table, "cohort"), sex = texts(table, "sex"), ethnicity = texts(table, "ethnicity");
+    cohort = folded_cells(table, "cohort"), sex = folded_cells(table, "sex"), ethnicity = folded_cells(table, "ethnicity");
     age.assign(table.keys.size(), nan);
     age_filled.assign(table.keys.size(), false);
     const Column* c = table.find("age");

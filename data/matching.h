@@ -23,6 +23,9 @@
 
 namespace panvae::data {
 
+// The cells of a column as they are compared, without regard to case: empty where nothing stands, or where there is no such column.
+std::vector<std::string> folded_cells(const Table& table, const char* column);
+
 enum class Side : int8_t { train = 0, validation = 1, holdout = 2 };
 const char* side_name(Side side);
 

@@ -28,13 +28,15 @@ std::vector<int64_t> all_rows(int64_t n) {
 // No sample has so many reads, and from 2^53 on a number does not tell its neighbours apart: a fault of the file, or of who wrote it.
 constexpr double kLargestCount = 1e12;
 
-// Whether the sums of samples are those of values per million, or of another fixed total: TPM, CPM. Nobody sequences samples to the same
-// thousandth.
-bool sums_are_fixed(const std::vector<double>& sums) {
+// Whether the sums of samples, empty ones aside, are those of values per million, or of another fixed total: TPM, CPM. Nobody sequences
+// samples to the same thousandth.
+bool sums_are_fixed(std::vector<double> sums) {
+  std::erase(sums, 0.0);
+  if (sums.empty()) return false;
   constexpr double kEqual = 1e-3, kMillion = 1e6;
   const auto [least, most] = std::minmax_element(sums.begin(), sums.end());
   const auto near = [](double a, double b) { return std::abs(a - b) <= kEqual * b; };
-  return (near(*least, kMillion) && near(*most, kMillion)) || (sums.size() > 2 && *most > 0 && near(*least, *most));
+  return (near(*least, kMillion) && near(*most, kMillion)) || (sums.size() > 2 && near(*least, *most));
 }
 
 template <class T, class Matrix>
@@ -46,13 +48,16 @@ void check_counts(const Dataset<T, Matrix>& data) {
   std::vector<int64_t> first(samples, -1), fraction(samples, -1), fractions(samples, 0);
   std::vector<double> sums(samples, 0);
   over_rows(data.x, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r)
+    for (int64_t r = begin; r < end; ++r) {
+      double sum = 0;
       for (int64_t c = 0; c < g && first[static_cast<size_t>(r)] < 0; ++c) {
         const T v = data.x(r, c);
-        sums[static_cast<size_t>(r)] += static_cast<double>(v);
+        sum += static_cast<double>(v);
         if (!(v >= 0 && v <= T(kLargestCount))) first[static_cast<size_t>(r)] = c;
         else if (v != std::floor(v) && fractions[static_cast<size_t>(r)]++ == 0) fraction[static_cast<size_t>(r)] = c;
       }
+      sums[static_cast<size_t>(r)] = sum;
+    }
   });
   const auto place = [&](int64_t r, int64_t c) {
     return fmt::format("{}, sample {}, feature {}", quoted(data.path, 400), quoted(data.obs.keys[static_cast<size_t>(r)]),
@@ -75,8 +80,8 @@ void check_counts(const Dataset<T, Matrix>& data) {
   // Expected counts (RSEM, salmon) are fractions; normalised values are too, and where a part of the features is left, only their owner knows.
   if (r == n) return;
   if (sums_are_fixed(sums))
-    fail_input(fmt::format("the values of every sample add up to {:.6g}: they are normalised (TPM, CPM), not counts{}", sums[0], example), where,
-               "start from raw or expected counts, or take their logs and say --input log");
+    fail_input(fmt::format("the values of every sample add up to {:.6g}: they are normalised (TPM, CPM), not counts{}", sums[static_cast<size_t>(r)], example),
+               where, "start from raw or expected counts, or take their logs and say --input log");
   log::warning("{} of the counts are fractions{} ({}): taken as expected counts; normalised values would be wrong here",
                std::accumulate(fractions.begin(), fractions.end(), int64_t{0}), example, where);
 }

@@ -11,6 +11,15 @@
 
 namespace panvae::data {
 
+bool is_ensembl_id(std::string_view name) {
+  if (name.substr(0, 3) != "ENS") return false;
+  size_t at = 3;
+  while (at < name.size() && name[at] >= 'A' && name[at] <= 'Z') ++at;
+  size_t digits = 0;
+  while (at + digits < name.size() && name[at + digits] >= '0' && name[at + digits] <= '9') ++digits;
+  return at > 3 && digits == 11 && (at + digits == name.size() || name[at + digits] == '.' || name[at + digits] == '_' || name[at + digits] == '|');
+}
+
 namespace {
 
 // In small letters, without what is no letter.
@@ -19,7 +28,7 @@ constexpr std::array<std::string_view, 28> kFeatureColumns = {
     "hugosymbol",   "hgncsymbol",     "hgncid",     "entrezid",  "entrezgeneid", "ensembl",   "ensemblid",  "ensemblgene", "ensgid", "ensemblgeneid",
     "transcriptid", "transcriptname", "transcript", "featureid", "features",     "peak",      "peaks",      "peakid",
 };
-// Measured and kept whatever the tissue, the platform and the filter, and no names of samples.
+// Expressed in nearly every tissue and measured by every platform, and hardly names of samples.
 constexpr std::array<std::string_view, 12> kEverywhere = {"ACTB",   "GAPDH", "B2M",  "EEF1A1", "RPLP0", "RPL13A",
                                                           "TUBA1B", "HPRT1", "PPIA", "UBC",    "YWHAZ", "PGK1"};
 constexpr size_t kEnough = 4;
@@ -29,16 +38,6 @@ std::string letters_of(std::string_view text) {
   for (unsigned char c : text)
     if (std::isalpha(c)) out += static_cast<char>(std::tolower(c));
   return out;
-}
-
-// ENSG00000141510, ENSMUSG00000059552.14, ENST..., ENSP...: letters of the species, of the kind, and eleven digits.
-bool is_ensembl_id(std::string_view name) {
-  if (name.substr(0, 3) != "ENS") return false;
-  size_t at = 3;
-  while (at < name.size() && name[at] >= 'A' && name[at] <= 'Z') ++at;
-  size_t digits = 0;
-  while (at + digits < name.size() && name[at + digits] >= '0' && name[at + digits] <= '9') ++digits;
-  return at > 3 && digits == 11 && (at + digits == name.size() || name[at + digits] == '.' || name[at + digits] == '_' || name[at + digits] == '|');
 }
 
 bool is_place(std::string_view name) {

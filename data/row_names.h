@@ -2,10 +2,14 @@
 #pragma once
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace panvae::data {
 
-// Why the rows of a table are features and not samples, for an error message ("its first column is called \"gene_id\""); empty where
+// ENSG00000141510, ENSMUSG00000059552.14, ENST..., ENSP...: letters of the species and of the kind, and eleven digits.
+bool is_ensembl_id(std::string_view name);
+
+// Why the rows of a table are features and not samples, for an error message ("its first column is called 'gene_id'"); empty where
 // nothing says so. They are where the cell over their names says it (gene, Geneid, Hugo_Symbol, peak, ...), where most of them are
 // Ensembl identifiers or places on the genome (chr1:100-600), or where four of a dozen genes that every experiment measures are among
 // them; unless the columns are named like that. `rows` may be empty: the corner alone then speaks.

@@ -186,7 +186,7 @@ std::string folded(std::string text) {
 namespace {
 // Digits that a double would round.
 bool is_long_integer(const std::string& cell, double x) {
-  return std::abs(x) >= kFirstInexact && cell.find_first_not_of("+-0123456789") == std::string::npos;
+  return std::abs(x) >= kFirstInexact && cell.find_first_not_of("+-0123456789 \t") == std::string::npos;
 }
 }  // namespace
 

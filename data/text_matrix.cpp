@@ -89,10 +89,11 @@ void TextMatrixReader::find_annotations() {
   cells_.resize(annotations_.size());
 }
 
-void TextMatrixReader::expect_samples_in_rows(Rows rows, std::span<const std::string> names) const {
+void TextMatrixReader::expect_rows_as_said(Rows rows, std::span<const std::string> names) const {
+  if (rows == Rows::features) return;
   if (!annotations_.empty())
     fail_input("the table begins with chrom, start and end: its rows are peaks", fmt::format("{}, line 1", quoted(reader_.path(), 400)), "say --rows features");
-  if (rows != Rows::unsaid) return;
+  if (rows == Rows::samples) return;
   if (const std::string why = rows_are_features_because(corner_, names, columns_); !why.empty())
     fail_input(fmt::format("{}: genes or peaks, where samples are expected", why), quoted(reader_.path(), 400),
                "say --rows features to have the table transposed, or --rows samples if these are samples");
@@ -195,8 +196,8 @@ void name_axes(D& out, const TextMatrixReader& reader, std::vector<std::string> 
 template <class T>
 RawMatrix<T> read_text_matrix(const std::string& path, Rows what) {
   TextMatrixReader reader(path);
+  reader.expect_rows_as_said(what);
   const bool rows_are_features = what == Rows::features;
-  if (!rows_are_features) reader.expect_samples_in_rows(what);
   const auto columns = static_cast<int64_t>(reader.columns().size());
   std::vector<std::vector<std::string>> annotations(reader.annotations().size());
   // Rows are gathered in blocks, since their number is not known, and freed one by one as the matrix is filled.
@@ -213,7 +214,7 @@ RawMatrix<T> read_text_matrix(const std::string& path, Rows what) {
     rows.push_back(name);
     for (size_t a = 0; a < annotations.size(); ++a) annotations[a].push_back(reader.annotation_cells()[a]);
   }
-  if (!rows_are_features) reader.expect_samples_in_rows(what, rows);
+  reader.expect_rows_as_said(what, rows);
   const auto n = static_cast<int64_t>(rows.size());
   RawMatrix<T> out;
   out.path = path;
@@ -249,8 +250,8 @@ double text_cells(const std::string& path) {
 
 LargeDataset<float> read_text_matrix_large(const std::string& path, Rows what, const std::string& folder) {
   TextMatrixReader reader(path);
+  reader.expect_rows_as_said(what);
   const bool rows_are_features = what == Rows::features;
-  if (!rows_are_features) reader.expect_samples_in_rows(what);
   const auto columns = static_cast<int64_t>(reader.columns().size()), rows = count_rows(path);
   LargeDataset<float> out;
   out.path = path;
@@ -277,7 +278,7 @@ LargeDataset<float> read_text_matrix_large(const std::string& path, Rows what, c
       out.x.release(first, first + 1);
     }
   }
-  if (!rows_are_features) reader.expect_samples_in_rows(what, names);
+  reader.expect_rows_as_said(what, names);
   name_axes(out, reader, std::move(names), annotations, rows_are_features);
   return out;
 }

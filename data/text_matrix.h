@@ -26,9 +26,9 @@ class TextMatrixReader {
   const std::vector<std::string>& annotations() const { return annotations_; }
   // Their cells in the row that next() read last.
   const std::vector<std::string>& annotation_cells() const { return cells_; }
-  // ErrorCode::input for a table whose rows are features: one of peaks (with annotations), whatever was said; where nothing was said,
-  // one whose corner or `names` of rows say so (data/row_names.h).
-  void expect_samples_in_rows(Rows rows, std::span<const std::string> names = {}) const;
+  // ErrorCode::input for a table whose rows are features and were not said to be: one of peaks (with annotations), and where nothing was
+  // said, one whose corner or `names` of rows say so (data/row_names.h).
+  void expect_rows_as_said(Rows rows, std::span<const std::string> names = {}) const;
   // The next row into `values` [columns] of float or double, where numbers beyond the range of T are infinite; false at the end.
   template <class T>
   bool next(std::string& name, T* values);

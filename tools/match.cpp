@@ -60,9 +60,10 @@ CorrelatedReport add_correlated(std::vector<data::MatchedPair>& pairs, const Opt
   log::info("gene space: {} of {} shared genes, those of largest variance in RNA", report.genes, report.shared_genes);
   if (report.genes < 50) log::warning("only {} genes are shared: correlations over so few mean little", report.genes);
 
-  const data::Column &cohort_rna = rna.obs().at("cohort"), &cohort_atac = atac.obs().at("cohort");
+  const std::vector<std::string> cohort_rna = data::folded_cells(rna.obs(), "cohort"), cohort_atac = data::folded_cells(atac.obs(), "cohort");
   const auto same_cohort = [&](int64_t a, int64_t r) {
-    return !cohort_atac.missing(a) && data::folded(cohort_atac.text(a)) == data::folded(cohort_rna.text(r));
+    const std::string& cohort = cohort_atac[static_cast<size_t>(a)];
+    return !cohort.empty() && cohort == cohort_rna[static_cast<size_t>(r)];
   };
   std::function<bool(int64_t, int64_t)> allowed;
   if (o.within_cohort) allowed = same_cohort;

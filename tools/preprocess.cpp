@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "data/peaks.h"
+#include "data/row_names.h"
 #include "data/split.h"
 #include "data/write.h"
 #include "tools/commands.h"
@@ -76,7 +77,7 @@ void warn_about_modality(const std::string& modality, const std::vector<std::str
     std::string_view chromosome;
     int64_t start = 0, end = 0;
     peaks += data::parse_peak_name(features[i], chromosome, start, end);
-    genes += features[i].rfind("ENSG", 0) == 0;
+    genes += data::is_ensembl_id(features[i]);
   }
   if (modality == "rna" && 2 * peaks > seen)
     log::warning("the features look like peaks (first: {}), but are taken as genes (--modality rna)", quoted(features.front(), 60));

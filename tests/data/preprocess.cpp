@@ -516,6 +516,9 @@ TEST(Preprocess, NormalisedValuesAreNotTakenForCounts) {
                  fitted.apply(one);
                }),
                {"TPM, CPM"});
+  Dataset<double> with_empty = totalling(1e6, 0, 6);
+  with_empty.x.row(0).setZero();
+  expect_names(error_of([&] { fit(with_empty); }), {"add up to 1e+06", "TPM, CPM"});
   Dataset<double> rarefied = totalling(1e6, 0, 6);  // whole numbers may be drawn to one depth
   rarefied.x = rarefied.x.array().round();
   EXPECT_NO_THROW(fit(rarefied));

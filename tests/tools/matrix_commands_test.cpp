@@ -445,11 +445,11 @@ TEST_F(PreprocessProgram, missing_logs_stay_out_of_the_quantiles) {
 }
 
 TEST_F(PreprocessProgram, genes_taken_as_peaks_are_pointed_out) {
-  write_file(at("genes.tsv"), "s\tENSG1\tENSG2\nA\t5\t7\nB\t3\t9\nC\t8\t1\n");
-  write_file(at("places.tsv"), "gene\tchrom\tstart\tend\nENSG1\tchr1\t10\t20\nENSG2\tchr1\t30\t40\n");
+  write_file(at("genes.tsv"), "s\tENSG00000000001\tENSG00000000002\nA\t5\t7\nB\t3\t9\nC\t8\t1\n");
+  write_file(at("places.tsv"), "gene\tchrom\tstart\tend\nENSG00000000001\tchr1\t10\t20\nENSG00000000002\tchr1\t30\t40\n");
   const Outcome o = run("preprocess -o p.h5ad genes.tsv --var places.tsv --modality atac --holdout 0 --validation 0");
   ASSERT_EQ(o.code, 0) << o.err;
-  EXPECT_TRUE(says(o.err, "the features look like genes (first: 'ENSG1'), but are taken as peaks (--modality atac)")) << o.err;
+  EXPECT_TRUE(says(o.err, "the features look like genes (first: 'ENSG00000000001'), but are taken as peaks (--modality atac)")) << o.err;
   EXPECT_FALSE(says(run("preprocess -o p.h5ad genes.tsv --modality rna --holdout 0 --validation 0").err, "are taken as"));
 }
 

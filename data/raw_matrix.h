@@ -5,6 +5,7 @@
 #include "data/dataset.h"
 #include "data/h5ad.h"
 #include "data/large_dataset.h"
+#include "data/matrix_path.h"
 #include "data/read.h"
 
 namespace panvae::data {
@@ -40,13 +41,5 @@ void read_h5ad_tables(const hdf5::File& file, const std::string& inner, const H5
 // What read_dataset() does to the tables: names checked, --obs and --var joined, columns renamed by the keys, --where
 // applied. Returns the rows of the file that are left, which `obs` then holds.
 std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& path, const ReadOptions& options);
-
-// "FILE.h5ad:layers/counts" cut into the file and the matrix within ("X" where none is named).
-struct MatrixPath {
-  enum class Format { h5ad, text, mtx } format;
-  std::string file, inner;
-};
-// ErrorCode::input for an ending that is none of ours, naming those that are.
-MatrixPath parse_matrix_path(const std::string& path);
 
 }  // namespace panvae::data

@@ -22,16 +22,6 @@ namespace panvae::data {
 
 namespace {
 
-bool exists(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0;
-}
-
-bool is_folder(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 // The first place of each name, found by its hash. Places instead of copies of the names: tables of 20,000 genes are read often.
 class FirstPlaces {
  public:
@@ -208,31 +198,6 @@ void keep_columns(LargeMatrix<T>& x, const std::vector<int64_t>& columns) {
 const std::vector<std::string>& canonical_columns() {
   static const std::vector<std::string> names = {"donor", "cohort", "dataset", "batch", "age", "sex", "ethnicity", "os_time", "os_event", "split", "fold"};
   return names;
-}
-
-MatrixPath parse_matrix_path(const std::string& path) {
-  using Format = MatrixPath::Format;
-  if (path.empty()) fail_input("no file named", {}, "name an input file");
-  if (const size_t at = path.rfind(".h5ad:"); at != std::string::npos && !exists(path)) {
-    std::string inner = path.substr(at + 6);
-    while (!inner.empty() && inner.front() == '/') inner.erase(0, 1);
-    const bool known = inner == "X" || inner == "raw/X" || inner.rfind("layers/", 0) == 0 || inner.rfind("obsm/", 0) == 0;
-    if (!known || inner.back() == '/')
-      fail_input(fmt::format("{} names no matrix", quoted(inner)), quoted(path, 400), "use X, raw/X, layers/NAME or obsm/NAME");
-    return {Format::h5ad, path.substr(0, at + 5), inner};
-  }
-  std::string_view name = path;
-  if (is_folder(path)) {
-    const std::string folder = path.back() == '/' ? path : path + "/";
-    for (const char* file : {"matrix.mtx.gz", "matrix.mtx"})
-      if (exists(folder + file)) return {Format::mtx, folder + file, ""};
-    fail_input("a folder without matrix.mtx", quoted(path, 400), "name a matrix file, or a folder as 10x writes it");
-  }
-  if (name.ends_with(".h5ad")) return {Format::h5ad, path, "X"};
-  if (name.ends_with(".gz")) name.remove_suffix(3);
-  if (name.ends_with(".mtx")) return {Format::mtx, path, ""};
-  if (name.ends_with(".tsv") || name.ends_with(".csv") || name.ends_with(".txt")) return {Format::text, path, ""};
-  fail_input("the ending of the name is not known", quoted(path, 400), "matrices are .h5ad, .tsv, .csv, .txt or .mtx (the last four also .gz)");
 }
 
 std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& path, const ReadOptions& options) {

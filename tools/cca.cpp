@@ -84,7 +84,6 @@ void write(const std::string& path, data::Dataset<double>& in, const eval::CcaSi
 void run(Options& o, const Session& session) {
   session.begin();
   for (const std::string* file : {&o.rna_out, &o.atac_out}) data::check_output(*file);
-  if (o.rna_out == o.atac_out) fail_usage("both embeddings would be written to one file", "--rna-output and --atac-output", "name two files");
   o.analysis.seed = session.globals.seed;
   const auto start = std::chrono::steady_clock::now();
   std::vector<data::SamplePair> pairs;
@@ -120,8 +119,8 @@ void add_cca(CLI::App& root, Session& session) {
   auto o = std::make_shared<Options>();
   cmd->add_option("RNA", o->rna, "Matrix of RNA, samples in rows: preprocessed logs, or scores")->required();
   cmd->add_option("ATAC", o->atac, "Matrix of ATAC, likewise")->required();
-  cmd->add_option("--rna-output", o->rna_out, "Embedding of RNA to write, float32 (.h5ad, .tsv, .csv; .gz)")->required()->type_name("OUT");
-  cmd->add_option("--atac-output", o->atac_out, "Embedding of ATAC to write, in the same space")->required()->type_name("OUT");
+  session.writes(cmd->add_option("--rna-output", o->rna_out, "Embedding of RNA to write, float32 (.h5ad, .tsv, .csv; .gz)"))->required()->type_name("OUT");
+  session.writes(cmd->add_option("--atac-output", o->atac_out, "Embedding of ATAC to write, in the same space"))->required()->type_name("OUT");
   cmd->add_option("--pairs", o->pairs, "Table with the columns atac and rna, as 'panvae match' writes it (default: equal donors)")->type_name("TABLE");
   cmd->add_option("--max-tier", o->analysis.max_tier, "Pairs of the table up to this tier count, all alike: 1 are those of one donor")
       ->capture_default_str()

@@ -1,5 +1,6 @@
 #include "tools/cli.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -42,7 +43,7 @@ void Session::common(CLI::App& command, unsigned options) {
   commands_.push_back(&command);
   if (options & device) {
     command.add_option("--device", globals.device, "auto, cpu, cuda or cuda:N (auto: the first usable GPU, else cpu)")->capture_default_str();
-    command.add_option("--profile", globals.profile, "Time of every kernel: a table to stderr at the end, and a trace to FILE (for ui.perfetto.dev)")
+    writes(command.add_option("--profile", globals.profile, "Time of every kernel: a table to stderr at the end, and a trace to FILE (for ui.perfetto.dev)"))
         ->type_name("FILE")
         ->each([this](const std::string&) { globals.profiler = std::make_shared<Profile>(); });
   }
@@ -58,7 +59,7 @@ void Session::common(CLI::App& command, unsigned options) {
   }
   if (options & seed) command.add_option("--seed", globals.seed, "Seed of everything drawn at random")->capture_default_str();
   command.add_option("--threads", globals.threads, "Threads of the CPU (0: all cores this process may use)")->capture_default_str()->check(at_least(0));
-  command.add_option("--json", globals.json, "Write the result as JSON to FILE ('-': stdout, and nothing else there)")->type_name("FILE");
+  writes(command.add_option("--json", globals.json, "Write the result as JSON to FILE ('-': stdout, and nothing else there)"))->type_name("FILE");
   command.add_flag("--quiet", globals.quiet, "No log and no progress, only the result and errors");
   command.add_flag("--verbose", globals.verbose, "A longer log");
 }
@@ -68,31 +69,35 @@ void Session::begin() const {
   set_threads(globals.threads);
   prepare_blas();
   if (!answer) install_terminal(globals.quiet, globals.verbose);
+  refuse_to_replace_what_is_named();
   // A result that cannot be written is known before the work, not after it.
-  for (const auto& [option, path] : {std::pair{"--json", &globals.json}, {"--profile", &globals.profile}}) {
-    if (path->empty() || *path == "-") continue;
-    refuse_to_replace_what_is_named(option, *path);
-    AtomicFile probe(*path);
-  }
-  // Nor does a table that is written beside the result, nor the result itself: raw counts that are replaced by their logs are lost. (Where there
-  // is no such file yet, a value that is written like it is a word.)
-  for (const CLI::App* command : commands_)
-    for (const char* written : {"--write-obs", "--table", "--output"})
-      if (const CLI::Option* option = command->parsed() ? command->get_option_no_throw(written) : nullptr; option && option->count() > 0)
-        if (const auto path = option->as<std::string>(); written != std::string_view("--output") || is_file(path))
-          refuse_to_replace_what_is_named(written, path);
+  for (const std::string* path : {&globals.json, &globals.profile})
+    if (!path->empty() && *path != "-") AtomicFile probe(*path);
 }
 
-void Session::refuse_to_replace_what_is_named(const std::string& option, const std::string& path) const {
+CLI::Option* Session::writes(CLI::Option* option) {
+  outputs_.push_back(option);
+  return option;
+}
+
+// Raw counts that are replaced by their logs are lost, and of two results under one name the first. Where there is no such file yet, only an output
+// can mean it: any other value that is written like it is a word.
+void Session::refuse_to_replace_what_is_named() const {
   std::error_code error;
-  if (std::filesystem::is_other(path, error)) return;  // /dev/null takes all
   for (const CLI::App* command : commands_) {
     if (!command->parsed()) continue;
-    for (const CLI::Option* other : command->get_options()) {
-      if (other->check_name(option)) continue;
-      for (const std::string& value : other->results())
-        if (names(value, path))
-          fail_usage(fmt::format("{} would replace a file that {} names too", option, other->get_name()), quoted(path, 400), "give another name");
+    for (auto output = outputs_.begin(); output != outputs_.end(); ++output) {
+      const std::string option = (*output)->get_name();
+      if ((*output)->count() == 0 || command->get_option_no_throw(option) != *output) continue;
+      const auto path = (*output)->as<std::string>();
+      if (path == "-" || std::filesystem::is_other(path, error)) continue;  // /dev/null takes all
+      for (const CLI::Option* other : command->get_options()) {
+        const auto written = std::find(outputs_.begin(), outputs_.end(), other);
+        if (written == outputs_.end() ? !is_file(path) : written >= output) continue;
+        for (const std::string& value : other->results())
+          if (names(value, path))
+            fail_usage(fmt::format("{} would replace a file that {} names too", option, other->get_name()), quoted(path, 400), "give another name");
+      }
     }
   }
 }

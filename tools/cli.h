@@ -35,8 +35,10 @@ class Session {
   // --provider and --tune.
   enum Option : unsigned { none = 0, seed = 1, device = 2, precision = 4 };
   void common(CLI::App& command, unsigned options = none);
-  // Applies --threads, --quiet, --verbose, and sees that --json and --profile can be written and name no other file of the command
-  // line; every command's callback begins with it.
+  // The same option, marked as the name of a file or folder that the command writes.
+  CLI::Option* writes(CLI::Option* option);
+  // Applies --threads, --quiet, --verbose, and sees that what the command writes would replace no other file of the command line and
+  // that --json and --profile can be written; every command's callback begins with it.
   void begin() const;
   // After the command: the table of --profile to stderr, its trace to the file.
   void end() const;
@@ -45,7 +47,8 @@ class Session {
 
  private:
   std::vector<const CLI::App*> commands_;  // with common options
-  void refuse_to_replace_what_is_named(const std::string& option, const std::string& path) const;
+  std::vector<const CLI::Option*> outputs_;
+  void refuse_to_replace_what_is_named() const;
 };
 
 // A command: the name it has under `panvae` (or under `panvae evaluate`) and the function that declares it.

@@ -46,11 +46,11 @@ void add_convert(CLI::App& root, Session& session) {
                   "printf 'gene\\ts1\\ts2\\nTP53\\t5\\t7\\nBRCA1\\t0\\t2\\n' > counts.tsv && panvae convert -o counts.h5ad counts.tsv --rows features");
   auto o = std::make_shared<Options>();
   cmd->add_option("IN", o->in, "Matrix; FILE.h5ad:layers/NAME, :obsm/NAME or :raw/X name another matrix of a file")->required();
-  cmd->add_option("-o,--output", o->out, "Output: .h5ad, .tsv or .csv (.gz too)")->required()->type_name("OUT");
+  session.writes(cmd->add_option("-o,--output", o->out, "Output: .h5ad, .tsv or .csv (.gz too)"))->required()->type_name("OUT");
   cmd->add_option("--var", o->var, "Table of features (TSV or CSV, first column the feature's name) whose columns are joined")
       ->type_name("TABLE")
       ->group("Input");
-  cmd->add_option("--write-obs", o->table, "Write the table of samples too, as --obs reads it (.tsv or .csv, .gz too)")->type_name("TABLE");
+  session.writes(cmd->add_option("--write-obs", o->table, "Write the table of samples too, as --obs reads it (.tsv or .csv, .gz too)"))->type_name("TABLE");
   cmd->add_option("--type", o->type, "Type of the numbers written")->check(CLI::IsMember({"float32", "float64"}))->capture_default_str();
   o->dataset.declare(*cmd);
   session.common(*cmd);

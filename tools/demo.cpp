@@ -291,7 +291,7 @@ void add_demo(CLI::App& root, Session& session) {
       add_command(root, "demo", "The whole way, simulated or real: preprocessing, PCA, RNA and ATAC VAEs, co-embeddings, every benchmark, the report",
                   "panvae demo --quick");
   auto o = std::make_shared<Options>();
-  cmd->add_option("-o,--output", o->out, "Folder of the results: a new one, or that of an earlier demo, which is replaced")
+  session.writes(cmd->add_option("-o,--output", o->out, "Folder of the results: a new one, or that of an earlier demo, which is replaced"))
       ->capture_default_str()
       ->type_name("DIR");
   cmd->add_option("--data", o->data, "Folder with real data (default: simulated): " + demo_data_help())->type_name("DIR");

@@ -495,7 +495,7 @@ void add_evaluate_all(CLI::App& evaluate, Session& session) {
                   "panvae train rna -o sim/run sim/rna_pp.h5ad --set train.max_epochs=12 && panvae evaluate all sim/run -o sim/results");
   auto o = std::make_shared<Options>();
   cmd->add_option("RUN", o->runs, "Folders of trained models; an RNA run, an ATAC run and co-embeddings of them are compared by their pairs, too")->required();
-  cmd->add_option("-o,--output", o->out, "Folder of the results; results of before are replaced")->required()->type_name("DIR");
+  session.writes(cmd->add_option("-o,--output", o->out, "Folder of the results; results of before are replaced"))->required()->type_name("DIR");
   cmd->add_option("--data", o->files,
                   "Preprocessed matrix of runs, matched by its features; repeatable (default: the file a run was trained on, beside it or here)")
       ->type_name("FILE")

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "data/matrix_path.h"
 #include "data/write.h"
 #include "eval/expression.h"
 #include "tools/commands.h"
@@ -25,7 +26,7 @@ struct Options {
 // name, and may hold more.
 data::SampleSource matched_by_name(const std::string& path, const data::ReadOptions& observed) {
   data::ReadOptions read;
-  if (path.find(".h5ad") == std::string::npos) read.rows = observed.rows;
+  if (data::parse_matrix_path(path).format == data::MatrixPath::Format::text) read.rows = observed.rows;
   read.missing = observed.missing;
   read.make_unique = observed.make_unique;
   return data::SampleSource(path, read);
@@ -79,7 +80,8 @@ void add_evaluate_expression(CLI::App& evaluate, Session& session) {
          "Differential features between two measurements of the same samples: techrep (replicates of a donor) or thin (raw counts dealt into two halves)")
       ->check(CLI::IsMember({"techrep", "thin"}));
   cmd->add_option("--counts", o->counts, "Raw counts for the baseline, normalised by the preprocessing stored in OBSERVED")->type_name("RAW");
-  cmd->add_option("--table", o->table, "Write the test of every feature: feature, log2fc, t, p, fdr, mean_observed, mean_reconstructed")->type_name("TABLE");
+  session.writes(cmd->add_option("--table", o->table, "Write the test of every feature: feature, log2fc, t, p, fdr, mean_observed, mean_reconstructed"))
+      ->type_name("TABLE");
   o->dataset.declare(*cmd);
   session.common(*cmd, Session::seed);
   cmd->callback([o, &session] { run(*o, session); });

@@ -74,7 +74,8 @@ void add_evaluate_survival(CLI::App& evaluate, Session& session) {
   cmd->add_option("--stratify", s.stratify, "C compares only patients with the same value of this column (cohort, say)")->type_name("COLUMN");
   cmd->add_option("--cox-strata", s.cox_strata, "The Cox model has a baseline hazard for each value of this column")->type_name("COLUMN");
   o->judging.declare_control(*cmd, "outcomes change hands among donors, so that C should be 0.5");
-  cmd->add_option("--risk", o->risk, "Write each patient's outcome, out-of-fold risk, fold and risk group (thirds) to a table (TSV or CSV)")->type_name("FILE");
+  session.writes(cmd->add_option("--risk", o->risk, "Write each patient's outcome, out-of-fold risk, fold and risk group (thirds) to a table (TSV or CSV)"))
+      ->type_name("FILE");
   o->judging.declare_on(*cmd);
   o->dataset.declare(*cmd);
   o->fold_key = cmd->get_option("--fold-key")->description("Column with the folds to use (0, 1, ...) instead of drawing them")->default_str("");

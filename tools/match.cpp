@@ -251,7 +251,7 @@ void add_match(CLI::App& root, Session& session) {
                   "panvae simulate -o sim --donors 150 --genes 500 --peaks 4000 --cohorts 4 && panvae match -o sim/pairs.tsv --rna sim/rna.h5ad --atac "
                   "sim/atac.h5ad --genes sim/genes.tsv");
   auto o = std::make_shared<Options>();
-  cmd->add_option("-o,--output", o->out, "Table of pairs to write (.tsv, .csv; .gz)")->required()->type_name("PAIRS");
+  session.writes(cmd->add_option("-o,--output", o->out, "Table of pairs to write (.tsv, .csv; .gz)"))->required()->type_name("PAIRS");
   cmd->add_option("--rna", o->rna, "RNA: counts or log2 values, samples in rows")->required()->type_name("FILE");
   cmd->add_option("--atac", o->atac, "ATAC: counts or log2 values of peaks, or scores (clinical tiers alone)")->required()->type_name("FILE");
   cmd->add_option("--genes", o->genes, "Gene table: symbol, chrom, tss, strand (start, end), or GREAT's; without it clinical tiers alone")->type_name("TABLE");

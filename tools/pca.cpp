@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "data/matrix_path.h"
 #include "data/write.h"
 #include "eval/wide_pca.h"
 #include "tools/at_least.h"
@@ -151,9 +152,14 @@ void run_on(data::Dataset<T, Matrix> in, const Options& o, const Session& sessio
 void run(const Options& o, const Session& session) {
   const data::ReadOptions read = o.dataset.read();
   // h5ad holds float32 as a rule, and may be large; text is read to its last digit.
-  if (o.in.find(".h5ad") == std::string::npos) return run_on(data::read_dataset<double>(o.in, read), o, session);
-  const double allowed = o.memory.allowed(), needed = 1.1 * data::matrix_bytes(o.in, allowed) + (128 << 20);
-  if (needed <= allowed || read.missing == data::Missing::mean) return run_on(data::read_dataset<float>(o.in, read), o, session);
+  const bool h5ad = data::parse_matrix_path(o.in).format == data::MatrixPath::Format::h5ad, fills = read.missing == data::Missing::mean;
+  const double allowed = o.memory.allowed(), copies = h5ad ? 1.1 : 2.2, needed = copies * data::matrix_bytes(o.in, allowed / copies) + (128 << 20);
+  if (needed > allowed && (fills || !h5ad))
+    log::warning("{}: {} needed in memory, {} allowed: it is held there all the same, {}", o.in, human_bytes(static_cast<int64_t>(needed)),
+                 human_bytes(static_cast<int64_t>(allowed)),
+                 fills ? "to fill what is missing ('panvae preprocess' fills it on disk)" : "as text is ('panvae convert' makes an .h5ad of it)");
+  if (!h5ad) return run_on(data::read_dataset<double>(o.in, read), o, session);
+  if (needed <= allowed || fills) return run_on(data::read_dataset<float>(o.in, read), o, session);
   run_on(data::read_large_dataset(o.in, read, temporary_folder(o.in, o.out, needed, allowed)), o, session);
 }
 
@@ -166,7 +172,7 @@ void add_pca(CLI::App& root, Session& session) {
       "sim/rna_pp.h5ad");
   auto o = std::make_shared<Options>();
   cmd->add_option("IN", o->in, "Matrix, samples in rows: preprocessed logs")->required();
-  cmd->add_option("-o,--output", o->out, "Embedding to write: scores, float32 (.h5ad, .tsv, .csv; .gz)")->required()->type_name("OUT");
+  session.writes(cmd->add_option("-o,--output", o->out, "Embedding to write: scores, float32 (.h5ad, .tsv, .csv; .gz)"))->required()->type_name("OUT");
   cmd->add_option("--components", o->components, "At most so many components; no more than training samples less one")
       ->capture_default_str()
       ->check(at_least(1));

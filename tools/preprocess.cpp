@@ -163,7 +163,7 @@ void add_preprocess(CLI::App& root, Session& session) {
       "panvae simulate -o sim --donors 120 --genes 500 && panvae preprocess -o sim/rna_pp.h5ad sim/rna.h5ad --modality rna --batch-key batch --covariate age");
   auto o = std::make_shared<Options>();
   cmd->add_option("IN", o->in, "Raw counts: .h5ad, .tsv, .csv or .mtx, samples in rows")->required();
-  cmd->add_option("-o,--output", o->out, "Output: .h5ad (with the fit in uns/panvae), .tsv or .csv")->required()->type_name("OUT");
+  session.writes(cmd->add_option("-o,--output", o->out, "Output: .h5ad (with the fit in uns/panvae), .tsv or .csv"))->required()->type_name("OUT");
   cmd->add_option("--modality", o->modality, "What was measured (required without --like)")->check(CLI::IsMember({"rna", "atac"}));
   cmd->add_option("--like", o->like, "Apply the fit of a RUN folder or a preprocessed .h5ad, instead of fitting")->type_name("RUN_OR_H5AD");
   cmd->add_option("--type", o->type, "Type of the numbers written; float16 halves the file and keeps three digits (.h5ad only)")

@@ -128,7 +128,7 @@ void add_reconstruct(CLI::App& root, Session& session) {
   auto o = std::make_shared<Options>();
   cmd->add_option("RUN", o->run, "Folder of a trained model")->required();
   cmd->add_option("IN", o->in, "Samples: raw counts, logs or a preprocessed matrix")->required();
-  cmd->add_option("-o,--output", o->out, "Matrix to write (.h5ad, .tsv, .csv; .gz)")->required()->type_name("OUT");
+  session.writes(cmd->add_option("-o,--output", o->out, "Matrix to write (.h5ad, .tsv, .csv; .gz)"))->required()->type_name("OUT");
   cmd->add_option("--input", o->input, "What IN holds: counts, log or processed (default: found out)")->check(CLI::IsMember({"counts", "log", "processed"}));
   cmd->add_option("--to", o->to, "Modality to reconstruct: rna or atac (default: that of the run); of a co-embedding it is imputed from the other")
       ->check(CLI::IsMember({"rna", "atac"}));

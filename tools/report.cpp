@@ -47,7 +47,7 @@ void add_report(CLI::App& root, Session& session) {
                   "panvae report -o sim/report.html sim/results");
   auto o = std::make_shared<Options>();
   cmd->add_option("results", o->results, "Folders that 'evaluate all' wrote; models of several stand side by side")->required()->type_name("RESULTS");
-  cmd->add_option("-o,--output", o->out, "The page to write")->type_name("FILE")->capture_default_str();
+  session.writes(cmd->add_option("-o,--output", o->out, "The page to write"))->type_name("FILE")->capture_default_str();
   cmd->add_option("--title", o->title, "Its title; default: Embeddings judged")->type_name("TEXT");
   cmd->add_flag("--literature", o->literature, "Show published numbers beside these, with their sources");
   session.common(*cmd, 0);

@@ -51,7 +51,7 @@ void add_simulate(CLI::App& root, Session& session) {
                   "panvae simulate -o sim --donors 120 --genes 500 --cohorts 6 --seed 1");
   auto out = std::make_shared<std::string>();
   auto o = std::make_shared<data::SimulateOptions>();
-  cmd->add_option("-o,--output", *out, "Folder for rna.h5ad, atac.h5ad, genes.tsv, peaks.tsv, sets.gmt, latents.tsv, donors.tsv, truth.json")
+  session.writes(cmd->add_option("-o,--output", *out, "Folder for rna.h5ad, atac.h5ad, genes.tsv, peaks.tsv, sets.gmt, latents.tsv, donors.tsv, truth.json"))
       ->required()
       ->type_name("DIR");
   cmd->add_option("--donors", o->donors, "Donors")->capture_default_str();

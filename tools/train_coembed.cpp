@@ -266,7 +266,7 @@ void add_train_coembed(CLI::App& train_app, Session& session) {
   cmd->add_option("--rna", o->rna_run, "Run of 'panvae train rna' to begin with")->required()->type_name("RUN");
   cmd->add_option("--atac", o->atac_run, "Run of 'panvae train atac' to begin with; its latents are as many")->required()->type_name("RUN");
   cmd->add_option("--pairs", o->pairs, "Table of matched samples, as 'panvae match' writes it (default: all samples of equal donors)")->type_name("TABLE");
-  o->FolderOptions::declare(*cmd);
+  o->FolderOptions::declare(*cmd, session);
   o->input.declare(*cmd);
   session.common(*cmd, Session::seed | Session::device | Session::precision);
   cmd->callback([o, &session] { train(*o, session); });

@@ -55,7 +55,7 @@ void split_where_missing(data::Table& obs, uint64_t seed) {
 
 void declare_training(CLI::App& cmd, TrainingOptions& o, const std::string& modality, Session& session) {
   cmd.add_option("IN", o.in, fmt::format("Matrix that 'panvae preprocess --modality {}' wrote", modality))->required();
-  o.FolderOptions::declare(cmd);
+  o.FolderOptions::declare(cmd, session);
   cmd.add_flag("--no-graph", o.no_graph,
                "On a GPU, start each kernel of a step by itself, not a recorded step as one CUDA graph; the results are the same bits");
   o.dataset.declare(cmd);

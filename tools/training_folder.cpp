@@ -71,8 +71,8 @@ std::string metrics_until(const std::string& path, const std::string& stage, con
 
 }  // namespace
 
-void FolderOptions::declare(CLI::App& cmd) {
-  cmd.add_option("-o,--output", run, "Folder of the run")->required()->type_name("RUN");
+void FolderOptions::declare(CLI::App& cmd, Session& session) {
+  session.writes(cmd.add_option("-o,--output", run, "Folder of the run"))->required()->type_name("RUN");
   cmd.add_option("--config", config, "TOML file with configuration keys")->type_name("FILE");
   cmd.add_option("--set", set, "A configuration key, over --config (repeatable)")->type_name("KEY=VALUE")->allow_extra_args(false);
   cmd.add_flag("--resume", resume, "Continue the run in the folder from its checkpoint");

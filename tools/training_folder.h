@@ -19,7 +19,7 @@ struct FolderOptions {
   bool no_graph = false;    // declared by the commands whose steps run as graphs
   std::string base_config;  // a file whose keys stand before --config and --set; empty for none
 
-  void declare(CLI::App& command);
+  void declare(CLI::App& command, Session& session);
 };
 
 class TrainingFolder {

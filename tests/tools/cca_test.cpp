@@ -126,7 +126,10 @@ TEST_F(CcaProgram, BadInput) {
   expect_error(run(to("x") + "--pca 0 --shrinkage 0"), 3, "training pairs are too few for 300");
   expect_error(run(to("x") + "--shrinkage 2"), 2, "--shrinkage");
   expect_error(run(to("x") + "--components 0"), 2, "--components");
-  expect_error(run("cca --rna-output x.h5ad --atac-output x.h5ad r.h5ad a.h5ad"), 2, "one file");
+  for (const char* same : {"x.h5ad", "./x.h5ad"})
+    expect_error(run("cca --rna-output x.h5ad r.h5ad a.h5ad --atac-output " + std::string(same)), 2,
+                 "--atac-output would replace a file that --rna-output names too");
+  expect_error(run("cca --rna-output x.h5ad --atac-output ./r.h5ad r.h5ad a.h5ad"), 2, "--atac-output would replace a file that RNA names too");
   expect_error(run("cca --rna-output x.h5ad --atac-output y.foo r.h5ad a.h5ad"), 2, "y.foo");
   expect_error(run("cca --rna-output x.h5ad r.h5ad a.h5ad"), 2, "--atac-output");
   expect_error(run("cca --rna-output x.h5ad --atac-output y.h5ad r.h5ad nothing.h5ad"), 3, "nothing.h5ad");

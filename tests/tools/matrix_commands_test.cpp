@@ -77,10 +77,14 @@ TEST_F(Convert, the_table_of_samples_replaces_no_file_that_the_command_names) {
   for (const char* same : {"x.tsv", "./x.tsv", "here/x.tsv"})
     expect_error(run("convert -o x.tsv c.tsv --obs o.tsv --write-obs " + std::string(same)), 2, "--output names too");
   expect_error(run("convert -o x.tsv c.tsv --json ./x.tsv"), 2, "--output names too");
+  expect_error(run("convert -o x.tsv c.tsv --json here/c.tsv"), 2, "--json would replace a file that IN names too");
   EXPECT_EQ(read_file(at("c.tsv")), counts);
   EXPECT_EQ(read_file(at("o.tsv")), samples);
   EXPECT_FALSE(fs::exists(at("x.tsv")));
   EXPECT_FALSE(fs::exists(at("x.h5ad")));
+  // A word is no file until there is one of its name.
+  EXPECT_EQ(run("convert -o x.h5ad c.tsv --type float64 --json float64").code, 0);
+  expect_error(run("convert -o x.h5ad c.tsv --type float64 --json float64"), 2, "--type names too");
 }
 
 TEST_F(Convert, numbers_have_the_type_asked_for) {
@@ -212,9 +216,15 @@ TEST_F(PcaProgram, counts_are_pointed_out) {
 
 // 10^8 and its neighbours are one float.
 TEST_F(PcaProgram, text_is_read_to_its_last_digit) {
-  write_file(at("digits.tsv"), "s\tg1\tg2\nA\t99999999\t0.5\nB\t100000000\t0.5\nC\t100000001\t0.5\n");
-  ASSERT_EQ(run("pca -o d.h5ad digits.tsv --json d.json").code, 0);
-  EXPECT_NEAR(json("d.json")["total_variance"].get<double>(), 1, 1e-9);
+  fs::create_directory(at("old.h5ad.d"));
+  for (const char* name : {"digits.tsv", "old.h5ad.d/digits.tsv"}) {
+    write_file(at(name), "s\tg1\tg2\nA\t99999999\t0.5\nB\t100000000\t0.5\nC\t100000001\t0.5\n");
+    const Outcome o = run(std::string("pca -o d.h5ad --json d.json --memory 1K ") + name);
+    ASSERT_EQ(o.code, 0) << o.err;
+    EXPECT_NEAR(json("d.json")["total_variance"].get<double>(), 1, 1e-9) << name;
+    EXPECT_TRUE(says(o.err, "it is held there all the same, as text is ('panvae convert'")) << o.err;
+  }
+  EXPECT_FALSE(says(run("pca -o d.h5ad digits.tsv").err, "all the same"));
 }
 
 TEST_F(PcaProgram, the_sketch_is_drawn_by_the_seed) {
@@ -242,7 +252,9 @@ TEST_F(PcaProgram, missing_values_are_filled_whatever_the_memory) {
   d.kind = "log";
   data::write_dataset(at("gap.h5ad"), d);
   expect_error(run("pca -o g.h5ad gap.h5ad"), 3, "'g2'");
-  ASSERT_EQ(run("pca -o g.h5ad gap.h5ad --missing mean --memory 1K --json g.json").code, 0);
+  const Outcome o = run("pca -o g.h5ad gap.h5ad --missing mean --memory 1K --json g.json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(says(o.err, "it is held there all the same, to fill what is missing")) << o.err;
   EXPECT_NEAR(json("g.json")["total_variance"].get<double>(), 20.0 / 3, 1e-6) << "the mean of 0, 1 and -1";
 }
 

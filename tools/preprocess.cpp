@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "data/matrix_path.h"
 #include "data/peaks.h"
 #include "data/row_names.h"
 #include "data/split.h"
@@ -69,6 +70,14 @@ void warn_about_batches(const Options& o, const data::Table& obs) {
   if (!names.empty()) log::info("no batch named, none removed; columns that look like batches: {} (name them with --batch-key)", names);
 }
 
+// Names that nobody knows do not show that a table lies on its side; its shape may.
+void warn_about_rows(const Options& o, int64_t samples, int64_t features) {
+  if (samples <= features || o.dataset.rows.value() != data::Rows::unsaid || !o.dataset.read().obs_table.empty() ||
+      data::parse_matrix_path(o.in).format != data::MatrixPath::Format::text)
+    return;
+  log::warning("{} samples of {} features: if the rows are features, say --rows features (--rows samples: they are samples)", samples, features);
+}
+
 // One modality taken for the other goes through without an error, and means nothing.
 void warn_about_modality(const std::string& modality, const std::vector<std::string>& features) {
   const size_t seen = std::min<size_t>(features.size(), 1000);
@@ -91,6 +100,7 @@ void finish(Data data, data::Preprocessor& preprocessor, Options& o, data::Stora
   const auto unknown_batch = o.unknown_batch == "zero" ? data::UnknownBatch::zero : data::UnknownBatch::error;
   const bool is_log = o.like.empty() ? o.input == "log" : preprocessor.input_is_log();
   log::info("{}: {} samples x {} features", o.in, data.samples(), data.features());
+  warn_about_rows(o, data.samples(), data.features());
 
   data::PreprocessReport report;
   if (!o.like.empty()) {

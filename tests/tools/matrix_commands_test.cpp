@@ -465,4 +465,19 @@ TEST_F(PreprocessProgram, genes_taken_as_peaks_are_pointed_out) {
   EXPECT_FALSE(says(run("preprocess -o p.h5ad genes.tsv --modality rna --holdout 0 --validation 0").err, "are taken as"));
 }
 
+// Rows of unknown names may be anything; more of them than columns, and no table that calls them samples, are pointed out.
+TEST_F(PreprocessProgram, a_table_that_may_lie_on_its_side_is_pointed_out) {
+  write_file(at("tall.tsv"), "id\tx\ty\nA\t5\t7\nB\t3\t9\nC\t8\t1\n");
+  write_file(at("square.tsv"), "id\tx\ty\tz\nA\t5\t7\t1\nB\t3\t9\t1\nC\t8\t1\t2\n");
+  write_file(at("tall_obs.tsv"), "sample\tcohort\nA\tX\nB\tX\nC\tY\n");
+  ASSERT_EQ(run("convert -o tall.h5ad tall.tsv").code, 0);
+  const auto hint = [](const std::string& in) {
+    const Outcome o = run("preprocess -o t.h5ad --modality rna --holdout 0 --validation 0 " + in);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return says(o.err, "3 samples of 2 features: if the rows are features, say --rows features");
+  };
+  EXPECT_TRUE(hint("tall.tsv"));
+  for (const char* known : {"tall.tsv --rows samples", "tall.tsv --obs tall_obs.tsv", "tall.h5ad", "square.tsv"}) EXPECT_FALSE(hint(known)) << known;
+}
+
 }  // namespace

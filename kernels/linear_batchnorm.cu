@@ -17,7 +17,7 @@
 
 #include "base/threads.h"
 #include "kernels/batchnorm.h"
-#include "kernels/blas.h"
+#include "kernels/few_rows.h"
 #include "kernels/instantiate.h"
 #include "kernels/tile.h"
 #include "kernels/vendor.h"
@@ -77,7 +77,7 @@ void linear_batchnorm(Stream&, In<T> x, In<T> w, Epilogue<T> e, In<T> weight, In
                       InOut<T> running_mean, InOut<T> running_var, Out<T> h, Out<T> y, Out<T> statistics) {
   if (M * N == 0) return;
   PV_CHECK(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX, "linear_batchnorm: sizes {}, {}, {} are beyond what BLAS counts", M, N, K);
-  if (K > 0) gemm(false, true, M, N, K, x, K, w, K, T(0), h, N);
+  if (K > 0) product<T>(false, true, M, N, K, x, K, w, K, false, h, N);
   else std::fill(h, h + M * N, T(0));
   const double count = static_cast<double>(M);
   parallel_chunks(N, kPanel, [=](int64_t begin, int64_t end) {

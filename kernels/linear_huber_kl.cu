@@ -16,8 +16,8 @@
 #include <climits>
 
 #include "base/threads.h"
-#include "kernels/blas.h"
 #include "kernels/block_sums.h"
+#include "kernels/few_rows.h"
 #include "kernels/huber.h"
 #include "kernels/instantiate.h"
 #include "kernels/streaming.h"
@@ -64,7 +64,7 @@ void linear_huber_kl(Stream& stream, In<T> h, In<T> w, In<T> bias, In<T> target,
     for (int64_t c = 0; c < columns; ++c) shift[c] = bias ? bias[first + c] : T(0);
     for (int64_t row = 0; row < R; row += kRowsAtOnce) {
       const int64_t rows = std::min(kRowsAtOnce, R - row);
-      if (H > 0) gemm(false, true, rows, columns, H, h + row * H, H, w + first * H, H, T(0), pred, columns);
+      if (H > 0) product<T>(false, true, rows, columns, H, h + row * H, H, w + first * H, H, false, pred, columns);
       else std::fill_n(pred, rows * columns, T(0));
       T grad[kColumns] = {};
       for (int64_t r = 0; r < rows; ++r) {

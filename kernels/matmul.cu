@@ -1,12 +1,12 @@
 // Matrix product with epilogue: c [M, N] = act(op(a) op(b) [+ c] + bias), row-major, any size, any transpose.
-// 2 M N K flops; bytes M K + K N + M N at least. cpu: BLAS, then the epilogue over c. simt and cuda: the tiles of
+// 2 M N K flops; bytes M K + K N + M N at least. cpu: BLAS, or kernels/few_rows.h, then the epilogue over c. simt and cuda: the tiles of
 // kernels/tile.h, deterministic also where k is split.
 #include <algorithm>
 #include <climits>
 #include <cmath>
 
 #include "base/threads.h"
-#include "kernels/blas.h"
+#include "kernels/few_rows.h"
 #include "kernels/instantiate.h"
 #include "kernels/tile.h"
 #include "kernels/vendor.h"
@@ -19,7 +19,7 @@ template <class T>
 void matmul(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transpose_b, InOut<T> c, int64_t M, int64_t N, int64_t K, Epilogue<T> e) {
   if (M == 0 || N == 0) return;
   PV_CHECK(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX, "matmul: sizes {}, {}, {} are beyond what BLAS counts", M, N, K);
-  if (K > 0) gemm(transpose_a, transpose_b, M, N, K, a, transpose_a ? M : K, b, transpose_b ? K : N, e.accumulate ? T(1) : T(0), c, N);
+  if (K > 0) product<T>(transpose_a, transpose_b, M, N, K, a, transpose_a ? M : K, b, transpose_b ? K : N, e.accumulate, c, N);
   else if (!e.accumulate) std::fill(c, c + M * N, T(0));
   if (e.bias || e.activation != Activation::none) bias_activation<T>(stream, c, M, N, 1, e.bias, e.activation, e.slope);
 }
@@ -28,7 +28,7 @@ template <class T>
 void matmul_rows(Stream&, In<T> a, bool transpose_a, In<T> b, bool transpose_b, Out<T> c, int64_t M, int64_t N, int64_t K, int64_t first, int64_t rows) {
   if (rows == 0 || N == 0) return;
   PV_CHECK(M <= INT_MAX && N <= INT_MAX && K <= INT_MAX, "matmul_rows: sizes {}, {}, {} are beyond what BLAS counts", M, N, K);
-  if (K > 0) gemm(transpose_a, transpose_b, rows, N, K, a + (transpose_a ? first : first * K), transpose_a ? M : K, b, transpose_b ? K : N, T(0), c, N);
+  if (K > 0) product<T>(transpose_a, transpose_b, rows, N, K, a + (transpose_a ? first : first * K), transpose_a ? M : K, b, transpose_b ? K : N, false, c, N);
   else std::fill(c, c + rows * N, T(0));
 }
 

@@ -31,7 +31,17 @@ Vector<T> load(const T* p) {
   return v;
 }
 
-// f(std::integral_constant<int, n>) for n in [1, kTile].
+// Keeps what was loaded in a register: where the load becomes part of each product that uses it, it is done again for each.
+template <class T>
+inline void in_register([[maybe_unused]] Vector<T>& v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__SSE2__)
+  asm("" : "+x"(v));
+#endif
+}
+
+// f(std::integral_constant<int, n>) for n in [1, numbers of the sequence].
 template <class F, int... N>
 void with_constant(int64_t n, F&& f, std::integer_sequence<int, N...>) {
   (void)((n == N + 1 && (f(std::integral_constant<int, N + 1>{}), true)) || ...);

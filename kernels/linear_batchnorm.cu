@@ -6,7 +6,7 @@
 // is stored, which leaves one pass. Bytes (f32): 4 (M K + N K + 2 M N), of which h is kept for the gradient. Statistics are
 // merged in an order that depends on the sizes alone (kernels/moments.h), relative to the column's first element.
 //
-// cpu: the product by BLAS; then panels of columns, in which h gets bias and activation and gives its moments, eight rows
+// cpu: the product (kernels/few_rows.h); then panels of columns, in which h gets bias and activation and gives its moments, eight rows
 // at a time in L1, and is normalised while the panel is in L2.
 // simt, cuda: each tile of the product leaves mean and m2 of slots of 16 rows, read again from the cache that has just taken
 // them; a second kernel merges the slots of a column in order, a third normalises. Where a vendor's library computes the

@@ -8,7 +8,7 @@
 // The gradients of h and w are products of grad_pred, as ever. A loss is summed in T over a row of a panel (cpu) or a tile, then
 // in f64 in an order that depends on sizes alone.
 //
-// cpu: panels of columns in parallel; a panel's product is a BLAS call on the thread's own core, into a buffer of some rows
+// cpu: panels of columns in parallel; a panel's product (kernels/few_rows.h) is made on the thread's own core, into a buffer of some rows
 // that stays in its L2, where bias, loss and gradient follow in one sweep.
 // simt, cuda: the output of the product's tiles is the loss; each tile leaves its sum. Where a vendor's library computes the product,
 // huber_kl follows it in place.

@@ -91,6 +91,11 @@ void common(OpCase& c) {
     add_layer(c, B, 1024, 512, bias_leaky);
     add_layer(c, B, 512, 512, bias);
   }
+  // A small batch: the large layers forward, and the gradient that comes back through them.
+  for (int64_t B : {8, 32}) {
+    c.bench.push_back({B, 1024, 19421, 2, bias_relu});
+    c.bench.push_back({B, 1024, 19421, 0, plain});
+  }
   c.flops = [](const Sizes& s) { return 2.0 * static_cast<double>(s[0] * s[1]) * static_cast<double>(s[2]); };
   c.bytes = [](const Sizes& s, double item) { return item * static_cast<double>(s[0] * s[2] + s[2] * s[1] + s[0] * s[1]); };
   c.op_sizes = {{1, 1, 1, 0, 0}, {3, 5, 4, 0, 0}, {3, 5, 4, 1, 0}, {3, 5, 4, 2, 0}, {3, 5, 4, 3, 0}};

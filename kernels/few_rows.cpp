@@ -65,7 +65,7 @@ T sum_of_lanes(const T* lanes) {
 template <class T, int R, int C>
 void dots(const T* a, int64_t lda, const T* b, int64_t ldb, int64_t count, const T* next, bool add, T* c, int64_t ldc) {
   Vector<T> sums[R][C] = {};
-  auto step = [&](auto of_a, auto of_b) {
+  auto step = [&](auto of_a, auto of_b) __attribute__((always_inline)) {  // the sums are in registers only then
     Vector<T> right[C];
 #pragma GCC unroll 8
     for (int j = 0; j < C; ++j) in_register<T>(right[j] = of_b(j));

@@ -27,7 +27,7 @@ constexpr int kLeft = 6, kRight = 4;  // rows of a and b whose sums are in regis
 #else
 constexpr int kLeft = 5, kRight = 2;  // 10 of 16
 #endif
-constexpr int64_t kDepthBytes = 16 << 10;  // of a row in a block of K: adding up the lanes at its end costs little then
+constexpr int64_t kDepthBytes = 20 << 10;  // of a row in a block of K: adding up the lanes at its end costs little then
 constexpr int64_t kDepth = 128;            // rows of b [K, N] in a block
 constexpr int64_t kWidthBytes = 2 << 10;   // of each of them, so that the next block, too, is in a cache
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <numeric>
 #include <unordered_map>
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "data/finite.h"
+#include "data/foreign.h"
 #include "data/large_dataset.h"
 #include "data/raw_matrix.h"
 
@@ -232,6 +234,10 @@ MatrixPath parse_matrix_path(const std::string& path) {
   if (name.ends_with(".gz")) name.remove_suffix(3);
   if (name.ends_with(".mtx")) return {Format::mtx, path, ""};
   if (name.ends_with(".tsv") || name.ends_with(".csv") || name.ends_with(".txt")) return {Format::text, path, ""};
+  std::string begin(512, '\0');
+  std::ifstream(path, std::ios::binary).read(begin.data(), static_cast<std::streamsize>(begin.size()));
+  if (const Foreign foreign = recognise_foreign(begin); !foreign.what.empty() && !path.ends_with(".gz"))
+    fail_input(std::string(foreign.what), quoted(path, 400), std::string(foreign.hint));
   fail_input("the ending of the name is not known", quoted(path, 400), "matrices are .h5ad, .tsv, .csv, .txt or .mtx (the last four also .gz)");
 }
 

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/text.h"
+#include "data/foreign.h"
 
 namespace panvae::data {
 
@@ -146,6 +147,8 @@ LineReader::LineReader(std::string path, char separator) : path_(std::move(path)
   buffer_.resize(1u << 20);
   if (!refill()) fail_input("the file is empty", quoted(path_, 400), "is it the right one?");
   if (end_ >= 3 && std::memcmp(buffer_.data(), "\xEF\xBB\xBF", 3) == 0) begin_ = 3;
+  const Foreign foreign = recognise_foreign({buffer_.data() + begin_, end_ - begin_});
+  if (!foreign.what.empty()) fail_input(std::string(foreign.what), quoted(path_, 400), std::string(foreign.hint));
   if (std::memchr(buffer_.data(), 0, end_))
     fail_input("not a text file", quoted(path_, 400), "expected tab- or comma-separated text, plain or gzipped; is the ending of its name right?");
 }

@@ -245,6 +245,30 @@ TEST_F(TextInput, FaultsNameTheirPlace) {
   expect_names(error_of([&] { read_dataset<double>(path("")); }), {"folder without matrix.mtx"});
 }
 
+TEST_F(TextInput, FilesOfOtherFormatsAreCalledByTheirNames) {
+  using namespace std::string_literals;
+  std::string tar(1024, '\0');
+  tar.replace(0, 8, "plain.tsv"), tar.replace(257, 5, "ustar");
+  for (const auto& [begin, what] : std::vector<std::pair<std::string, std::string>>{{"PK\x03\x04\x14\0\x06\0"s, "Excel workbook"},
+                                                                                    {"\xD0\xCF\x11\xE0\xA1"s, "Excel workbook"},
+                                                                                    {"BZh91AY&SY"s, "bunzip2"},
+                                                                                    {"\xFD"
+                                                                                     "7zXZ\0\0\4"s,
+                                                                                     "unxz"},
+                                                                                    {"\x28\xB5\x2F\xFD\4"s, "unzstd"},
+                                                                                    {"\xFF\xFEg\0e\0"s, "iconv -f utf-16"},
+                                                                                    {"\xFE\xFF\0g\0e"s, "iconv -f utf-16"},
+                                                                                    {"\x89HDF\r\n\x1A\n\0"s, ".h5ad"},
+                                                                                    {"<!DOCTYPE html>\n<html>\n"s, "web page"},
+                                                                                    {"version https://git-lfs.github.com/spec/v1\n"s, "Git LFS"},
+                                                                                    {tar, "tar -xf"}}) {
+    for (const char* name : {"m.tsv", "m.csv.gz", "m.xlsx"}) expect_names(error_of([&] { read_dataset<float>(put(name, begin)); }), {name, what});
+    if (begin[0] != '\x89') expect_names(error_of([&] { read_dataset<float>(put("m.h5ad", begin)); }), {"m.h5ad", "not an HDF5 file", what});
+    expect_names(error_of([&] { read_table(put("obs.tsv", begin)); }), {"obs.tsv", what});
+  }
+  expect_names(error_of([&] { read_dataset<float>(put("m.tsv.gz", gzipped(tar))); }), {"tar -xf"});
+}
+
 TEST_F(TextInput, BeyondFloatIsRefusedAsFloatOnly) {
   const std::string file = put("m.tsv", "s\tA\nx\t1e300\n");
   EXPECT_EQ(read_dataset<double>(file).x(0, 0), 1e300);

@@ -19,6 +19,7 @@
 #include "data/foreign.h"
 #include "data/large_dataset.h"
 #include "data/raw_matrix.h"
+#include "data/row_names.h"
 
 namespace panvae::data {
 
@@ -205,6 +206,26 @@ void keep_columns(LargeMatrix<T>& x, const std::vector<int64_t>& columns) {
   x.reshape(n, g);
 }
 
+// Takes out what htseq-count and STAR count beside the genes, which would swell every library.
+template <class T, class Matrix>
+void drop_tallies(Dataset<T, Matrix>& data) {
+  if (!data.frozen.empty()) return;  // its features are those of its fit
+  std::vector<int64_t> genes;
+  std::string first;
+  for (int64_t c = 0; c < data.features(); ++c) {
+    const std::string& name = data.var.keys[static_cast<size_t>(c)];
+    if (!is_tally(name)) genes.push_back(c);
+    else if (first.empty()) first = name;
+  }
+  if (first.empty()) return;
+  const auto n = data.features() - static_cast<int64_t>(genes.size());
+  if (genes.empty())
+    fail_input("every feature is a count of reads without a gene", fmt::format("{}, {}", quoted(data.path, 400), quoted(first)), "is it the right file?");
+  log::warning("{} feature{} of {} left out: {} of reads without a gene ({}{})", n, n == 1 ? "" : "s", quoted(data.path, 400), n == 1 ? "the count" : "counts",
+               quoted(first), n == 1 ? "" : ", ...");
+  select_features(data, genes);
+}
+
 }  // namespace
 
 const std::vector<std::string>& canonical_columns() {
@@ -271,6 +292,7 @@ Dataset<T> read_dataset(const std::string& path, const ReadOptions& options) {
                                                             : read_mtx<T>(at.file);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
+  drop_tallies(data);
   if (!finite) check_values(data, options.missing);
   if (options.missing == Missing::mean) fill_missing_with_means(data, training_rows(data.obs));
   if (data.kind.empty()) data.kind = detect_kind(data.x);
@@ -290,6 +312,7 @@ LargeDataset<float> read_large_dataset(const std::string& path, const ReadOption
                                                                      : read_mtx_large(at.file, folder);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
+  drop_tallies(data);
   if (!finite) check_values(data, options.missing);
   if (data.kind.empty()) data.kind = detect_kind(data.x);
   return data;

@@ -20,6 +20,13 @@ bool is_ensembl_id(std::string_view name) {
   return at > 3 && digits == 11 && (at + digits == name.size() || name[at + digits] == '.' || name[at + digits] == '_' || name[at + digits] == '|');
 }
 
+bool is_tally(std::string_view name) {
+  static constexpr std::array<std::string_view, 9> kTallies = {"__no_feature", "__ambiguous",    "__too_low_aQual", "__not_aligned", "__alignment_not_unique",
+                                                               "N_unmapped",   "N_multimapping", "N_noFeature",     "N_ambiguous"};
+  if (name.substr(0, 3) == "X__") name.remove_prefix(1);  // as R's make.names() writes it
+  return std::find(kTallies.begin(), kTallies.end(), name) != kTallies.end();
+}
+
 namespace {
 
 // In small letters, without what is no letter.

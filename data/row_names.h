@@ -9,6 +9,9 @@ namespace panvae::data {
 // ENSG00000141510, ENSMUSG00000059552.14, ENST..., ENSP...: letters of the species and of the kind, and eleven digits.
 bool is_ensembl_id(std::string_view name);
 
+// A line that htseq-count or STAR writes beside the genes (__no_feature, N_unmapped, ...): reads that belong to none.
+bool is_tally(std::string_view name);
+
 // Why the rows of a table are features and not samples, for an error message ("its first column is called 'gene_id'"); empty where
 // nothing says so. They are where the cell over their names says it (gene, Geneid, Hugo_Symbol, peak, ...), where most of them are
 // Ensembl identifiers or places on the genome (chr1:100-600), or where four of a dozen genes that every experiment measures are among

@@ -87,6 +87,31 @@ TEST_F(TextInput, GenesInRowsAreRefusedUnlessSaid) {
   }
 }
 
+// Counts of reads that belong to no gene are no genes: as such they would be a part of every library.
+TEST_F(TextInput, TalliesOfCountersAreLeftOut) {
+  ReadOptions o;
+  o.rows = Rows::features;
+  const std::string htseq = put("htseq.tsv", "\ts1\ts2\nA\t1\t2\nB\t3\t4\n__no_feature\t50\t60\n__alignment_not_unique\t7\t8\n");
+  const std::string star = put("star.tsv", "\ts1\ts2\nN_unmapped\t9\t9\nN_multimapping\t9\t9\nA\t1\t2\nN_noFeature\t9\t9\nB\t3\t4\nN_ambiguous\t5\t5\n");
+  for (const std::string& file : {htseq, star}) {
+    panvae::test::Warnings warnings;
+    const auto d = read_dataset<float>(file, o);
+    const auto large = read_large_dataset(file, o, path(""));
+    EXPECT_EQ(d.var.keys, (std::vector<std::string>{"A", "B"}));
+    EXPECT_EQ(large.var.keys, d.var.keys);
+    for (int64_t s = 0; s < 2; ++s)
+      for (int64_t c = 0; c < 2; ++c) {
+        EXPECT_EQ(d.x(s, c), static_cast<float>(2 * c + s + 1));
+        EXPECT_EQ(large.x(s, c), d.x(s, c));
+      }
+    ASSERT_EQ(warnings.lines.size(), 2u);
+    expect_names(warnings.lines[0], {file == star ? "4 features" : "2 features", file == star ? "'N_unmapped'" : "'__no_feature'"});
+  }
+  // Samples in rows, names as R makes them; genes that only begin so stay.
+  EXPECT_EQ(read_dataset<float>(put("t.csv", "sample,A,X__no_feature,N_unmapped_1\ns1,1,2,3\n")).var.keys, (std::vector<std::string>{"A", "N_unmapped_1"}));
+  expect_names(error_of([&] { read_dataset<float>(put("only.csv", "sample,N_unmapped\ns1,1\n")); }), {"only.csv", "'N_unmapped'"});
+}
+
 TEST_F(TextInput, SamplesInRowsAreTakenForSamples) {
   const std::string genes = "sample\tACTB\tGAPDH\tB2M\tPPIA\n";
   for (const std::string& text : {

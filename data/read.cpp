@@ -70,11 +70,14 @@ void check_names(std::vector<std::string>& names, const std::string& what, const
     repeats.push_back(i);
   }
   if (repeats.empty()) return;
+  double value = 0;
   if (!make_unique)
     fail_input(fmt::format("the {} name {} stands twice{}", what, quoted(names[repeats[0]]),
                            repeats.size() > 1 ? fmt::format(" ({} repeated names in all)", repeats.size()) : ""),
                fmt::format("{}, {}s {} and {}", quoted(path, 400), what, first_repeated + 1, repeats[0] + 1),
-               "rename one, or number repeated names with --make-unique");
+               parse_number(names[repeats[0]], value)
+                   ? "are these values? the first row and column hold names; else rename one, or number them with --make-unique"
+                   : "rename one, or number repeated names with --make-unique");
   std::unordered_set<std::string> taken(names.begin(), names.end());
   std::unordered_map<std::string, int64_t> number;
   for (size_t i : repeats) {
@@ -254,12 +257,12 @@ MatrixPath parse_matrix_path(const std::string& path) {
   if (name.ends_with(".h5ad")) return {Format::h5ad, path, "X"};
   if (name.ends_with(".gz")) name.remove_suffix(3);
   if (name.ends_with(".mtx")) return {Format::mtx, path, ""};
-  if (name.ends_with(".tsv") || name.ends_with(".csv") || name.ends_with(".txt")) return {Format::text, path, ""};
+  if (name.ends_with(".tsv") || name.ends_with(".csv") || name.ends_with(".txt") || name.ends_with(".gct")) return {Format::text, path, ""};
   std::string begin(512, '\0');
   std::ifstream(path, std::ios::binary).read(begin.data(), static_cast<std::streamsize>(begin.size()));
   if (const Foreign foreign = recognise_foreign(begin); !foreign.what.empty() && !path.ends_with(".gz"))
     fail_input(std::string(foreign.what), quoted(path, 400), std::string(foreign.hint));
-  fail_input("the ending of the name is not known", quoted(path, 400), "matrices are .h5ad, .tsv, .csv, .txt or .mtx (the last four also .gz)");
+  fail_input("the ending of the name is not known", quoted(path, 400), "matrices are .h5ad, .tsv, .csv, .txt, .gct or .mtx (the last five also .gz)");
 }
 
 std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& path, const ReadOptions& options) {

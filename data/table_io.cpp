@@ -16,7 +16,7 @@ namespace panvae::data {
 namespace {
 
 Table read(const std::string& path, bool keyed) {
-  LineReader reader(path, separator_of(path));
+  LineReader reader(path);
   std::string_view line;
   if (!reader.next(line)) fail_input("the table is empty", quoted(path, 400), "its first row should name the columns");
   std::vector<std::string> head = split_fields(reader, line);
@@ -28,7 +28,10 @@ Table read(const std::string& path, bool keyed) {
     std::vector<std::string> row = split_fields(reader, line);
     if (first) {
       // R's write.table names one column fewer where row names are written.
-      if (row.size() == head.size() + 1) head.insert(head.begin(), "index");
+      if (row.size() == head.size() + 1) {
+        if (row.back().empty()) fail_trailing_separator(reader);
+        head.insert(head.begin(), "index");
+      }
       first = false;
       cells.resize(head.size());
     }

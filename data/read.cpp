@@ -209,6 +209,15 @@ void keep_columns(LargeMatrix<T>& x, const std::vector<int64_t>& columns) {
   x.reshape(n, g);
 }
 
+// A file of another format than text whose samples are named like features: written from a table of genes x samples as it was.
+template <class T, class Matrix>
+void expect_samples_in_rows(const Dataset<T, Matrix>& data, Rows rows) {
+  if (rows != Rows::unsaid || !data.frozen.empty()) return;
+  if (const std::string why = rows_are_features_because(data.obs.key_name, data.obs.keys, data.var.keys); !why.empty())
+    fail_input(fmt::format("{}: genes or peaks, where samples are expected", why), quoted(data.path, 400),
+               "write it transposed (AnnData.T in Python), or say --rows samples if these are samples");
+}
+
 // Takes out what htseq-count and STAR count beside the genes, which would swell every library.
 template <class T, class Matrix>
 void drop_tallies(Dataset<T, Matrix>& data) {
@@ -293,6 +302,7 @@ Dataset<T> read_dataset(const std::string& path, const ReadOptions& options) {
   Dataset<T> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad<T>(at.file, at.inner, finite)
                     : at.format == MatrixPath::Format::text ? read_text_matrix<T>(at.file, options.rows)
                                                             : read_mtx<T>(at.file);
+  if (at.format != MatrixPath::Format::text) expect_samples_in_rows(data, options.rows);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
   drop_tallies(data);
@@ -313,6 +323,7 @@ LargeDataset<float> read_large_dataset(const std::string& path, const ReadOption
   LargeDataset<float> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad_large(at.file, at.inner, folder, finite)
                              : at.format == MatrixPath::Format::text ? read_text_matrix_large(at.file, options.rows, folder)
                                                                      : read_mtx_large(at.file, folder);
+  if (at.format != MatrixPath::Format::text) expect_samples_in_rows(data, options.rows);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
   drop_tallies(data);

@@ -442,6 +442,31 @@ TEST_F(TextInput, WhatIsNoMatrixOfSamplesIsRefused) {
   expect_names(warnings.lines[0], {"m.csv", "--rows features", "as Ensembl does"});
 }
 
+// A sample without a row in the table: what is nearest there is said.
+TEST_F(TextInput, JoinsSayWhatDiffers) {
+  const auto refused = [&](const std::string& sample, const std::string& keys, const std::vector<std::string>& words) {
+    SCOPED_TRACE(sample);
+    ReadOptions o;
+    o.obs_table = put("o.tsv", "s\tnote\n" + keys);
+    expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "s\tA\n" + sample + "\t1\n"), o); }), words);
+    o.obs_table = put("o.tsv", "s\tnote\nother\tx\n" + keys);
+    std::vector<std::string> partly = words;
+    partly.push_back("1 of 2 samples");
+    expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "s\tA\nother\t1\n" + sample + "\t1\n"), o); }), partly);
+  };
+  refused("TCGA.BH.A0B3", "x\ty\nTCGA-BH-A0B3\tx\n", {"'TCGA-BH-A0B3'", "to the letter"});
+  refused("X1.T", "x\ty\n1-T\ty\n", {"'1-T'", "to the letter"});
+  refused("s01", "S02\ty\nS01\ty\n", {"'S01'", "to the letter"});
+  refused("S01 ", "S02\ty\nS01\ty\n", {"'S01'", "to the letter"});
+  refused("TCGA-BH-A0B3-01A-11R", "TCGA-BH\ty\nTCGA-BH-A0B3\ty\n", {"'TCGA-BH-A0B3'", "to the letter"});
+  refused("/data/S1_sorted.bam", "S10\ty\nS1_sorted\ty\n", {"'S1_sorted'", "to the letter"});
+  refused("abc", "1\tabc\n2\ty\n", {"column 'note'", "make it the first"});
+  refused("S10", "S1\ty\nS100\ty\n", {});
+  ReadOptions o;
+  o.obs_table = put("o.tsv", "s\tnote\nS1\ty\nS100\ty\n");
+  EXPECT_EQ(error_of([&] { read_dataset<float>(put("m.tsv", "s\tA\nS10\t1\n"), o); }).find("to the letter"), std::string::npos);
+}
+
 TEST_F(TextInput, BeyondFloatIsRefusedAsFloatOnly) {
   const std::string file = put("m.tsv", "s\tA\nx\t1e300\n");
   EXPECT_EQ(read_dataset<double>(file).x(0, 0), 1e300);

@@ -77,6 +77,8 @@ void check_names(std::vector<std::string>& names, const std::string& what, const
                fmt::format("{}, {}s {} and {}", quoted(path, 400), what, first_repeated + 1, repeats[0] + 1),
                parse_number(names[repeats[0]], value)
                    ? "are these values? the first row and column hold names; else rename one, or number them with --make-unique"
+               : what == "feature" && is_date(names[repeats[0]])
+                   ? "Excel makes dates of genes such as MARCHF1 and SEPTIN2: write their names again, from the table before Excel"
                    : "rename one, or number repeated names with --make-unique");
   std::unordered_set<std::string> taken(names.begin(), names.end());
   std::unordered_map<std::string, int64_t> number;

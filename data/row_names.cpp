@@ -89,6 +89,14 @@ bool is_everywhere(std::string_view name) {
 
 }  // namespace
 
+bool is_date(std::string_view name) {
+  size_t digits = 0;
+  while (digits < name.size() && name[digits] >= '0' && name[digits] <= '9') ++digits;
+  if (digits < 1 || digits > 2 || digits == name.size() || name[digits] != '-') return false;
+  const std::string month = letters_of(name.substr(digits));
+  return month == "mar" || month == "sep" || month == "sept" || month == "dec" || month == "oct" || month == "nov" || month == "feb" || month == "apr";
+}
+
 std::string letters_of(std::string_view text) {
   std::string out;
   for (unsigned char c : text)

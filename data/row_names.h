@@ -12,6 +12,9 @@ bool is_ensembl_id(std::string_view name);
 // A line that htseq-count or STAR writes beside the genes (__no_feature, N_unmapped, ...): reads that belong to none.
 bool is_tally(std::string_view name);
 
+// What Excel makes of genes such as MARCHF1 and SEPTIN2: 1-Mar, 2-Sep.
+bool is_date(std::string_view name);
+
 // A column that names features: gene_id, Hugo_Symbol, peak, ... in any spelling.
 bool names_features(std::string_view column);
 // One that describes them, in tables of counts between the name and the samples: gene_type, Description, Length, strand, ...

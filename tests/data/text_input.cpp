@@ -435,6 +435,8 @@ TEST_F(TextInput, WhatIsNoMatrixOfSamplesIsRefused) {
                  {"one.tsv", "one sample", "a column for each"});
   expect_names(error_of([&] { read_dataset<float>(put("m.csv", "sample,age,A,B\nx,50,1,2\n")); }), {"'age'", "--obs"});
   expect_names(error_of([&] { read_dataset<float>(put("m.csv", "gene,x\nA,1\nos_time,2\n"), features); }), {"'os_time'", "--obs"});
+  expect_names(error_of([&] { read_dataset<float>(put("m.csv", "gene,x\n1-Mar,1\n1-Mar,2\n"), features); }), {"'1-Mar' stands twice", "Excel"});
+  expect_names(error_of([&] { read_dataset<float>(put("m.csv", "gene,x\nA-Mar,1\nA-Mar,2\n"), features); }), {"'A-Mar' stands twice", "--make-unique"});
   // Said, so it is done, but not without a word.
   const panvae::test::Warnings warnings;
   EXPECT_EQ(read_dataset<float>(put("m.csv", "sample,ENSG00000141510,ENSG00000141511\nx,1,2\n"), features).samples(), 2);

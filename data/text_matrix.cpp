@@ -246,8 +246,9 @@ void name_axes(D& out, const TextMatrixReader& reader, std::vector<std::string> 
     if (plain == "genename" || plain == "genesymbol" || plain == "hugosymbol" || plain == "hgncsymbol") name = "symbol";  // as the var of AnnData calls it
     of_rows.set(name == "chrom" || name == "symbol" ? factor_from_text(name, annotations[a]) : column_from_text(name, annotations[a]));
   }
-  if (!annotations.empty())
-    log::info("{}: columns {} to {} describe features", quoted(out.path, 400), quoted(reader.annotations().front()), quoted(reader.annotations().back()));
+  std::string described;
+  for (const std::string& name : reader.annotations()) described += (described.empty() ? "" : ", ") + quoted(name);
+  if (!described.empty()) log::info("{}: read as descriptions of features: {}", quoted(out.path, 400), described);
   const std::vector<std::string>& known = canonical_columns();
   for (const std::string& name : out.var.keys)
     if (std::find(known.begin(), known.end(), name) != known.end())

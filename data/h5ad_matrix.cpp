@@ -40,7 +40,9 @@ void use_huge_pages(void* at, size_t bytes) {
 H5adMatrix::H5adMatrix(const hdf5::File& file, const std::string& inner) : file_(file), inner_(inner) {
   const bool exists = file.exists(inner);
   if (!exists || file.attribute(inner, "encoding-type") == "null")
-    file.fail(inner, "the file has no such matrix", fmt::format("there are: {}; name one as in FILE.h5ad:layers/counts", matrices_of(file)));
+    file.fail(inner, "the file has no such matrix",
+              matrices_of(file) == "none" ? "AnnData did not write it: 10x .h5, loom and MuData become .h5ad in scanpy or muon"
+                                          : fmt::format("there are: {}; name one as in FILE.h5ad:layers/counts", matrices_of(file)));
   if (file.is_dataset(inner)) {
     const hdf5::NumberSource source(file, inner);
     holds_floats_ = source.holds_floats();

@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "data/damage.h"
+#include "data/foreign.h"
 
 namespace panvae::data::hdf5 {
 
@@ -86,8 +87,11 @@ File::File(const std::string& path) : path_(path) {
     fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path, 400), "check the name and its permissions");
   if (S_ISDIR(info.st_mode)) fail_input("is a folder", quoted(path, 400), "name a file");
   if (info.st_size == 0) fail_input("the file is empty", quoted(path, 400), "is it the right one?");
-  if (H5Fis_hdf5(path.c_str()) <= 0)
+  if (H5Fis_hdf5(path.c_str()) <= 0) {
+    if (const Foreign foreign = recognise_foreign_file(path); !foreign.what.empty())
+      fail_input(fmt::format("not an HDF5 file: {}", foreign.what), quoted(path, 400), std::string(foreign.hint));
     fail_input("not an HDF5 file", quoted(path, 400), "an .h5ad file is written by AnnData or by panvae; is this one damaged or another format?");
+  }
   detail::file_being_read(path.c_str());
   file_ = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (!file_) fail_input("the HDF5 file cannot be opened", quoted(path, 400), "it is damaged, cut off, or still open for writing elsewhere");

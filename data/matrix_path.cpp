@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "data/foreign.h"
 
 namespace panvae::data {
 
@@ -44,8 +45,11 @@ MatrixPath parse_matrix_path(const std::string& path) {
   if (name.ends_with(".h5ad")) return {Format::h5ad, path, "X"};
   if (name.ends_with(".gz")) name.remove_suffix(3);
   if (name.ends_with(".mtx")) return {Format::mtx, path, ""};
-  if (name.ends_with(".tsv") || name.ends_with(".csv") || name.ends_with(".txt")) return {Format::text, path, ""};
-  fail_input("the ending of the name is not known", quoted(path, 400), "matrices are .h5ad, .tsv, .csv, .txt or .mtx (the last four also .gz)");
+  for (const char* ending : {".tsv", ".csv", ".txt", ".gct"})
+    if (name.ends_with(ending)) return {Format::text, path, ""};
+  if (const Foreign foreign = recognise_foreign_file(path); !foreign.what.empty() && !path.ends_with(".gz"))
+    fail_input(std::string(foreign.what), quoted(path, 400), std::string(foreign.hint));
+  fail_input("the ending of the name is not known", quoted(path, 400), "matrices are .h5ad, .tsv, .csv, .txt, .gct or .mtx (the last five also .gz)");
 }
 
 }  // namespace panvae::data

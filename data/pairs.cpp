@@ -11,7 +11,7 @@ namespace panvae::data {
 
 std::vector<SamplePair> read_pairs(const std::string& path) {
   // Not through read_table(): names that look like numbers stay as they are written, and one sample may stand in many rows.
-  LineReader reader(path, separator_of(path));
+  LineReader reader(path);
   std::string_view line;
   if (!reader.next(line)) fail_input("the table of pairs is empty", quoted(path, 400), "its first row names the columns, among them atac and rna");
   const std::vector<std::string> head = split_fields(reader, line);

@@ -76,12 +76,14 @@ void check_counts(const Dataset<T, Matrix>& data) {
   const std::string example = r < n ? fmt::format(", {} for instance", data.x(r, fraction[static_cast<size_t>(r)])) : "";
   if (kind == "log" || kind == "z" || kind == "embedding")
     fail_input((kind == "log" ? "the values look like logs, not counts" : fmt::format("the values are of kind {}, not counts", kind)) + example, where,
-               "start from raw counts, or say --input log");
+               data.path.ends_with(".h5ad") ? "start from raw counts (in FILE.h5ad:layers/counts or FILE.h5ad:raw/X?), or say --input log"
+                                            : "start from raw counts, or say --input log");
   // Expected counts (RSEM, salmon) are fractions; normalised values are too, and where a part of the features is left, only their owner knows.
   if (r == n) return;
   if (sums_are_fixed(sums))
     fail_input(fmt::format("the values of every sample add up to {:.6g}: they are normalised (TPM, CPM), not counts{}", sums[static_cast<size_t>(r)], example),
                where, "start from raw or expected counts, or take their logs and say --input log");
+  if (data.kind == "counts") return;  // said before
   log::warning("{} of the counts are fractions{} ({}): taken as expected counts; normalised values would be wrong here",
                std::accumulate(fractions.begin(), fractions.end(), int64_t{0}), example, where);
 }
@@ -142,6 +144,7 @@ NamedArray vector_array(std::vector<double> values) {
 template <class T, class Matrix>
 void Preprocessor::drop_empty(Dataset<T, Matrix>& data, PreprocessReport& report) {
   check_counts(data);
+  data.kind = "counts";
   const int64_t n = data.samples(), g = data.features();
   std::vector<uint8_t> seen(static_cast<size_t>(g), 0);
   over_columns(data.x, 1024, [&](int64_t begin, int64_t end) {

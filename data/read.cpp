@@ -17,6 +17,7 @@
 #include "data/finite.h"
 #include "data/large_dataset.h"
 #include "data/raw_matrix.h"
+#include "data/row_names.h"
 
 namespace panvae::data {
 
@@ -57,11 +58,16 @@ void check_names(std::vector<std::string>& names, const std::string& what, const
     repeats.push_back(i);
   }
   if (repeats.empty()) return;
+  double value = 0;
   if (!make_unique)
     fail_input(fmt::format("the {} name {} stands twice{}", what, quoted(names[repeats[0]]),
                            repeats.size() > 1 ? fmt::format(" ({} repeated names in all)", repeats.size()) : ""),
                fmt::format("{}, {}s {} and {}", quoted(path, 400), what, first_repeated + 1, repeats[0] + 1),
-               "rename one, or number repeated names with --make-unique");
+               parse_number(names[repeats[0]], value)
+                   ? "are these values? the first row and column hold names; else rename one, or number them with --make-unique"
+               : what == "feature" && is_date(names[repeats[0]])
+                   ? "Excel makes dates of genes such as MARCHF1 and SEPTIN2: write their names again, from the table before Excel"
+                   : "rename one, or number repeated names with --make-unique");
   std::unordered_set<std::string> taken(names.begin(), names.end());
   std::unordered_map<std::string, int64_t> number;
   for (size_t i : repeats) {
@@ -193,6 +199,35 @@ void keep_columns(LargeMatrix<T>& x, const std::vector<int64_t>& columns) {
   x.reshape(n, g);
 }
 
+// A file of another format than text whose samples are named like features: written from a table of genes x samples as it was.
+template <class T, class Matrix>
+void expect_samples_in_rows(const Dataset<T, Matrix>& data, Rows rows) {
+  if (rows != Rows::unsaid || !data.frozen.empty()) return;
+  if (const std::string why = rows_are_features_because(data.obs.key_name, data.obs.keys, data.var.keys); !why.empty())
+    fail_input(fmt::format("{}: genes or peaks, where samples are expected", why), quoted(data.path, 400),
+               "write it transposed (AnnData.T in Python), or say --rows samples if these are samples");
+}
+
+// Takes out what htseq-count and STAR count beside the genes, which would swell every library.
+template <class T, class Matrix>
+void drop_tallies(Dataset<T, Matrix>& data) {
+  if (!data.frozen.empty()) return;  // its features are those of its fit
+  std::vector<int64_t> genes;
+  std::string first;
+  for (int64_t c = 0; c < data.features(); ++c) {
+    const std::string& name = data.var.keys[static_cast<size_t>(c)];
+    if (!is_tally(name)) genes.push_back(c);
+    else if (first.empty()) first = name;
+  }
+  if (first.empty()) return;
+  const auto n = data.features() - static_cast<int64_t>(genes.size());
+  if (genes.empty())
+    fail_input("every feature is a count of reads without a gene", fmt::format("{}, {}", quoted(data.path, 400), quoted(first)), "is it the right file?");
+  log::warning("{} feature{} of {} left out: {} of reads without a gene ({}{})", n, n == 1 ? "" : "s", quoted(data.path, 400), n == 1 ? "the count" : "counts",
+               quoted(first), n == 1 ? "" : ", ...");
+  select_features(data, genes);
+}
+
 }  // namespace
 
 const std::vector<std::string>& canonical_columns() {
@@ -228,8 +263,10 @@ Dataset<T> read_dataset(const std::string& path, const ReadOptions& options) {
   Dataset<T> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad<T>(at.file, at.inner, finite)
                     : at.format == MatrixPath::Format::text ? read_text_matrix<T>(at.file, options.rows)
                                                             : read_mtx<T>(at.file);
+  if (at.format != MatrixPath::Format::text) expect_samples_in_rows(data, options.rows);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
+  drop_tallies(data);
   if (!finite) check_values(data, options.missing);
   if (options.missing == Missing::mean) fill_missing_with_means(data, training_rows(data.obs));
   if (data.kind.empty()) data.kind = detect_kind(data.x);
@@ -247,8 +284,10 @@ LargeDataset<float> read_large_dataset(const std::string& path, const ReadOption
   LargeDataset<float> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad_large(at.file, at.inner, folder, finite)
                              : at.format == MatrixPath::Format::text ? read_text_matrix_large(at.file, options.rows, folder)
                                                                      : read_mtx_large(at.file, folder);
+  if (at.format != MatrixPath::Format::text) expect_samples_in_rows(data, options.rows);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
+  drop_tallies(data);
   if (!finite) check_values(data, options.missing);
   if (data.kind.empty()) data.kind = detect_kind(data.x);
   return data;

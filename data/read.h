@@ -30,8 +30,8 @@ struct ReadOptions {
 const std::vector<std::string>& canonical_columns();
 
 // .h5ad (FILE.h5ad:layers/NAME, :obsm/NAME, :raw/X name another matrix of it), .tsv/.csv/.txt(.gz), .mtx(.gz) or a 10x
-// folder. Checks everything (CLI.md, "Refused with exit 3"): the matrix returned is finite (unless Missing::keep), its
-// names are unique, it has at least one sample and one feature. T is float or double.
+// folder. Checks everything (CLI.md, "Refused with exit 3"): the matrix returned is finite (unless Missing::keep), its names are unique, it has a
+// sample and a feature. What htseq-count and STAR write beside the genes (__no_feature, N_unmapped) is left out. T is float or double.
 template <class T>
 Dataset<T> read_dataset(const std::string& path, const ReadOptions& options = {});
 extern template Dataset<float> read_dataset(const std::string&, const ReadOptions&);

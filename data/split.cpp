@@ -53,6 +53,27 @@ void draw(std::map<std::string, std::vector<Unit>>& cohorts, const SplitOptions&
   if (options.validation > 0 && validating == 0 && spare) side_of[spare->name] = validation;
 }
 
+// The patient of a TCGA barcode (TCGA-BH-A0B3 of TCGA-BH-A0B3-01A-11R-A056-07, also with R's points); empty where it is none.
+std::string_view patient_of(std::string_view name) {
+  if (name.size() < 16 || name.substr(0, 4) != "TCGA") return {};
+  const auto is_separator = [&](size_t at) { return name[at] == '-' || name[at] == '.' || name[at] == '_'; };
+  return is_separator(4) && is_separator(7) && is_separator(12) ? name.substr(0, 12) : std::string_view();
+}
+
+// Without the column 'donor' every sample is a donor of its own; barcodes tell that some are not.
+void warn_about_patients(const Table& obs) {
+  if (obs.find("donor")) return;
+  std::map<std::string_view, int64_t> samples_of;
+  for (const std::string& name : obs.keys)
+    if (const std::string_view patient = patient_of(name); !patient.empty()) ++samples_of[patient];
+  const auto several = std::find_if(samples_of.begin(), samples_of.end(), [](const auto& s) { return s.second > 1; });
+  if (several == samples_of.end()) return;
+  log::warning(
+      "{} of the patients in the samples' barcodes have several samples ({}: {}), which may land on both sides of the split, for there is no column "
+      "'donor': give one with --obs or --donor-key",
+      std::count_if(samples_of.begin(), samples_of.end(), [](const auto& s) { return s.second > 1; }), several->first, several->second);
+}
+
 }  // namespace
 
 SplitCounts count_split(const Table& obs) {
@@ -82,6 +103,7 @@ SplitCounts assign_split(Table& obs, const SplitOptions& options) {
     if (options.by_sample) log::warning("the column 'split' exists and is kept; no samples are drawn (--split sample)");
     return counts;
   }
+  if (!options.by_sample) warn_about_patients(obs);
   const std::vector<std::string>& units = options.by_sample ? obs.keys : donors;
   std::unordered_map<std::string, int32_t> side_of;
   if (!options.from.empty()) {

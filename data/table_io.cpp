@@ -2,6 +2,7 @@
 #include "data/table_io.h"
 
 #include <algorithm>
+#include <cctype>
 #include <unordered_set>
 
 #include "base/error.h"
@@ -16,7 +17,7 @@ namespace panvae::data {
 namespace {
 
 Table read(const std::string& path, bool keyed) {
-  LineReader reader(path, separator_of(path));
+  LineReader reader(path);
   std::string_view line;
   if (!reader.next(line)) fail_input("the table is empty", quoted(path, 400), "its first row should name the columns");
   std::vector<std::string> head = split_fields(reader, line);
@@ -28,7 +29,10 @@ Table read(const std::string& path, bool keyed) {
     std::vector<std::string> row = split_fields(reader, line);
     if (first) {
       // R's write.table names one column fewer where row names are written.
-      if (row.size() == head.size() + 1) head.insert(head.begin(), "index");
+      if (row.size() == head.size() + 1) {
+        if (row.back().empty()) fail_trailing_separator(reader);
+        head.insert(head.begin(), "index");
+      }
       first = false;
       cells.resize(head.size());
     }
@@ -38,7 +42,7 @@ Table read(const std::string& path, bool keyed) {
     if (keyed && row[0].empty()) fail_input("a row without a name", reader.where() + ", column 1", "the first column is the key of the row");
     if (auto [at, fresh] = line_of.emplace(row[0], reader.line_number()); keyed && !fresh)
       fail_input(fmt::format("the name {} stands twice", quoted(row[0])), fmt::format("{} and line {}", reader.where(), at->second),
-                 "names of rows must be unique");
+                 "names of rows must be unique; they are read from the first column");
     for (size_t c = 0; c < row.size(); ++c) cells[c].push_back(std::move(row[c]));
   }
   if (first) fail_input("the table has no rows", quoted(path, 400), "its first row names the columns, then one row follows per sample or feature");
@@ -52,6 +56,43 @@ Table read(const std::string& path, bool keyed) {
     table.columns.push_back(column_from_text(head[c], cells[c]));
   }
   return table;
+}
+
+// Names as R's make.names() and a careless hand write them: '.' for what is no letter or digit, an X before a digit.
+std::string loosely(const std::string& name) {
+  std::string out;
+  for (unsigned char c : name) out += std::isalnum(c) ? static_cast<char>(std::tolower(c)) : '.';
+  out.erase(0, out.find_first_not_of('.'));
+  while (!out.empty() && out.back() == '.') out.pop_back();
+  if (out.size() > 1 && out[0] == 'x' && std::isdigit(static_cast<unsigned char>(out[1]))) out.erase(0, 1);
+  return out;
+}
+
+// What may be wrong where `key` has no row in the table; empty where nothing is found.
+std::string likely_cause(const Table& table, const Table& more, const std::string& key, const std::string& what) {
+  for (const Column& c : more.columns)
+    if (!c.numeric && std::find(c.levels.begin(), c.levels.end(), key) != c.levels.end())
+      return fmt::format("the names are in its column {}: make it the first", quoted(c.name));
+  const auto is_unused = [rows = table.row_of()](const std::string& name) { return !rows.contains(name); };
+  const std::string loose = loosely(key);
+  const std::string* part = nullptr;  // the longest name that is a part of the other
+  for (const std::string& name : more.keys) {
+    const std::string other = loosely(name);
+    if (!is_unused(name) || other.empty()) continue;
+    if (other == loose) {
+      part = &name;
+      break;
+    }
+    const std::string &longer = other.size() > loose.size() ? other : loose, &shorter = other.size() > loose.size() ? loose : other;
+    const size_t at = longer.find(shorter);
+    if (shorter.size() < 3 || at == std::string::npos) continue;
+    // S1 is no part of S10.
+    const auto ends = [&](size_t i) { return i >= longer.size() || longer[i] == '.'; };
+    if ((at == 0 || ends(at - 1)) && ends(at + shorter.size()) && (!part || name.size() > part->size())) part = &name;
+  }
+  if (!part) return {};
+  return fmt::format("is {} of the matrix {} of the table? names must be the same to the letter: rename the {}s of one of them", quoted(key, 100),
+                     quoted(*part, 100), what);
 }
 
 }  // namespace
@@ -89,15 +130,17 @@ void join_table(Table& table, const Table& more, const std::string& what, const 
     }
     rows.push_back(at == row_of.end() ? -1 : at->second);
   }
+  const std::string cause = absent > 0 ? likely_cause(table, more, first_absent, what) : "";
   if (absent == table.rows())
     fail_input(fmt::format("no {} of the matrix has a row in the table, whose first row is {}", what, quoted(more.keys.front())),
                fmt::format("{}, {} {}", quoted(path, 400), what, quoted(first_absent)),
-               what == "sample" ? "the first column must hold the sample names; a matrix of features x samples needs --rows features"
-                                : "the first column must hold the feature names");
+               !cause.empty()     ? cause
+               : what == "sample" ? "the first column must hold the sample names; a matrix of features x samples needs --rows features"
+                                  : "the first column must hold the feature names");
   if (absent > 0)
     fail_input(fmt::format("{} of {} {}s have no row in the table", absent, table.rows(), what),
                fmt::format("{}, first {} {}", quoted(path, 400), what, quoted(first_absent)),
-               fmt::format("add the missing rows, or take these {}s out of the matrix", what));
+               cause.empty() ? fmt::format("add the missing rows, or take these {}s out of the matrix", what) : cause);
   if (const int64_t unused = more.rows() - table.rows(); unused > 0) log::info("{} rows of {} belong to no {} of the matrix", unused, quoted(path, 400), what);
   Table chosen = more.select(rows);
   for (Column& c : chosen.columns) table.set(std::move(c));

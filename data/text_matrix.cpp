@@ -1,12 +1,14 @@
 #include "data/text_matrix.h"
 
 #include <algorithm>
-#include <cctype>
+#include <array>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "data/raw_matrix.h"
 #include "data/row_names.h"
 
@@ -36,50 +38,91 @@ inline bool parse_short_integer(const char*& p, const char* end, char separator,
 
 }  // namespace
 
-TextMatrixReader::TextMatrixReader(const std::string& path) : reader_(path, separator_of(path)) {
+TextMatrixReader::TextMatrixReader(const std::string& path) : reader_(path) {
   std::string_view line;
   if (!reader_.next(line)) fail_input("the table is empty", quoted(path, 400), "its first row should name the columns");
   columns_ = split_fields(reader_, line);
+  head_at_ = reader_.where();
   has_first_ = reader_.next(line);
   if (!has_first_) fail_input("the table has no rows", quoted(path, 400), "its first row names the columns, then a row of numbers follows per name");
   first_.assign(line);
-  find_annotations();
-  // A corner cell stands over the row names, except in tables of R's write.table.
-  if (leading_ > 1) {
-    corner_ = name_at_ < leading_ ? columns_[name_at_] : "peak";
-    columns_.erase(columns_.begin(), columns_.begin() + static_cast<std::ptrdiff_t>(leading_));
-  } else if (count_fields(first_, reader_.separator()) != columns_.size() + 1) {
-    corner_ = columns_.front();
-    columns_.erase(columns_.begin());
+  const std::vector<std::string> cells = split_fields(reader_, first_);
+  if (cells.size() == columns_.size() + 1) {  // tables of R's write.table name nothing over the row names
+    if (cells.back().empty()) fail_trailing_separator(reader_);
+    columns_.insert(columns_.begin(), "");
   }
-  if (columns_.empty()) fail_input("only one column", fmt::format("{}, line 1", quoted(path, 400)), "is the separator right? .csv means commas, .tsv tabs");
-  for (size_t c = 0; c < columns_.size(); ++c)
-    if (columns_[c].empty())
-      fail_input(fmt::format("column {} has no name", c + 1 + leading_), fmt::format("{}, line 1", quoted(path, 400)), "name every column in the first row");
+  find_annotations(cells.front());
+  corner_ = leading_ > 1 && name_at_ == leading_ ? "peak" : columns_[name_at_];
+  columns_.erase(columns_.begin(), columns_.begin() + static_cast<std::ptrdiff_t>(leading_));
+  check_columns();
 }
 
-void TextMatrixReader::find_annotations() {
+void TextMatrixReader::check_columns() const {
+  if (columns_.empty() && leading_ > 1) fail_input("no column of numbers follows those that describe the rows", head_at_, "is it the table of counts?");
+  if (columns_.empty()) fail_input("only one column", head_at_, "is the separator right? .csv means commas, .tsv tabs");
+  for (size_t c = 0; c < columns_.size(); ++c)
+    if (columns_[c].empty())
+      fail_input(fmt::format("column {} has no name", c + 1 + leading_), head_at_, "name every column in the first row; no separator should stand at its end");
+  const auto is_value = [](const std::string& name) {
+    double x = 0;
+    return parse_number(name, x);
+  };
+  const auto is_no_name = [](const std::string& name) {
+    double x = 0;
+    return parse_number(name, x) && (x < 0 || x != std::floor(x));
+  };
+  if (std::all_of(columns_.begin(), columns_.end(), is_value) && (is_feature_name(corner_) || std::any_of(columns_.begin(), columns_.end(), is_no_name)))
+    fail_input("the first row holds numbers where names of columns are expected", fmt::format("{}, {}", head_at_, quoted(corner_)),
+               "write a row of names above it");
+  const auto measures = std::count_if(columns_.begin(), columns_.end(), [](const std::string& name) {
+    static constexpr std::array<std::string_view, 8> kMeasures = {"tpm",           "fpkm",       "numreads",      "estcounts",
+                                                                  "expectedcount", "unstranded", "tpmunstranded", "fpkmunstranded"};
+    return std::find(kMeasures.begin(), kMeasures.end(), letters_of(name)) != kMeasures.end();
+  });
+  if (measures > 1)
+    fail_input("the columns are measures of one sample, as salmon, kallisto, RSEM and the GDC write them", head_at_,
+               "put the counts of all samples into one table, a column for each");
+}
+
+void TextMatrixReader::find_annotations(const std::string& first_name) {
+  if (columns_[0].starts_with("#'"))  // deepTools
+    for (std::string& name : columns_) {
+      if (name.starts_with('#')) name.erase(0, 1);
+      if (name.size() > 1 && name.front() == '\'' && name.back() == '\'') name = name.substr(1, name.size() - 2);
+    }
   auto is = [&](size_t column, std::initializer_list<std::string_view> names) {
-    if (column >= columns_.size()) return false;
-    std::string text = columns_[column];
-    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return std::find(names.begin(), names.end(), text) != names.end();
+    return column < columns_.size() && std::find(names.begin(), names.end(), letters_of(columns_[column])) != names.end();
   };
   size_t first = 0;
   for (; first < 2; ++first)
-    if (is(first, {"chrom", "#chrom", "chr", "#chr", "chromosome", "seqnames", "seqname"}) && is(first + 1, {"start", "chromstart"}) &&
+    if (is(first, {"chrom", "chr", "chromosome", "seqnames", "seqname"}) && is(first + 1, {"start", "chromstart"}) &&
         is(first + 2, {"end", "stop", "chromend"}))
       break;
-  if (first == 2) return;
-  annotations_ = {"chrom", "start", "end"};
-  annotation_at_ = {first, first + 1, first + 2};
-  leading_ = first + 3;
-  size_t name_at = first == 1 ? 0 : std::string::npos;
+  const bool places = first < 2;
+  // A first column without a name that numbers the rows, as R and pandas write it, names nothing.
+  const bool numbered = columns_[0].empty() && (first_name == "0" || first_name == "1");
+  constexpr size_t none = std::string::npos;
+  size_t name_at = none;
+  if (places) {
+    annotations_ = {"chrom", "start", "end"};
+    annotation_at_ = {first, first + 1, first + 2};
+    leading_ = first + 3;
+    if (first == 1 && !numbered) name_at = 0;
+  } else if (numbered && columns_.size() > 1 && names_features(columns_[1])) {
+    name_at = 1;
+    leading_ = 2;
+  } else if (names_features(columns_[0]) ||
+             (columns_.size() > 1 && (columns_[0].empty() || is(0, {"name", "id"})) && (names_features(columns_[1]) || is(1, {"description"})))) {
+    name_at = 0;
+  } else {
+    return;
+  }
   for (; leading_ < columns_.size(); ++leading_) {
-    if (name_at == std::string::npos && is(leading_, {"name", "peak", "peak_id", "peakid", "id", "interval", "interval_id"})) {
+    const std::string& name = columns_[leading_];
+    if (name_at == none && is(leading_, {"name", "peak", "peakid", "id", "interval", "intervalid"})) {
       name_at = leading_;
-    } else if (is(leading_, {"name", "score", "strand", "width", "length", "annotation", "type", "gc", "percentgc", "percentat"})) {
-      annotations_.push_back(columns_[leading_]);
+    } else if (describes_features(name) && std::find(annotations_.begin(), annotations_.end(), name) == annotations_.end()) {
+      annotations_.push_back(name);
       annotation_at_.push_back(leading_);
     } else {
       break;
@@ -90,9 +133,15 @@ void TextMatrixReader::find_annotations() {
 }
 
 void TextMatrixReader::expect_rows_as_said(Rows rows, std::span<const std::string> names) const {
-  if (rows == Rows::features) return;
+  if (rows == Rows::features) {
+    if (const std::string why = named_like_features(columns_); !names.empty() && !why.empty() && named_like_features(names).empty())
+      log::warning("{}: --rows features takes the columns for samples, but they {}", quoted(reader_.path(), 400), why);
+    return;
+  }
   if (!annotations_.empty())
-    fail_input("the table begins with chrom, start and end: its rows are peaks", fmt::format("{}, line 1", quoted(reader_.path(), 400)), "say --rows features");
+    fail_input(annotations_.front() == "chrom" ? std::string("the table begins with chrom, start and end: its rows are peaks")
+                                               : fmt::format("column {} of the table describes features: its rows are these", quoted(annotations_.front())),
+               head_at_, "say --rows features");
   if (rows == Rows::samples) return;
   if (const std::string why = rows_are_features_because(corner_, names, columns_); !why.empty())
     fail_input(fmt::format("{}: genes or peaks, where samples are expected", why), quoted(reader_.path(), 400),
@@ -100,10 +149,13 @@ void TextMatrixReader::expect_rows_as_said(Rows rows, std::span<const std::strin
 }
 
 void TextMatrixReader::fail_cell(std::string_view cell, size_t column, const std::string& row) const {
+  std::string without(cell);
+  if (std::erase(without, ',') == 0) without.clear();
+  double x = 0;
   fail_input(fmt::format("{} is no number", quoted(cell)), fmt::format("{}, row {}, column {}", reader_.where(), quoted(row), quoted(columns_[column])),
-             cell.find(',') != std::string_view::npos
+             !without.empty() && parse_number(without, x)
                  ? "write decimal points, no commas"
-                 : "tables of samples are given with --obs; a matrix holds names in its first row and first column, else numbers");
+                 : "tables of samples are given with --obs, of features with --var; a matrix holds names in its first row and first column, else numbers");
 }
 
 void TextMatrixReader::fail_ragged(std::string_view line, size_t found) const {
@@ -188,8 +240,20 @@ void name_axes(D& out, const TextMatrixReader& reader, std::vector<std::string> 
   of_rows.keys = std::move(rows);
   of_columns.keys = reader.columns();
   if (!reader.corner().empty()) of_rows.key_name = reader.corner();
-  for (size_t a = 0; a < annotations.size(); ++a)
-    of_rows.columns.push_back(a == 0 ? factor_from_text("chrom", annotations[a]) : column_from_text(reader.annotations()[a], annotations[a]));
+  for (size_t a = 0; a < annotations.size(); ++a) {
+    std::string name = reader.annotations()[a];
+    const std::string plain = letters_of(name);
+    if (plain == "genename" || plain == "genesymbol" || plain == "hugosymbol" || plain == "hgncsymbol") name = "symbol";  // as the var of AnnData calls it
+    of_rows.set(name == "chrom" || name == "symbol" ? factor_from_text(name, annotations[a]) : column_from_text(name, annotations[a]));
+  }
+  std::string described;
+  for (const std::string& name : reader.annotations()) described += (described.empty() ? "" : ", ") + quoted(name);
+  if (!described.empty()) log::info("{}: read as descriptions of features: {}", quoted(out.path, 400), described);
+  const std::vector<std::string>& known = canonical_columns();
+  for (const std::string& name : out.var.keys)
+    if (std::find(known.begin(), known.end(), name) != known.end())
+      fail_input(fmt::format("{} is among the features: it describes samples", quoted(name)), quoted(out.path, 400),
+                 "take it out of the matrix; tables of samples are given with --obs");
 }
 }  // namespace
 
@@ -236,7 +300,7 @@ template RawMatrix<double> read_text_matrix(const std::string&, Rows);
 
 namespace {
 int64_t count_rows(const std::string& path) {
-  LineReader reader(path, separator_of(path));
+  LineReader reader(path);
   int64_t rows = -1;  // the first line names the columns
   for (std::string_view line; reader.next(line);) ++rows;
   return rows;

@@ -9,12 +9,12 @@
 
 namespace panvae::data {
 
-// First row: names of the columns, with or without a cell over the row names. Then per row a name and one number per
+// First row (after comments, LineReader): names of the columns, with or without a cell over the row names. Then per row a name and one number per
 // column; missing cells (NA and the like) become NaN. ErrorCode::input: empty, ragged, a cell that is no number.
 //
-// Tables of peaks may begin with chrom, start, end (as BED, bedtools, featureCounts and the TCGA-ATAC counts of the GDC do,
-// under their names for these), a name before or after them, and columns such as score, strand or width: these are read as
-// text, and the name of a row without one is chrom:start-end.
+// Tables of features may begin with chrom, start, end (as BED, bedtools, featureCounts and the TCGA-ATAC counts of the GDC do,
+// under their names for these), a name before or after them, and, here and after the names of genes, columns such as gene_name, gene_type,
+// Description, Entrez_Gene_Id, Length or strand: these are no values, and the name of a row without one is chrom:start-end.
 class TextMatrixReader {
  public:
   explicit TextMatrixReader(const std::string& path);
@@ -22,7 +22,7 @@ class TextMatrixReader {
   // Names of the columns; known after the constructor.
   const std::vector<std::string>& columns() const { return columns_; }
   const std::string& corner() const { return corner_; }
-  // Names of the leading columns of a table of peaks, the name of the row left out: chrom, start, end, ...; else empty.
+  // Names of the leading columns of a table of features, the name of the row left out: chrom, start, end, ..., symbol; else empty.
   const std::vector<std::string>& annotations() const { return annotations_; }
   // Their cells in the row that next() read last.
   const std::vector<std::string>& annotation_cells() const { return cells_; }
@@ -37,11 +37,13 @@ class TextMatrixReader {
  private:
   template <class T>
   void parse_row(std::string_view line, std::string& name, T* values);
-  void find_annotations();
+  void find_annotations(const std::string& first_name);
+  void check_columns() const;
   [[noreturn]] void fail_cell(std::string_view cell, size_t column, const std::string& row) const;
   [[noreturn]] void fail_ragged(std::string_view line, size_t found) const;
 
   LineReader reader_;
+  std::string head_at_;  // where the first row is
   std::vector<std::string> columns_;
   std::string corner_;
   std::vector<std::string> annotations_, cells_;

@@ -11,7 +11,9 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/log.h"
 #include "base/text.h"
+#include "data/foreign.h"
 
 namespace panvae::data {
 
@@ -146,8 +148,14 @@ LineReader::LineReader(std::string path, char separator) : path_(std::move(path)
   buffer_.resize(1u << 20);
   if (!refill()) fail_input("the file is empty", quoted(path_, 400), "is it the right one?");
   if (end_ >= 3 && std::memcmp(buffer_.data(), "\xEF\xBB\xBF", 3) == 0) begin_ = 3;
+  const Foreign foreign = recognise_foreign({buffer_.data() + begin_, end_ - begin_});
+  if (!foreign.what.empty()) fail_input(std::string(foreign.what), quoted(path_, 400), std::string(foreign.hint));
   if (std::memchr(buffer_.data(), 0, end_))
     fail_input("not a text file", quoted(path_, 400), "expected tab- or comma-separated text, plain or gzipped; is the ending of its name right?");
+}
+
+LineReader::LineReader(std::string path) : LineReader(path, separator_of(path)) {
+  begin_table();
 }
 
 LineReader::~LineReader() = default;
@@ -182,6 +190,7 @@ bool LineReader::raw_line(std::string_view& line) {
     const char* start = buffer_.data() + begin_;
     if (const auto* newline = static_cast<const char*>(std::memchr(start + searched, '\n', end_ - begin_ - searched))) {
       line = {start, static_cast<size_t>(newline - start)};
+      line_begin_ = begin_;
       begin_ += line.size() + 1;
       break;
     }
@@ -189,6 +198,7 @@ bool LineReader::raw_line(std::string_view& line) {
     if (!refill()) {
       if (begin_ == end_) return false;
       line = {buffer_.data() + begin_, end_ - begin_};
+      line_begin_ = begin_;
       begin_ = end_;
       break;
     }
@@ -205,8 +215,58 @@ bool LineReader::raw_line(std::string_view& line) {
   return true;
 }
 
+void LineReader::unread() {
+  begin_ = line_begin_;
+  --line_number_;
+}
+
+void LineReader::begin_table() {
+  std::string_view line;
+  std::vector<std::string> marked;
+  bool more = false;
+  while ((more = raw_line(line)) && line.starts_with('#')) marked.emplace_back(line);
+  const auto separated = [&](std::string_view text) { return text.find(separator_) != std::string_view::npos; };
+  const std::string_view version = marked.size() == 1 ? std::string_view(marked.front()).substr(0, marked.front().find_first_of("\t ,")) : "";
+  if (version == "#1.3")
+    fail_input("a GCT file of version 1.3", quoted(path_, 400), "version 1.2 is read, which has no rows that describe samples: give these with --obs");
+  if (version == "#1.2") {  // GCT: a line of its sizes follows
+    more = more && raw_line(line);
+  } else if (!marked.empty() && separated(marked.back()) && std::count_if(marked.begin(), marked.end(), separated) == 1) {
+    // The only one with fields names the columns: "#chrom". Where all have fields (cBioPortal), all are comments.
+    if (more) unread();
+    head_ = std::move(marked.back());
+    marked.pop_back();
+    has_head_ = true;
+  }
+  if (!marked.empty())
+    log::info("{}: {} before the table passed over", quoted(path_, 400), marked.size() == 1 ? "a line" : fmt::format("{} lines", marked.size()));
+  if (!has_head_) {
+    if (!more) return;
+    if (line.empty()) return unread();  // next() says that it must not be there
+    head_ = line;
+    has_head_ = true;
+  }
+  if (!raw_line(line)) {
+    if (head_.find('\r') != std::string::npos)
+      fail_input("lines end in carriage returns alone", quoted(path_, 400), "write them with line feeds: tr '\\r' '\\n'");
+    return;
+  }
+  for (const char candidate : {'\t', ';', ',', ' '}) {
+    if (separated(head_)) break;
+    if (head_.find(candidate) == std::string::npos || line.find(candidate) == std::string_view::npos) continue;
+    separator_ = candidate;
+    log::info("{}: separated by {}", quoted(path_, 400), candidate == '\t' ? "tabs" : candidate == ';' ? "semicolons" : candidate == ',' ? "commas" : "spaces");
+  }
+  unread();
+}
+
 bool LineReader::next(std::string_view& line) {
-  if (!raw_line(line)) return false;
+  if (has_head_) {
+    line = head_;
+    has_head_ = false;
+  } else if (!raw_line(line)) {
+    return false;
+  }
   if (line.empty()) {
     const std::string blank = where();
     while (raw_line(line))
@@ -256,6 +316,11 @@ bool FieldSplitter::next(std::string_view& field) {
   else if (const size_t at = rest_.find(separator_, i); at == std::string_view::npos) done_ = true;
   else rest_.remove_prefix(at + 1);
   return true;
+}
+
+void fail_trailing_separator(const LineReader& reader) {
+  fail_input("the row ends with a separator, and so has one cell more than the first row names", reader.where(),
+             "take the separator away from the ends of the rows, or write missing values as NA");
 }
 
 std::vector<std::string> split_fields(const LineReader& reader, std::string_view line) {

@@ -15,6 +15,10 @@ class LineReader {
  public:
   // `separator` is needed to know where quoted fields begin.
   LineReader(std::string path, char separator);
+  // A table, from the line that names its columns: what precedes it is passed over (lines that begin with '#', as featureCounts, the GDC
+  // and recount3 write them; the first two lines of GCT). Fields are separated as the file's name promises (separator_of), or, where its
+  // first two lines lack that, by the tabs, semicolons, commas or spaces that both have.
+  explicit LineReader(std::string path);
   ~LineReader();
   LineReader(const LineReader&) = delete;
   LineReader& operator=(const LineReader&) = delete;
@@ -30,6 +34,8 @@ class LineReader {
 
  private:
   bool raw_line(std::string_view& line);
+  void unread();  // the line that raw_line() gave last
+  void begin_table();
   bool refill();
 
   std::string path_;
@@ -38,6 +44,9 @@ class LineReader {
   std::unique_ptr<Source> source_;
   std::string buffer_;
   size_t begin_ = 0, end_ = 0;  // unread part of buffer_
+  size_t line_begin_ = 0;       // of the line read last
+  std::string head_;            // of a table: its first line, read ahead
+  bool has_head_ = false;
   bool at_end_ = false;
   int64_t line_number_ = 0;
   int lines_in_record_ = 0;
@@ -62,6 +71,9 @@ class FieldSplitter {
   bool done_ = false, malformed_ = false;
   std::string scratch_;
 };
+
+// For a first row of values that has one cell more than the row of names, and whose last is empty: R would have a name there.
+[[noreturn]] void fail_trailing_separator(const LineReader& reader);
 
 // All fields of a line as strings. ErrorCode::input for malformed quotes.
 std::vector<std::string> split_fields(const LineReader& reader, std::string_view line);

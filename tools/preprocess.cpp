@@ -81,6 +81,9 @@ void warn_about_rows(const Options& o, int64_t samples, int64_t features) {
 // One modality taken for the other goes through without an error, and means nothing.
 void warn_about_modality(const std::string& modality, const std::vector<std::string>& features) {
   const size_t seen = std::min<size_t>(features.size(), 1000);
+  if (const auto date = std::find_if(features.begin(), features.end(), data::is_date); date != features.end())
+    log::warning("the feature {} is a date, as Excel makes of genes such as MARCHF1 and SEPTIN2 ({} such names): they will not be found by their names",
+                 quoted(*date), std::count_if(features.begin(), features.end(), data::is_date));
   size_t peaks = 0, genes = 0;
   for (size_t i = 0; i < seen; ++i) {
     std::string_view chromosome;

@@ -593,6 +593,22 @@ TEST_F(H5ad, NotHdf5Truncated) {
   for (size_t cut : {size_t{100}, bytes.size() / 3, bytes.size() - 1}) error_of([&] { read_dataset<float>(put("cut.h5ad", bytes.substr(0, cut))); });
 }
 
+// Written from a table of genes x samples as it was, which AnnData does not mind.
+TEST_F(H5ad, GenesInRowsAreRefused) {
+  Dataset<float> d = dataset<float>(RowMatrix<float>::Ones(5, 3));
+  d.kind = "";
+  for (size_t i = 0; i < 5; ++i) d.obs.keys[i] = fmt::format("ENSG{:011}", 141510 + i);
+  write_dataset(path("t.h5ad"), d);
+  expect_names(error_of([&] { read_dataset<float>(path("t.h5ad")); }), {"t.h5ad", "ENSG00000141510", "AnnData.T", "--rows samples"});
+  expect_names(error_of([&] { read_large_dataset(path("t.h5ad"), {}, path("")); }), {"t.h5ad", "ENSG00000141510"});
+  ReadOptions said;
+  said.rows = Rows::samples;
+  EXPECT_EQ(read_dataset<float>(path("t.h5ad"), said).samples(), 5);
+  for (size_t i = 0; i < 3; ++i) d.var.keys[i] = fmt::format("ENSG{:011}", i);  // genes by genes
+  write_dataset(path("t.h5ad"), d);
+  EXPECT_EQ(read_dataset<float>(path("t.h5ad")).samples(), 5);
+}
+
 // A fault of the HDF5 library in the midst of a file: one line that names the file, and the exit code of bad input.
 TEST_F(H5ad, AFaultOfTheLibraryNamesTheFile) {
   for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGABRT}) {

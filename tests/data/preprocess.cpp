@@ -479,7 +479,6 @@ TEST(Preprocess, SaysWhatItLeavesOut) {
   EXPECT_NE(lines[0].find("1 samples without counts dropped"), std::string::npos) << lines[0];
   x(0, 2) = 140.5, x(2, 1) = 8.25;
   d = dataset(x);
-  d.kind = "counts";
   select_samples(d, {0, 2, 3});
   lines = said([&] { Preprocessor().fit(d, o); });
   ASSERT_EQ(lines.size(), 1u);
@@ -489,6 +488,34 @@ TEST(Preprocess, SaysWhatItLeavesOut) {
   lines = said([&] { p.apply(d); });
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_NE(lines[0].find("4 of 5 features of the model are in the data (80.0 %)"), std::string::npos) << lines[0];
+}
+
+// Dropping what is empty and fitting both look at the values; the user is told once.
+TEST(Preprocess, ExpectedCountsAreSaidOnce) {
+  Dataset<double> d = dataset<double>((RowMatrix<double>::Random(6, 40).array() + 1.25) * 4000);
+  Preprocessor p;
+  PreprocessReport report;
+  const Dataset<double> raw = d;
+  {
+    const panvae::test::Warnings warnings;
+    Preprocessor::drop_empty(d, report);
+    p.fit(d, {});
+    ASSERT_EQ(warnings.lines.size(), 1u);
+    expect_names(warnings.lines[0], {"240 of the counts are fractions"});
+  }
+  const panvae::test::Warnings warnings;
+  d = raw;
+  p.apply(d);
+  EXPECT_EQ(warnings.lines.size(), 1u);
+}
+
+TEST(Preprocess, LogsOfAnH5adAskForItsCounts) {
+  Dataset<double> d = dataset<double>(RowMatrix<double>::Random(6, 40).array() + 3);
+  PreprocessReport report;
+  d.path = "x.h5ad";
+  expect_names(error_of([&] { Preprocessor::drop_empty(d, report); }), {"look like logs", "FILE.h5ad:layers/counts", "--input log"});
+  d.path = "x.tsv";
+  EXPECT_EQ(error_of([&] { Preprocessor::drop_empty(d, report); }).find("layers/"), std::string::npos);
 }
 
 // TPM and CPM are fractions, as expected counts are; but all samples add up to the same.

@@ -255,6 +255,29 @@ TEST(Split, OneSampleAstrayIsSaid) {
   EXPECT_NE(said.lines[0].find("puts 1 samples on another side than their donor's first sample"), std::string::npos) << said.lines[0];
 }
 
+// Barcodes of TCGA tell that samples are of one patient, where no column does.
+TEST(Split, AliquotsOfAPatientAreSaid) {
+  const auto said = [](const std::vector<std::string>& names, bool donors, bool by_sample) {
+    Table t;
+    t.keys = names;
+    if (donors) t.set(factor_from_text("donor", names));
+    SplitOptions o;
+    o.by_sample = by_sample;
+    const panvae::test::Warnings warnings;
+    assign_split(t, o);
+    return warnings.lines.empty() ? std::string() : warnings.lines[0];
+  };
+  const std::vector<std::string> several = {"TCGA-BH-A0B3-01A-11R-A056-07", "TCGA-BH-A0B3-11B-11R-A056-07", "TCGA-A2-A04P-01A-11R-A034-07", "x"};
+  const std::string warning = said(several, false, false);
+  EXPECT_NE(warning.find("1 of the patients"), std::string::npos) << warning;
+  EXPECT_NE(warning.find("TCGA-BH-A0B3: 2"), std::string::npos) << warning;
+  EXPECT_NE(warning.find("'donor'"), std::string::npos) << warning;
+  EXPECT_NE(said({"TCGA.BH.A0B3.01A", "TCGA.BH.A0B3.11B"}, false, false), "");
+  EXPECT_EQ(said(several, true, false), "");
+  EXPECT_EQ(said(several, false, true), "");
+  EXPECT_EQ(said({several[0], several[2], "TCGA-BH", "TCGAxBHxA0B3-01A-1", "TCGAxBHxA0B3-01A-2"}, false, false), "");
+}
+
 // Samples without a donor are each of a donor of their own, not of one that has no name.
 TEST(Split, UnknownDonorsAreNotOne) {
   Table t;

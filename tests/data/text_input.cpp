@@ -87,6 +87,31 @@ TEST_F(TextInput, GenesInRowsAreRefusedUnlessSaid) {
   }
 }
 
+// Counts of reads that belong to no gene are no genes: as such they would be a part of every library.
+TEST_F(TextInput, TalliesOfCountersAreLeftOut) {
+  ReadOptions o;
+  o.rows = Rows::features;
+  const std::string htseq = put("htseq.tsv", "\ts1\ts2\nA\t1\t2\nB\t3\t4\n__no_feature\t50\t60\n__alignment_not_unique\t7\t8\n");
+  const std::string star = put("star.tsv", "\ts1\ts2\nN_unmapped\t9\t9\nN_multimapping\t9\t9\nA\t1\t2\nN_noFeature\t9\t9\nB\t3\t4\nN_ambiguous\t5\t5\n");
+  for (const std::string& file : {htseq, star}) {
+    panvae::test::Warnings warnings;
+    const auto d = read_dataset<float>(file, o);
+    const auto large = read_large_dataset(file, o, path(""));
+    EXPECT_EQ(d.var.keys, (std::vector<std::string>{"A", "B"}));
+    EXPECT_EQ(large.var.keys, d.var.keys);
+    for (int64_t s = 0; s < 2; ++s)
+      for (int64_t c = 0; c < 2; ++c) {
+        EXPECT_EQ(d.x(s, c), static_cast<float>(2 * c + s + 1));
+        EXPECT_EQ(large.x(s, c), d.x(s, c));
+      }
+    ASSERT_EQ(warnings.lines.size(), 2u);
+    expect_names(warnings.lines[0], {file == star ? "4 features" : "2 features", file == star ? "'N_unmapped'" : "'__no_feature'"});
+  }
+  // Samples in rows, names as R makes them; genes that only begin so stay.
+  EXPECT_EQ(read_dataset<float>(put("t.csv", "sample,A,X__no_feature,N_unmapped_1\ns1,1,2,3\n")).var.keys, (std::vector<std::string>{"A", "N_unmapped_1"}));
+  expect_names(error_of([&] { read_dataset<float>(put("only.csv", "sample,N_unmapped\ns1,1\n")); }), {"only.csv", "'N_unmapped'"});
+}
+
 TEST_F(TextInput, SamplesInRowsAreTakenForSamples) {
   const std::string genes = "sample\tACTB\tGAPDH\tB2M\tPPIA\n";
   for (const std::string& text : {
@@ -238,11 +263,210 @@ TEST_F(TextInput, FaultsNameTheirPlace) {
   refused("s\tA\nx\t1\n\ny\t2\n", {"empty line", "line 3"});
   refused("s\tA\nx\t\"1\n", {"never closed", "line 2"});
   refused("s\tA\nx\t\"1\"2\n", {"closing quote"});
-  refused("s,A,B\nx,1,2\n", {"separator"});
+  refused("s|A|B\nx|1|2\n", {"separator"});
   refused(std::string("s\tA\nx\0\t1\n", 10), {"not a text file"});
   expect_names(error_of([&] { read_dataset<double>(path("nowhere.tsv")); }), {"cannot read", "nowhere.tsv"});
   expect_names(error_of([&] { read_dataset<double>(put("a.xlsx", "x")); }), {"ending", ".h5ad"});
   expect_names(error_of([&] { read_dataset<double>(path("")); }), {"folder without matrix.mtx"});
+}
+
+// Lines before the table: comments of featureCounts, the GDC, recount3, cBioPortal, the head of GCT; a line of names that is marked itself.
+TEST_F(TextInput, CommentsBeforeTheTableArePassedOver) {
+  ReadOptions features;
+  features.rows = Rows::features;
+  for (const std::string& text : {
+           std::string("# Program:featureCounts v2.0.3; Command:\"featureCounts\" \"-o\" \"x\"\nGeneid\ts1\ts2\nA\t1\t2\nB\t3\t4\n"),
+           std::string("##annotation=G026\n##date.generated=2020\ngene_id\ts1\ts2\nA\t1\t2\nB\t3\t4\n"),
+           std::string("# Constructed from biom file\n#OTU ID\ts1\ts2\nA\t1\t2\nB\t3\t4"),
+           std::string("#1.2\n2\t2\nName\tDescription\ts1\ts2\nA\tx\t1\t2\nB\ty\t3\t4\n"),
+           std::string("#1.2\t\t\t\n2\t2\t\t\nName\tDescription\ts1\ts2\r\nA\tx\t1\t2\r\nB\ty\t3\t4\r\n"),
+       })
+    for (const std::string& file : {put("m.txt", text), put("m.gct.gz", gzipped(text))}) {
+      SCOPED_TRACE(text);
+      const auto d = read_dataset<float>(file, features);
+      const auto large = read_large_dataset(file, features, path(""));
+      EXPECT_EQ(d.obs.keys, (std::vector<std::string>{"s1", "s2"}));
+      EXPECT_EQ(d.var.keys, (std::vector<std::string>{"A", "B"}));
+      ASSERT_EQ(d.x.size(), 4);
+      EXPECT_EQ(d.x(1, 0), 2);
+      EXPECT_EQ(large.x(1, 0), 2);
+      EXPECT_EQ(matrix_bytes(file, 0), 4 * sizeof(float));
+    }
+  // All four have fields, and none names the columns.
+  const Table t = read_table(put("clinical.txt", "#Sample\tSex\n#Name\tOf the patient\n#STRING\tSTRING\n#1\t1\nSAMPLE\tSEX\ns1\tF\ns2\tM\n"));
+  EXPECT_EQ(t.keys, (std::vector<std::string>{"s1", "s2"}));
+  EXPECT_EQ(t.at("SEX").text(1), "M");
+  expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "#a\tb\nx\t1\ny\tz\n")); }), {"'z'", "line 3", "row 'y'"});
+  expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "# a\n# b\n")); }), {"empty"});
+  expect_names(error_of([&] { read_dataset<float>(put("m.gct", "#1.3\n2\t2\t0\t1\nid\ts1\ts2\nA\t1\t2\n")); }), {"1.3", "--obs"});
+}
+
+// What R's write.table and write.csv2, Excel in most of Europe and a wrong ending give.
+TEST_F(TextInput, TheSeparatorIsThatOfTheFirstLines) {
+  for (const auto& [name, text] : std::vector<std::pair<std::string, std::string>>{{"m.tsv", "s,A,B\nx,1,2\n"},
+                                                                                   {"m.csv", "s\tA\tB\nx\t1\t2\n"},
+                                                                                   {"m.csv", "s;A;B\nx;1;2\n"},
+                                                                                   {"m.txt", "\"A\" \"B\"\n\"x\" 1 2\n"},
+                                                                                   {"m.txt", "s;A;B\r\nx;1;2"}}) {
+    SCOPED_TRACE(text);
+    const auto d = read_dataset<float>(put(name, text));
+    EXPECT_EQ(d.var.keys, (std::vector<std::string>{"A", "B"}));
+    EXPECT_EQ(d.obs.keys[0], "x");
+    EXPECT_EQ(d.x(0, 1), 2);
+  }
+  expect_names(error_of([&] { read_dataset<float>(put("m.csv", "s;A;B\nx;1,5;2\n")); }), {"'1,5'", "decimal points"});
+  EXPECT_EQ(read_dataset<float>(put("m.tsv", "s;a,b\tA;B\nx;a,b\t1\n")).var.keys[0], "A;B");  // what the name promises goes first
+  const Table t = read_table(put("t.csv", "id;cohort\na;x, y\nb;z\n"));
+  EXPECT_EQ(t.at("cohort").text(0), "x, y");
+  // One column, whose name or cells hold what separates elsewhere.
+  EXPECT_EQ(read_table(put("t.tsv", "Sample ID\nx1\nx2\n")).keys.size(), 2u);
+  EXPECT_EQ(read_table(put("t.tsv", "id\nx,1\nx,2\n")).keys[1], "x,2");
+}
+
+// One cell more than the first row names is a name of the row in R; not where the last cell is the nothing after a separator.
+TEST_F(TextInput, SeparatorsAtTheEndsOfRowsShiftNothing) {
+  const std::vector<std::string> words = {"ends with a separator", "line 2"};
+  expect_names(error_of([&] { read_table(put("obs.tsv", "sample\tdonor\tcohort\nx\tD1\tA\t\ny\tD2\tB\t\n")); }), words);
+  expect_names(error_of([&] { read_dataset<float>(put("m.csv", "sample,A,B\nx,1,2,\ny,3,4,\n")); }), words);
+  expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "sample\tA\tB\t\nx\t1\t2\t\n")); }), {"column 4 has no name", "separator"});
+}
+
+TEST_F(TextInput, FilesOfOtherFormatsAreCalledByTheirNames) {
+  using namespace std::string_literals;
+  std::string tar(1024, '\0');
+  tar.replace(0, 8, "plain.tsv"), tar.replace(257, 5, "ustar");
+  for (const auto& [begin, what] : std::vector<std::pair<std::string, std::string>>{{"PK\x03\x04\x14\0\x06\0"s, "Excel workbook"},
+                                                                                    {"\xD0\xCF\x11\xE0\xA1"s, "Excel workbook"},
+                                                                                    {"BZh91AY&SY"s, "bunzip2"},
+                                                                                    {"\xFD"
+                                                                                     "7zXZ\0\0\4"s,
+                                                                                     "unxz"},
+                                                                                    {"\x28\xB5\x2F\xFD\4"s, "unzstd"},
+                                                                                    {"\xFF\xFEg\0e\0"s, "iconv -f utf-16"},
+                                                                                    {"\xFE\xFF\0g\0e"s, "iconv -f utf-16"},
+                                                                                    {"\x89HDF\r\n\x1A\n\0"s, ".h5ad"},
+                                                                                    {"<!DOCTYPE html>\n<html>\n"s, "web page"},
+                                                                                    {"version https://git-lfs.github.com/spec/v1\n"s, "Git LFS"},
+                                                                                    {tar, "tar -xf"}}) {
+    for (const char* name : {"m.tsv", "m.csv.gz", "m.xlsx"}) expect_names(error_of([&] { read_dataset<float>(put(name, begin)); }), {name, what});
+    if (begin[0] != '\x89') expect_names(error_of([&] { read_dataset<float>(put("m.h5ad", begin)); }), {"m.h5ad", "not an HDF5 file", what});
+    expect_names(error_of([&] { read_table(put("obs.tsv", begin)); }), {"obs.tsv", what});
+  }
+  expect_names(error_of([&] { read_dataset<float>(put("m.tsv.gz", gzipped(tar))); }), {"tar -xf"});
+  expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "s\tA\rx\t1\ry\t2\r")); }), {"carriage returns", "line feeds"});
+}
+
+// Columns between the names of genes and the samples, as the GDC, GTEx, cBioPortal, nf-core, featureCounts and pandas write them.
+TEST_F(TextInput, ColumnsThatDescribeFeaturesAreNoSamples) {
+  ReadOptions features;
+  features.rows = Rows::features;
+  struct Form {
+    std::string head, before;  // before: cells of a row, %: its name
+    std::vector<std::string> columns;
+  };
+  for (const Form& form : std::vector<Form>{
+           {"gene_id\tgene_name\tgene_type", "%\tTP53\tprotein_coding", {"symbol", "gene_type"}},
+           {"Name\tDescription", "%\tDDX11L1", {"Description"}},
+           {"Hugo_Symbol\tEntrez_Gene_Id", "%\t7157", {"Entrez_Gene_Id"}},
+           {"gene_id\tgene_name", "%\t", {"symbol"}},
+           {"Geneid\tLength", "%\t1200", {"Length"}},
+           {"Geneid\tChr\tStart\tEnd\tStrand\tLength\tgene_name", "%\tchr1\t1\t5\t+\t4\tA1", {"chrom", "start", "end", "Strand", "Length", "symbol"}},
+           {"\tgene_id", "0\t%", {}},
+           {"\tSYMBOL", "%\tTP53", {"SYMBOL"}},
+           {"Name\tDescription", "%\tDDX11L1", {"Description"}}}) {
+    SCOPED_TRACE(form.head);
+    std::string text = form.head + "\ts1\ts2\n";
+    for (const std::string name : {"GA", "GB", "GC"})
+      text += std::string(form.before).replace(form.before.find('%'), 1, name) + (name == "GB" ? "\t3\t4\n" : "\t1\t2\n");
+    const std::string file = put("m.tsv", text);
+    for (const auto& var : {read_dataset<float>(file, features).var, read_large_dataset(file, features, path("")).var}) {
+      EXPECT_EQ(var.keys, (std::vector<std::string>{"GA", "GB", "GC"}));
+      std::vector<std::string> names;
+      for (const Column& c : var.columns) names.push_back(c.name);
+      EXPECT_EQ(names, form.columns);
+    }
+    const auto d = read_dataset<float>(file, features);
+    EXPECT_EQ(d.obs.keys, (std::vector<std::string>{"s1", "s2"}));
+    EXPECT_EQ(d.x(1, 1), 4);
+    expect_names(error_of([&] { read_dataset<float>(file); }), {"--rows features"});
+  }
+  // Samples of like names, and genes: tropomyosins TPM1 and TPM2, and GC, after a column of samples.
+  EXPECT_EQ(read_dataset<float>(put("m.tsv", "gene\ttype1\ttype2\nx\t1\t2\n"), features).samples(), 2);
+  EXPECT_EQ(read_dataset<float>(put("m.tsv", "sample\tTPM1\tTPM2\nx\t1\t2\n")).features(), 2);
+  EXPECT_EQ(read_dataset<float>(put("m.tsv", "\tGC\tTPM2\nx\t1\t2\n")).features(), 2);
+  EXPECT_EQ(read_dataset<float>(put("m.tsv", "id\tGC\tTPM2\nx\t1\t2\n")).features(), 2);
+}
+
+TEST_F(TextInput, NumberedPeaksAreNamedByTheirPlaces) {
+  ReadOptions features;
+  features.rows = Rows::features;
+  const auto keys = [&](const std::string& text) { return read_dataset<float>(put("m.csv", text), features).var.keys; };
+  const std::vector<std::string> places = {"chr1:10-20", "chr2:5-9"};
+  EXPECT_EQ(keys("\"\",\"seqnames\",\"start\",\"end\",\"s1\"\n\"1\",\"chr1\",10,20,7\n\"2\",\"chr2\",5,9,8\n"), places);  // write.csv
+  EXPECT_EQ(keys("seqnames,start,end,s1\n1,chr1,10,20,7\n2,chr2,5,9,8\n"), places);                                       // write.table
+  EXPECT_EQ(keys(",seqnames,start,end,s1\np1,chr1,10,20,7\np2,chr2,5,9,8\n"), (std::vector<std::string>{"p1", "p2"}));
+  // multiBamSummary --outRawCounts of deepTools
+  const auto d = read_dataset<float>(put("m.tsv", "#'chr'\t'start'\t'end'\t'a.bam'\nchr1\t10\t20\t7.0\nchr2\t5\t9\t8.0\n"), features);
+  EXPECT_EQ(d.var.keys, places);
+  EXPECT_EQ(d.obs.keys[0], "a.bam");
+}
+
+// The first line of a table without a line of names would be lost, and its values be names.
+TEST_F(TextInput, TablesWithoutNamesOfColumnsAreRefused) {
+  for (const Rows rows : {Rows::features, Rows::samples})
+    for (const char* text : {"ENSG00000000003.14\t679\t448\nENSG00000000005.5\t0\t0\n", "__no_feature\t679\t448\nA\t0\t0\n",
+                             "chr1\t100\t600\t5\nchr1\t700\t900\t6\n", "N_unmapped\t679\t448\nA\t0\t0\n", "TSPAN6\t6.5\t4.75\nTNMD\t0\t0\n"}) {
+      ReadOptions o;
+      o.rows = rows;
+      expect_names(error_of([&] { read_dataset<float>(put("m.tsv", text), o); }), {"m.tsv", "line 1", "first row holds numbers", "row of names"});
+    }
+  // Names that are numbers: Entrez identifiers, dimensions, patients.
+  EXPECT_EQ(read_dataset<float>(put("m.tsv", "sample\t7157\t672\nx\t1\t2\n")).features(), 2);
+  EXPECT_EQ(read_dataset<float>(put("m.csv", ",0,1.0\nx,1,2\n")).features(), 2);
+  expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "TSPAN6\t31\t31\nTNMD\t0\t0\n")); }), {"'31' stands twice", "are these values?"});
+}
+
+TEST_F(TextInput, WhatIsNoMatrixOfSamplesIsRefused) {
+  ReadOptions features;
+  features.rows = Rows::features;
+  for (const char* head : {"Name\tLength\tEffectiveLength\tTPM\tNumReads", "gene_id\tlength\teffective_length\texpected_count\tTPM",
+                           "target_id\tlength\teff_length\test_counts\ttpm"})
+    expect_names(error_of([&] { read_dataset<float>(put("one.tsv", std::string(head) + "\nA\t1\t2\t3\t4\n"), features); }),
+                 {"one.tsv", "one sample", "a column for each"});
+  expect_names(error_of([&] { read_dataset<float>(put("m.csv", "sample,age,A,B\nx,50,1,2\n")); }), {"'age'", "--obs"});
+  expect_names(error_of([&] { read_dataset<float>(put("m.csv", "gene,x\nA,1\nos_time,2\n"), features); }), {"'os_time'", "--obs"});
+  expect_names(error_of([&] { read_dataset<float>(put("m.csv", "gene,x\n1-Mar,1\n1-Mar,2\n"), features); }), {"'1-Mar' stands twice", "Excel"});
+  expect_names(error_of([&] { read_dataset<float>(put("m.csv", "gene,x\nA-Mar,1\nA-Mar,2\n"), features); }), {"'A-Mar' stands twice", "--make-unique"});
+  // Said, so it is done, but not without a word.
+  const panvae::test::Warnings warnings;
+  EXPECT_EQ(read_dataset<float>(put("m.csv", "sample,ENSG00000141510,ENSG00000141511\nx,1,2\n"), features).samples(), 2);
+  ASSERT_EQ(warnings.lines.size(), 1u);
+  expect_names(warnings.lines[0], {"m.csv", "--rows features", "as Ensembl does"});
+}
+
+// A sample without a row in the table: what is nearest there is said.
+TEST_F(TextInput, JoinsSayWhatDiffers) {
+  const auto refused = [&](const std::string& sample, const std::string& keys, const std::vector<std::string>& words) {
+    SCOPED_TRACE(sample);
+    ReadOptions o;
+    o.obs_table = put("o.tsv", "s\tnote\n" + keys);
+    expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "s\tA\n" + sample + "\t1\n"), o); }), words);
+    o.obs_table = put("o.tsv", "s\tnote\nother\tx\n" + keys);
+    std::vector<std::string> partly = words;
+    partly.push_back("1 of 2 samples");
+    expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "s\tA\nother\t1\n" + sample + "\t1\n"), o); }), partly);
+  };
+  refused("TCGA.BH.A0B3", "x\ty\nTCGA-BH-A0B3\tx\n", {"'TCGA-BH-A0B3'", "to the letter"});
+  refused("X1.T", "x\ty\n1-T\ty\n", {"'1-T'", "to the letter"});
+  refused("s01", "S02\ty\nS01\ty\n", {"'S01'", "to the letter"});
+  refused("S01 ", "S02\ty\nS01\ty\n", {"'S01'", "to the letter"});
+  refused("TCGA-BH-A0B3-01A-11R", "TCGA-BH\ty\nTCGA-BH-A0B3\ty\n", {"'TCGA-BH-A0B3'", "to the letter"});
+  refused("/data/S1_sorted.bam", "S10\ty\nS1_sorted\ty\n", {"'S1_sorted'", "to the letter"});
+  refused("abc", "1\tabc\n2\ty\n", {"column 'note'", "make it the first"});
+  refused("S10", "S1\ty\nS100\ty\n", {});
+  ReadOptions o;
+  o.obs_table = put("o.tsv", "s\tnote\nS1\ty\nS100\ty\n");
+  EXPECT_EQ(error_of([&] { read_dataset<float>(put("m.tsv", "s\tA\nS10\t1\n"), o); }).find("to the letter"), std::string::npos);
 }
 
 TEST_F(TextInput, BeyondFloatIsRefusedAsFloatOnly) {

@@ -117,6 +117,13 @@ TEST_F(Convert, options_of_reading_reach_the_reader) {
   EXPECT_EQ(data::read_dataset<double>(at("gap.h5ad")).x(0, 1), 1.5);
 }
 
+TEST_F(Convert, genes_that_excel_made_dates_are_said) {
+  write_file(at("dates.tsv"), "gene\tA\tB\tC\tD\nTP53\t5\t3\t8\t1\n2-Sep\t1\t1\t2\t6\n1-Mar\t1\t2\t2\t6\n12-Marker\t4\t1\t1\t2\n");
+  const Outcome o = run("preprocess --modality rna -o dates.h5ad dates.tsv --rows features");
+  EXPECT_TRUE(says(o.err, "the feature '2-Sep' is a date")) << o.err;
+  EXPECT_TRUE(says(o.err, "(2 such names)")) << o.err;
+}
+
 // Four training samples at (3, 0), (-3, 0), (0, 1), (0, -1): the axes are the components, their variances 18 / 3 and 2 / 3.
 class PcaProgram : public SuiteFolder<PcaProgram> {
  public:

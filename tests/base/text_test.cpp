@@ -51,10 +51,12 @@ TEST(text, human_bytes) {
   EXPECT_EQ(human_bytes(1536), "1.50 KiB");
   EXPECT_EQ(human_bytes(int64_t{3} << 30), "3.00 GiB");
   EXPECT_EQ(human_bytes(int64_t{150} << 20), "150 MiB");
+  EXPECT_EQ(human_bytes((int64_t{1} << 20) - 1), "1.00 MiB") << "not 1024 KiB";
 }
 
 TEST(text, human_seconds) {
   EXPECT_EQ(human_seconds(0.85), "850 ms");
+  EXPECT_EQ(human_seconds(0.9996), "1.0 s") << "not 1000 ms";
   EXPECT_EQ(human_seconds(12.34), "12.3 s");
   EXPECT_EQ(human_seconds(59.99), "1 min 00 s");
   EXPECT_EQ(human_seconds(245), "4 min 05 s");

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "eval/labels.h"
+#include "eval/selection.h"
 #include "eval/warnings.h"
 #include "tests/eval/helpers.h"
 
@@ -48,6 +49,9 @@ TEST(Controls, Words) {
   EXPECT_EQ(parse_control("permuted"), Control::permuted);
   EXPECT_EQ(parse_control(""), Control::none);
   EXPECT_ERROR(ErrorCode::usage, "--control", parse_control("shuffled"));
+  for (const auto& [word, on] : {std::pair{"", On::automatic}, {"auto", On::automatic}, {"holdout", On::holdout}, {"all", On::all}})
+    EXPECT_EQ(parse_on(word), on) << word;
+  EXPECT_ERROR(ErrorCode::usage, "--on", parse_on("train"));
 }
 
 TEST(Labels, DefaultMapHasTheTcgaCodes) {
@@ -76,6 +80,10 @@ TEST(Labels, CohortsWithoutAMergedNameKeepTheirs) {
   const data::Table map = default_cohort_map();
   EXPECT_EQ(cohort_names(obs, &map), (std::vector<std::string>{"colorectal", "colorectal", "healthy", ""}));
   EXPECT_EQ(cohort_names(obs, nullptr), (std::vector<std::string>{"COAD", "READ", "healthy", ""}));
+  data::Table more;  // of a table with more columns the first counts
+  more.keys = {"READ", "COAD"};
+  set_factor(more, "organ", {"rectum", "colon"}), set_factor(more, "system", {"gut", "gut"});
+  EXPECT_EQ(cohort_names(obs, &more), (std::vector<std::string>{"colon", "rectum", "healthy", ""}));
 }
 
 TEST(Warnings, AliasedCohortsAndDatasets) {

@@ -103,6 +103,37 @@ TEST(Warnings, AliasedCohortsAndDatasets) {
   EXPECT_EQ(warn_aliased(obs, rows, label), "");
 }
 
+// The smaller part is the example, its first five cohorts by name.
+TEST(Warnings, FiveOfTheCohortsThatStandApart) {
+  data::Table obs;
+  std::vector<std::string> dataset, label;
+  for (int i = 0; i < 16; ++i) {
+    obs.keys.push_back(fmt::format("s{}", i));
+    dataset.push_back(i < 7 ? "X" : "Y");
+    label.push_back(fmt::format("C{:02d}", i));
+  }
+  set_factor(obs, "dataset", dataset);
+  const std::string text = warn_aliased(obs, test::all_rows(16), label);
+  EXPECT_NE(text.find("('C00', 'C01', 'C02', 'C03', 'C04' and 2 more stand apart"), std::string::npos) << text;
+}
+
+// Of 50 samples of cohort A some are of dataset Y, of 50 of B some of X; the others are where most of theirs are.
+TEST(Warnings, NearlyAliasedFrom95InAHundred) {
+  const auto warning = [](int astray) {
+    data::Table obs;
+    std::vector<std::string> cohort, dataset;
+    for (int i = 0; i < 100; ++i) {
+      obs.keys.push_back(fmt::format("s{}", i));
+      cohort.push_back(i % 2 ? "A" : "B");
+      dataset.push_back((i % 2 == 1) == (i >= astray) ? "X" : "Y");
+    }
+    set_factor(obs, "cohort", cohort), set_factor(obs, "dataset", dataset);
+    return warn_nearly_aliased(obs, test::all_rows(100));
+  };
+  EXPECT_NE(warning(5).find("95.0 % of the samples"), std::string::npos) << warning(5);
+  EXPECT_EQ(warning(6), "");
+}
+
 TEST(Warnings, SharedDonorsAndFewSamples) {
   EXPECT_EQ(warn_shared_donors(std::vector<std::string>{"a", "a", "b"}, std::vector<int32_t>{0, 0, 1}), "");
   EXPECT_NE(warn_shared_donors(std::vector<std::string>{"a", "a", "b"}, std::vector<int32_t>{0, 1, 1}).find("1 donors"), std::string::npos);

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/philox.h"
+#include "tests/base/helpers.h"
 
 namespace panvae::eval {
 namespace {
@@ -137,7 +138,7 @@ TEST(LatentAxes, RefuseWhatHasNone) {
   Matrix mu = normals(5, 3, 7);
   Matrix broken = metric;
   broken(1, 0) = std::numeric_limits<double>::infinity();
-  EXPECT_THROW(fit_latent_axes(mu, Eigen::VectorXd::Ones(3), broken), Error);
+  EXPECT_EQ(panvae::test::error_of([&] { fit_latent_axes(mu, Eigen::VectorXd::Ones(3), broken); }).code(), ErrorCode::input);
   mu(2, 1) = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THROW(fit_latent_axes(mu, Eigen::VectorXd::Ones(3), metric), Error);
 }

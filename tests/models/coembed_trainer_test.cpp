@@ -131,6 +131,7 @@ TEST(coembed_trainer, terms_add_up_and_metrics_hold_what_the_mode_has) {
         EXPECT_EQ(m.json().contains(std::string("train_") + key), there) << key;
       }
       EXPECT_EQ(m.json().contains("validation_triplet"), mode == CoembedMode::contrastive);
+      EXPECT_EQ(m.json().at("best"), m.best);
       if (mode == CoembedMode::contrastive) continue;
       EXPECT_TRUE(t.discriminator_accuracy >= 0 && t.discriminator_accuracy <= 1);
       EXPECT_TRUE(v.discriminator_accuracy >= 0 && v.discriminator_accuracy <= 1);

@@ -66,7 +66,7 @@ TEST(architecture, of_both_stages_of_atac) {
   EXPECT_EQ(back["kind"], "ConvTranspose1d");
   EXPECT_EQ(back["in"], 2);
   EXPECT_EQ(back["out"], 4);
-  EXPECT_EQ(back["window"], 3);
+  EXPECT_EQ(back.value("window", 0), 3);
   EXPECT_EQ(stages[1]["decoder"][0]["name"], "decoder.modules.0.linear");
 }
 

@@ -13,12 +13,12 @@ std::string human_bytes(int64_t bytes) {
   static constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   double x = static_cast<double>(bytes);
   int u = 0;
-  while (x >= 1024 && u < 4) x /= 1024, ++u;
+  while (x >= 1023.5 && u < 4) x /= 1024, ++u;  // what rounds to 1024 is one of the next unit
   return u == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.{}f} {}", x, x < 10 ? 2 : x < 100 ? 1 : 0, units[u]);
 }
 
 std::string human_seconds(double s) {
-  if (s < 1) return fmt::format("{:.0f} ms", s * 1e3);
+  if (s < 0.9995) return fmt::format("{:.0f} ms", s * 1e3);
   if (s < 59.95) return fmt::format("{:.1f} s", s);
   auto t = static_cast<int64_t>(s + 0.5);
   if (t < 3600) return fmt::format("{} min {:02} s", t / 60, t % 60);

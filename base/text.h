@@ -12,7 +12,7 @@ std::string human_seconds(double seconds);  // "850 ms", "12.3 s", "4 min 05 s",
 // Shortest decimal text that reads back as the same number.
 std::string shortest(double x);
 std::string shortest(float x);
-// The candidate nearest to `word` by edit distance, or "" if none is near (for "did you mean").
+// The candidate nearest to `word` by edit distance (the first of equals), or "" if none is near (for "did you mean").
 std::string nearest_name(std::string_view word, const std::vector<std::string>& candidates);
 
 // Length of the UTF-8 sequence at the start of `s` (not empty), 0 if none is there (overlong forms and surrogates are none).

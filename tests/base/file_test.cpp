@@ -125,7 +125,8 @@ TEST(file, a_device_that_is_full_says_so) {
   std::filesystem::create_symlink("/dev/full", folder.file("full"));
   const Error e = error_of([&] { write_file(folder.file("full"), "no room"); });
   EXPECT_EQ(e.code(), ErrorCode::machine);
-  EXPECT_NE(std::string(e.what()).find("No space left"), std::string::npos) << e.what();
+  EXPECT_CONTAINS(std::string(e.what()), "No space left");
+  EXPECT_CONTAINS(e.hint(), "free some space");
 }
 
 TEST(file, two_writers_of_one_name_do_not_meet) {
@@ -226,7 +227,7 @@ TEST(file, reading_names_the_file) {
 
 TEST(folder, appears_whole_on_commit) {
   Folder folder;
-  AtomicFolder f(folder.file("out/"), "index");
+  AtomicFolder f(folder.file("out//"), "index");
   write_file(f.file("index"), "1");
   write_file(f.file("deep/er/x"), "2");
   EXPECT_FALSE(std::filesystem::exists(folder.file("out")));

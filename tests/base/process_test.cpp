@@ -1,9 +1,12 @@
 // Threads, progress, log, interrupt, memory.
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <csignal>
+#include <cstring>
 #include <thread>
 
 #include "base/interrupt.h"
@@ -34,6 +37,8 @@ TEST(threads, chunks_cover_each_element_once_whatever_the_number_of_threads) {
       for (const auto& s : seen) EXPECT_EQ(s, 1);
     }
   }
+  set_threads(100'000);
+  EXPECT_EQ(threads(), 1024) << "more would take OpenMP down";
   set_threads(0);
   EXPECT_GE(threads(), 1);
   set_threads(before);
@@ -76,6 +81,30 @@ TEST(progress, is_silent_without_a_sink_and_shows_slow_work) {
   }
   EXPECT_EQ(calls, 2);
   set_progress_sink(old);
+}
+
+TEST(progress, tells_rate_and_time_left_of_what_is_done_ten_times_a_second) {
+  std::vector<ProgressState> states;
+  auto old = set_progress_sink([&](const ProgressState& s) { states.push_back(s); });
+  const auto start = std::chrono::steady_clock::now();
+  {
+    Progress p("slow", 2000, "x");
+    std::this_thread::sleep_for(std::chrono::milliseconds(120));
+    p.advance(500, "a note");
+    for (int i = 0; i < 1000; ++i) p.advance();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    EXPECT_LE(static_cast<double>(states.size()), 10 * seconds) << "as many as there were tenths of a second";
+  }
+  set_progress_sink(old);
+  ASSERT_GE(states.size(), 2u);
+  for (const ProgressState& s : states) {
+    EXPECT_GE(s.seconds, 0.12);
+    EXPECT_NEAR(s.rate * s.seconds, static_cast<double>(s.done), 1e-6);
+    EXPECT_NEAR(s.seconds_left * s.rate, static_cast<double>(2000 - s.done), 1e-6);
+    EXPECT_EQ(s.note, "a note") << "until there is another";
+  }
+  EXPECT_EQ(states.front().done, 500);
+  EXPECT_EQ(states.back().done, 1500);
 }
 
 TEST(log, goes_to_the_sink) {
@@ -138,6 +167,20 @@ TEST(memory, the_system_says_something) {
   EXPECT_GT(resident_bytes(), 1 << 20);
   EXPECT_GE(peak_resident_bytes(), resident_bytes());
   EXPECT_GT(available_bytes(), 1 << 20);
+}
+
+TEST(memory, resident_is_what_was_touched_and_the_peak_stays) {
+  constexpr int64_t size = 128 << 20, most = size / 100 * 99, little = size / 4;
+  const int64_t before = resident_bytes(), peak_before = peak_resident_bytes();
+  void* mapped = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(mapped, MAP_FAILED);
+  EXPECT_LT(resident_bytes(), before + little) << "mapped is not there yet";
+  EXPECT_LT(peak_resident_bytes(), peak_before + little);
+  std::memset(mapped, 1, size);
+  EXPECT_GE(resident_bytes(), before + most);
+  ::munmap(mapped, size);
+  EXPECT_LT(resident_bytes(), before + little);
+  EXPECT_GE(peak_resident_bytes(), before + most);
 }
 
 TEST(memory, an_address_space_that_is_limited_counts) {

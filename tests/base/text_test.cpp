@@ -35,6 +35,13 @@ TEST(text, missing_values_do_not_turn_a_column) {
   EXPECT_EQ(TextTable({"a", "b"}).str(), "a  b\n-  -\n");
 }
 
+TEST(text, a_sign_is_no_number_without_digits) {
+  TextTable t({"change", "precision"});
+  t.row({"+0.5", "0.750"});
+  t.row({"-12", "-"});
+  EXPECT_EQ(t.str(), "change  precision\n------  ---------\n  +0.5  0.750\n   -12  -\n");
+}
+
 TEST(text, nearest_name) {
   const std::vector<std::string> names{"train", "embed", "evaluate", "report"};
   EXPECT_EQ(nearest_name("trian", names), "train");
@@ -43,6 +50,43 @@ TEST(text, nearest_name) {
   EXPECT_EQ(nearest_name("xyzzy", names), "");
   EXPECT_EQ(nearest_name("", names), "");
   EXPECT_EQ(nearest_name("x", {}), "");
+  EXPECT_EQ(nearest_name("sex", {"age", "six"}), "six") << "a letter for another is one step";
+  EXPECT_EQ(nearest_name("axb", {"ab", "axxb", "acb"}), "ab") << "the first of equals";
+}
+
+// As RFC 3629 has it.
+std::string encoded(uint32_t c) {
+  const auto tail = [c](int bits) { return static_cast<char>(0x80 | (c >> bits & 0x3F)); };
+  if (c < 0x80) return {static_cast<char>(c)};
+  if (c < 0x800) return {static_cast<char>(0xC0 | c >> 6), tail(0)};
+  if (c < 0x10000) return {static_cast<char>(0xE0 | c >> 12), tail(6), tail(0)};
+  return {static_cast<char>(0xF0 | c >> 18), tail(12), tail(6), tail(0)};
+}
+
+TEST(text, utf8_of_every_character) {
+  for (uint32_t c = 0; c < 0x110000; ++c) {
+    if (c >= 0xD800 && c < 0xE000) continue;  // surrogates
+    const std::string bytes = encoded(c);
+    ASSERT_EQ(utf8_length(bytes + "z"), bytes.size()) << c;
+    for (size_t k = 1; k < bytes.size(); ++k) {
+      std::string broken = bytes;
+      broken[k] = 'z';
+      ASSERT_EQ(utf8_length(broken), 0u) << c << ", byte " << k;
+      ASSERT_EQ(utf8_length(bytes.substr(0, k)), 0u) << c << ", cut to " << k;
+    }
+  }
+  // And of nothing else: as many sequences of two and of three bytes as there are characters of so many.
+  int64_t found[4] = {};
+  std::string s(3, '\0');
+  for (uint32_t v = 0; v < 1u << 24; ++v) {
+    for (size_t k = 0; k < 3; ++k) s[k] = static_cast<char>(v >> (16 - 8 * k) & 0xFF);
+    ++found[utf8_length(s)];
+  }
+  EXPECT_EQ(found[1], 0x80 << 16);
+  EXPECT_EQ(found[2], (0x800 - 0x80) << 8);
+  EXPECT_EQ(found[3], 0x10000 - 0x800 - 0x800);
+  EXPECT_EQ(valid_utf8(encoded(0x1F9EC) + encoded(0xE9) + "\xFFz"), 6u);
+  EXPECT_EQ(valid_utf8(""), 0u);
 }
 
 TEST(text, human_bytes) {
@@ -51,10 +95,15 @@ TEST(text, human_bytes) {
   EXPECT_EQ(human_bytes(1536), "1.50 KiB");
   EXPECT_EQ(human_bytes(int64_t{3} << 30), "3.00 GiB");
   EXPECT_EQ(human_bytes(int64_t{150} << 20), "150 MiB");
+  EXPECT_EQ(human_bytes(12595), "12.3 KiB");
+  EXPECT_EQ(human_bytes(int64_t{3} << 40), "3.00 TiB");
+  EXPECT_EQ(human_bytes(int64_t{5000} << 40), "5000 TiB") << "there is no larger unit";
+  EXPECT_EQ(human_bytes((int64_t{1} << 20) - 1), "1.00 MiB") << "not 1024 KiB";
 }
 
 TEST(text, human_seconds) {
   EXPECT_EQ(human_seconds(0.85), "850 ms");
+  EXPECT_EQ(human_seconds(0.9996), "1.0 s") << "not 1000 ms";
   EXPECT_EQ(human_seconds(12.34), "12.3 s");
   EXPECT_EQ(human_seconds(59.99), "1 min 00 s");
   EXPECT_EQ(human_seconds(245), "4 min 05 s");

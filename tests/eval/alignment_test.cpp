@@ -215,6 +215,62 @@ TEST(Alignment, ConstantColumnsAndOffsetsAddNoDirection) {
   EXPECT_NEAR(s.distance, r.distance, 1e-8);
 }
 
+// The mean of equal values is not always their value: beside coordinates this small the rest would be a direction.
+TEST(Alignment, LargeConstantsAndExtremeValuesAddNoDirection) {
+  auto d = cohorts(3, 20, 5, 2);
+  d.x *= 0x1p-20;
+  const AlignmentResult r = evaluate_alignment(d, without_permutations());
+  auto e = d;
+  e.x.conservativeResize(Eigen::NoChange, 13);
+  for (int j = 5; j < 13; ++j) e.x.col(j).setConstant(1e6 / (2 * j + 3)), e.var.keys.push_back(fmt::format("z{}", j));
+  const AlignmentResult s = evaluate_alignment(e, without_permutations());
+  EXPECT_EQ(s.embedding_rank, 5);
+  EXPECT_NEAR(s.distance, r.distance, 1e-8);
+  // Values whose sums and squares are no doubles. By powers of two, so that nothing else is rounded.
+  for (const int power : {-1000, 1023}) {
+    auto f = d;
+    const int up = power - std::ilogb(d.x.cwiseAbs().maxCoeff());
+    f.x = d.x.unaryExpr([up](double v) { return std::ldexp(v, up); });
+    EXPECT_EQ(evaluate_alignment(f, without_permutations()).distance, r.distance) << power;
+  }
+}
+
+TEST(Alignment, ThePermutationOfTheControlIsNoneOfThoseOfChance) {
+  const auto d = cohorts(4, 15, 6, 3);
+  AlignmentOptions o;
+  o.permutations = 1;
+  const double chance = evaluate_alignment(d, o).chance_distance;
+  o.control = Control::permuted;
+  EXPECT_GT(std::abs(evaluate_alignment(d, o).distance - chance), 1e-6);
+}
+
+TEST(Alignment, WhatIsPrintedAndWritten) {
+  AlignmentResult r;
+  r.angles = {0.5, 0.75, 1.25};
+  r.distance = 1.5, r.max_distance = 3, r.completed_distance = 4.5, r.mean_squared_cosine = 0.375, r.chance_squared_cosine = 0.0625;
+  r.chance_distance = 2.25, r.chance_sd = 0.125, r.z = -6, r.permutations = 200, r.label_rank = 3, r.embedding_rank = 7;
+  r.n = 41, r.donors = 37, r.dimensions = 9, r.classes = 4, r.unlabelled = 2, r.on = "holdout", r.warnings = {"few"};
+  EXPECT_EQ(to_json(r), Json::parse(R"({"distance": 1.5, "angles": [0.5, 0.75, 1.25], "n_angles": 3, "max_distance": 3.0, "chance_distance": 2.25,
+    "chance_sd": 0.125, "z": -6.0, "permutations": 200, "label_rank": 3, "embedding_rank": 7, "relative_distance": 0.5, "completed_distance": 4.5,
+    "mean_squared_cosine": 0.375, "chance_squared_cosine": 0.0625, "n": 41, "donors": 37, "dimensions": 9, "classes": 4, "unlabelled": 2,
+    "on": "holdout", "control": "none", "warnings": ["few"]})"));
+  EXPECT_EQ(to_text(r),
+            "41 samples of 37 donors (holdout), 4 cohorts (rank 3), top 7 components of 9 dimensions\n\n"
+            "Grassmann distance\n"
+            "-----------------------------------  ------\n"
+            "distance                             1.5000\n"
+            "largest possible                     3.0000\n"
+            "by chance, mean of 200 permutations  2.2500\n"
+            "  standard deviation                 0.1250\n"
+            "  z                                    -6.0\n"
+            "Schubert-completed distance          4.5000\n"
+            "mean squared cosine                  0.3750\n"
+            "  by chance, p / (n - 1)             0.0625\n"
+            "angles                                    3\n"
+            "  smallest, radians                  0.5000\n"
+            "  largest                            1.2500\n");
+}
+
 TEST(Alignment, MapsMergeCohortsAndMissingOnesAreLeftOut) {
   auto d = cohorts(4, 10, 3, 2);
   data::Table map;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/philox.h"
+#include "tests/base/helpers.h"
 
 namespace panvae::eval {
 namespace {
@@ -81,6 +82,35 @@ TEST(LatentAxes, ComeByVarianceAndTheLeadingOnesAreVarimaxOfPrincipalAxes) {
   }
 }
 
+// Independent units of very unequal kurtosis: varimax finds them whatever their variances, and they are sorted afterwards.
+TEST(LatentAxes, TurnedAxesComeByVarianceAgain) {
+  for (uint32_t stream = 20; stream < 40; ++stream) {
+    Matrix mu = normals(60, 6, stream).array().cube().matrix();
+    const Matrix mix = normals(6, 6, stream + 100), metric = mix.transpose() * mix;
+    const LatentAxes axes = fit_latent_axes(mu, Eigen::VectorXd::Zero(6), metric, 0);
+    ASSERT_EQ(axes.leading, 6);
+    const Matrix c = covariance(canonical(axes, mu));
+    for (int64_t i = 1; i < 6; ++i) EXPECT_GE(c(i - 1, i - 1), c(i, i)) << stream << " " << i;
+  }
+}
+
+TEST(LatentAxes, SharesAreOfTheWholeVariance) {
+  const Matrix mu = uncorrelated(9, 4, 1), metric = Matrix::Identity(3, 3);
+  const auto leading = [&](double share) { return fit_latent_axes(mu, Eigen::Vector3d::Zero(), metric, share).leading; };
+  EXPECT_EQ(leading(0.28), 2);  // 4 of 14 are 0.286
+  EXPECT_EQ(leading(0.30), 1);
+  EXPECT_EQ(leading(0.65), 0);
+}
+
+// Decoded, the first unit is twice as long: four times the variance, of the samples and of the posterior.
+TEST(LatentAxes, NoiseIsDecodedAsTheSamplesAre) {
+  const Matrix mu = uncorrelated(9, 4, 1);
+  Matrix metric = Matrix::Identity(3, 3);
+  metric(0, 0) = 4;
+  EXPECT_EQ(fit_latent_axes(mu, Eigen::Vector3d(8.9, 0, 0), metric).informative, 3);
+  EXPECT_EQ(fit_latent_axes(mu, Eigen::Vector3d(9.1, 0, 0), metric).informative, 0);
+}
+
 TEST(LatentAxes, NoiseBeginsAtTheFirstAxisThatThePosteriorSpreadsMoreThanSamples) {
   const Matrix mu = uncorrelated(9, 4, 1), metric = Matrix::Identity(3, 3);
   auto axes_with = [&](double a, double b, double c) { return fit_latent_axes(mu, Eigen::Vector3d(a, b, c), metric); };
@@ -106,6 +136,9 @@ TEST(LatentAxes, RefuseWhatHasNone) {
   const Matrix metric = Matrix::Identity(3, 3);
   EXPECT_THROW(fit_latent_axes(normals(1, 3, 6), Eigen::VectorXd::Ones(3), metric), Error);
   Matrix mu = normals(5, 3, 7);
+  Matrix broken = metric;
+  broken(1, 0) = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(panvae::test::error_of([&] { fit_latent_axes(mu, Eigen::VectorXd::Ones(3), broken); }).code(), ErrorCode::input);
   mu(2, 1) = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THROW(fit_latent_axes(mu, Eigen::VectorXd::Ones(3), metric), Error);
 }

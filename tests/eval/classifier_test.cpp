@@ -84,6 +84,48 @@ TEST(Classifier, SeparatesWhatIsSeparable) {
   EXPECT_GE(accuracy(confusion(truth, predicted, 3)), 0.96);
 }
 
+// Data on which each option changes what is predicted in a known way.
+TEST(Classifier, EachOptionOfTheTreesCounts) {
+  // On a line, a band of the second class between two of the first, 10 samples each.
+  const std::vector<int64_t> rows = test::all_rows(30);
+  data::RowMatrix<double> line(30, 1);
+  std::vector<int32_t> band(30), inverted(30);
+  for (int64_t i = 0; i < 30; ++i) {
+    line(i, 0) = static_cast<double>(i);
+    band[static_cast<size_t>(i)] = i >= 10 && i < 20;
+    inverted[static_cast<size_t>(i)] = !band[static_cast<size_t>(i)];
+  }
+  const auto predicted = [&](const std::vector<int32_t>& label, auto&& set) {
+    TreeOptions o;
+    set(o);
+    return train_and_predict(line, rows, label, rows, 2, o);
+  };
+  const std::vector<int32_t> first(30, 0);
+  EXPECT_EQ(predicted(band, [](TreeOptions&) {}), band);
+  EXPECT_EQ(predicted(band, [](TreeOptions& o) { o.gamma = 1e6; }), first) << "no split is worth it: the largest class";
+  EXPECT_EQ(predicted(band, [](TreeOptions& o) { o.min_child = 1e6; }), first) << "no child is large enough";
+  EXPECT_NE(predicted(band, [](TreeOptions& o) { o.max_bin = 2; }), band) << "one threshold is too few for three bands";
+  // Leaves that weigh nothing leave all classes equal, and the first of equals is not the largest here.
+  EXPECT_EQ(predicted(inverted, [](TreeOptions&) {}), inverted);
+  EXPECT_EQ(predicted(inverted, [](TreeOptions& o) { o.eta = 1e-30; }), first);
+  EXPECT_EQ(predicted(inverted, [](TreeOptions& o) { o.lambda = 1e30; }), first);
+  // Classes by opposite corners of a square, of 10, 9, 8 and 7 samples: a sum of thresholds is right on three corners at most.
+  data::RowMatrix<double> square(34, 2);
+  std::vector<int32_t> corner;
+  for (int k = 0; k < 4; ++k)
+    for (int i = 0; i < 10 - k; ++i) {
+      square.row(static_cast<int64_t>(corner.size())) << k / 2, k % 2;
+      corner.push_back(k / 2 != k % 2);
+    }
+  const auto of_depth = [&](int depth) {
+    TreeOptions o;
+    o.max_depth = depth;
+    return train_and_predict(square, test::all_rows(34), corner, test::all_rows(34), 2, o);
+  };
+  EXPECT_NE(of_depth(1), corner);
+  EXPECT_EQ(of_depth(2), corner);
+}
+
 TEST(Classifier, CtrlCStops) {
   const auto d = test::cohorts(2, 10, 3, 3);
   set_interrupted(true);

@@ -61,6 +61,9 @@ TEST(Cohort, JsonHasTheKeysOfTheContract) {
     for (int i = 0; i < 30; ++i) c.push_back(i < 2 ? "rare" : i % 2 ? "A" : "B");
     return c;
   }());
+  std::vector<std::string> donor;
+  for (int i = 0; i < 30; ++i) donor.push_back(fmt::format("D{}", i < 2 ? 0 : i));
+  set_factor(d.obs, "donor", donor);
   const CohortResult r = evaluate_cohort(d, quick());
   const Json j = to_json(r);
   for (const char* key : {"accuracy_mean", "accuracy_sd", "accuracy_se", "balanced_accuracy_mean", "macro_f1_mean", "folds", "n", "classes", "dropped_cohorts",
@@ -71,10 +74,56 @@ TEST(Cohort, JsonHasTheKeysOfTheContract) {
   EXPECT_EQ(j["dropped_cohorts"], Json::array({"rare"}));
   EXPECT_EQ(j["folds"].size(), 5u);
   EXPECT_DOUBLE_EQ(j["majority_share"].get<double>(), 0.5);
-  EXPECT_EQ(r.dropped.at(0).donors, 2);
+  EXPECT_EQ(r.dropped.at(0).donors, 1);
+  EXPECT_EQ(r.dropped.at(0).samples, 2);
   const std::string text = to_text(r);
-  for (const char* part : {"accuracy", "balanced accuracy", "macro-F1", "rare (2)", "28 samples"})
+  for (const char* part : {"accuracy", "balanced accuracy", "macro-F1", "rare (1)", "28 samples"})
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+}
+
+TEST(Cohort, WhatIsPrintedAndWritten) {
+  CohortResult r;
+  r.folds = {{0, 5, 3, 0.75, 0.5, 0.25}, {2, 4, 6, 0.5, 0.625, 0.375}};
+  r.accuracy = {0.625, 0.125, 0.0625}, r.balanced_accuracy = {0.5625, 0.03125, 0.015625}, r.macro_f1 = {0.3125, 0.875, 0.4375};
+  r.classes = {"A", "B", "C", "D"};
+  r.confusion.resize(4, 4);
+  r.confusion << 4, 1, 2, 0, 3, 5, 0, 0, 1, 0, 6, 0, 0, 0, 1, 0;
+  r.dropped = {{"odd", 9, 4}, {"rare", 3, 2}};
+  r.n = 23, r.donors = 19, r.dimensions = 12, r.unlabelled = 5, r.majority_share = 0.375, r.on = "all", r.control = Control::permuted;
+  EXPECT_EQ(to_json(r), Json::parse(R"({"accuracy_mean": 0.625, "accuracy_sd": 0.125, "accuracy_se": 0.0625, "balanced_accuracy_mean": 0.5625,
+    "balanced_accuracy_sd": 0.03125, "balanced_accuracy_se": 0.015625, "macro_f1_mean": 0.3125, "macro_f1_sd": 0.875, "macro_f1_se": 0.4375,
+    "folds": [0.75, 0.5], "fold_details": [{"fold": 0, "train": 5, "test": 3, "accuracy": 0.75, "balanced_accuracy": 0.5, "macro_f1": 0.25},
+    {"fold": 2, "train": 4, "test": 6, "accuracy": 0.5, "balanced_accuracy": 0.625, "macro_f1": 0.375}], "n": 23, "donors": 19, "dimensions": 12,
+    "classes": 4, "class_names": ["A", "B", "C", "D"], "dropped_cohorts": ["odd", "rare"], "unlabelled": 5, "majority_share": 0.375, "on": "all",
+    "control": "permuted", "confusion": [[4, 1, 2, 0], [3, 5, 0, 0], [1, 0, 6, 0], [0, 0, 1, 0]], "warnings": []})"));
+  EXPECT_EQ(to_text(r),
+            "23 samples of 19 donors (all), 4 cohorts, 12 dimensions; the largest cohort holds 0.3750\n"
+            "control: cohorts permuted among donors\n\n"
+            "score                mean      sd      se          folds\n"
+            "-----------------  ------  ------  ------  -------------\n"
+            "accuracy           0.6250  0.1250  0.0625  0.7500 0.5000\n"
+            "balanced accuracy  0.5625  0.0312  0.0156  0.5000 0.6250\n"
+            "macro-F1           0.3125  0.8750  0.4375  0.2500 0.3750\n\n"
+            "cohort  samples  recall  precision  most often taken for\n"
+            "------  -------  ------  ---------  --------------------\n"
+            "A             7   0.571  0.500      C (2)\n"
+            "B             8   0.625  0.833      A (3)\n"
+            "C             7   0.857  0.667      A (1)\n"
+            "D             1   0.000  -          C (1)\n\n"
+            "left out, too few donors: odd (4), rare (2)\n");
+}
+
+// 24 samples are tested by a classifier of 6, and the reverse.
+TEST(Cohort, TheSmallestTrainingSetIsWarnedOf) {
+  auto d = cohorts(2, 15, 10, 3);
+  std::vector<double> fold;
+  for (int i = 0; i < 30; ++i) fold.push_back(i < 24 ? 0 : 1);
+  set_number(d.obs, "fold", fold);
+  CohortOptions o = quick();
+  o.fold_key = "fold";
+  const CohortResult r = evaluate_cohort(d, o);
+  EXPECT_EQ((std::vector<int64_t>{r.folds.at(0).train, r.folds.at(0).test, r.folds.at(1).train, r.folds.at(1).test}), (std::vector<int64_t>{6, 24, 24, 6}));
+  EXPECT_NE(to_json(r)["warnings"].dump().find("a fold trains on 6 samples with 10 dimensions"), std::string::npos) << to_json(r)["warnings"];
 }
 
 TEST(Cohort, SeparableCohortsAreFound) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "eval/labels.h"
+#include "eval/selection.h"
 #include "eval/warnings.h"
 #include "tests/eval/helpers.h"
 
@@ -48,6 +49,9 @@ TEST(Controls, Words) {
   EXPECT_EQ(parse_control("permuted"), Control::permuted);
   EXPECT_EQ(parse_control(""), Control::none);
   EXPECT_ERROR(ErrorCode::usage, "--control", parse_control("shuffled"));
+  for (const auto& [word, on] : {std::pair{"", On::automatic}, {"auto", On::automatic}, {"holdout", On::holdout}, {"all", On::all}})
+    EXPECT_EQ(parse_on(word), on) << word;
+  EXPECT_ERROR(ErrorCode::usage, "--on", parse_on("train"));
 }
 
 TEST(Labels, DefaultMapHasTheTcgaCodes) {
@@ -76,6 +80,10 @@ TEST(Labels, CohortsWithoutAMergedNameKeepTheirs) {
   const data::Table map = default_cohort_map();
   EXPECT_EQ(cohort_names(obs, &map), (std::vector<std::string>{"colorectal", "colorectal", "healthy", ""}));
   EXPECT_EQ(cohort_names(obs, nullptr), (std::vector<std::string>{"COAD", "READ", "healthy", ""}));
+  data::Table more;  // of a table with more columns the first counts
+  more.keys = {"READ", "COAD"};
+  set_factor(more, "organ", {"rectum", "colon"}), set_factor(more, "system", {"gut", "gut"});
+  EXPECT_EQ(cohort_names(obs, &more), (std::vector<std::string>{"colon", "rectum", "healthy", ""}));
 }
 
 TEST(Warnings, AliasedCohortsAndDatasets) {
@@ -93,6 +101,37 @@ TEST(Warnings, AliasedCohortsAndDatasets) {
   EXPECT_EQ(warn_aliased(obs, rows, label), "");
   set_factor(obs, "dataset", std::vector<std::string>(8, "X"));
   EXPECT_EQ(warn_aliased(obs, rows, label), "");
+}
+
+// The smaller part is the example, its first five cohorts by name.
+TEST(Warnings, FiveOfTheCohortsThatStandApart) {
+  data::Table obs;
+  std::vector<std::string> dataset, label;
+  for (int i = 0; i < 16; ++i) {
+    obs.keys.push_back(fmt::format("s{}", i));
+    dataset.push_back(i < 7 ? "X" : "Y");
+    label.push_back(fmt::format("C{:02d}", i));
+  }
+  set_factor(obs, "dataset", dataset);
+  const std::string text = warn_aliased(obs, test::all_rows(16), label);
+  EXPECT_NE(text.find("('C00', 'C01', 'C02', 'C03', 'C04' and 2 more stand apart"), std::string::npos) << text;
+}
+
+// Of 50 samples of cohort A some are of dataset Y, of 50 of B some of X; the others are where most of theirs are.
+TEST(Warnings, NearlyAliasedFrom95InAHundred) {
+  const auto warning = [](int astray) {
+    data::Table obs;
+    std::vector<std::string> cohort, dataset;
+    for (int i = 0; i < 100; ++i) {
+      obs.keys.push_back(fmt::format("s{}", i));
+      cohort.push_back(i % 2 ? "A" : "B");
+      dataset.push_back((i % 2 == 1) == (i >= astray) ? "X" : "Y");
+    }
+    set_factor(obs, "cohort", cohort), set_factor(obs, "dataset", dataset);
+    return warn_nearly_aliased(obs, test::all_rows(100));
+  };
+  EXPECT_NE(warning(5).find("95.0 % of the samples"), std::string::npos) << warning(5);
+  EXPECT_EQ(warning(6), "");
 }
 
 TEST(Warnings, SharedDonorsAndFewSamples) {

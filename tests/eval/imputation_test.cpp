@@ -33,6 +33,18 @@ TEST(Imputation, by_hand) {
   EXPECT_DOUBLE_EQ(to_json(r)["mean_squared_error"].get<double>(), 0.5);
 }
 
+TEST(Imputation, json_names_each_number) {
+  ImputationResult r;
+  r.pairs = 7;
+  r.imputed = {0.5, 0.25, 2};
+  r.cohort_mean = {0.125, std::nan(""), 4};
+  r.r2_over_cohort_mean = 0.75;
+  r.spearman_beyond_cohort_mean = -0.5;
+  EXPECT_EQ(to_json(r), Json::parse(R"({"judged_pairs": 7, "spearman_per_sample_mean": 0.5, "spearman_per_feature_mean": 0.25, "mean_squared_error": 2.0,
+    "cohort_mean_spearman_per_sample_mean": 0.125, "cohort_mean_spearman_per_feature_mean": null, "cohort_mean_mean_squared_error": 4.0,
+    "r2_over_cohort_mean": 0.75, "spearman_beyond_cohort_mean": -0.5})"));
+}
+
 TEST(Imputation, the_cohort_mean_itself_knows_nothing_beyond_it) {
   const auto observed = matrix(4, 2, {1, 5, 2, 3, 7, 1, 9, 2});
   const auto mean = matrix(4, 2, {1.5, 4, 1.5, 4, 8, 1.5, 8, 1.5});

@@ -325,6 +325,13 @@ TEST(Pairs, HoldoutIsTheDefault) {
   EXPECT_EQ(r.n_pairs, 6);
   EXPECT_EQ(r.on, "holdout");
   EXPECT_EQ(r.rna_evaluated, 6);
+  // Of samples without a split all are evaluated; who they are paired with is held out all the same.
+  auto apart = atac;
+  apart.obs.columns.pop_back();
+  r = evaluate_pairs(rna, apart, quick());
+  EXPECT_EQ(r.n_pairs, 6);
+  EXPECT_EQ(r.on, "holdout");
+  EXPECT_EQ(r.atac_evaluated, n);
   PairsOptions o = quick();
   o.on = On::all;
   r = evaluate_pairs(rna, atac, o);
@@ -374,6 +381,68 @@ TEST(Pairs, Refused) {
   o = {};
   o.on = On::holdout;
   EXPECT_ERROR(ErrorCode::input, "hold-out", evaluate_pairs(rna, rna, o));
+}
+
+TEST(Pairs, WhatIsPrintedAndWritten) {
+  PairsResult r;
+  r.rna = {31, 0.125, 0.25, 29, {0.5, 0.625, 0.75}, {}}, r.atac = {37, 0.375, 0.4375, 23, {0.5625, 0.6875, 0.8125}, {}};
+  r.foscttm = 0.25, r.foscttm_within_cohort = 0.34375, r.chance_foscttm = 0.53125, r.chance_sd = 0.03125, r.z = -9;
+  for (int k = 0; k < 3; ++k) r.recall[k] = 0.53125 + k / 8.0, r.chance_recall[k] = 0.0625 * (k + 1);
+  r.mixing_entropy = 0.875, r.chance_mixing_entropy = 0.9375;
+  r.transfer_rna_to_atac = 0.6875, r.transfer_atac_to_rna = 0.71875, r.majority_atac = 0.1875, r.majority_rna = 0.21875;
+  r.mixing_k = 15, r.transfer_k_rna = 5, r.transfer_k_atac = 4, r.n_pairs = 41, r.donors = 19, r.rna_samples = 31, r.atac_samples = 37;
+  r.rna_evaluated = 53, r.atac_evaluated = 59, r.dimensions = 8, r.permutations = 200, r.on = "all", r.warnings = {"few"};
+  EXPECT_EQ(to_json(r), Json::parse(R"({"foscttm": 0.25, "recall_at_1": 0.53125, "recall_at_5": 0.65625, "recall_at_10": 0.78125, "mixing_entropy": 0.875,
+    "transfer_rna_to_atac": 0.6875, "transfer_atac_to_rna": 0.71875, "n_pairs": 41, "foscttm_within_cohort": 0.34375, "chance_foscttm": 0.53125,
+    "chance_sd": 0.03125, "z": -9.0, "permutations": 200, "chance_recall_at_1": 0.0625, "chance_recall_at_5": 0.125, "chance_recall_at_10": 0.1875,
+    "chance_mixing_entropy": 0.9375, "majority_share_atac": 0.1875, "majority_share_rna": 0.21875,
+    "rna_queries": {"queries": 31, "foscttm": 0.125, "foscttm_within_cohort": 0.25, "within_cohort_queries": 29, "recall_at_1": 0.5, "recall_at_5": 0.625,
+      "recall_at_10": 0.75},
+    "atac_queries": {"queries": 37, "foscttm": 0.375, "foscttm_within_cohort": 0.4375, "within_cohort_queries": 23, "recall_at_1": 0.5625,
+      "recall_at_5": 0.6875, "recall_at_10": 0.8125},
+    "mixing_k": 15, "transfer_k_rna_to_atac": 5, "transfer_k_atac_to_rna": 4, "donors": 19, "rna_samples": 31, "atac_samples": 37, "rna_evaluated": 53,
+    "atac_evaluated": 59, "dimensions": 8, "on": "all", "control": "none", "warnings": ["few"]})"));
+  EXPECT_EQ(to_text(r),
+            "41 pairs of 19 donors (all): 31 RNA and 37 ATAC samples in 8 dimensions\n\n"
+            "pairs                                       score  by chance  RNA finds ATAC  ATAC finds RNA\n"
+            "-----------------------------------------  ------  ---------  --------------  --------------\n"
+            "FOSCTTM (0 is best)                        0.2500     0.5000          0.1250          0.3750\n"
+            "  within the cohort                        0.3438     0.5000          0.2500          0.4375\n"
+            "recall at 1                                0.5312     0.0625          0.5000          0.5625\n"
+            "recall at 5                                0.6562     0.1250          0.6250          0.6875\n"
+            "recall at 10                               0.7812     0.1875          0.7500          0.8125\n"
+            "mixing entropy, 15 neighbours              0.8750     0.9375\n"
+            "cohort transfer RNA to ATAC, 5 neighbours  0.6875     0.1875\n"
+            "cohort transfer ATAC to RNA, 4 neighbours  0.7188     0.2188\n\n"
+            "FOSCTTM of 200 permutations: 0.5312 +- 0.0312, z = -9.0\n");
+}
+
+// Chance is what the same scores give where ATAC samples stand in each other's place. Donors have one ATAC and up to three RNA samples, so
+// that both directions differ.
+TEST(Pairs, ChanceIsTheScoreOfPermutedSamples) {
+  std::vector<std::string> of_rna, of_atac;
+  for (int i = 0; i < 24; ++i)
+    for (int k = 0; k <= i % 3; ++k) of_rna.push_back(fmt::format("D{:03d}", i));
+  for (int i = 0; i < 24; ++i) of_atac.push_back(fmt::format("D{:03d}", i));
+  const auto rna = embedding("R", gaussian(static_cast<int64_t>(of_rna.size()), 3, 50), of_rna), atac = embedding("A", gaussian(24, 3, 51), of_atac);
+  PairsOptions o;
+  o.permutations = 1, o.seed = 5;
+  const std::vector<int64_t> from = permute_donors(of_atac, o.seed, 0);
+  auto permuted = atac;
+  for (int64_t i = 0; i < 24; ++i) permuted.x.row(i) = atac.x.row(from[static_cast<size_t>(i)]);
+  const PairsResult expected = evaluate_pairs(rna, permuted, quick());
+  EXPECT_NE(expected.rna.foscttm, expected.atac.foscttm);
+  EXPECT_NEAR(evaluate_pairs(rna, atac, o).chance_foscttm, expected.foscttm, 1e-14);
+}
+
+TEST(Pairs, SamplesOfUnseenCohortsAreCounted) {
+  std::vector<std::string> of_rna(12, "X"), of_atac(12, "X");
+  for (int i : {2, 5, 7}) of_atac[static_cast<size_t>(i)] = "Y";
+  of_atac[9] = "Z";
+  const auto rna = embedding("R", gaussian(12, 3, 52), donors(12), of_rna), atac = embedding("A", gaussian(12, 3, 53), donors(12), of_atac);
+  const std::string warnings = to_json(evaluate_pairs(rna, atac, quick()))["warnings"].dump();
+  EXPECT_NE(warnings.find("4 ATAC samples are of cohorts that no RNA sample has"), std::string::npos) << warnings;
+  EXPECT_EQ(warnings.find("RNA samples are of cohorts that no ATAC"), std::string::npos) << warnings;
 }
 
 TEST(Pairs, JsonAndTextHaveTheirKeys) {

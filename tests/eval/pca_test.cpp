@@ -322,6 +322,18 @@ TEST(Pca, ConstantFeaturesHaveNoLoading) {
   EXPECT_NEAR(m.mean[4], 1.1, 1e-15);
 }
 
+// The mean of equal values is not always their value: what rounding leaves of constants this large would be a component.
+TEST(Pca, LargeConstantsAddNothing) {
+  const Matrix alone = 1e-3 * gaussian(30, 12, 111);
+  Matrix x(30, 20);
+  x.leftCols(12) = alone;
+  for (int64_t j = 12; j < 20; ++j) x.col(j).setConstant(1e12 / static_cast<double>(2 * j + 3));
+  const PcaModel m = fit_pca(x, all_rows(30), with(5)), expected = fit_pca(alone, all_rows(30), with(5));
+  EXPECT_LT(largest(m.singular - expected.singular), 1e-12);
+  EXPECT_NEAR(m.total_variance / expected.total_variance, 1, 1e-12);
+  EXPECT_EQ(m.mean.tail(8), x.row(0).tail(8).transpose());
+}
+
 TEST(Pca, LargeOffsetsCancel) {
   Matrix x = signal(60, 40, 4, 0.3, 115);
   const PcaModel near = fit_pca(x, all_rows(60), with(4));
@@ -347,14 +359,15 @@ TEST(Pca, RefusesWhatCannotBeFitted) {
   x(7, 2) = std::numeric_limits<double>::quiet_NaN();
   EXPECT_ERROR(ErrorCode::input, "sample 8, feature 3", fit_pca(x, all_rows(10), with(2)));
   x(7, 2) = -std::numeric_limits<double>::infinity();
-  EXPECT_ERROR(ErrorCode::input, "sample 8, feature 3", fit_pca(x, all_rows(10), with(2)));
+  for (const std::vector<int64_t>& rows : {all_rows(10), std::vector<int64_t>{1, 4, 7, 9}})
+    EXPECT_ERROR(ErrorCode::input, "sample 8, feature 3", fit_pca(x, rows, with(2)));
   const PcaModel m = fit_pca(gaussian(10, 6, 131), all_rows(10), with(2));
   EXPECT_ERROR(ErrorCode::usage, "5 features for components of 6", transform(m, gaussian(10, 5, 1)));
 }
 
 TEST(Pca, FrozenAndBack) {
   const Matrix x = signal(20, 9, 3, 0.3, 140);
-  const PcaModel m = fit_pca(x, all_rows(20), with(4));
+  const PcaModel m = fit_pca(x, all_rows(20), with(4, PcaOptions::Method::randomised));
   const std::vector<std::string> names{"a", "b", "c", "d", "e", "f", "g", "h", "i"};
   data::Frozen f = freeze(m, names);
   const PcaModel back = thaw_pca(f);
@@ -362,6 +375,13 @@ TEST(Pca, FrozenAndBack) {
   EXPECT_EQ(back.mean, m.mean);
   EXPECT_EQ(back.explained_ratio(), m.explained_ratio());
   EXPECT_EQ(f.features, names);
+  EXPECT_EQ(f.settings["pca"], (Json{{"components", 4}, {"fitted_on", 20}, {"method", "randomised"}, {"total_variance", m.total_variance}}));
+  EXPECT_EQ(back.method, "randomised");
+  EXPECT_EQ(back.fitted_on, 20);
+  EXPECT_EQ(back.total_variance, m.total_variance);
+  data::Frozen fewer = f;
+  fewer.arrays["pca_singular"] = {{3}, {3, 2, 1}};
+  EXPECT_ERROR(ErrorCode::input, "do not fit together", thaw_pca(fewer));
   f.arrays["pca_mean"].shape = {10};
   EXPECT_ERROR(ErrorCode::input, "pca_mean", thaw_pca(f));
   f.arrays.erase("pca_mean");

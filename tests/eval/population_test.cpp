@@ -97,5 +97,25 @@ TEST(Population, DonorsCountOnce) {
   EXPECT_TRUE(std::isnan(one.factors[0].chi2));  // one level: nothing to compare
 }
 
+// All that is compared where the tables have it, each number in its place; 5 expected of a level are enough.
+TEST(Population, AgesAndEachFactorThatBothHave) {
+  data::Table a = table("a", repeated({{"X", 5}, {"Y", 5}}), {40, 40, 40, 40, 40, 50, 50, 50, 50, 50});
+  data::Table b = table("b", repeated({{"X", 5}, {"Y", 5}}), {60, 60, 60, 60, 60, 60, 60, 60, 60, 60});
+  set_factor(a, "sex", repeated({{"f", 4}, {"m", 6}})), set_factor(b, "sex", repeated({{"f", 5}, {"m", 5}}));
+  set_factor(a, "ethnicity", repeated({{"p", 10}})), set_factor(b, "ethnicity", repeated({{"p", 8}, {"q", 2}}));
+  const Json j = to_json(compare_populations(a, all_rows(10), b, all_rows(10)));
+  EXPECT_EQ(j["age"]["mean"], 45);
+  EXPECT_EQ(j["age"]["reference_mean"], 60);
+  EXPECT_EQ(j["age"]["ks"], 1);
+  const auto counts = [&](const char* name) {
+    return std::vector<Json>{j[name]["levels"], j[name]["counts"], j[name]["reference_counts"], j[name]["low_cells"]};
+  };
+  EXPECT_EQ(counts("cohort"), (std::vector<Json>{{"X", "Y"}, {5, 5}, {5, 5}, 0}));
+  EXPECT_EQ(counts("sex"), (std::vector<Json>{{"f", "m"}, {4, 6}, {5, 5}, 2}));
+  EXPECT_EQ(counts("ethnicity"), (std::vector<Json>{{"p", "q"}, {10, 0}, {8, 2}, 2}));
+  set_factor(b, "age", repeated({{"60s", 10}}));
+  EXPECT_FALSE(compare_populations(a, all_rows(10), b, all_rows(10)).has_age) << "no numbers";
+}
+
 }  // namespace
 }  // namespace panvae::eval

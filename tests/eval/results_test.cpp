@@ -111,6 +111,32 @@ TEST(Results, ReadsWhatItWrote) {
   EXPECT_EQ(r.warnings, some().warnings);
 }
 
+TEST(Results, EachNumberComesBackInItsPlace) {
+  Folder folder;
+  Results r;
+  r.seed = 3, r.folds = 7, r.seconds = 0.5, r.peak_memory_bytes = int64_t{1} << 40;
+  r.data.push_back({"d", "a label", "atac", 11, 12, 13, {}});
+  ResultsModel& m = r.models.emplace_back();
+  m.id = "m", m.label = "M", m.kind = "vae", m.modality = "atac", m.data = "d", m.run = "runs/m", m.device = "cpu";
+  m.dimensions = 1, m.parameters = 2, m.epochs = 3, m.best_epoch = 4, m.peak_memory_bytes = 5, m.seconds = 6.5, m.seed = 18446744073709551615u;
+  write_results(folder.file("out"), r);
+  const Results read = read_results(folder.file("out"));
+  EXPECT_EQ(read.seed, r.seed);
+  EXPECT_EQ(read.folds, r.folds);
+  EXPECT_EQ(read.seconds, r.seconds);
+  EXPECT_EQ(read.peak_memory_bytes, r.peak_memory_bytes);
+  const ResultsData& d = read.data.at(0);
+  EXPECT_EQ((std::vector<int64_t>{d.samples, d.features, d.holdout}), (std::vector<int64_t>{11, 12, 13}));
+  EXPECT_EQ((std::vector<std::string>{d.label, d.modality}), (std::vector<std::string>{"a label", "atac"}));
+  const ResultsModel& back = read.models.at(0);
+  EXPECT_EQ((std::vector<std::string>{back.label, back.kind, back.modality, back.data, back.run, back.device}),
+            (std::vector<std::string>{"M", "vae", "atac", "d", "runs/m", "cpu"}));
+  EXPECT_EQ((std::vector{back.dimensions, back.parameters, back.epochs, back.best_epoch, back.peak_memory_bytes}),
+            (std::vector<std::optional<int64_t>>{1, 2, 3, 4, 5}));
+  EXPECT_EQ(back.seconds, 6.5);
+  EXPECT_EQ(back.seed, m.seed);
+}
+
 TEST(Results, EqualResultsAreEqualBytes) {
   Folder folder;
   write_results(folder.file("a"), some());
@@ -139,6 +165,8 @@ TEST(Results, BadFilesAreErrorsThatNameTheKey) {
   };
   for (const Case& c : {Case{"/format", "\"other\"", "format"},
                         {"/version", "2", "version 2"},
+                        {"/version", "2", "use a newer panvae"},
+                        {"/version", "0", "evaluate again"},
                         {"/version", "\"1\"", "version"},
                         {"/seed", "-1", "seed"},
                         {"/folds", "1.5", "folds"},
@@ -148,6 +176,7 @@ TEST(Results, BadFilesAreErrorsThatNameTheKey) {
                         {"/data/0", "7", "data[0]"},
                         {"/data/0/id", "\"../x\"", "data[0].id"},
                         {"/data/0/samples", "null", "data[0].samples"},
+                        {"/data/0/samples", "9223372036854775808", "too large"},
                         {"/models", "{}", "models"},
                         {"/models/1/id", "\"rna_vae\"", "models[1].id"},
                         {"/models/1/label", "\"RNA VAE\"", "models[1].label"},
@@ -209,6 +238,7 @@ TEST(Results, WritingRefusesWhatCouldNotBeRead) {
   };
   refused("models[0].id", [](Results& r) { r.models[0].id = "a/b"; });
   refused("data[0].id", [](Results& r) { r.data[0].id = ""; });
+  refused("models[1].id", [](Results& r) { r.models[1].id = std::string(101, 'x'); });
   refused("models[1].label", [](Results& r) { r.models[1].label = "RNA VAE"; });
   refused("survival[0].model", [](Results& r) { r.survival[0].model = "x"; });
   refused("cohort[1]", [](Results& r) { r.cohort[1].values = 3; });

@@ -85,6 +85,13 @@ TEST(Spearman, RowsAreColumnsOfTheTranspose) {
   EXPECT_EQ(spearman_rows(a, b).value, spearman_columns(at, bt).value);
 }
 
+TEST(Spearman, EachOfManyPairsIsItsOwn) {
+  const auto a = gaussian(5000, 6, 9), b = gaussian(5000, 6, 10);
+  const Correlations c = spearman_rows(a, b);
+  const auto row = [](const data::RowMatrix<double>& m, int64_t i) { return std::span<const double>(m.data() + 6 * i, 6); };
+  for (int64_t i = 0; i < 5000; ++i) ASSERT_EQ(c.value[static_cast<size_t>(i)], spearman(row(a, i), row(b, i))) << i;
+}
+
 TEST(Spearman, ThreadsDoNotMatter) {
   const auto a = gaussian(300, 41, 5), b = gaussian(300, 41, 6);
   const test::Threads one(1);

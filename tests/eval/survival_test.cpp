@@ -532,6 +532,13 @@ TEST(Survival, UnknownCohortsAreNotOfOneCohort) {
     EXPECT_EQ(stratified.folds[f].harrell, expected);
   }
   EXPECT_TRUE(warned(r, "80 samples have no 'cohort'")) << all_warnings(r);
+  std::vector<std::string> site;
+  for (int i = 0; i < 240; ++i) site.push_back(i % 4 == 0 ? "" : "X");
+  set_factor(d.obs, "site", site);
+  o.stratify = "site";
+  const SurvivalResult by_site = evaluate_survival(d, o);
+  for (const char* part : {"80 samples have no 'cohort'", "60 samples have no 'site': they are in no pair of equal 'site'"})
+    EXPECT_TRUE(warned(by_site, part)) << all_warnings(by_site);
 }
 
 TEST(Survival, StrataOfTheModelHaveTheirOwnBaseline) {
@@ -703,6 +710,14 @@ TEST(Survival, LevelsThatTheModelHasNotSeenAreSaid) {
           test.stratum[i] == 2 ? 1 : std::exp(-hazard.strata[static_cast<size_t>(test.stratum[i])].at(at[k]) * std::exp(risk[i]));
   expect_relative(r.folds[0].brier, integrated_brier(at, brier_scores(at, test.time, test.event, model, CensoringDistribution(train.time, train.event))), 1e-12,
                   "Brier");
+  // Half of them train, but nobody of these died.
+  auto alive = d;
+  std::vector<double> half = fold, event = d.obs.at("os_event").number;
+  for (size_t i = 0; i < 160; i += 16) half[i] = 1, event[i] = 0;
+  set_number(alive.obs, "fold", half);
+  set_number(alive.obs, "os_event", event);
+  const SurvivalResult without = evaluate_survival(alive, o);
+  EXPECT_TRUE(warned(without, "10 samples are of levels of 'site' in which nobody died among the training patients")) << all_warnings(without);
   for (std::string& s : site)
     if (s == "C") s = "A";
   set_factor(d.obs, "site", site);
@@ -847,6 +862,22 @@ TEST(Survival, WarnsOfMonotoneLikelihoodAndConstantColumns) {
   EXPECT_TRUE(to_json(r)["folds"][0]["standard_errors"]["clinic"].is_null());
 }
 
+// Ten columns of one value; deaths in folds 1 and 4 alone, so that the others have no pair to compare.
+TEST(Survival, ListsOfTermsAndFolds) {
+  auto d = study(100, 3, 1);
+  std::vector<std::string> names;
+  for (int i = 0; i < 10; ++i) names.push_back(fmt::format("c{}", i)), set_number(d.obs, names.back(), std::vector<double>(100, i));
+  std::vector<double> fold, event;
+  for (int i = 0; i < 100; ++i) fold.push_back(i % 5), event.push_back(i % 5 == 1 || i % 5 == 4);
+  set_number(d.obs, "fold", fold);
+  set_number(d.obs, "os_event", event);
+  SurvivalOptions o = with(2, names);
+  o.fold_key = "fold";
+  const SurvivalResult r = evaluate_survival(d, o);
+  EXPECT_TRUE(warned(r, "'c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7' and 2 more: one value among the training patients of every fold")) << all_warnings(r);
+  EXPECT_TRUE(warned(r, "Harrell's C of folds 0, 2 and 3 is not defined")) << all_warnings(r);
+}
+
 TEST(Survival, NoUsablePairIsSaid) {
   auto d = study(40, 3, 1);
   std::vector<double> fold, event;
@@ -917,7 +948,7 @@ TEST(Survival, RefusesWhatCannotBeEvaluated) {
 TEST(Survival, RefusesOptionsByName) {
   const auto d = study(60, 3, 1);
   EXPECT_ERROR(ErrorCode::usage, "--top-k 0", evaluate_survival(d, with(0)));
-  EXPECT_ERROR(ErrorCode::usage, "is the outcome", evaluate_survival(d, with(1, {"os_time"})));
+  for (const char* name : {"os_time", "os_event"}) EXPECT_ERROR(ErrorCode::usage, "is the outcome", evaluate_survival(d, with(1, {name})));
   EXPECT_ERROR(ErrorCode::usage, "given twice", evaluate_survival(d, with(1, {"age", "age"})));
   EXPECT_ERROR(ErrorCode::input, "no column", evaluate_survival(d, with(1, {"aeg"})));
   SurvivalOptions o = with(1);

@@ -137,6 +137,13 @@ TEST(TwoStage, OneByOne) {
   EXPECT_EQ(std::abs(e.vectors(0, 0)), 1);
 }
 
+TEST(TwoStage, WantOfMemoryIsTheMachinesFaultAndTheRestIsOurs) {
+  lapack::check(0, "dsyevr");
+  for (const int info : {-1010, -1011})  // LAPACKE's, for its workspace and for a transposed copy
+    EXPECT_ERROR(ErrorCode::machine, "out of memory in LAPACK (dsyevr)", lapack::check(info, "dsyevr"));
+  EXPECT_ERROR(ErrorCode::internal, "LAPACK's dsyevr failed with info 3", lapack::check(3, "dsyevr"));
+}
+
 TEST(TwoStage, CtrlCStops) {
   set_interrupted(true);
   const Error e = test::error_of([&] { solve(ColMatrix::Identity(20, 20), 2, 4); });

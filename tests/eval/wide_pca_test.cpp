@@ -143,6 +143,17 @@ TEST(WidePca, SamplesThatAreCopiesAddNoComponent) {
   for (int64_t i = 0; i < 10; ++i) EXPECT_LT(largest(pca.scores.row(i) - pca.scores.row(i + 10)), 1e-9);
 }
 
+// As Pca.LargeConstantsAddNothing.
+TEST(WidePca, LargeConstantsAddNothing) {
+  const Matrix alone = 1e-3 * gaussian(20, 40, 91);
+  Matrix x(20, 48);
+  x.leftCols(40) = alone;
+  for (int64_t j = 40; j < 48; ++j) x.col(j).setConstant(1e12 / static_cast<double>(2 * j + 3));
+  const WidePca pca = fit_wide_pca(x, all_rows(20), with(5)), expected = fit_wide_pca(alone, all_rows(20), with(5));
+  EXPECT_LT(largest(pca.model.singular - expected.model.singular), 1e-12);
+  EXPECT_EQ(pca.model.mean.tail(8), x.row(0).tail(8).transpose());
+}
+
 TEST(WidePca, Threads) {
   const Matrix x = signal(80, 5000, 0.3, 95);
   const test::Threads one(1);
@@ -160,7 +171,8 @@ TEST(WidePca, RefusesWhatCannotBeFitted) {
   EXPECT_ERROR(ErrorCode::input, "no feature varies", fit_wide_pca(Matrix(Matrix::Constant(10, 60, 0.1)), all_rows(10), with(2)));
   for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
     x(7, 4200) = bad;
-    EXPECT_ERROR(ErrorCode::input, "sample 8, feature 4201", fit_wide_pca(x, all_rows(10), with(2)));
+    for (const std::vector<int64_t>& rows : {all_rows(10), std::vector<int64_t>{1, 4, 7, 9}})
+      EXPECT_ERROR(ErrorCode::input, "sample 8, feature 4201", fit_wide_pca(x, rows, with(2)));
   }
   set_interrupted(true);
   const Error e = test::error_of([&] { fit_wide_pca(x, {0, 1, 2}, with(2)); });

@@ -27,6 +27,10 @@ TEST(architecture, of_the_rna_vae) {
                            R"({"name":"encoder.logvar","kind":"Linear","in":7,"out":3,"parameters":24}],)"
                            R"("decoder":[{"name":"decoder.hidden","kind":"Linear","activation":"ReLU","in":3,"out":7,"parameters":28},)"
                            R"({"name":"decoder.output","kind":"Linear","in":7,"out":9,"parameters":72}]}])");
+  // Rows that are padded for a device hold no parameters.
+  RnaVae padded({.genes = 9, .hidden = 7, .latent = 3, .row_multiple = 8});
+  ModuleState state(c, padded, 1);
+  EXPECT_EQ(parameters_of(architecture(padded, "VAE", "rna", 9)), 70 + 2 * 24 + 28 + 72);
   // A changed network is a changed description.
   DenseModel linear(c, {.genes = 9, .hidden = 7, .latent = 3, .activation = {}}, 1, "rna vae");
   EXPECT_FALSE(linear.stages("rna")[0]["encoder"][0].contains("activation"));
@@ -62,6 +66,7 @@ TEST(architecture, of_both_stages_of_atac) {
   EXPECT_EQ(back["kind"], "ConvTranspose1d");
   EXPECT_EQ(back["in"], 2);
   EXPECT_EQ(back["out"], 4);
+  EXPECT_EQ(back.value("window", 0), 3);
   EXPECT_EQ(stages[1]["decoder"][0]["name"], "decoder.modules.0.linear");
 }
 

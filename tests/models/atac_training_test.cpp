@@ -409,6 +409,29 @@ TEST(atac, decoder_metric_is_the_mean_square_of_central_differences) {
   }
 }
 
+// Axes are moved 64 at a time.
+TEST(atac, decoder_metric_of_many_latents) {
+  Context c;
+  AtacNetworks model(c, {.peaks = 40, .block = {.block = 16, .widths = {12}, .latent = 4}, .slide = 16, .channels = 3, .widths = {10}, .latent = 70}, 6);
+  model.blocks.set_training(false);
+  model.whole.set_training(false);
+  const int64_t tiles = model.schedule.tiles();
+  const std::vector<float> z = ramp(70, 2), metric = model.decoder_metric(c, z);
+  ASSERT_EQ(metric.size(), 70u * 70u);
+  for (size_t axis : {0u, 63u, 64u, 69u}) {
+    std::vector<float> end[2];
+    for (int side : {0, 1}) {
+      std::vector<float> at = z;
+      at[axis] += side == 0 ? 0.5f : -0.5f;
+      end[side] = model.blocks.decode(model.whole.decode(tensor(c, {1, 70}, at)).view({tiles, 4})).host<float>();
+    }
+    double expected = 0;
+    for (size_t i = 0; i < end[0].size(); ++i) expected += std::pow(static_cast<double>(end[0][i]) - end[1][i], 2);
+    EXPECT_GT(expected, 1e-6);
+    EXPECT_NEAR(metric[axis * 71], expected, 1e-4 * expected) << axis;
+  }
+}
+
 TEST(peak_training, refuses_a_block_vae_that_asks_for_gradients) {
   AtacSetup s;
   BlockRun run(s);

@@ -161,7 +161,11 @@ TEST(atac_preset, follows_the_number_of_peaks) {
   EXPECT_EQ(atac_preset(562709).name, "paper");
   EXPECT_EQ(atac_preset(562709).block.block, 5000);
   EXPECT_EQ(atac_preset(562709).slide, 1000);
+  EXPECT_EQ(atac_preset(100000).name, "paper");
+  EXPECT_EQ(atac_preset(99999).name, "medium");
   EXPECT_EQ(atac_preset(40000).name, "medium");
+  EXPECT_EQ(atac_preset(20000).name, "medium");
+  EXPECT_EQ(atac_preset(19999).name, "small");
   EXPECT_EQ(atac_preset(13730).name, "small");
   EXPECT_EQ(atac_preset(4053).name, "small");
   EXPECT_EQ(atac_preset(300).block.block, 300) << "no block is longer than the peaks";

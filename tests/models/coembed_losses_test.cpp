@@ -250,6 +250,8 @@ TEST(pairs, foscttm_counts_what_is_closer) {
   const std::vector<MatchedPair> pairs{{0, 0, 1}, {1, 1, 1}, {2, 2, 1}};
   EXPECT_NEAR(foscttm(r, a, 1, pairs), (0 + 0.5 + 1 + 0 + 0.5 + 0) / 6, 1e-15);
   EXPECT_NEAR(foscttm(r, a, 1, {{0, 0, 1}, {1, 1, 3}, {2, 2, 0.5}}), (3 * (0.5 + 0.5) + 0.5 * (1 + 0)) / (2 * 4.5), 1e-15) << "by weight";
+  EXPECT_EQ(foscttm(r, a, 1, {{0, 0, 1}, {1, 1, 1}, {2, 2, 0.5}, {1, 1, 2}}), foscttm(r, a, 1, {{0, 0, 1}, {1, 1, 3}, {2, 2, 0.5}}))
+      << "a pair that is named twice has both weights";
   EXPECT_EQ(foscttm(r, r, 1, pairs), 0);
   EXPECT_EQ(foscttm({1, 1, 1}, {1, 1, 1}, 1, pairs), 0.5) << "ties count half";
   EXPECT_TRUE(std::isnan(foscttm(r, a, 1, {}))) << "nothing to compare";

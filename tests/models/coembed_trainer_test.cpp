@@ -117,7 +117,7 @@ TEST(coembed_trainer, terms_add_up_and_metrics_hold_what_the_mode_has) {
     CoembedRun run(s, study());
     const CoembedEpoch before = run.trainer.evaluate();
     EXPECT_EQ(before.epoch, 0);
-    EXPECT_FALSE(before.json().contains("train_loss"));
+    EXPECT_FALSE(before.json().contains("train_loss") || before.json().contains("best"));
     EXPECT_TRUE(before.json().contains("validation_foscttm"));
     run.trainer.run();
     for (const CoembedEpoch& m : run.epochs) {
@@ -131,6 +131,7 @@ TEST(coembed_trainer, terms_add_up_and_metrics_hold_what_the_mode_has) {
         EXPECT_EQ(m.json().contains(std::string("train_") + key), there) << key;
       }
       EXPECT_EQ(m.json().contains("validation_triplet"), mode == CoembedMode::contrastive);
+      EXPECT_EQ(m.json().at("best"), m.best);
       if (mode == CoembedMode::contrastive) continue;
       EXPECT_TRUE(t.discriminator_accuracy >= 0 && t.discriminator_accuracy <= 1);
       EXPECT_TRUE(v.discriminator_accuracy >= 0 && v.discriminator_accuracy <= 1);
@@ -149,7 +150,7 @@ TEST(coembed_trainer, validation_is_that_of_posterior_means) {
   Context& c = *run.context;
   const Posteriors qr = posteriors(c, run.rna, run.rna_source, true), qa = posteriors(c, *run.atac, run.atac_source, true);
   const std::vector<float>&zr = qr.mean, &za = qa.mean;
-  double pair = 0, right[2] = {0, 0}, entropy[2] = {0, 0};
+  double pair = 0, right[2] = {0, 0}, entropy[2] = {0, 0}, right_of_ten = 0;
   std::vector<MatchedPair> pairs;
   for (int64_t i = 160; i < 200; ++i) {
     pairs.push_back({i, i, 1});
@@ -159,6 +160,7 @@ TEST(coembed_trainer, validation_is_that_of_posterior_means) {
       const std::vector<float>& z = side ? za : zr;
       const double logit = (*run.trainer.discriminator())(tensor(c, {1, kLatent}, {z.begin() + i * kLatent, z.begin() + (i + 1) * kLatent})).item();
       right[side] += side ? logit <= 0 : logit > 0;
+      if (side == 0 && i < 170) right_of_ten += logit > 0;
       entropy[side] += std::log1p(std::exp(side ? logit : -logit));
     }
   }
@@ -166,6 +168,7 @@ TEST(coembed_trainer, validation_is_that_of_posterior_means) {
   EXPECT_NEAR(m.foscttm, foscttm(zr, za, kLatent, pairs), 1e-3);
   EXPECT_NEAR(m.validation.discriminator_accuracy, (right[0] + right[1]) / 80, 1e-12);
   EXPECT_NEAR(m.validation.discriminator, (entropy[0] + entropy[1]) / 80, 1e-5);
+  EXPECT_NEAR(run.trainer.discriminator_accuracy(rows(160, 170), rows(160, 200)), 0.5 * (right_of_ten / 10 + right[1] / 40), 1e-12);
   double cycle = 0, loss = m.foscttm;
   for (bool rna : {true, false}) {
     const Posteriors& q = rna ? qr : qa;
@@ -346,8 +349,38 @@ TEST(coembed_trainer, triplets_of_one_modality_alone) {
   trainer.on_epoch = [](const CoembedEpoch& m) {
     EXPECT_NEAR(m.train.triplet, 1e6, 100);
     EXPECT_NEAR(m.validation.triplet, 1e6, 100);
+    const CoembedTerms& t = m.validation;
+    EXPECT_TRUE(std::isnan(m.foscttm)) << "there are no pairs";
+    EXPECT_NEAR(m.validation_loss, t.rna_huber + 0.1 * t.rna_kl / Views::kGenes + t.atac_huber + 0.1 * t.atac_kl / Views::kRegions + t.cycle, 1e-12);
   };
   trainer.run();
+}
+
+// Three validation samples, two of one cohort: the one way there is to draw their triplets.
+TEST(coembed_trainer, validation_triplets_are_distances_of_means) {
+  Context c;
+  const Views& v = study();
+  RnaVae rna({.genes = Views::kGenes, .hidden = 4, .latent = 3}), atac({.genes = Views::kRegions, .hidden = 4, .latent = 3});
+  CoEmbedding model(rna, atac);
+  ModuleState state(c, model, 1);
+  MatrixSource rna_source(c, v.rna.data(), v.samples, Views::kGenes), atac_source(c, v.atac.data(), v.samples, Views::kRegions);
+  std::vector<int64_t> cohort = v.cohort;
+  const std::vector<int64_t> unknown(static_cast<size_t>(v.samples), -1);
+  cohort[160] = cohort[161] = 0, cohort[162] = 1;
+  CoembedSetup s = setup_of(CoembedMode::contrastive);
+  s.loss.margin = 7;
+  CoembedTrainer trainer(c, model, state,
+                         {{rna_source, rows(0, 160), rows(160, 163), cohort, v.donor}, {atac_source, rows(0, 160), rows(160, 163), unknown, v.donor}, {}, {}},
+                         s.loss, s.options);
+  const std::vector<float> z = posteriors(c, rna, rna_source).mean;
+  const auto distance = [&](size_t a, size_t b) {
+    double d = 0;
+    for (size_t k = 0; k < 3; ++k) d += std::pow(static_cast<double>(z[3 * a + k]) - z[3 * b + k], 2);
+    return std::sqrt(d);
+  };
+  const double to_other = distance(160, 162) + distance(161, 162);
+  EXPECT_GT(to_other, 0.1);
+  EXPECT_NEAR(trainer.evaluate().validation.triplet, distance(160, 161) - to_other / 2 + 7, 1e-5);
 }
 
 // The nets of an adversary take a shorter memory of gradients (SPEC L9): without an adversary or triplets the modes differ in that alone,
@@ -379,6 +412,9 @@ TEST(coembed_trainer, the_discriminator_learns_once_a_step_from_embeddings_as_co
   CoembedSetup plain = s;
   plain.options.discriminator_learning_rate = 0.5;
   CoembedRun a(s, study()), b(plain, study());
+  int64_t parameters = 0;
+  for (const NamedTensor& p : a.trainer.discriminator()->parameters()) parameters += p.used.count();
+  EXPECT_EQ(parameters, (kLatent + 1) * 24 + 25 * 12 + 13) << "layers as wide as was asked for";
   const std::vector<float> start = a.discriminator_weights();
   a.trainer.run();
   b.trainer.run();

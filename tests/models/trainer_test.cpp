@@ -260,9 +260,22 @@ TEST(trainer, kl_weight_rises_over_the_warm_up_and_losses_add_up) {
     EXPECT_DOUBLE_EQ(m.kl_weight, expected[i]);
     EXPECT_NEAR(m.train_loss, m.train_huber + m.kl_weight * m.train_kl, 1e-5 * m.train_loss);
     EXPECT_NEAR(m.validation_loss, m.validation_huber + 0.05 * m.validation_kl, 1e-9) << "validation takes the full weight";
+    EXPECT_EQ(m.json(), (Json{{"epoch", m.epoch},
+                              {"kl_weight", m.kl_weight},
+                              {"train_loss", m.train_loss},
+                              {"train_huber", m.train_huber},
+                              {"train_kl", m.train_kl},
+                              {"validation_loss", m.validation_loss},
+                              {"validation_huber", m.validation_huber},
+                              {"validation_kl", m.validation_kl},
+                              {"active_units", m.active_units},
+                              {"best", m.best}}));
   }
   EXPECT_FALSE(run.epochs[0].best || run.epochs[1].best) << "no candidate within the warm-up";
   EXPECT_TRUE(run.epochs[2].best);
+  RunSetup brief;
+  brief.train.max_epochs = 2;
+  EXPECT_EQ(Session(brief).trainer.run().best_epoch, 2) << "of a run that ends within the warm-up the last epoch is one";
 }
 
 TEST(trainer, an_epoch_takes_each_sample_once_in_even_batches_and_another_order) {
@@ -687,6 +700,13 @@ TEST(trainer, equal_losses_are_no_better_and_patience_counts_behind_min_epochs) 
     EXPECT_EQ(r.epochs, min_epochs == 0 ? 5 : 7);
     EXPECT_EQ(r.stopped_because, "no better validation loss in 2 epochs");
   }
+  RunSetup s;
+  s.train.learning_rate = 0;
+  s.train.max_epochs = 60;
+  s.train.patience = 0;
+  const TrainResult r = Session(s).trainer.run();
+  EXPECT_EQ(r.epochs, 4) << "less patience than one epoch there is not";
+  EXPECT_EQ(r.stopped_because, "no better validation loss in 1 epochs");
 }
 
 TEST(trainer, a_source_that_queues_is_asked_for_the_same_batches_and_gives_the_same_run) {

@@ -193,6 +193,13 @@ TEST_F(started, no_colour_where_none_is_wanted) {
   EXPECT_EQ(on_terminal(training, 80, "TERM=xterm NO_COLOR=1").find("\x1b[33m"), std::string::npos);
 }
 
+TEST_F(started, threads_are_those_that_are_said_or_else_of_the_environment) {
+  for (const auto& [arguments, expected] : {std::pair{"", "  3 threads"}, {" --threads 2", "  2 threads"}}) {
+    const Outcome o = shell("OMP_NUM_THREADS=3 '" + kProgram + "' info" + arguments, folder);
+    EXPECT_NE(o.out.find(expected), std::string::npos) << o.out;
+  }
+}
+
 TEST_F(started, more_threads_than_there_can_be_are_refused_and_those_of_the_environment_cut) {
   expect_error(run("info rna.h5ad --threads 100000"), 2, "give 1024 at most");
   const Outcome o = shell("OMP_NUM_THREADS=100000 '" + kProgram + "' preprocess --modality rna -o threads.h5ad sim/rna.h5ad", folder);

@@ -206,10 +206,11 @@ class Reader {
   std::string text_or(const char* name, std::string otherwise) const { return has(name) ? text(name) : otherwise; }
   // What is not negative is unsigned for the parser.
   uint64_t seed(const char* name) const { return value(name, &Json::is_number_unsigned, "a whole number, 0 or more").get<uint64_t>(); }
-  int64_t count(const char* name) const {
+  template <class T = int64_t>
+  T count(const char* name) const {
     const uint64_t n = seed(name);
-    if (n > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) fail("the number is too large", name);
-    return static_cast<int64_t>(n);
+    if (n > static_cast<uint64_t>(std::numeric_limits<T>::max())) fail("the number is too large", name);
+    return static_cast<T>(n);
   }
   double number(const char* name) const { return value(name, &Json::is_number, "a number").get<double>(); }
   bool flag_or(const char* name, bool otherwise) const { return has(name) ? value(name, &Json::is_boolean, "true or false").get<bool>() : otherwise; }
@@ -352,7 +353,7 @@ Results read_results(const std::string& folder) {
   }
   r.command = top.texts("command");
   if (top.has("seed")) r.seed = top.seed("seed");
-  if (top.has("folds")) r.folds = static_cast<int>(top.count("folds"));
+  if (top.has("folds")) r.folds = top.count<int>("folds");
   get(r.seconds, top, "seconds");
   get(r.peak_memory_bytes, top, "peak_memory_bytes");
   for (const Reader& d : top.objects("data")) {

@@ -170,6 +170,7 @@ TEST(Results, BadFilesAreErrorsThatNameTheKey) {
                         {"/version", "\"1\"", "version"},
                         {"/seed", "-1", "seed"},
                         {"/folds", "1.5", "folds"},
+                        {"/folds", "3000000000", "too large"},
                         {"/panvae", "[]", "panvae"},
                         {"/panvae/git", "3", "panvae.git"},
                         {"/command", "[1]", "command[0]"},

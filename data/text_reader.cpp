@@ -229,9 +229,13 @@ void LineReader::begin_table() {
   const std::string_view version = marked.size() == 1 ? std::string_view(marked.front()).substr(0, marked.front().find_first_of("\t ,")) : "";
   if (version == "#1.3")
     fail_input("a GCT file of version 1.3", quoted(path_, 400), "version 1.2 is read, which has no rows that describe samples: give these with --obs");
+  // A sentence with commas in it is no row of names: it begins with a space, and has another number of fields than the line that follows.
+  const auto is_sentence = [&](std::string_view text) {
+    return text.starts_with("# ") && more && std::count(text.begin(), text.end(), separator_) != std::count(line.begin(), line.end(), separator_);
+  };
   if (version == "#1.2") {  // GCT: a line of its sizes follows
     more = more && raw_line(line);
-  } else if (!marked.empty() && separated(marked.back()) && std::count_if(marked.begin(), marked.end(), separated) == 1) {
+  } else if (!marked.empty() && separated(marked.back()) && std::count_if(marked.begin(), marked.end(), separated) == 1 && !is_sentence(marked.back())) {
     // The only one with fields names the columns: "#chrom". Where all have fields (cBioPortal), all are comments.
     if (more) unread();
     head_ = std::move(marked.back());

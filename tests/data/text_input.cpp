@@ -292,6 +292,8 @@ TEST_F(TextInput, CommentsBeforeTheTableArePassedOver) {
       EXPECT_EQ(large.x(1, 0), 2);
       EXPECT_EQ(matrix_bytes(file, 0), 4 * sizeof(float));
     }
+  EXPECT_EQ(read_dataset<float>(put("m.csv", "# counts, of March\nid,s1,s2\nA,1,2\nB,3,4\n"), features).obs.keys, (std::vector<std::string>{"s1", "s2"}))
+      << "a sentence with a comma";
   // All four have fields, and none names the columns.
   const Table t = read_table(put("clinical.txt", "#Sample\tSex\n#Name\tOf the patient\n#STRING\tSTRING\n#1\t1\nSAMPLE\tSEX\ns1\tF\ns2\tM\n"));
   EXPECT_EQ(t.keys, (std::vector<std::string>{"s1", "s2"}));

@@ -18,15 +18,22 @@ namespace panvae::cpu {
 
 namespace {
 
-constexpr int64_t kMostRows = 96, kMostRowsTurned = 64;  // beyond, BLAS is as fast
-constexpr int64_t kLeastBytes = 256 << 10;               // of b: less lies in a cache, laid out or not
-constexpr int64_t kLine = 64;                            // bytes
+constexpr int64_t kLeastBytes = 256 << 10;  // of b: less lies in a cache, laid out or not
+constexpr int64_t kLine = 64;               // bytes
 
 #if defined(__AVX512F__)
 constexpr int kLeft = 6, kRight = 4;  // rows of a and b whose sums are in registers: 24 of 32, and one vector of each of b's rows
+// Rows of a up to which BLAS is slower (measured); `columns`: where b is [K, N].
+constexpr int64_t kMostRows = 96;
+template <class T>
+constexpr int64_t kMostRowsColumns = sizeof(T) == 4 ? 64 : 32;
 #else
 constexpr int kLeft = 5, kRight = 2;  // 10 of 16
+constexpr int64_t kMostRows = 16;
+template <class T>
+constexpr int64_t kMostRowsColumns = 8;
 #endif
+constexpr int64_t kTurnedRows = 64;        // of a at once
 constexpr int64_t kDepthBytes = 20 << 10;  // of a row in a block of K: adding up the lanes at its end costs little then
 constexpr int64_t kDepth = 128;            // rows of b [K, N] in a block
 constexpr int64_t kWidthBytes = 2 << 10;   // of each of them, so that the next block, too, is in a cache
@@ -170,7 +177,7 @@ void along_columns(int64_t M, int64_t N, int64_t K, const T* a, int64_t lda, con
   const int64_t columns = parts_of(N, width), tiles = tiles_of(M);
   const int64_t rounds = parts_of(columns, threads() * kWidthBytes / static_cast<int64_t>(sizeof(T)) / width);
   parallel_chunks(columns, parts_of(columns, threads() * rounds), [&](int64_t begin, int64_t end) {
-    T turned[kMostRowsTurned * kDepth], edge_b[kDepth * width], edge_c[kTile * width];
+    T turned[kTurnedRows * kDepth], edge_b[kDepth * width], edge_c[kTile * width];
     const int64_t first = begin * width, last = std::min(end * width, N);
     for (int64_t k = 0; k < K; k += kDepth) {
       const int64_t depth = std::min(kDepth, K - k);
@@ -220,10 +227,10 @@ bool few_rows(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t 
 #if defined(__FMA__)
   constexpr bool fused = true;
 #else
-  constexpr bool fused = false;       // compiled for any processor: BLAS asks which one it is
+  constexpr bool fused = false;  // compiled for any processor: BLAS asks which one it is
 #endif
   if (!fused || transpose_a || N * K * static_cast<int64_t>(sizeof(T)) < kLeastBytes) return false;
-  return transpose_b ? M <= kMostRows && K >= least_sum : M <= kMostRowsTurned && N >= 4 * kBlock<T>;
+  return transpose_b ? M <= kMostRows && K >= least_sum : M <= kMostRowsColumns<T> && N >= 4 * kBlock<T>;
 }
 
 template <class T>
@@ -232,8 +239,8 @@ void few_rows_product(bool transpose_b, int64_t M, int64_t N, int64_t K, const T
     along_rows(M, N, K, a, lda, b, ldb, accumulate, c, ldc);
     return;
   }
-  for (int64_t row = 0; row < M; row += kMostRowsTurned)
-    along_columns(std::min(kMostRowsTurned, M - row), N, K, a + row * lda, lda, b, ldb, accumulate, c + row * ldc, ldc);
+  for (int64_t row = 0; row < M; row += kTurnedRows)
+    along_columns(std::min(kTurnedRows, M - row), N, K, a + row * lda, lda, b, ldb, accumulate, c + row * ldc, ldc);
 }
 
 #define PV_FEW_ROWS(T)                                              \

@@ -104,9 +104,9 @@ TYPED_TEST(few_rows, what_is_not_finite_reaches_its_own_sums_alone) {
   }
 }
 
-// The op takes this way for a batch of 32 and BLAS for one of 300, whose first rows are the same numbers; where it is compiled for.
+// The op takes this way for a batch of 8 and BLAS for one of 300, whose first rows are the same numbers; where it is compiled for.
 TYPED_TEST(few_rows, the_op_agrees_with_that_of_many_rows) {
-  constexpr int64_t kMany = 300, kFew = 32, N = 300, K = 700;
+  constexpr int64_t kMany = 300, kFew = 8, N = 300, K = 700;
 #if defined(__FMA__)
   EXPECT_TRUE(cpu::few_rows<TypeParam>(false, true, kFew, N, K) && cpu::few_rows<TypeParam>(false, false, kFew, N, K));
 #endif

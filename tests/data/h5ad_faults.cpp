@@ -1,0 +1,236 @@
+// Damaged, cut off and contradictory .h5ad files.
+#include <hdf5.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <functional>
+#include <limits>
+
+#include "data/damage.h"
+#include "data/h5ad.h"
+#include "data/large_dataset.h"
+#include "data/write.h"
+#include "h5ad_fixture.h"
+
+namespace panvae::data::test {
+namespace {
+
+TEST_F(H5ad, DamagedFilesAreRefusedWithTheirPlace) {
+  auto refused = [&](const std::function<void(Fixture&)>& fill, const std::vector<std::string>& words, bool tables = true) {
+    const std::string name = file(fill, tables);
+    expect_names(error_of([&] { read_dataset<float>(name); }), words);
+  };
+  refused([](Fixture&) {}, {"no such matrix", "'X'"});
+  refused([&](Fixture& f) { f.doubles("X", {3, 4}, flat()); }, {"'obs'"}, false);
+  refused([&](Fixture& f) { f.doubles("X", {4, 3}, flat()); }, {"4 x 3", "3 samples and 4 features"});
+  refused([&](Fixture& f) { f.doubles("X", {3, 2, 2}, flat()); }, {"3 dimensions"});
+  refused([](Fixture& f) { f.texts("X", {"a", "b"}); }, {"no numbers"});
+  refused([](Fixture& f) { f.group("X"); }, {"encoding"});
+  refused([](Fixture& f) { f.sparse("X", "coo_matrix", true); }, {"'coo_matrix'"});
+  refused([](Fixture& f) { f.sparse("X", "csr_matrix", false); }, {"do not fit together"});
+  refused(
+      [](Fixture& f) {
+        f.group("X");
+        f.attribute("X", "encoding-type", "csr_matrix");
+        f.shape("X", {3, 4});
+        f.doubles("X/data", {1}, {1});
+        f.integers("X/indices", {4});
+        f.integers("X/indptr", {0, 1, 1, 1});
+      },
+      {"index 4", "indices"});
+  refused(
+      [](Fixture& f) {
+        f.group("X");
+        f.attribute("X", "encoding-type", "csr_matrix");
+        f.shape("X", {3, 4});
+        f.doubles("X/data", {1}, {1});
+        f.integers("X/indices", {0});
+        f.integers("X/indptr", {0, 1, 0, 1});
+      },
+      {"do not fit together"});
+  refused(
+      [&](Fixture& f) {
+        f.doubles("X", {3, 4}, flat());
+        f.group("obs/c");
+        f.attribute("obs/c", "encoding-type", "categorical");
+        f.integers("obs/c/codes", {0, 5, 0});
+        f.texts("obs/c/categories", {"x"});
+      },
+      {"code 5", "obs/c/codes"});
+  refused(
+      [&](Fixture& f) {
+        f.doubles("X", {3, 4}, flat());
+        f.doubles("obs/short", {2}, {1, 2});
+      },
+      {"'obs/short'", "2 values"});
+  auto nan = flat();
+  nan[6] = std::nan("");
+  refused([&](Fixture& f) { f.doubles("X", {3, 4}, nan); }, {"missing or NaN", "'s2'", "'C'"});
+  auto huge = flat();
+  huge[6] = 1e200;
+  refused([&](Fixture& f) { f.doubles("X", {3, 4}, huge); }, {"too large", "'s2'", "'C'"});
+}
+
+// Lengths and shapes that a damaged file announces, found by changing bytes of small files.
+TEST_F(H5ad, AnnouncedLengthsAreNoMemory) {
+  constexpr hsize_t huge = hsize_t{1} << 45;
+  auto refused = [&](const std::function<void(Fixture&)>& fill, const std::vector<std::string>& words, bool tables = true) {
+    const std::string name = file(fill, tables);
+    expect_names(error_of([&] { read_dataset<float>(name); }), words);
+  };
+  auto csr = [](Fixture& f, const std::vector<int64_t>& shape) {
+    f.group("X");
+    f.attribute("X", "encoding-type", "csr_matrix");
+    f.shape("X", shape);
+    f.doubles("X/data", {1}, {1});
+    f.integers("X/indices", {0});
+  };
+  refused(
+      [&](Fixture& f) {
+        csr(f, {std::numeric_limits<int64_t>::max(), 4});
+        f.integers("X/indptr", {0, 1, 1, 1});
+      },
+      {"do not fit together"});
+  refused(
+      [&](Fixture& f) {
+        csr(f, {3, 4});
+        f.compressed("X/indptr", H5T_NATIVE_INT32, {huge}, {1024}, false, {});
+      },
+      {"do not fit together"});
+  refused(
+      [&](Fixture& f) {
+        f.doubles("X", {3, 4}, flat());
+        f.compressed("obs/age", H5T_NATIVE_DOUBLE, {huge}, {1024}, false, {});
+      },
+      {"'obs/age'", "values where the index has 3"});
+  refused(
+      [&](Fixture& f) {
+        f.doubles("X", {3, 4}, flat());
+        f.group("obs/c");
+        f.attribute("obs/c", "encoding-type", "categorical");
+        f.compressed("obs/c/codes", H5T_NATIVE_INT8, {huge}, {1024}, false, {});
+        f.texts("obs/c/categories", {"x"});
+      },
+      {"'obs/c/codes'", "values where the index has 3"});
+  refused(
+      [&](Fixture& f) {
+        f.doubles("X", {3, 4}, flat());
+        f.group("obs/c");
+        f.attribute("obs/c", "encoding-type", "categorical");
+        f.integers("obs/c/codes", {0, 0, 0});
+        f.compressed("obs/c/categories", H5T_NATIVE_DOUBLE, {huge}, {1024}, false, {});
+      },
+      {"'obs/c/categories'", "more than a file of"});
+}
+
+TEST_F(H5ad, FractionsAreNoIndicesAndNoCodes) {
+  auto refused = [&](const std::function<void(Fixture&)>& fill, const std::vector<std::string>& words) {
+    const std::string name = file(fill);
+    expect_names(error_of([&] { read_dataset<float>(name); }), words);
+  };
+  for (const std::string part : {"indices", "indptr"})
+    refused(
+        [&](Fixture& f) {
+          f.group("X");
+          f.attribute("X", "encoding-type", "csr_matrix");
+          f.shape("X", {3, 4});
+          f.doubles("X/data", {1}, {1});
+          if (part == "indices") f.doubles("X/indices", {1}, {0.5});
+          else f.integers("X/indices", {0});
+          if (part == "indptr") f.doubles("X/indptr", {4}, {0, 0.5, 1, 1});
+          else f.integers("X/indptr", {0, 1, 1, 1});
+        },
+        {"X/" + part, "whole numbers"});
+  refused(
+      [&](Fixture& f) {
+        f.doubles("X", {3, 4}, flat());
+        f.group("obs/c");
+        f.attribute("obs/c", "encoding-type", "categorical");
+        f.doubles("obs/c/codes", {3}, {0, 0.5, 0});
+        f.texts("obs/c/categories", {"x"});
+      },
+      {"obs/c/codes", "0.5", "whole numbers"});
+}
+
+TEST_F(H5ad, NamesWithinTablesThatRepeat) {
+  auto categorical = [&](Fixture& f) {
+    f.doubles("X", {3, 4}, flat());
+    f.group("obs/c");
+    f.attribute("obs/c", "encoding-type", "categorical");
+    f.integers("obs/c/codes", {0, 1, 0});
+  };
+  expect_names(error_of([&] {
+                 read_dataset<float>(file([&](Fixture& f) {
+                   categorical(f);
+                   f.texts("obs/c/categories", {"x", "x"});
+                 }));
+               }),
+               {"'x' stands twice", "obs/c/categories"});
+  // A group within itself was followed without end.
+  expect_names(error_of([&] {
+                 read_dataset<float>(file([&](Fixture& f) {
+                   categorical(f);
+                   f.group("obs/c/categories");
+                   f.link("obs/c/categories", "obs/c/categories/values");
+                 }));
+               }),
+               {"is no dataset", "obs/c/categories/values"});
+  const Table obs = read_dataset<float>(file([&](Fixture& f) {
+                      categorical(f);
+                      f.texts("obs/c/categories", {"x", "y"});
+                      f.attributes("obs", "column-order", {"c", "c"});
+                    })).obs;
+  EXPECT_EQ(obs.columns.size(), 1u);
+}
+
+TEST_F(H5ad, NotHdf5Truncated) {
+  expect_names(error_of([&] { read_dataset<float>(put("x.h5ad", "")); }), {"empty"});
+  expect_names(error_of([&] { read_dataset<float>(put("x.h5ad", "sample\tA\n")); }), {"not an HDF5 file"});
+  expect_names(error_of([&] { read_dataset<float>(path("none.h5ad")); }), {"cannot read"});
+  write_dataset(path("whole.h5ad"), dataset<float>(RowMatrix<float>::Random(50, 40)));
+  const std::string bytes = read_file(path("whole.h5ad"));
+  for (size_t cut : {size_t{100}, bytes.size() / 3, bytes.size() - 1}) error_of([&] { read_dataset<float>(put("cut.h5ad", bytes.substr(0, cut))); });
+}
+
+// Written from a table of genes x samples as it was, which AnnData does not mind.
+TEST_F(H5ad, GenesInRowsAreRefused) {
+  Dataset<float> d = dataset<float>(RowMatrix<float>::Ones(5, 3));
+  d.kind = "";
+  for (size_t i = 0; i < 5; ++i) d.obs.keys[i] = fmt::format("ENSG{:011}", 141510 + i);
+  write_dataset(path("t.h5ad"), d);
+  expect_names(error_of([&] { read_dataset<float>(path("t.h5ad")); }), {"t.h5ad", "ENSG00000141510", "AnnData.T", "--rows samples"});
+  expect_names(error_of([&] { read_large_dataset(path("t.h5ad"), {}, path("")); }), {"t.h5ad", "ENSG00000141510"});
+  ReadOptions said;
+  said.rows = Rows::samples;
+  EXPECT_EQ(read_dataset<float>(path("t.h5ad"), said).samples(), 5);
+  for (size_t i = 0; i < 3; ++i) d.var.keys[i] = fmt::format("ENSG{:011}", i);  // genes by genes
+  write_dataset(path("t.h5ad"), d);
+  EXPECT_EQ(read_dataset<float>(path("t.h5ad")).samples(), 5);
+}
+
+// A fault of the HDF5 library in the midst of a file: one line that names the file, and the exit code of bad input.
+TEST_F(H5ad, AFaultOfTheLibraryNamesTheFile) {
+  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGABRT}) {
+    const std::string message = path("message.txt");
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      if (!std::freopen(message.c_str(), "w", stderr)) ::_exit(99);
+      install_damage_handler();
+      detail::file_being_read("damaged.h5ad");
+      ::raise(signal);
+      ::_exit(98);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status)) << signal;
+    EXPECT_EQ(WEXITSTATUS(status), 3) << signal;
+    const std::string text = read_file(message);
+    EXPECT_NE(text.find("panvae: error: "), std::string::npos);
+    EXPECT_NE(text.find("damaged.h5ad"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace panvae::data::test

@@ -29,7 +29,7 @@ struct ReadOptions {
 // code after it deals with keys. ErrorCode::input if the named column does not exist.
 const std::vector<std::string>& canonical_columns();
 
-// .h5ad (FILE.h5ad:layers/NAME, :obsm/NAME, :raw/X name another matrix of it), .tsv/.csv/.txt(.gz), .mtx(.gz) or a 10x
+// .h5ad (FILE.h5ad:layers/NAME, :obsm/NAME, :raw/X name another matrix of it), .tsv/.csv/.txt/.gct(.gz), .mtx(.gz) or a 10x
 // folder. Checks everything (CLI.md, "Refused with exit 3"): the matrix returned is finite (unless Missing::keep), its names are unique, it has a
 // sample and a feature. What htseq-count and STAR write beside the genes (__no_feature, N_unmapped) is left out. T is float or double.
 template <class T>

@@ -13,13 +13,13 @@
 
 #include "base/threads.h"
 #include "kernels/register_tile.h"
+#include "kernels/streaming.h"
 
 namespace panvae::cpu {
 
 namespace {
 
 constexpr int64_t kLeastBytes = 256 << 10;  // of b: less lies in a cache, laid out or not
-constexpr int64_t kLine = 64;               // bytes
 
 #if defined(__AVX512F__)
 constexpr int kLeft = 6, kRight = 4;  // rows of a and b whose sums are in registers: 24 of 32, and one vector of each of b's rows
@@ -37,16 +37,6 @@ constexpr int64_t kTurnedRows = 64;        // of a at once
 constexpr int64_t kDepthBytes = 20 << 10;  // of a row in a block of K: adding up the lanes at its end costs little then
 constexpr int64_t kDepth = 128;            // rows of b [K, N] in a block
 constexpr int64_t kWidthBytes = 2 << 10;   // of each of them, so that the next block, too, is in a cache
-
-constexpr int64_t parts_of(int64_t n, int64_t part) {
-  return (n + part - 1) / part;
-}
-
-// Part i of n in `parts`, all as large but for one.
-struct Part {
-  int64_t begin, size;
-  Part(int64_t n, int64_t parts, int64_t i) : begin(n * i / parts), size(n * (i + 1) / parts - begin) {}
-};
 
 template <class T>
 void fetch(const T* p) {
@@ -113,19 +103,18 @@ void along_rows(int64_t M, int64_t N, int64_t K, const T* a, int64_t lda, const 
   const int64_t vectors = parts_of(K, kLanes<T>), blocks = parts_of(K, kDepthBytes / static_cast<int64_t>(sizeof(T)));
   parallel_chunks(groups, parts_of(groups, threads()), [&](int64_t begin, int64_t end) {
     for (int64_t block = 0; block < blocks; ++block) {
-      const Part part(vectors, blocks, block);
-      const int64_t k = part.begin * kLanes<T>, count = std::min(part.size * kLanes<T>, K - k);
+      const int64_t k = part_begin(vectors, blocks, block) * kLanes<T>;
+      const int64_t count = std::min(part_begin(vectors, blocks, block + 1) * kLanes<T>, K) - k;
       for (int64_t group = begin; group < end; ++group) {
         const int64_t n = group * kRight;
         const T* const next = group + 1 < end && n + 2 * kRight <= N ? b + (n + kRight) * ldb + k : nullptr;
         for (int64_t tile = 0; tile < tiles; ++tile) {
-          const Part rows(M, tiles, tile);
+          const int64_t row = part_begin(M, tiles, tile), rows = part_begin(M, tiles, tile + 1) - row;
           const auto here = [&]<int C>(std::integral_constant<int, C>, int64_t column, const T* ahead) {
             with_constant(
-                rows.size,
+                rows,
                 [&]<int R>(std::integral_constant<int, R>) {
-                  dots<T, R, C>(a + rows.begin * lda + k, lda, b + column * ldb + k, ldb, count, ahead, accumulate || block > 0, c + rows.begin * ldc + column,
-                                ldc);
+                  dots<T, R, C>(a + row * lda + k, lda, b + column * ldb + k, ldb, count, ahead, accumulate || block > 0, c + row * ldc + column, ldc);
                 },
                 std::make_integer_sequence<int, kLeft>{});
           };
@@ -146,7 +135,7 @@ struct Ahead {
 
   [[gnu::always_inline]] void fetch_block() {
     if (rows <= 0) return;
-    for (size_t i = 0; i < kBlock<T> * sizeof(T); i += kLine) fetch(reinterpret_cast<const char*>(row + column) + i);
+    for (size_t i = 0; i < kBlock<T> * sizeof(T); i += kLineBytes) fetch(reinterpret_cast<const char*>(row + column) + i);
     if ((column += kBlock<T>) >= width) column = 0, row += stride, --rows;
   }
 };

@@ -12,17 +12,13 @@
 #include "base/threads.h"
 #include "kernels/adam_update.h"
 #include "kernels/register_tile.h"
+#include "kernels/streaming.h"
 
 namespace panvae::cpu {
 
 namespace {
 
 constexpr int64_t kPanelBytes = 512 << 10;  // of op(b) that a task has laid out: half of a usual L2
-constexpr int64_t kLine = 64;               // bytes
-
-constexpr int64_t parts_of(int64_t n, int64_t part) {
-  return (n + part - 1) / part;
-}
 
 // How grad, in tiles by blocks of columns, is shared: panels of columns, whose part of op(b) a task lays out, by groups of rows.
 // All are as large but for one tile or block. A thread has rows of its own: threads side by side in the same rows were slower.
@@ -88,7 +84,7 @@ struct Ahead {
     if (row >= rows) return;
     for (const T* x : {p, m, v}) {
       const char* from = reinterpret_cast<const char*>(x + row * stride + column);
-      for (size_t i = 0; i < kBlock<T> * sizeof(T); i += kLine) __builtin_prefetch(from + i, 1, 2);
+      for (size_t i = 0; i < kBlock<T> * sizeof(T); i += kLineBytes) __builtin_prefetch(from + i, 1, 2);
     }
     column += kBlock<T>;
     if (column >= width) column -= width, ++row;
@@ -141,7 +137,8 @@ double direct_matmul_adam(Stream& stream, In<T> a, bool transpose_a, In<T> b, bo
   constexpr int64_t width = kBlock<T>, item = sizeof(T);
   const int64_t tiles = tiles_of(M), blocks = parts_of(N, width);
   const Tasks tasks(tiles, blocks, std::max<int64_t>(kPanelBytes / (std::max<int64_t>(K, 1) * item * width), 1));
-  const int64_t panel = tasks.widest * width, room = parts_of(K * (panel + kTile) + kTile + 2 * kTile * panel, kLine) * kLine, bytes = threads() * room * item;
+  const int64_t panel = tasks.widest * width, room = parts_of(K * (panel + kTile) + kTile + 2 * kTile * panel, kLineBytes) * kLineBytes,
+                bytes = threads() * room * item;
   char* const scratch = stream.scratch<char>(bytes + tiles * blocks * static_cast<int64_t>(sizeof(double)));
   T* const rooms = reinterpret_cast<T*>(scratch);                      // [threads, room]
   double* const squares = reinterpret_cast<double*>(scratch + bytes);  // [tiles, blocks]

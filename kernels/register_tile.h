@@ -51,12 +51,18 @@ void with_tile_size(int64_t n, F&& f) {
   with_constant(n, f, std::make_integer_sequence<int, kTile>{});
 }
 
-// [0, n) in as few tiles as possible, of sizes that differ by at most one.
+// As few parts of at most `most` as [0, n) can be cut into, and where part i of `parts` begins: their sizes differ by at most one.
+constexpr int64_t parts_of(int64_t n, int64_t most) {
+  return (n + most - 1) / most;
+}
+constexpr int64_t part_begin(int64_t n, int64_t parts, int64_t i) {
+  return n * i / parts;
+}
 inline int64_t tiles_of(int64_t n) {
-  return (n + kTile - 1) / kTile;
+  return parts_of(n, kTile);
 }
 inline int64_t tile_begin(int64_t n, int64_t i) {
-  return n * i / tiles_of(n);
+  return part_begin(n, tiles_of(n), i);
 }
 
 }  // namespace panvae::cpu

@@ -72,7 +72,7 @@ void warn_about_batches(const Options& o, const data::Table& obs) {
 
 // Names that nobody knows do not show that a table lies on its side; its shape may.
 void warn_about_rows(const Options& o, int64_t samples, int64_t features) {
-  if (samples <= features || o.dataset.rows.value() != data::Rows::unsaid || !o.dataset.read().obs_table.empty() ||
+  if (samples <= features || o.dataset.rows.value() != data::Rows::unsaid || !o.dataset.read_options.obs_table.empty() ||
       data::parse_matrix_path(o.in).format != data::MatrixPath::Format::text)
     return;
   log::warning("{} samples of {} features: if the rows are features, say --rows features (--rows samples: they are samples)", samples, features);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 #include <vector>
 
 #include "base/philox.h"
@@ -54,6 +55,46 @@ TEST(matmul_adam, has_the_same_bits_with_any_number_of_threads) {
     expect_same_bits<float>(M, N, K);
     expect_same_bits<double>(M, N, K);
   }
+}
+
+// Squares of the gradient that are zero or infinite in f32 count in its norm.
+TEST(matmul_adam, has_the_norm_of_gradients_whose_squares_f32_does_not_hold) {
+  constexpr int64_t M = 20, N = 70;
+  for (const double size : {1e-30, 1e-22, 1e-16, 1.0, 1e16, 1e22, 1e30}) {
+    Stream stream({DeviceType::cpu, 0});
+    std::vector<float> a = drawn<float>(M, 1), b = drawn<float>(N, 2);
+    for (float& x : a) x = static_cast<float>(x * size);
+    double expected = 0;
+    for (float x : a)
+      for (float y : b) expected += static_cast<double>(x * y) * static_cast<double>(x * y);
+    std::vector<float> p(M * N), m(M * N), v(M * N);
+    std::vector<double> slots(adam_slots, 0.0);
+    slots[adam_gradient_scale] = slots[adam_sqrt_bias2] = 1;
+    cpu::matmul_adam<float>(stream, a.data(), true, b.data(), false, p.data(), m.data(), v.data(), M, N, 1, slots.data(), AdamOptions{});
+    EXPECT_NEAR(slots[adam_norm] / std::sqrt(expected), 1, 1e-6) << size;
+  }
+}
+
+// Rows of any length, from any place in memory: the update goes on from line to line, and no element is left out or met twice.
+TEST(matmul_adam, updates_each_element_once_wherever_its_line_begins) {
+  for (const int64_t N : {1, 15, 16, 17, 47, 1000, 5003})
+    for (const int64_t past : {0, 1, 7, 15}) {
+      constexpr int64_t M = 42;  // whole tiles of any size
+      Stream stream({DeviceType::cpu, 0});
+      const std::vector<float> a(M, 1.0F), b(static_cast<size_t>(N), 1.0F);
+      std::vector<float> p(static_cast<size_t>(M * N + 16)), m(p.size()), v(p.size());
+      std::vector<double> slots(adam_slots, 0.0);
+      slots[adam_step_size] = slots[adam_gradient_scale] = slots[adam_sqrt_bias2] = 1;
+      cpu::matmul_adam<float>(stream, a.data(), true, b.data(), false, p.data() + past, m.data() + past, v.data() + past, M, N, 1, slots.data(),
+                              AdamOptions{.beta1 = 0.5, .beta2 = 0.75, .eps = 0});
+      for (int64_t i = 0; i < static_cast<int64_t>(p.size()); ++i) {
+        const bool inside = i >= past && i < past + M * N;
+        const auto at = static_cast<size_t>(i);
+        ASSERT_EQ(m[at], inside ? 0.5F : 0) << N << " columns, " << past << " behind a line: element " << i;
+        ASSERT_EQ(v[at], inside ? 0.25F : 0) << i;
+        ASSERT_EQ(p[at], inside ? -1.0F : 0) << i;
+      }
+    }
 }
 
 }  // namespace

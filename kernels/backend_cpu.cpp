@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/threads.h"
 #include "kernels/device.h"
 
 namespace panvae {
@@ -22,6 +23,22 @@ void* cpu_alloc(int, size_t bytes) {
   // Weights and moments are read end to end in every step: large pages spare the page walks where the system grants them.
   if (p && bytes >= kHugePage) ::madvise(p, bytes, MADV_HUGEPAGE);
   return p;
+}
+
+// f(begin, bytes) for parts of a stretch of memory, side by side: one thread alone clears pages and copies at half of what two do,
+// and what a thread touches first lies in memory near it.
+template <class F>
+void in_parts(size_t bytes, F f) {
+  parallel_chunks(static_cast<int64_t>(bytes), static_cast<int64_t>(kHugePage),
+                  [&](int64_t begin, int64_t end) { f(static_cast<size_t>(begin), static_cast<size_t>(end - begin)); });
+}
+
+void cpu_copy(void* to, const void* from, size_t bytes) {
+  auto* const t = static_cast<char*>(to);
+  const auto* const f = static_cast<const char*>(from);
+  const auto a = reinterpret_cast<uintptr_t>(t), b = reinterpret_cast<uintptr_t>(f);
+  if (a + bytes <= b || b + bytes <= a) in_parts(bytes, [=](size_t begin, size_t n) { std::memcpy(t + begin, f + begin, n); });
+  else std::memmove(t, f, bytes);
 }
 
 using Clock = std::chrono::steady_clock;
@@ -43,14 +60,9 @@ const Backend& cpu_backend() {
           },
       .alloc = cpu_alloc,
       .free = [](int, void* p) noexcept { std::free(p); },
-      .copy =
-          [](int, void* to, const void* from, size_t bytes, CopyKind, void*) {
-            if (bytes) std::memmove(to, from, bytes);
-          },
-      .fill_bytes =
-          [](int, void* to, int value, size_t bytes, void*) {
-            if (bytes) std::memset(to, value, bytes);
-          },
+      .copy = [](int, void* to, const void* from, size_t bytes, CopyKind, void*) { cpu_copy(to, from, bytes); },
+      .fill_bytes = [](int, void* to, int value, size_t bytes,
+                       void*) { in_parts(bytes, [=](size_t begin, size_t n) { std::memset(static_cast<char*>(to) + begin, value, n); }); },
       .stream_create = [](int) -> void* { return nullptr; },
       .stream_destroy = [](int, void*) noexcept {},
       .sync = [](int, void*) {},
@@ -74,10 +86,7 @@ const Backend& cpu_backend() {
       .graph_difference = nullptr,
       .alloc_host = cpu_alloc,
       .free_host = [](void* p) noexcept { std::free(p); },
-      .read_later =
-          [](int, void* to, const void* from, size_t bytes, void*) {
-            if (bytes) std::memcpy(to, from, bytes);
-          },
+      .read_later = [](int, void* to, const void* from, size_t bytes, void*) { cpu_copy(to, from, bytes); },
   };
   return backend;
 }

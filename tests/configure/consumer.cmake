@@ -1,4 +1,4 @@
-# What `cmake --install` leaves is enough for another project, compiled for any processor: it is configured, built and run.
+# What `cmake --install` leaves is enough for a project that asks for C++ alone, compiled for any processor: it is configured, built and run.
 #   cmake -DSOURCE=... -DBUILD=... -DBINARY=... -DSETTINGS=... -DGENERATOR=... -P consumer.cmake
 file(REMOVE_RECURSE "${BINARY}")
 execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${BINARY}/prefix OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)

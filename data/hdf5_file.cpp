@@ -118,8 +118,15 @@ bool File::exists(const std::string& inner) const {
 
 namespace {
 H5O_type_t object_type(hid_t file, const std::string& inner) {
+  // HDF5 1.12 gave the plain name a fifth argument; those with numbers stay what they are.
+#if H5_VERSION_GE(1, 12, 0)
+  H5O_info2_t info;
+  const herr_t status = H5Oget_info_by_name3(file, inner.c_str(), &info, H5O_INFO_BASIC, H5P_DEFAULT);
+#else
   H5O_info_t info;
-  if (H5Oget_info_by_name(file, inner.c_str(), &info, H5P_DEFAULT) < 0) return H5O_TYPE_UNKNOWN;
+  const herr_t status = H5Oget_info_by_name2(file, inner.c_str(), &info, H5O_INFO_BASIC, H5P_DEFAULT);
+#endif
+  if (status < 0) return H5O_TYPE_UNKNOWN;
   return info.type;
 }
 }  // namespace

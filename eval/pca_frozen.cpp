@@ -10,7 +10,7 @@ data::NamedArray array(std::vector<int64_t> shape, const double* values, int64_t
   return {std::move(shape), {values, values + size}};
 }
 
-const data::NamedArray& find(const data::Frozen& f, const std::string& name) {
+const data::NamedArray& find(const data::Frozen& f, const char* name) {
   const auto at = f.arrays.find(name);
   if (at == f.arrays.end())
     fail_input(fmt::format("there is no array {}: the components were not stored", panvae::quoted(name)), "uns/panvae",

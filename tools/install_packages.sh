@@ -31,8 +31,8 @@ fi
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
-# A version that apt could install; before the first `apt-get update` it knows none.
-known() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+# A version that apt could install under this very name; before the first `apt-get update` it knows none.
+known() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
 
 missing=
 for package in $required; do
@@ -67,13 +67,16 @@ echo "Installing:$missing${missing_optional-}" >&2
 apt update >&2 || echo "tools/install_packages.sh: the package lists could not be renewed; going on with those at hand" >&2
 unknown=
 for package in $missing; do
-  apt-cache show "$package" >/dev/null 2>&1 || unknown="$unknown $package"
+  known "$package" || unknown="$unknown $package"
 done
 if [ -n "$unknown" ]; then
   echo "tools/install_packages.sh: apt knows no package$unknown: this needs Debian 12 or Ubuntu 24.04 (there with 'universe')" >&2
   exit 4
 fi
 [ -z "$missing" ] || apt install --yes --no-install-recommends $missing >&2
+# For a name it does not know, apt takes a package that stands in for it: for chromium, on Ubuntu, one that installs a snap.
 for package in ${missing_optional-}; do
-  apt install --yes --no-install-recommends "$package" >&2 || echo "tools/install_packages.sh: going on without $package" >&2
+  if ! known "$package" || ! apt install --yes --no-install-recommends "$package" >&2; then
+    echo "tools/install_packages.sh: going on without $package" >&2
+  fi
 done

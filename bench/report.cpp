@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "base/threads.h"
+#include "bench/processor.h"
 #include "git_hash.h"
 #include "kernels/blas.h"
 #include "kernels/provider.h"
@@ -33,13 +34,6 @@ std::string short_time(double seconds) {
   int unit = 0;
   for (seconds *= 1e9; seconds >= 999.5 && unit < 3; ++unit) seconds /= 1000;
   return fmt::format("{:6.{}f} {}", seconds, seconds < 9.995 ? 2 : seconds < 99.95 ? 1 : 0, units[unit]);
-}
-
-std::string processor_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.rfind("model name", 0) == 0 && line.find(": ") != std::string::npos) return line.substr(line.find(": ") + 2);
-  return "CPU";
 }
 
 }  // namespace
@@ -89,7 +83,8 @@ std::map<std::string, std::string> describe(Stream& stream, Ceilings& ceilings, 
                                              {"blas", blas_description()},
                                              {"compiler", __VERSION__}};
   const DeviceProperties p = stream.backend().properties(stream.device().index);
-  context["device_name"] = stream.type() == DeviceType::cuda ? p.name : processor_name();
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  context["device_name"] = stream.type() == DeviceType::cuda ? p.name : processor_name(cpuinfo);
   context["cache_bytes"] = std::to_string(p.cache_bytes);
   if (!cuda_toolkit_version().empty()) context["cuda_toolkit"] = cuda_toolkit_version();
   if (stream.type() == DeviceType::cuda)

@@ -1,3 +1,4 @@
+include(CheckLinkerFlag)
 # One set of flags for our own targets; they do not reach those who link us.
 add_library(panvae_flags INTERFACE)
 # Warnings are errors with the compiler of our CI; one we have not met may warn of new things, and must still build.
@@ -16,8 +17,13 @@ target_compile_options(panvae_flags INTERFACE
 # -ffp-contract differs between compilers by default; named here so that a build means one thing. No -ffast-math: NaN
 # must stay visible. These two free the vectoriser without changing any value.
 target_compile_options(panvae_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=fast -fno-math-errno -fno-trapping-math>)
-if(PANVAE_NATIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|aarch64")
+if(PANVAE_NATIVE AND CMAKE_CROSSCOMPILING)
+  # Cross compilers refuse the word, or take this machine's processor for the one that will run the program.
+  message(STATUS "panvae: cross compiling, so not for this machine's processor; name the other in CMAKE_CXX_FLAGS (-mcpu=, -march=)")
+elseif(PANVAE_NATIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   target_compile_options(panvae_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
+elseif(PANVAE_NATIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  target_compile_options(panvae_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-mcpu=native>)  # there -march= says nothing of its timings
 endif()
 set(PANVAE_WATCH_FLAGS "")  # for sources with kernels in them: kernels/simt_watch.cpp
 if(PANVAE_SANITIZE STREQUAL "address")
@@ -39,7 +45,10 @@ if(PANVAE_SANITIZE)
 endif()
 find_program(PANVAE_MOLD mold)
 if(PANVAE_MOLD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12.1)
-  target_link_options(panvae_flags INTERFACE -fuse-ld=mold)
+  check_linker_flag(CXX -fuse-ld=mold PANVAE_LINKS_BY_MOLD)  # cross compilers look for linkers in places of their own
+  if(PANVAE_LINKS_BY_MOLD)
+    target_link_options(panvae_flags INTERFACE -fuse-ld=mold)
+  endif()
 endif()
 
 # panvae_room(NAME LIBRARIES...): a library of one room from its own sources.

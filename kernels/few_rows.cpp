@@ -216,7 +216,7 @@ bool few_rows(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t 
 #if defined(__FMA__)
   constexpr bool fused = true;
 #else
-  constexpr bool fused = false;  // compiled for any processor: BLAS asks which one it is
+  constexpr bool fused = false;  // compiled for any x86, where BLAS asks which one it is; or for Arm, where nobody has measured
 #endif
   if (!fused || transpose_a || N * K * static_cast<int64_t>(sizeof(T)) < kLeastBytes) return false;
   return transpose_b ? M <= kMostRows && K >= least_sum : M <= kMostRowsColumns<T> && N >= 4 * kBlock<T>;

@@ -412,7 +412,7 @@ fi
 summary=$out/summary.txt
 {
   echo "panvae $(git -C "$root" describe --always --dirty 2>/dev/null || echo 'without git'), $(date -u '+%Y-%m-%d %H:%M UTC')"
-  echo "$(uname -sm), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)"
+  echo "$(uname -sm), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p; s/^CPU part[^:]*: /CPU part /p' /proc/cpuinfo | head -1)"
   gpu=$(gpu_name)
   echo "GPU: ${gpu:-none}"
 } | tee "$summary"

@@ -244,12 +244,21 @@ def table(rows):
     return lines
 
 
-def processor():
+def processor(cpuinfo="/proc/cpuinfo"):
+    """As panvae_bench calls it (bench/processor.h)."""
+    said = {}
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), platform.processor())
+        with open(cpuinfo, encoding="utf-8") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                said.setdefault(key.strip(), value.strip())
     except OSError:
-        return platform.processor()
+        pass
+    if "model name" in said:
+        return said["model name"]
+    if "CPU implementer" in said and "CPU part" in said:
+        return f"CPU implementer {said['CPU implementer']}, part {said['CPU part']}"
+    return platform.processor() or platform.machine()
 
 
 def context(threads):

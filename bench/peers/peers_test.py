@@ -3,6 +3,7 @@ import contextlib
 import io
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -227,6 +228,24 @@ class Pipeline(unittest.TestCase):
         self.assertGreater(done["seconds"], 0)
         with self.assertRaisesRegex(pipeline.PipelineError, "status 3 of "):
             pipeline.run([sys.executable, "-c", "raise SystemExit(3)"], os.environ)
+
+
+class Processor(unittest.TestCase):
+    def name_in(self, text):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "cpuinfo")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            return interleave.processor(path)
+
+    def test_is_called_by_its_model_name_or_on_arm_by_its_numbers(self):
+        self.assertEqual(self.name_in("processor\t: 0\nmodel\t: 143\nmodel name\t: Xeon: 2 GHz\n\nmodel name\t: other\n"), "Xeon: 2 GHz")
+        self.assertEqual(self.name_in("CPU implementer\t: 0x41\nCPU part\t: 0xd4f\n\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n"),
+                         "CPU implementer 0x41, part 0xd4f")
+
+    def test_that_nothing_names_has_the_name_of_its_kind(self):
+        for text in ("", "CPU part\t: 0xd4f\n"):
+            self.assertEqual(self.name_in(text), platform.processor() or platform.machine())
 
 
 class Script(unittest.TestCase):

@@ -29,12 +29,14 @@ bool is_tally(std::string_view name) {
 
 namespace {
 
-// As letters_of() makes them.
-constexpr std::array<std::string_view, 33> kFeatureColumns = {
-    "gene",    "genes",         "geneid",       "geneids",        "genename",   "genenames",    "genesymbol", "genesymbols", "symbol",
-    "symbols", "hugosymbol",    "hgncsymbol",   "hgncid",         "entrezid",   "entrezgeneid", "ensembl",    "ensemblid",   "ensemblgene",
-    "ensgid",  "ensemblgeneid", "transcriptid", "transcriptname", "transcript", "featureid",    "features",   "peak",        "peaks",
-    "peakid",  "entrez",        "entrezgene",   "ncbigeneid",     "probeid",    "targetid",
+// As letters_of() makes them. REF: microarrays, the Broad's Firehose.
+constexpr std::array<std::string_view, 36> kFeatureColumns = {
+    "gene",       "genes",         "geneid",       "geneids",        "genename",         "genenames",
+    "genesymbol", "genesymbols",   "symbol",       "symbols",        "hugosymbol",       "hgncsymbol",
+    "hgncid",     "entrezid",      "entrezgeneid", "ensembl",        "ensemblid",        "ensemblgene",
+    "ensgid",     "ensemblgeneid", "transcriptid", "transcriptname", "transcript",       "featureid",
+    "features",   "peak",          "peaks",        "peakid",         "entrez",           "entrezgene",
+    "ncbigeneid", "probeid",       "targetid",     "mirnaid",        "hybridizationref", "compositeelementref",
 };
 // Expressed in nearly every tissue and measured by every platform, and hardly names of samples.
 constexpr std::array<std::string_view, 12> kEverywhere = {"ACTB",   "GAPDH", "B2M",  "EEF1A1", "RPLP0", "RPL13A",

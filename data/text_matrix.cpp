@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -46,15 +47,55 @@ TextMatrixReader::TextMatrixReader(const std::string& path) : reader_(path) {
   has_first_ = reader_.next(line);
   if (!has_first_) fail_input("the table has no rows", quoted(path, 400), "its first row names the columns, then a row of numbers follows per name");
   first_.assign(line);
-  const std::vector<std::string> cells = split_fields(reader_, first_);
-  if (cells.size() == columns_.size() + 1) {  // tables of R's write.table name nothing over the row names
+  std::vector<std::string> cells = split_fields(reader_, first_);
+  if (take_kinds(cells)) {
+    if (!reader_.next(line)) fail_input("the table has no rows of numbers", quoted(path, 400), "two rows say what its columns are, and none follows");
+    first_.assign(line);
+    cells = split_fields(reader_, first_);
+  }
+  if (cells.size() == columns_.size() + 1 && kinds_.empty()) {  // tables of R's write.table name nothing over the row names
     if (cells.back().empty()) fail_trailing_separator(reader_);
     columns_.insert(columns_.begin(), "");
   }
-  find_annotations(cells.front());
+  if (kinds_.empty()) find_annotations(cells.front());
   corner_ = leading_ > 1 && name_at_ == leading_ ? "peak" : columns_[name_at_];
   columns_.erase(columns_.begin(), columns_.begin() + static_cast<std::ptrdiff_t>(leading_));
   check_columns();
+}
+
+bool TextMatrixReader::take_kinds(const std::vector<std::string>& cells) {
+  const auto is_text = [](const std::string& cell) {
+    double x = 0;
+    return !is_missing_text(cell) && !parse_number(cell, x);
+  };
+  if (cells.size() != columns_.size() || cells.size() < 2 || !names_features(cells[0]) || !std::all_of(cells.begin() + 1, cells.end(), is_text)) return false;
+  std::vector<std::string> kinds;
+  for (size_t c = 1; c < cells.size(); ++c)
+    if (std::find(kinds.begin(), kinds.end(), cells[c]) == kinds.end()) kinds.push_back(cells[c]);
+  std::string all;
+  for (size_t k = 0; k < std::min<size_t>(kinds.size(), 4); ++k) all += (k > 0 ? ", " : "") + quoted(kinds[k]);
+  if (kinds.size() > 4) all += ", ...";
+  columns_[0] = cells[0];
+  kinds_ = fmt::format("the second row says what the columns hold: {}", all);
+  if (kinds.size() == 1) return true;
+  // Of several, the counts: where each sample has one column of them.
+  const std::vector<std::string> names(columns_.begin() + 1, columns_.end());
+  for (const std::string& kind : kinds) {
+    static constexpr std::array<std::string_view, 4> kCounts = {"rawcount", "rawcounts", "readcount", "expectedcount"};
+    if (std::find(kCounts.begin(), kCounts.end(), letters_of(kind)) == kCounts.end()) continue;
+    taken_.assign(names.size(), 0);
+    std::vector<std::string> taken;
+    for (size_t c = 0; c < names.size(); ++c)
+      if (cells[c + 1] == kind) taken_[c] = 1, taken.push_back(names[c]);
+    const auto distinct = [](const std::vector<std::string>& of) { return std::unordered_set<std::string>(of.begin(), of.end()).size(); };
+    if (distinct(taken) != taken.size() || distinct(names) != taken.size()) break;
+    kinds_ += fmt::format("; {} of each sample is read", quoted(kind));
+    columns_.assign({cells[0]});
+    columns_.insert(columns_.end(), taken.begin(), taken.end());
+    return true;
+  }
+  fail_input(fmt::format("the second row is no row of numbers: it says what the columns hold, {}", all), reader_.where(),
+             "keep one column of counts for each sample, and the row of their names alone");
 }
 
 void TextMatrixReader::check_columns() const {
@@ -159,10 +200,11 @@ void TextMatrixReader::fail_cell(std::string_view cell, size_t column, const std
 }
 
 void TextMatrixReader::fail_ragged(std::string_view line, size_t found) const {
+  const size_t named = taken_.empty() ? columns_.size() : taken_.size();
   FieldSplitter fields(line, reader_.separator());
   std::string_view name;
   for (size_t i = 0; i <= std::min(name_at_, leading_ - 1); ++i) fields.next(name);
-  fail_input(fmt::format("{} values where the first row names {} columns", found, columns_.size()), fmt::format("{}, row {}", reader_.where(), quoted(name)),
+  fail_input(fmt::format("{} values where the first row names {} columns", found, named), fmt::format("{}, row {}", reader_.where(), quoted(name)),
              found == 0 ? "is the separator right? .csv means commas, .tsv tabs" : "every row needs one value per column");
 }
 
@@ -186,7 +228,14 @@ void TextMatrixReader::parse_row(std::string_view line, std::string& name, T* va
     return static_cast<T>(x);
   };
   size_t c = 0;
-  if (line.find('"') != std::string_view::npos) {
+  if (!taken_.empty()) {
+    size_t at = 0, found = 0;
+    for (; fields.next(field); ++found)
+      if (found < taken_.size() && taken_[found]) values[at] = general(field, at), ++at;
+    if (found != taken_.size()) fail_ragged(line, found);
+    c = n;
+    if (fields.malformed()) fail_input("text after a closing quote", reader_.where(), "double a quote that is part of the text");
+  } else if (line.find('"') != std::string_view::npos) {
     for (; fields.next(field); ++c) {
       if (c < n) values[c] = general(field, c);
     }
@@ -248,6 +297,7 @@ void name_axes(D& out, const TextMatrixReader& reader, std::vector<std::string> 
   }
   std::string described;
   for (const std::string& name : reader.annotations()) described += (described.empty() ? "" : ", ") + quoted(name);
+  if (!reader.kinds().empty()) log::info("{}: {}", quoted(out.path, 400), reader.kinds());
   if (!described.empty()) log::info("{}: read as descriptions of features: {}", quoted(out.path, 400), described);
   const std::vector<std::string>& known = canonical_columns();
   for (const std::string& name : out.var.keys)
@@ -299,9 +349,9 @@ template RawMatrix<float> read_text_matrix(const std::string&, Rows);
 template RawMatrix<double> read_text_matrix(const std::string&, Rows);
 
 namespace {
-int64_t count_rows(const std::string& path) {
+int64_t count_rows(const std::string& path, int64_t head_rows) {
   LineReader reader(path);
-  int64_t rows = -1;  // the first line names the columns
+  int64_t rows = -head_rows;
   for (std::string_view line; reader.next(line);) ++rows;
   return rows;
 }
@@ -309,14 +359,14 @@ int64_t count_rows(const std::string& path) {
 
 double text_cells(const std::string& path) {
   const TextMatrixReader reader(path);
-  return static_cast<double>(reader.columns().size()) * static_cast<double>(count_rows(path));
+  return static_cast<double>(reader.columns().size()) * static_cast<double>(count_rows(path, reader.head_rows()));
 }
 
 LargeDataset<float> read_text_matrix_large(const std::string& path, Rows what, const std::string& folder) {
   TextMatrixReader reader(path);
   reader.expect_rows_as_said(what);
   const bool rows_are_features = what == Rows::features;
-  const auto columns = static_cast<int64_t>(reader.columns().size()), rows = count_rows(path);
+  const auto columns = static_cast<int64_t>(reader.columns().size()), rows = count_rows(path, reader.head_rows());
   LargeDataset<float> out;
   out.path = path;
   out.x = rows_are_features ? LargeMatrix<float>(columns, rows, folder) : LargeMatrix<float>(rows, columns, folder);

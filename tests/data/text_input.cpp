@@ -400,6 +400,71 @@ TEST_F(TextInput, ColumnsThatDescribeFeaturesAreNoSamples) {
   EXPECT_EQ(read_dataset<float>(put("m.tsv", "id\tGC\tTPM2\nx\t1\t2\n")).features(), 2);
 }
 
+// What the columns hold in a second row, as Firehose writes it: RSEM_genes_normalized__data, RSEM_genes__data, gene_expression__data.
+TEST_F(TextInput, ASecondRowMayNameWhatTheColumnsHold) {
+  ReadOptions features;
+  features.rows = Rows::features;
+  const auto both = [&](const std::string& text, const std::string& said) {
+    SCOPED_TRACE(text);
+    const std::string file = put("illuminahiseq.data.txt", text);
+    std::vector<std::string> lines;
+    const log::Sink before = log::set_sink([&](log::Level, std::string_view line) { lines.emplace_back(line); });
+    const auto d = read_dataset<double>(file, features);
+    EXPECT_EQ(std::count_if(lines.begin(), lines.end(), [&](const std::string& line) { return line.find(said) != std::string::npos; }), 1) << said;
+    log::set_sink(before);
+    const auto large = read_large_dataset(file, features, path(""));
+    EXPECT_EQ(large.var.keys, d.var.keys);
+    EXPECT_EQ(large.obs.keys, d.obs.keys);
+    for (int64_t s = 0; s < d.samples(); ++s)
+      for (int64_t f = 0; f < d.features(); ++f) EXPECT_EQ(large.x(s, f), static_cast<float>(d.x(s, f)));
+    expect_names(error_of([&] { read_dataset<double>(file); }), {"--rows features"});
+    return d;
+  };
+  const std::string ref = "Hybridization REF\tTCGA-A-01\tTCGA-B-01",
+                    triple = "Hybridization REF\tTCGA-A-01\tTCGA-A-01\tTCGA-A-01\tTCGA-B-01\tTCGA-B-01\tTCGA-B-01";
+  auto d =
+      both(ref + "\ngene_id\tnormalized_count\tnormalized_count\n?|100130426\t0.0000\t3.5\n?|100133144\t16.25\t1.5\nA1BG|1\t2.25\t4\n", "'normalized_count'");
+  EXPECT_EQ(d.var.keys, (std::vector<std::string>{"?|100130426", "?|100133144", "A1BG|1"}));
+  EXPECT_EQ(d.var.key_name, "gene_id");
+  EXPECT_EQ(d.obs.keys, (std::vector<std::string>{"TCGA-A-01", "TCGA-B-01"}));
+  EXPECT_EQ(d.x(0, 1), 16.25);
+  EXPECT_EQ(d.x(1, 2), 4);
+  const std::string kinds = "\traw_count\tscaled_estimate\ttranscript_id";
+  d = both(triple + "\ngene_id" + kinds + kinds + "\n?|1\t7.00\t1e-7\tuc011lsn.1,uc010unu.1\t9.50\t2e-7\tuc011lsn.1\nA1BG|2\t0\t0\t\t21\t3e-6\tuc002qsd.3\n",
+           "'raw_count' of each sample is read");
+  EXPECT_EQ(d.obs.keys, (std::vector<std::string>{"TCGA-A-01", "TCGA-B-01"}));
+  EXPECT_EQ(d.x(0, 0), 7);
+  EXPECT_EQ(d.x(1, 0), 9.5);
+  EXPECT_EQ(d.x(0, 1), 0);
+  EXPECT_EQ(d.x(1, 1), 21);
+  d = both(triple + "\ngene\tmedian_length_normalized\traw_counts\tRPKM\tmedian_length_normalized\traw_counts\tRPKM\nA|1\t0.5\t7\t1.5\t0.25\t8\t2.5\n",
+           "'raw_counts'");
+  EXPECT_EQ(d.x(0, 0), 7);
+  EXPECT_EQ(d.x(1, 0), 8);
+  d = both(ref + "\nComposite Element REF\tSignal\tSignal\nELMO2\t0.5\t-0.25\nCREB3L1\t1.5\t2\n", "'Signal'");
+  EXPECT_EQ(d.x(1, 0), -0.25);
+  // Without its second row, as some repositories hand it on.
+  expect_names(error_of([&] { read_dataset<double>(put("m.tsv", ref + "\nA1BG|1\t1\t2\n")); }), {"'Hybridization REF'", "--rows features"});
+
+  // Where it is not clear what to read, the row is called by its name.
+  const auto refused = [&](const std::string& text) { return error_of([&] { read_dataset<double>(put("m.tsv", text), features); }); };
+  const std::string beta = "\tBeta_value\tGene_Symbol\tChromosome";
+  expect_names(refused(triple + "\nComposite Element REF" + beta + beta + "\ncg01\t0.5\tA\t1\t0.25\tA\t1\n"),
+               {"m.tsv", "line 2", "what the columns hold", "'Beta_value', 'Gene_Symbol', 'Chromosome'", "one column"});
+  expect_names(refused(triple + "\ngene_id\traw_count\traw_count\ttranscript_id" + kinds + "\nA\t1\t2\tx\t3\t4\ty\n"), {"line 2", "what the columns hold"});
+  expect_names(refused(triple + "\ngene_id" + kinds + "\tscaled_estimate\tscaled_estimate\ttranscript_id\nA\t1\t2\tx\t3\t4\ty\n"),
+               {"line 2", "what the columns hold"});
+  expect_names(refused(triple + "\ngene_id" + kinds + kinds + "\nA\t1\t2\tx\t3\t4\n"), {"line 3", "row 'A'", "5 values where the first row names 6"});
+  expect_names(refused(triple + "\ngene_id" + kinds + kinds + "\nA\t1\t2\tx\tthree\t4\ty\n"),
+               {"line 3", "row 'A'", "column 'TCGA-B-01'", "'three' is no number"});
+  expect_names(refused(triple + "\ngene_id" + kinds + kinds + "\n"), {"m.tsv", "no rows of numbers"});
+  expect_names(refused(ref + "\ngene_id\tnormalized_count\tnormalized_count\nA\t1\t2\t3\n"), {"line 3", "3 values where the first row names 2"});
+  // Genes without a symbol stand under one name where the identifiers behind them were cut off.
+  expect_names(refused(ref + "\n?\t1\t2\n?\t3\t4\nA1BG\t5\t6\n"), {"'?' stands twice", "features 1 and 2", "--make-unique"});
+  features.make_unique = true;
+  EXPECT_EQ(read_dataset<double>(put("m.tsv", ref + "\n?\t1\t2\n?\t3\t4\nA1BG\t5\t6\n"), features).var.keys, (std::vector<std::string>{"?", "?-1", "A1BG"}));
+}
+
 TEST_F(TextInput, NumberedPeaksAreNamedByTheirPlaces) {
   ReadOptions features;
   features.rows = Rows::features;

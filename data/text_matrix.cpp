@@ -37,6 +37,25 @@ inline bool parse_short_integer(const char*& p, const char* end, char separator,
   return true;
 }
 
+// "9,072", "1.234.567", "12 000", "4'096" without what separates their thousands; empty for what is not written so.
+std::string without_thousands(std::string_view cell) {
+  const size_t at = cell.find_first_not_of("0123456789");
+  if (at == 0 || at > 3 || at == std::string_view::npos || cell[0] == '0') return "";
+  constexpr std::string_view kSeparators[] = {",",           ".", " ", "'", "\xC2\xA0", "\xE2\x80\xAF",
+                                              "\xE2\x80\x99"};  // the last: spaces that do not break, an apostrophe
+  for (const std::string_view separator : kSeparators) {
+    std::string whole(cell.substr(0, at));
+    std::string_view rest = cell.substr(at);
+    while (rest.starts_with(separator) && rest.size() >= separator.size() + 3 &&
+           rest.substr(separator.size(), 3).find_first_not_of("0123456789") == std::string_view::npos) {
+      whole += rest.substr(separator.size(), 3);
+      rest.remove_prefix(separator.size() + 3);
+    }
+    if (rest.empty()) return whole;
+  }
+  return "";
+}
+
 }  // namespace
 
 TextMatrixReader::TextMatrixReader(const std::string& path) : reader_(path) {
@@ -193,10 +212,11 @@ void TextMatrixReader::fail_cell(std::string_view cell, size_t column, const std
   std::string without(cell);
   if (std::erase(without, ',') == 0) without.clear();
   double x = 0;
-  fail_input(fmt::format("{} is no number", quoted(cell)), fmt::format("{}, row {}, column {}", reader_.where(), quoted(row), quoted(columns_[column])),
-             !without.empty() && parse_number(without, x)
-                 ? "write decimal points, no commas"
-                 : "tables of samples are given with --obs, of features with --var; a matrix holds names in its first row and first column, else numbers");
+  std::string hint = "tables of samples are given with --obs, of features with --var; a matrix holds names in its first row and first column, else numbers";
+  if (const std::string whole = without_thousands(cell); !whole.empty())
+    hint = fmt::format("does it mean {}? write numbers without separators of thousands, and fractions with a point", whole);
+  else if (!without.empty() && parse_number(without, x)) hint = "write decimal points, no commas";
+  fail_input(fmt::format("{} is no number", quoted(cell)), fmt::format("{}, row {}, column {}", reader_.where(), quoted(row), quoted(columns_[column])), hint);
 }
 
 void TextMatrixReader::fail_ragged(std::string_view line, size_t found) const {

@@ -512,6 +512,27 @@ TEST_F(TextInput, WhatIsNoMatrixOfSamplesIsRefused) {
   expect_names(warnings.lines[0], {"m.csv", "--rows features", "as Ensembl does"});
 }
 
+TEST_F(TextInput, SeparatorsOfThousandsAreNoPartOfNumbers) {
+  const auto refused = [&](const std::string& cell) { return error_of([&] { read_dataset<float>(put("m.tsv", "sample\tA\tB\nx\t1\t" + cell + "\n")); }); };
+  for (const auto& [cell, whole] : std::vector<std::pair<std::string, std::string>>{{"9,072", "9072"},
+                                                                                    {"12,345,678", "12345678"},
+                                                                                    {"1.234.567", "1234567"},
+                                                                                    {"9 072", "9072"},
+                                                                                    {"9'072", "9072"},
+                                                                                    {"9\xC2\xA0"
+                                                                                     "072",
+                                                                                     "9072"},
+                                                                                    {"\"9,072\"", "9072"}})
+    expect_names(refused(cell), {"m.tsv", "line 2", "row 'x', column 'B'", "is no number", "does it mean " + whole + "?", "separators of thousands"});
+  for (const char* cell : {"9,07", "9,0725", "0,072", "1234,567"}) {
+    const std::string message = refused(cell);
+    expect_names(message, {"is no number", "decimal points, no commas"});
+    EXPECT_EQ(message.find("thousands"), std::string::npos) << message;
+  }
+  for (const char* cell : {"9,072.5", "9.072,", "9.072.1", ",072", "A,072", "9--072"}) EXPECT_EQ(refused(cell).find("thousands"), std::string::npos) << cell;
+  EXPECT_EQ(read_dataset<double>(put("m.tsv", "sample\tA\nx\t9.072\n")).x(0, 0), 9.072) << "a fraction, until all of them speak for another meaning";
+}
+
 // A sample without a row in the table: what is nearest there is said.
 TEST_F(TextInput, JoinsSayWhatDiffers) {
   const auto refused = [&](const std::string& sample, const std::string& keys, const std::vector<std::string>& words) {

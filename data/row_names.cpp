@@ -114,6 +114,16 @@ bool describes_features(std::string_view column) {
   return names_features(column) || std::find(kDescriptions.begin(), kDescriptions.end(), letters_of(column)) != kDescriptions.end();
 }
 
+bool heads_names(std::string_view column) {
+  if (column.empty() || describes_features(column) || column.find(' ') != std::string_view::npos) return true;
+  const std::string word = letters_of(column);
+  if (std::any_of(word.begin(), word.end(), [](unsigned char c) { return std::isdigit(c); })) return false;  // PEAK1 is a gene, s1 a sample
+  constexpr std::string_view kWithin[] = {"sample", "gene", "transcript", "probe", "barcode", "patient", "donor", "subject", "cell", "peak", "feature"};
+  constexpr std::string_view kAtEnd[] = {"id", "ids", "name", "names", "symbol", "ref", "index", "accession"};
+  return std::any_of(std::begin(kWithin), std::end(kWithin), [&](std::string_view w) { return word.find(w) != std::string::npos; }) ||
+         std::any_of(std::begin(kAtEnd), std::end(kAtEnd), [&](std::string_view w) { return word.ends_with(w); });
+}
+
 bool is_feature_name(std::string_view name) {
   return is_ensembl_id(name) || is_tally(name) || is_everywhere(name) || is_place(name) || is_main_chromosome(name);
 }

@@ -82,6 +82,30 @@ TextMatrixReader::TextMatrixReader(const std::string& path) : reader_(path) {
   check_columns();
 }
 
+// Of columns that are named by numbers, under a word that is written over no names.
+void TextMatrixReader::check_numbers_as_names() const {
+  std::vector<int64_t> numbers;
+  for (const std::string& name : columns_) {
+    double x = 0;
+    if (!parse_number(name, x) || x < 0 || x > 1e15 || x != std::floor(x)) return;
+    numbers.push_back(static_cast<int64_t>(x));
+  }
+  if (heads_names(corner_)) return;
+  std::vector<int64_t> sorted = numbers;
+  std::sort(sorted.begin(), sorted.end());
+  const bool distinct = std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end(), ascending = sorted == numbers;
+  const bool run = distinct && sorted.size() > 2 && sorted.back() - sorted.front() == static_cast<int64_t>(sorted.size()) - 1;
+  if (run) return;  // clusters and dimensions, in whatever order
+  const bool one_length = std::all_of(columns_.begin(), columns_.end(), [&](const std::string& name) { return name.size() == columns_[0].size(); });
+  const auto message = [&] { return fmt::format("{}, {}", head_at_, quoted(corner_)); };
+  // Samples are numbered from 1, each once, most often in order or by codes of one length. The counts of a gene are not.
+  if (sorted.front() == 0 || !distinct || sorted.size() == 1 || (!ascending && !one_length))
+    fail_input("the first row holds numbers where names of columns are expected", message(),
+               "write a row of names above it, or, if these are names, 'gene' or 'sample' over the names of the rows");
+  log::warning("{}: the names of the columns are numbers, as values are ({}, {}, ...): if the table has no row of names, write one above its first", message(),
+               columns_[0], columns_[1]);
+}
+
 bool TextMatrixReader::take_kinds(const std::vector<std::string>& cells) {
   const auto is_text = [](const std::string& cell) {
     double x = 0;
@@ -134,6 +158,7 @@ void TextMatrixReader::check_columns() const {
   if (std::all_of(columns_.begin(), columns_.end(), is_value) && (is_feature_name(corner_) || std::any_of(columns_.begin(), columns_.end(), is_no_name)))
     fail_input("the first row holds numbers where names of columns are expected", fmt::format("{}, {}", head_at_, quoted(corner_)),
                "write a row of names above it");
+  check_numbers_as_names();
   const auto measures = std::count_if(columns_.begin(), columns_.end(), [](const std::string& name) {
     static constexpr std::array<std::string_view, 8> kMeasures = {"tpm",           "fpkm",       "numreads",      "estcounts",
                                                                   "expectedcount", "unstranded", "tpmunstranded", "fpkmunstranded"};
@@ -306,6 +331,16 @@ void name_axes(D& out, const TextMatrixReader& reader, std::vector<std::string> 
                bool rows_are_features) {
   Table& of_rows = rows_are_features ? out.var : out.obs;
   Table& of_columns = rows_are_features ? out.obs : out.var;
+  // Names that are an index: 0, 1, 2, ... or 1, 2, 3, ...
+  const auto is_index = [&] {
+    const std::string first = rows.empty() ? "" : rows[0];
+    for (size_t i = 0; i < rows.size(); ++i)
+      if (rows[i] != std::to_string(i + (first == "1" ? 1 : 0))) return false;
+    return rows.size() > 1;
+  };
+  if (rows_are_features && reader.corner().empty() && is_index())
+    log::warning("{}: the features are named {} to {}, a running index, as pandas and R number rows that have no names: were these left out?",
+                 quoted(out.path, 400), rows.front(), rows.back());
   of_rows.keys = std::move(rows);
   of_columns.keys = reader.columns();
   if (!reader.corner().empty()) of_rows.key_name = reader.corner();

@@ -47,6 +47,7 @@ class TextMatrixReader {
   bool take_kinds(const std::vector<std::string>& cells);
   void find_annotations(const std::string& first_name);
   void check_columns() const;
+  void check_numbers_as_names() const;
   [[noreturn]] void fail_cell(std::string_view cell, size_t column, const std::string& row) const;
   [[noreturn]] void fail_ragged(std::string_view line, size_t found) const;
 

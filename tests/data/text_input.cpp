@@ -491,7 +491,59 @@ TEST_F(TextInput, TablesWithoutNamesOfColumnsAreRefused) {
   // Names that are numbers: Entrez identifiers, dimensions, patients.
   EXPECT_EQ(read_dataset<float>(put("m.tsv", "sample\t7157\t672\nx\t1\t2\n")).features(), 2);
   EXPECT_EQ(read_dataset<float>(put("m.csv", ",0,1.0\nx,1,2\n")).features(), 2);
-  expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "TSPAN6\t31\t31\nTNMD\t0\t0\n")); }), {"'31' stands twice", "are these values?"});
+  expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "sample\t31\t31\nTNMD\t0\t0\n")); }), {"'31' stands twice", "are these values?"});
+}
+
+// The counts of a gene that is not known as one, in the place of names: a zero, a number twice, one column, or neither ascending nor of one length.
+TEST_F(TextInput, CountsInThePlaceOfNamesAreRefused) {
+  const auto read = [&](const std::string& head, Rows rows) {
+    std::string row = "\nTNMD";
+    for (const char c : head)
+      if (c == '\t') row += "\t5";
+    ReadOptions o;
+    o.rows = rows;
+    return read_dataset<float>(put("m.tsv", head + row + "\n"), o);
+  };
+  for (const Rows rows : {Rows::features, Rows::samples}) {
+    for (const char* head : {"TSPAN6\t31\t31", "TSPAN6\t0\t4", "TSPAN6\t12\t0\t5\t113", "TSPAN6\t312\t45\t1024", "TSPAN6\t679", "PEAK1\t45\t7", "LOC101\t0\t1",
+                             "A1BG\t1\t2\t2\t3", "s1\t31\t4\t0"})
+      expect_names(error_of([&] { read(head, rows); }), {"m.tsv', line 1", "'" + std::string(head).substr(0, std::string(head).find('\t')) + "'",
+                                                         "first row holds numbers", "row of names", "'gene' or 'sample'"});
+    // Numbers that are names: under a word for names or nothing, in a run, in order, of one length.
+    panvae::test::Warnings warnings;
+    for (const char* head : {"sample\t7157\t672\t0", "Patient ID\t12\t3\t104", "Entrez\t7157\t672", "\t12\t0\t104", "Unnamed: 0\t3\t0", "barcode\t9",
+                             "leiden\t0\t1\t10\t11\t2\t3\t4\t5\t6\t7\t8\t9", "ORF\t1\t2\t3", "row_names\t5\t5000\t50"})
+      EXPECT_EQ(read(head, rows).var.rows() + read(head, rows).obs.rows(), 1 + std::count(head, head + std::string(head).size(), '\t')) << head;
+    EXPECT_EQ(warnings.lines.size(), 0u);
+    for (const char* head : {"ORF\t104\t217\t103", "YAL001C\t31\t45", "TSPAN6\t7\t18\t230"}) {
+      warnings.lines.clear();
+      EXPECT_NO_THROW(read(head, rows));
+      ASSERT_EQ(warnings.lines.size(), 1u) << head;
+      expect_names(warnings.lines[0], {"m.tsv', line 1", "names of the columns are numbers", "row of names"});
+    }
+  }
+}
+
+// A DataFrame whose genes are not its index, with the column of their names left out: 0, 1, 2, ... stand where names should.
+TEST_F(TextInput, FeaturesNamedByARunningIndexAreSaid) {
+  ReadOptions features;
+  features.rows = Rows::features;
+  const auto warned = [&](const std::string& text) {
+    const panvae::test::Warnings warnings;
+    const std::string file = put("m.csv", text);
+    read_dataset<float>(file, features);
+    const size_t lines = warnings.lines.size();
+    read_large_dataset(file, features, path(""));
+    EXPECT_EQ(warnings.lines.size(), 2 * lines);
+    return lines == 0 ? std::string() : warnings.lines[0];
+  };
+  expect_names(warned(",s1,s2\n0,5,6\n1,7,8\n2,9,1\n"), {"m.csv", "named 0 to 2", "running index"});
+  expect_names(warned("\"\",\"s1\",\"s2\"\n\"1\",5,6\n\"2\",7,8\n"), {"m.csv", "named 1 to 2", "running index"});
+  for (const char* text : {",s1\n0,5\n2,7\n", ",s1\n1,5\n0,7\n", ",s1\n0,5\n", "entrez,s1\n1,5\n2,7\n", ",gene,s1\n0,A,5\n1,B,7\n", ",s1\nA,5\nB,7\n"})
+    EXPECT_EQ(warned(text), "") << text;
+  const panvae::test::Warnings warnings;
+  EXPECT_EQ(read_dataset<float>(put("m.csv", ",A,B\n0,5,6\n1,7,8\n")).samples(), 2) << "samples may be numbered";
+  EXPECT_EQ(warnings.lines.size(), 0u);
 }
 
 TEST_F(TextInput, WhatIsNoMatrixOfSamplesIsRefused) {

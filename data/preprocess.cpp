@@ -39,6 +39,32 @@ bool sums_are_fixed(std::vector<double> sums) {
   return (near(*least, kMillion) && near(*most, kMillion)) || (sums.size() > 2 && near(*least, *most));
 }
 
+// Whether counts may have been read with their separators of thousands as decimal points: 9072, written 9.072, is a fraction of three digits
+// from 1.000 on, of which most end in another digit than 0, while no whole number has more than three digits.
+template <class T, class Matrix>
+bool may_be_thousands(const Matrix& x) {
+  const auto samples = static_cast<size_t>(x.rows());
+  std::vector<int64_t> fractions(samples, 0), of_three(samples, 0);
+  std::vector<uint8_t> others(samples, 0);
+  over_rows(x, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t c = 0; c < x.cols(); ++c) {
+        const auto v = static_cast<double>(x(r, c)), thousand = std::round(v * 1000);
+        const auto at = static_cast<size_t>(r);
+        if (v == std::floor(v)) {
+          others[at] |= v > 999;
+          continue;
+        }
+        ++fractions[at];
+        of_three[at] += std::fmod(thousand, 10) != 0;
+        // As near as its type tells them apart.
+        others[at] |= v < 1 || v >= 1000 || std::abs(v - thousand / 1000) > std::numeric_limits<T>::epsilon() * v;
+      }
+  });
+  const auto sum = [](const std::vector<int64_t>& v) { return std::accumulate(v.begin(), v.end(), int64_t{0}); };
+  return std::none_of(others.begin(), others.end(), [](uint8_t o) { return o != 0; }) && 2 * sum(of_three) > sum(fractions);
+}
+
 template <class T, class Matrix>
 void check_counts(const Dataset<T, Matrix>& data) {
   const int64_t n = data.samples(), g = data.features();
@@ -74,16 +100,29 @@ void check_counts(const Dataset<T, Matrix>& data) {
   const int64_t r = std::find_if(fraction.begin(), fraction.end(), [](int64_t c) { return c >= 0; }) - fraction.begin();
   const std::string where = r < n ? place(r, fraction[static_cast<size_t>(r)]) : quoted(data.path, 400);
   const std::string example = r < n ? fmt::format(", {} for instance", data.x(r, fraction[static_cast<size_t>(r)])) : "";
+  std::string meant;
+  if (r < n && may_be_thousands<T>(data.x)) {
+    const auto v = static_cast<double>(data.x(r, fraction[static_cast<size_t>(r)]));
+    meant = fmt::format("{:.3f} may mean {:.0f}, written with a separator of thousands", v, 1000 * v);
+  }
   if (kind == "log" || kind == "z" || kind == "embedding")
     fail_input((kind == "log" ? "the values look like logs, not counts" : fmt::format("the values are of kind {}, not counts", kind)) + example, where,
-               data.path.ends_with(".h5ad") ? "start from raw counts (in FILE.h5ad:layers/counts or FILE.h5ad:raw/X?), or say --input log"
-                                            : "start from raw counts, or say --input log");
+               !meant.empty()                 ? meant + ": write counts without these, or say --input log"
+               : data.path.ends_with(".h5ad") ? "start from raw counts (in FILE.h5ad:layers/counts or FILE.h5ad:raw/X?), or say --input log"
+                                              : "start from raw counts, or say --input log");
   // Expected counts (RSEM, salmon) are fractions; normalised values are too, and where a part of the features is left, only their owner knows.
   if (r == n) return;
   if (sums_are_fixed(sums))
     fail_input(fmt::format("the values of every sample add up to {:.6g}: they are normalised (TPM, CPM), not counts{}", sums[static_cast<size_t>(r)], example),
                where, "start from raw or expected counts, or take their logs and say --input log");
   if (data.kind == "counts") return;  // said before
+  if (!meant.empty()) {
+    log::warning(
+        "{}: none of the counts is above 999, and all that are no whole numbers have three digits behind the point, as if it separated "
+        "thousands: {}. Taken as fractions ({}): if they are none, write the counts without separators",
+        quoted(data.path, 400), meant, where);
+    return;
+  }
   log::warning("{} of the counts are fractions{} ({}): taken as expected counts; normalised values would be wrong here",
                std::accumulate(fractions.begin(), fractions.end(), int64_t{0}), example, where);
 }

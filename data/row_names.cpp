@@ -29,12 +29,14 @@ bool is_tally(std::string_view name) {
 
 namespace {
 
-// As letters_of() makes them.
-constexpr std::array<std::string_view, 33> kFeatureColumns = {
-    "gene",    "genes",         "geneid",       "geneids",        "genename",   "genenames",    "genesymbol", "genesymbols", "symbol",
-    "symbols", "hugosymbol",    "hgncsymbol",   "hgncid",         "entrezid",   "entrezgeneid", "ensembl",    "ensemblid",   "ensemblgene",
-    "ensgid",  "ensemblgeneid", "transcriptid", "transcriptname", "transcript", "featureid",    "features",   "peak",        "peaks",
-    "peakid",  "entrez",        "entrezgene",   "ncbigeneid",     "probeid",    "targetid",
+// As letters_of() makes them. REF: microarrays, the Broad's Firehose.
+constexpr std::array<std::string_view, 36> kFeatureColumns = {
+    "gene",       "genes",         "geneid",       "geneids",        "genename",         "genenames",
+    "genesymbol", "genesymbols",   "symbol",       "symbols",        "hugosymbol",       "hgncsymbol",
+    "hgncid",     "entrezid",      "entrezgeneid", "ensembl",        "ensemblid",        "ensemblgene",
+    "ensgid",     "ensemblgeneid", "transcriptid", "transcriptname", "transcript",       "featureid",
+    "features",   "peak",          "peaks",        "peakid",         "entrez",           "entrezgene",
+    "ncbigeneid", "probeid",       "targetid",     "mirnaid",        "hybridizationref", "compositeelementref",
 };
 // Expressed in nearly every tissue and measured by every platform, and hardly names of samples.
 constexpr std::array<std::string_view, 12> kEverywhere = {"ACTB",   "GAPDH", "B2M",  "EEF1A1", "RPLP0", "RPL13A",
@@ -110,6 +112,16 @@ bool names_features(std::string_view column) {
 
 bool describes_features(std::string_view column) {
   return names_features(column) || std::find(kDescriptions.begin(), kDescriptions.end(), letters_of(column)) != kDescriptions.end();
+}
+
+bool heads_names(std::string_view column) {
+  if (column.empty() || describes_features(column) || column.find(' ') != std::string_view::npos) return true;
+  const std::string word = letters_of(column);
+  if (std::any_of(word.begin(), word.end(), [](unsigned char c) { return std::isdigit(c); })) return false;  // PEAK1 is a gene, s1 a sample
+  constexpr std::string_view kWithin[] = {"sample", "gene", "transcript", "probe", "barcode", "patient", "donor", "subject", "cell", "peak", "feature"};
+  constexpr std::string_view kAtEnd[] = {"id", "ids", "name", "names", "symbol", "ref", "index", "accession"};
+  return std::any_of(std::begin(kWithin), std::end(kWithin), [&](std::string_view w) { return word.find(w) != std::string::npos; }) ||
+         std::any_of(std::begin(kAtEnd), std::end(kAtEnd), [&](std::string_view w) { return word.ends_with(w); });
 }
 
 bool is_feature_name(std::string_view name) {

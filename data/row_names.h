@@ -21,6 +21,8 @@ bool names_features(std::string_view column);
 bool describes_features(std::string_view column);
 // Letters, made small, and digits alone: names of columns are compared so.
 std::string letters_of(std::string_view text);
+// What people write over a column of names, be they of features or of samples: one of the above, "Sample ID", "patient", "Unnamed: 0", ...
+bool heads_names(std::string_view column);
 // A name that a gene, a peak or a tally has, and no column of names: where it stands over the names of rows, the table has no first row.
 bool is_feature_name(std::string_view name);
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -36,6 +37,25 @@ inline bool parse_short_integer(const char*& p, const char* end, char separator,
   return true;
 }
 
+// "9,072", "1.234.567", "12 000", "4'096" without what separates their thousands; empty for what is not written so.
+std::string without_thousands(std::string_view cell) {
+  const size_t at = cell.find_first_not_of("0123456789");
+  if (at == 0 || at > 3 || at == std::string_view::npos || cell[0] == '0') return "";
+  constexpr std::string_view kSeparators[] = {",",           ".", " ", "'", "\xC2\xA0", "\xE2\x80\xAF",
+                                              "\xE2\x80\x99"};  // the last: spaces that do not break, an apostrophe
+  for (const std::string_view separator : kSeparators) {
+    std::string whole(cell.substr(0, at));
+    std::string_view rest = cell.substr(at);
+    while (rest.starts_with(separator) && rest.size() >= separator.size() + 3 &&
+           rest.substr(separator.size(), 3).find_first_not_of("0123456789") == std::string_view::npos) {
+      whole += rest.substr(separator.size(), 3);
+      rest.remove_prefix(separator.size() + 3);
+    }
+    if (rest.empty()) return whole;
+  }
+  return "";
+}
+
 }  // namespace
 
 TextMatrixReader::TextMatrixReader(const std::string& path) : reader_(path) {
@@ -46,15 +66,79 @@ TextMatrixReader::TextMatrixReader(const std::string& path) : reader_(path) {
   has_first_ = reader_.next(line);
   if (!has_first_) fail_input("the table has no rows", quoted(path, 400), "its first row names the columns, then a row of numbers follows per name");
   first_.assign(line);
-  const std::vector<std::string> cells = split_fields(reader_, first_);
-  if (cells.size() == columns_.size() + 1) {  // tables of R's write.table name nothing over the row names
+  std::vector<std::string> cells = split_fields(reader_, first_);
+  if (take_kinds(cells)) {
+    if (!reader_.next(line)) fail_input("the table has no rows of numbers", quoted(path, 400), "two rows say what its columns are, and none follows");
+    first_.assign(line);
+    cells = split_fields(reader_, first_);
+  }
+  if (cells.size() == columns_.size() + 1 && kinds_.empty()) {  // tables of R's write.table name nothing over the row names
     if (cells.back().empty()) fail_trailing_separator(reader_);
     columns_.insert(columns_.begin(), "");
   }
-  find_annotations(cells.front());
+  if (kinds_.empty()) find_annotations(cells.front());
   corner_ = leading_ > 1 && name_at_ == leading_ ? "peak" : columns_[name_at_];
   columns_.erase(columns_.begin(), columns_.begin() + static_cast<std::ptrdiff_t>(leading_));
   check_columns();
+}
+
+// Of columns that are named by numbers, under a word that is written over no names.
+void TextMatrixReader::check_numbers_as_names() const {
+  std::vector<int64_t> numbers;
+  for (const std::string& name : columns_) {
+    double x = 0;
+    if (!parse_number(name, x) || x < 0 || x > 1e15 || x != std::floor(x)) return;
+    numbers.push_back(static_cast<int64_t>(x));
+  }
+  if (heads_names(corner_)) return;
+  std::vector<int64_t> sorted = numbers;
+  std::sort(sorted.begin(), sorted.end());
+  const bool distinct = std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end(), ascending = sorted == numbers;
+  const bool run = distinct && sorted.size() > 2 && sorted.back() - sorted.front() == static_cast<int64_t>(sorted.size()) - 1;
+  if (run) return;  // clusters and dimensions, in whatever order
+  const bool one_length = std::all_of(columns_.begin(), columns_.end(), [&](const std::string& name) { return name.size() == columns_[0].size(); });
+  const auto message = [&] { return fmt::format("{}, {}", head_at_, quoted(corner_)); };
+  // Samples are numbered from 1, each once, most often in order or by codes of one length. The counts of a gene are not.
+  if (sorted.front() == 0 || !distinct || sorted.size() == 1 || (!ascending && !one_length))
+    fail_input("the first row holds numbers where names of columns are expected", message(),
+               "write a row of names above it, or, if these are names, 'gene' or 'sample' over the names of the rows");
+  log::warning("{}: the names of the columns are numbers, as values are ({}, {}, ...): if the table has no row of names, write one above its first", message(),
+               columns_[0], columns_[1]);
+}
+
+bool TextMatrixReader::take_kinds(const std::vector<std::string>& cells) {
+  const auto is_text = [](const std::string& cell) {
+    double x = 0;
+    return !is_missing_text(cell) && !parse_number(cell, x);
+  };
+  if (cells.size() != columns_.size() || cells.size() < 2 || !names_features(cells[0]) || !std::all_of(cells.begin() + 1, cells.end(), is_text)) return false;
+  std::vector<std::string> kinds;
+  for (size_t c = 1; c < cells.size(); ++c)
+    if (std::find(kinds.begin(), kinds.end(), cells[c]) == kinds.end()) kinds.push_back(cells[c]);
+  std::string all;
+  for (size_t k = 0; k < std::min<size_t>(kinds.size(), 4); ++k) all += (k > 0 ? ", " : "") + quoted(kinds[k]);
+  if (kinds.size() > 4) all += ", ...";
+  columns_[0] = cells[0];
+  kinds_ = fmt::format("the second row says what the columns hold: {}", all);
+  if (kinds.size() == 1) return true;
+  // Of several, the counts: where each sample has one column of them.
+  const std::vector<std::string> names(columns_.begin() + 1, columns_.end());
+  for (const std::string& kind : kinds) {
+    static constexpr std::array<std::string_view, 4> kCounts = {"rawcount", "rawcounts", "readcount", "expectedcount"};
+    if (std::find(kCounts.begin(), kCounts.end(), letters_of(kind)) == kCounts.end()) continue;
+    taken_.assign(names.size(), 0);
+    std::vector<std::string> taken;
+    for (size_t c = 0; c < names.size(); ++c)
+      if (cells[c + 1] == kind) taken_[c] = 1, taken.push_back(names[c]);
+    const auto distinct = [](const std::vector<std::string>& of) { return std::unordered_set<std::string>(of.begin(), of.end()).size(); };
+    if (distinct(taken) != taken.size() || distinct(names) != taken.size()) break;
+    kinds_ += fmt::format("; {} of each sample is read", quoted(kind));
+    columns_.assign({cells[0]});
+    columns_.insert(columns_.end(), taken.begin(), taken.end());
+    return true;
+  }
+  fail_input(fmt::format("the second row is no row of numbers: it says what the columns hold, {}", all), reader_.where(),
+             "keep one column of counts for each sample, and the row of their names alone");
 }
 
 void TextMatrixReader::check_columns() const {
@@ -74,6 +158,7 @@ void TextMatrixReader::check_columns() const {
   if (std::all_of(columns_.begin(), columns_.end(), is_value) && (is_feature_name(corner_) || std::any_of(columns_.begin(), columns_.end(), is_no_name)))
     fail_input("the first row holds numbers where names of columns are expected", fmt::format("{}, {}", head_at_, quoted(corner_)),
                "write a row of names above it");
+  check_numbers_as_names();
   const auto measures = std::count_if(columns_.begin(), columns_.end(), [](const std::string& name) {
     static constexpr std::array<std::string_view, 8> kMeasures = {"tpm",           "fpkm",       "numreads",      "estcounts",
                                                                   "expectedcount", "unstranded", "tpmunstranded", "fpkmunstranded"};
@@ -152,17 +237,19 @@ void TextMatrixReader::fail_cell(std::string_view cell, size_t column, const std
   std::string without(cell);
   if (std::erase(without, ',') == 0) without.clear();
   double x = 0;
-  fail_input(fmt::format("{} is no number", quoted(cell)), fmt::format("{}, row {}, column {}", reader_.where(), quoted(row), quoted(columns_[column])),
-             !without.empty() && parse_number(without, x)
-                 ? "write decimal points, no commas"
-                 : "tables of samples are given with --obs, of features with --var; a matrix holds names in its first row and first column, else numbers");
+  std::string hint = "tables of samples are given with --obs, of features with --var; a matrix holds names in its first row and first column, else numbers";
+  if (const std::string whole = without_thousands(cell); !whole.empty())
+    hint = fmt::format("does it mean {}? write numbers without separators of thousands, and fractions with a point", whole);
+  else if (!without.empty() && parse_number(without, x)) hint = "write decimal points, no commas";
+  fail_input(fmt::format("{} is no number", quoted(cell)), fmt::format("{}, row {}, column {}", reader_.where(), quoted(row), quoted(columns_[column])), hint);
 }
 
 void TextMatrixReader::fail_ragged(std::string_view line, size_t found) const {
+  const size_t named = taken_.empty() ? columns_.size() : taken_.size();
   FieldSplitter fields(line, reader_.separator());
   std::string_view name;
   for (size_t i = 0; i <= std::min(name_at_, leading_ - 1); ++i) fields.next(name);
-  fail_input(fmt::format("{} values where the first row names {} columns", found, columns_.size()), fmt::format("{}, row {}", reader_.where(), quoted(name)),
+  fail_input(fmt::format("{} values where the first row names {} columns", found, named), fmt::format("{}, row {}", reader_.where(), quoted(name)),
              found == 0 ? "is the separator right? .csv means commas, .tsv tabs" : "every row needs one value per column");
 }
 
@@ -186,7 +273,14 @@ void TextMatrixReader::parse_row(std::string_view line, std::string& name, T* va
     return static_cast<T>(x);
   };
   size_t c = 0;
-  if (line.find('"') != std::string_view::npos) {
+  if (!taken_.empty()) {
+    size_t at = 0, found = 0;
+    for (; fields.next(field); ++found)
+      if (found < taken_.size() && taken_[found]) values[at] = general(field, at), ++at;
+    if (found != taken_.size()) fail_ragged(line, found);
+    c = n;
+    if (fields.malformed()) fail_input("text after a closing quote", reader_.where(), "double a quote that is part of the text");
+  } else if (line.find('"') != std::string_view::npos) {
     for (; fields.next(field); ++c) {
       if (c < n) values[c] = general(field, c);
     }
@@ -237,6 +331,16 @@ void name_axes(D& out, const TextMatrixReader& reader, std::vector<std::string> 
                bool rows_are_features) {
   Table& of_rows = rows_are_features ? out.var : out.obs;
   Table& of_columns = rows_are_features ? out.obs : out.var;
+  // Names that are an index: 0, 1, 2, ... or 1, 2, 3, ...
+  const auto is_index = [&] {
+    const std::string first = rows.empty() ? "" : rows[0];
+    for (size_t i = 0; i < rows.size(); ++i)
+      if (rows[i] != std::to_string(i + (first == "1" ? 1 : 0))) return false;
+    return rows.size() > 1;
+  };
+  if (rows_are_features && reader.corner().empty() && is_index())
+    log::warning("{}: the features are named {} to {}, a running index, as pandas and R number rows that have no names: were these left out?",
+                 quoted(out.path, 400), rows.front(), rows.back());
   of_rows.keys = std::move(rows);
   of_columns.keys = reader.columns();
   if (!reader.corner().empty()) of_rows.key_name = reader.corner();
@@ -248,6 +352,7 @@ void name_axes(D& out, const TextMatrixReader& reader, std::vector<std::string> 
   }
   std::string described;
   for (const std::string& name : reader.annotations()) described += (described.empty() ? "" : ", ") + quoted(name);
+  if (!reader.kinds().empty()) log::info("{}: {}", quoted(out.path, 400), reader.kinds());
   if (!described.empty()) log::info("{}: read as descriptions of features: {}", quoted(out.path, 400), described);
   const std::vector<std::string>& known = canonical_columns();
   for (const std::string& name : out.var.keys)
@@ -299,9 +404,9 @@ template RawMatrix<float> read_text_matrix(const std::string&, Rows);
 template RawMatrix<double> read_text_matrix(const std::string&, Rows);
 
 namespace {
-int64_t count_rows(const std::string& path) {
+int64_t count_rows(const std::string& path, int64_t head_rows) {
   LineReader reader(path);
-  int64_t rows = -1;  // the first line names the columns
+  int64_t rows = -head_rows;
   for (std::string_view line; reader.next(line);) ++rows;
   return rows;
 }
@@ -309,14 +414,14 @@ int64_t count_rows(const std::string& path) {
 
 double text_cells(const std::string& path) {
   const TextMatrixReader reader(path);
-  return static_cast<double>(reader.columns().size()) * static_cast<double>(count_rows(path));
+  return static_cast<double>(reader.columns().size()) * static_cast<double>(count_rows(path, reader.head_rows()));
 }
 
 LargeDataset<float> read_text_matrix_large(const std::string& path, Rows what, const std::string& folder) {
   TextMatrixReader reader(path);
   reader.expect_rows_as_said(what);
   const bool rows_are_features = what == Rows::features;
-  const auto columns = static_cast<int64_t>(reader.columns().size()), rows = count_rows(path);
+  const auto columns = static_cast<int64_t>(reader.columns().size()), rows = count_rows(path, reader.head_rows());
   LargeDataset<float> out;
   out.path = path;
   out.x = rows_are_features ? LargeMatrix<float>(columns, rows, folder) : LargeMatrix<float>(rows, columns, folder);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -77,30 +78,42 @@ Order order_of(std::span<const double> time, std::span<const uint8_t> event, std
   return o;
 }
 
+// Weights exp(eta - shift) as patients enter a stratum's risk set: the shift is the largest eta among those at risk so far, so that
+// the sum over a risk set is 1 at least, however far the predictors of others, who were lost or died before, lie above.
+struct RiskScale {
+  double shift = -kInfinity;
+  // With those who enter now, of which `largest` is the largest eta: the factor of sums over those before them.
+  double raise(double largest) {
+    if (!(largest > shift)) return 1;
+    return std::exp(std::exchange(shift, largest) - largest);  // 0 at first
+  }
+};
+
 // The likelihood of columns x [n, d] in the order of `Order`.
 class Likelihood {
  public:
   Likelihood(const Order& order, const RowMatrix& x, bool breslow) : o_(order), x_(x), breslow_(breslow) {}
 
-  // l(b); -infinity where exp(eta) leaves the range of doubles. Keeps what derivatives() needs.
+  // l(b); -infinity where a linear predictor is not finite. Keeps what derivatives() needs.
   double value(const Eigen::VectorXd& b) {
     const size_t n = o_.row.size();
     eta_ = x_ * b;
     weight_.resize(static_cast<Eigen::Index>(n));
+    scale_.resize(o_.ties.size());
     if (!eta_.allFinite()) return -kInfinity;
     double l = 0;
     for (const Order::Stratum& s : o_.strata) {
-      // Only differences of eta count within a stratum: the largest weight is 1.
-      const double shift = eta_.segment(s.begin, s.end - s.begin).maxCoeff();
+      RiskScale scale;
       double at_risk = 0;
       for (int64_t t = s.first_tie; t < s.end_tie; ++t) {
         const Order::Tie& tie = o_.ties[static_cast<size_t>(t)];
+        at_risk *= scale_[static_cast<size_t>(t)] = scale.raise(eta_.segment(tie.begin, tie.end - tie.begin).maxCoeff());
         double dead = 0;
         for (int64_t i = tie.begin; i < tie.end; ++i) {
-          const double w = std::exp(eta_[i] - shift);
+          const double w = std::exp(eta_[i] - scale.shift);
           weight_[i] = w;
           at_risk += w;
-          if (o_.event[static_cast<size_t>(i)]) dead += w, l += eta_[i] - shift;
+          if (o_.event[static_cast<size_t>(i)]) dead += w, l += eta_[i] - scale.shift;
         }
         for (int64_t k = 0; k < tie.deaths; ++k) l -= std::log(at_risk - fraction(k, tie) * dead);
       }
@@ -113,7 +126,7 @@ class Likelihood {
     const Eigen::Index d = x_.cols(), n = x_.rows();
     information = Eigen::MatrixXd::Zero(d, d);
     auto lower = information.selfadjointView<Eigen::Lower>();
-    // c_i: sum of 1 / S over the event times at which i is at risk, less Efron's share at its own.
+    // c_i: sum of 1 / S over the event times at which i is at risk, less Efron's share at its own, in the unit of its weight.
     Eigen::VectorXd c(n);
     RowMatrix means(kBlock, d);
     Eigen::Index filled = 0;
@@ -129,6 +142,7 @@ class Likelihood {
         const Order::Tie& tie = o_.ties[static_cast<size_t>(t)];
         double dead = 0;
         dead_sum.setZero();
+        if (const double scale = scale_[static_cast<size_t>(t)]; scale != 1) at_risk *= scale, sum *= scale;
         for (int64_t i = tie.begin; i < tie.end; ++i) {
           at_risk += weight_[i];
           sum += weight_[i] * x_.row(i);
@@ -149,6 +163,7 @@ class Likelihood {
         const auto at = static_cast<size_t>(t - s.first_tie);
         cumulative += step[at];
         for (int64_t i = tie.begin; i < tie.end; ++i) c[i] = cumulative - (o_.event[static_cast<size_t>(i)] ? own[at] : 0);
+        cumulative *= scale_[static_cast<size_t>(t)];
       }
     }
     if (filled > 0) lower.rankUpdate(means.topRows(filled).transpose(), -1.0);
@@ -170,7 +185,8 @@ class Likelihood {
   const Order& o_;
   const RowMatrix& x_;
   bool breslow_;
-  Eigen::VectorXd eta_, weight_;
+  Eigen::VectorXd eta_, weight_;  // weights: relative to the largest at risk when the patient enters
+  std::vector<double> scale_;     // per tie: of sums over those who entered before, RiskScale
 };
 
 // Columns, of those in `candidates`, that depend on the ones before them once the mean of each stratum is taken out.
@@ -363,9 +379,13 @@ double cox_loglik(std::span<const double> time, std::span<const uint8_t> event, 
   return l;
 }
 
-double BaselineHazard::Steps::at(double t) const {
+double BaselineHazard::Steps::log_at(double t) const {
   const auto after = std::upper_bound(time.begin(), time.end(), t) - time.begin();
-  return after == 0 ? 0 : cumulative[static_cast<size_t>(after - 1)];
+  return after == 0 ? -kInfinity : log_cumulative[static_cast<size_t>(after - 1)];
+}
+
+double BaselineHazard::Steps::at(double t) const {
+  return std::exp(log_at(t));
 }
 
 BaselineHazard baseline_hazard(const CoxFit& fit, std::span<const double> time, std::span<const uint8_t> event, const RowMatrix& x,
@@ -379,27 +399,34 @@ BaselineHazard baseline_hazard(const CoxFit& fit, std::span<const double> time, 
   out.strata.resize(static_cast<size_t>(codes));
   for (const Order::Stratum& s : order.strata) {
     BaselineHazard::Steps& steps = out.strata[static_cast<size_t>(s.code)];
-    double shift = -kInfinity, at_risk = 0;
-    for (int64_t i = s.begin; i < s.end; ++i) shift = std::max(shift, eta[static_cast<size_t>(order.row[static_cast<size_t>(i)])]);
+    RiskScale scale;
+    double at_risk = 0;
     for (int64_t t = s.first_tie; t < s.end_tie; ++t) {
       const Order::Tie& tie = order.ties[static_cast<size_t>(t)];
-      double dead = 0, hazard = 0;
+      const auto eta_at = [&](int64_t i) { return eta[static_cast<size_t>(order.row[static_cast<size_t>(i)])]; };
+      double dead = 0, hazard = 0, largest = -kInfinity;
+      for (int64_t i = tie.begin; i < tie.end; ++i) largest = std::max(largest, eta_at(i));
+      at_risk *= scale.raise(largest);
       for (int64_t i = tie.begin; i < tie.end; ++i) {
-        const auto at = static_cast<size_t>(i);
-        const double w = std::exp(eta[static_cast<size_t>(order.row[at])] - shift);
+        const double w = std::exp(eta_at(i) - scale.shift);
         at_risk += w;
-        if (order.event[at]) dead += w;
+        if (order.event[static_cast<size_t>(i)]) dead += w;
       }
       for (int64_t k = 0; k < tie.deaths; ++k) hazard += 1 / (at_risk - (breslow ? 0 : static_cast<double>(k) / static_cast<double>(tie.deaths)) * dead);
       if (tie.deaths > 0) {
         steps.time.push_back(order.time[static_cast<size_t>(tie.begin)]);
-        steps.cumulative.push_back(hazard * std::exp(-shift));
+        steps.log_cumulative.push_back(std::log(hazard) - scale.shift);
       }
     }
     // Times were met from the last to the first.
     std::reverse(steps.time.begin(), steps.time.end());
-    std::reverse(steps.cumulative.begin(), steps.cumulative.end());
-    std::partial_sum(steps.cumulative.begin(), steps.cumulative.end(), steps.cumulative.begin());
+    std::reverse(steps.log_cumulative.begin(), steps.log_cumulative.end());
+    double largest = -kInfinity, sum = 0;  // of the steps so far: sum exp(largest)
+    for (double& log : steps.log_cumulative) {
+      if (log > largest) sum *= std::exp(std::exchange(largest, log) - log);
+      sum += std::exp(log - largest);
+      log = largest + std::log(sum);
+    }
   }
   return out;
 }

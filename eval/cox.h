@@ -10,7 +10,7 @@
 //
 // With c_i the events' weights summed over the times at which i is at risk and M [events, d] the means of x over the risk
 // sets, the information is X^T diag(w c) X - M^T M: two products in place of a d x d update at each event. O(n d^2 + d^3) per
-// step, O(n d) memory.
+// step, O(n d) memory. Sums over a risk set are kept relative to the largest weight in it: no spread of eta makes them 0 or infinite.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -61,11 +61,13 @@ double cox_loglik(std::span<const double> time, std::span<const uint8_t> event, 
                   const Eigen::VectorXd& b, bool breslow = false, Eigen::VectorXd* gradient = nullptr, Eigen::MatrixXd* information = nullptr);
 
 // The cumulative baseline hazard H0 of each stratum, at the mean of x: a patient's survival is S(t | x) = exp(-H0(t) exp(eta)),
-// eta = (x - mean) b. Its steps are sum_{k<m} 1 / (S_R - k/m S_D), those of the likelihood's ties.
+// eta = (x - mean) b. Its steps are sum_{k<m} 1 / (S_R - k/m S_D), those of the likelihood's ties. Its logarithm, since neither factor
+// need be a number where the predictors are far from 0: S(t | x) = exp(-exp(log H0(t) + eta)).
 struct BaselineHazard {
   struct Steps {
-    std::vector<double> time, cumulative;  // ascending
-    double at(double t) const;             // 0 before the first step
+    std::vector<double> time, log_cumulative;  // ascending
+    double log_at(double t) const;             // -infinity before the first step
+    double at(double t) const;                 // H0(t), which may be beyond the range of doubles
   };
   std::vector<Steps> strata;  // by code
 };

@@ -179,8 +179,8 @@ void score_brier(const Study& study, const Split& s, const CoxFit& fit, const st
   for (Eigen::Index i = 0; i < n; ++i) {
     const size_t stratum = code.empty() ? 0 : static_cast<size_t>(code[static_cast<size_t>(i)]);
     for (Eigen::Index k = 0; k < kBrierSteps; ++k) {
-      const double t = at[static_cast<size_t>(k)], h = stratum < hazard.strata.size() ? hazard.strata[stratum].at(t) : 0;
-      model(i, k) = h > 0 ? std::exp(-h * std::exp(risk[static_cast<size_t>(i)])) : 1;
+      const double t = at[static_cast<size_t>(k)];
+      model(i, k) = stratum < hazard.strata.size() ? std::exp(-std::exp(hazard.strata[stratum].log_at(t) + risk[static_cast<size_t>(i)])) : 1;
       reference(i, k) = km.at(t);
     }
   }

@@ -5,6 +5,9 @@
 // Bytes (f32): forward 8 R C, gradient 12 R C where a row stays in a cache. Means and variances as in batchnorm.cu: merged
 // pairwise, relative to the first element, a mean in two parts.
 //
+// C = 1: x is its own mean, so y = b and g_w = 0, exactly, whatever x is, and g_x is 0 but for the rounding of w g_y over sqrt(eps).
+// PyTorch 2.15 answers the same in g_x and keeps in g_w what rounding left of large x.
+//
 // simt, cuda: a block a row; for g_w and g_b a block has 8 neighbouring columns, or 32 where there are many. cpu: chunks of
 // kChunk rows, whose shares of g_w and g_b are added in order.
 #include <algorithm>

@@ -360,11 +360,14 @@ ProviderChoice measure_providers(Stream& stream, const std::vector<int64_t>& inp
   if (contest.candidates == 0) contest.candidates = 1;  // it will decline
   contest.vendor = [&](size_t candidate) { return vendor(operands, of_vendor, candidate); };
   contest.fresh = [&] { memory.fill(of_vendor, output, kOutput); };
+  // Results on the host: of ours once, which is the same for all candidates.
+  std::vector<T> a, b(static_cast<size_t>(output));
   contest.difference = [&]() -> std::string {
-    std::vector<T> a(static_cast<size_t>(output)), b(a.size());
-    const Backend& backend = stream.backend();
-    backend.copy(stream.device().index, a.data(), of_ours, a.size() * sizeof(T), CopyKind::device_to_host, stream.handle());
-    backend.copy(stream.device().index, b.data(), of_vendor, b.size() * sizeof(T), CopyKind::device_to_host, stream.handle());
+    const auto fetch = [&](std::vector<T>& to, const T* from) {
+      stream.backend().copy(stream.device().index, to.data(), from, to.size() * sizeof(T), CopyKind::device_to_host, stream.handle());
+    };
+    if (a.empty()) a.resize(b.size()), fetch(a, of_ours);
+    fetch(b, of_vendor);
     for (size_t i = 0; i < a.size(); ++i)
       if (!(std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])) <= tolerance))
         return fmt::format("element {} is {}, and {} by ours, where {:.2g} would pass", i, b[i], a[i], tolerance);

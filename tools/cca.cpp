@@ -138,7 +138,7 @@ void add_cca(CLI::App& root, Session& session) {
       ->capture_default_str()
       ->check(at_least(0));
   o->input.declare(*cmd);
-  session.common(*cmd, Session::seed);
+  session.common(*cmd, Session::seed | Session::blas);
   cmd->callback([o, &session] { run(*o, session); });
 }
 

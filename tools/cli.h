@@ -32,8 +32,9 @@ class Session {
   std::vector<std::string> arguments;  // the command line, without the program's name
   std::string* answer = nullptr;       // within a command that runs others: what goes to stdout elsewhere
   // Declares --json, --quiet, --verbose, --threads and, where asked for, --seed, --device with --profile, and --precision with
-  // --provider and --tune.
-  enum Option : unsigned { none = 0, seed = 1, device = 2, precision = 4 };
+  // --provider and --tune. blas: the command calls BLAS or LAPACK, and so begins with prepare_blas() (kernels/blas.h); one with a
+  // device does too.
+  enum Option : unsigned { none = 0, seed = 1, device = 2, precision = 4, blas = 8 };
   void common(CLI::App& command, unsigned options = none);
   // The same option, marked as the name of a file or folder that the command writes.
   CLI::Option* writes(CLI::Option* option);
@@ -46,7 +47,11 @@ class Session {
   void emit(const std::string& text, const Json& json) const;
 
  private:
-  std::vector<const CLI::App*> commands_;  // with common options
+  struct Command {
+    const CLI::App* app;
+    bool calls_blas;
+  };
+  std::vector<Command> commands_;  // with common options
   std::vector<const CLI::Option*> outputs_;
   void refuse_to_replace_what_is_named() const;
 };

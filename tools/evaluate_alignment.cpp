@@ -46,7 +46,7 @@ void add_evaluate_alignment(CLI::App& evaluate, Session& session) {
       ->capture_default_str();
   o->judging.declare_control(*cmd, "judge with cohorts permuted among donors, which should be at chance");
   o->dataset.declare(*cmd);
-  session.common(*cmd, Session::seed);
+  session.common(*cmd, Session::seed | Session::blas);
   cmd->callback([o, &session] { run(*o, session); });
 }
 

@@ -79,7 +79,7 @@ void add_evaluate_survival(CLI::App& evaluate, Session& session) {
   o->judging.declare_on(*cmd);
   o->dataset.declare(*cmd);
   o->fold_key = cmd->get_option("--fold-key")->description("Column with the folds to use (0, 1, ...) instead of drawing them")->default_str("");
-  session.common(*cmd, Session::seed);
+  session.common(*cmd, Session::seed | Session::blas);
   cmd->callback([o, &session] { run(*o, session); });
 }
 

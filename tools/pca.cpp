@@ -187,7 +187,7 @@ void add_pca(CLI::App& root, Session& session) {
   cmd->add_flag("--store-components", o->store_components, "Keep means and components in uns/panvae of an .h5ad, for reconstruction and for new samples");
   o->memory.declare(*cmd);
   o->dataset.declare(*cmd);
-  session.common(*cmd, Session::seed);
+  session.common(*cmd, Session::seed | Session::blas);
   cmd->callback([o, &session] {
     session.begin();
     data::check_output(o->out);

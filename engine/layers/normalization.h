@@ -27,7 +27,7 @@ class BatchNorm1d : public Module {
   double eps_, momentum_;
 };
 
-// PyTorch's nn.LayerNorm over the last dimension, of `features` elements.
+// PyTorch's nn.LayerNorm over the last dimension, of `features` elements. Of one, nothing of x is left but the bias (kernels/layernorm.cu).
 class LayerNorm : public Module {
  public:
   explicit LayerNorm(int64_t features, double eps = 1e-5) : eps_(eps) {

@@ -69,8 +69,8 @@ inline OpRule triplet_rule(const Tensor& x, const Tensor& y, const Tensor& ancho
 }
 
 // The mean over the triplets of max(|a - p| - |a - n| + margin, 0), [1]: a = x[anchors[t]], p = y[positives[t]],
-// n = y[negatives[t]], L2 distances that are not squared (SPEC L6; 1e-12 stands under the root). y may be x. Rows without a
-// triplet get the gradient 0. A row outside makes the loss NaN: only the device sees the numbers.
+// n = y[negatives[t]], L2 distances that are not squared (SPEC L6; 1e-12 stands under the root, so a distance of 0 has the gradient 0). y may be x.
+// Rows without a triplet get the gradient 0. A row outside makes the loss NaN: only the device sees the numbers.
 inline Tensor triplet(const Tensor& x, const Tensor& y, const Tensor& anchors, const Tensor& positives, const Tensor& negatives, double margin = 1) {
   const OpRule rule = triplet_rule(x, y, anchors, positives, negatives);
   Context& context = x.context();

@@ -95,7 +95,7 @@ inline OpRule layer_norm_rule(const Tensor& x, const Tensor& weight, const Tenso
   return rule;
 }
 
-// PyTorch's layer_norm over the last dimension of x; weight and bias [C] or undefined.
+// PyTorch's layer_norm over the last dimension of x; weight and bias [C] or undefined. C = 1: the bias, and no gradient (kernels/layernorm.cu).
 inline Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps = 1e-5) {
   PV_CHECK(eps >= 0, "layer_norm: eps {} is negative", eps);
   Context& context = x.context();

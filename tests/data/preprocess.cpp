@@ -16,6 +16,8 @@
 namespace panvae::data::test {
 namespace {
 
+using Thousands = Files;
+
 SimulatedStudy study() {
   SimulateOptions o;
   o.donors = 90;
@@ -549,6 +551,47 @@ TEST(Preprocess, NormalisedValuesAreNotTakenForCounts) {
   Dataset<double> rarefied = totalling(1e6, 0, 6);  // whole numbers may be drawn to one depth
   rarefied.x = rarefied.x.array().round();
   EXPECT_NO_THROW(fit(rarefied));
+}
+
+// 9072, written 9.072 as in German, is read as a fraction: where every fraction has three digits and no number has four, this is what is said.
+TEST_F(Thousands, AreNamedWhereTheyMayBeMeant) {
+  const auto said = [&](const std::string& rows, bool large = false) {
+    const std::string file = put("m.tsv", "sample\tA\tB\tC\tD\n" + rows);
+    const panvae::test::Warnings warnings;
+    PreprocessReport report;
+    if (large) {
+      auto d = read_large_dataset(file, {}, path(""));
+      Preprocessor::drop_empty(d, report);
+    } else {
+      auto d = read_dataset<double>(file);
+      auto f = read_dataset<float>(file);
+      Preprocessor::drop_empty(f, report);
+      Preprocessor::drop_empty(d, report);
+      EXPECT_EQ(warnings.lines.size(), 2u);
+      if (warnings.lines.size() == 2) {
+        EXPECT_EQ(warnings.lines[0], warnings.lines[1]);
+      }
+    }
+    return warnings.lines.empty() ? std::string() : warnings.lines.back();
+  };
+  const std::string german = "s1\t9.072\t0\t512\t1.000\ns2\t45\t912.345\t1.250\t31\ns3\t3\t7\t1\t8.001\n";
+  for (const bool large : {false, true}) {
+    const std::string line = said(german, large);
+    expect_names(line, {"separat", "thousands", "9.072 may mean 9072", "sample 's1', feature 'A'", "m.tsv"});
+    EXPECT_EQ(line.find("expected counts"), std::string::npos) << line;
+  }
+  // One number that cannot be meant so: below 1, four digits, another number of digits behind the point; or most end in 0.
+  for (const std::string other : {"0.512", "1024", "1024.512", "9.0725", "9.07251"})
+    expect_names(said(german + "s4\t" + other + "\t1\t1\t1\n"), {"expected counts"});
+  expect_names(said("s1\t9.07\t0\t512\t1.25\ns2\t45\t12.5\t1.251\t31\n"), {"expected counts"});
+  // Small numbers look like logs, which is an error that names both.
+  const std::string small = put("small.tsv", "sample\tA\tB\ns1\t9.072\t0\ns2\t45\t1.234\n");
+  expect_names(error_of([&] {
+                 auto d = read_dataset<float>(small);
+                 PreprocessReport report;
+                 Preprocessor::drop_empty(d, report);
+               }),
+               {"look like logs", "9.072 may mean 9072", "--input log"});
 }
 
 // Logs that are aligned with a fit: features by name, absent ones and missing values at their training means.

@@ -400,6 +400,71 @@ TEST_F(TextInput, ColumnsThatDescribeFeaturesAreNoSamples) {
   EXPECT_EQ(read_dataset<float>(put("m.tsv", "id\tGC\tTPM2\nx\t1\t2\n")).features(), 2);
 }
 
+// What the columns hold in a second row, as Firehose writes it: RSEM_genes_normalized__data, RSEM_genes__data, gene_expression__data.
+TEST_F(TextInput, ASecondRowMayNameWhatTheColumnsHold) {
+  ReadOptions features;
+  features.rows = Rows::features;
+  const auto both = [&](const std::string& text, const std::string& said) {
+    SCOPED_TRACE(text);
+    const std::string file = put("illuminahiseq.data.txt", text);
+    std::vector<std::string> lines;
+    const log::Sink before = log::set_sink([&](log::Level, std::string_view line) { lines.emplace_back(line); });
+    const auto d = read_dataset<double>(file, features);
+    EXPECT_EQ(std::count_if(lines.begin(), lines.end(), [&](const std::string& line) { return line.find(said) != std::string::npos; }), 1) << said;
+    log::set_sink(before);
+    const auto large = read_large_dataset(file, features, path(""));
+    EXPECT_EQ(large.var.keys, d.var.keys);
+    EXPECT_EQ(large.obs.keys, d.obs.keys);
+    for (int64_t s = 0; s < d.samples(); ++s)
+      for (int64_t f = 0; f < d.features(); ++f) EXPECT_EQ(large.x(s, f), static_cast<float>(d.x(s, f)));
+    expect_names(error_of([&] { read_dataset<double>(file); }), {"--rows features"});
+    return d;
+  };
+  const std::string ref = "Hybridization REF\tTCGA-A-01\tTCGA-B-01",
+                    triple = "Hybridization REF\tTCGA-A-01\tTCGA-A-01\tTCGA-A-01\tTCGA-B-01\tTCGA-B-01\tTCGA-B-01";
+  auto d =
+      both(ref + "\ngene_id\tnormalized_count\tnormalized_count\n?|100130426\t0.0000\t3.5\n?|100133144\t16.25\t1.5\nA1BG|1\t2.25\t4\n", "'normalized_count'");
+  EXPECT_EQ(d.var.keys, (std::vector<std::string>{"?|100130426", "?|100133144", "A1BG|1"}));
+  EXPECT_EQ(d.var.key_name, "gene_id");
+  EXPECT_EQ(d.obs.keys, (std::vector<std::string>{"TCGA-A-01", "TCGA-B-01"}));
+  EXPECT_EQ(d.x(0, 1), 16.25);
+  EXPECT_EQ(d.x(1, 2), 4);
+  const std::string kinds = "\traw_count\tscaled_estimate\ttranscript_id";
+  d = both(triple + "\ngene_id" + kinds + kinds + "\n?|1\t7.00\t1e-7\tuc011lsn.1,uc010unu.1\t9.50\t2e-7\tuc011lsn.1\nA1BG|2\t0\t0\t\t21\t3e-6\tuc002qsd.3\n",
+           "'raw_count' of each sample is read");
+  EXPECT_EQ(d.obs.keys, (std::vector<std::string>{"TCGA-A-01", "TCGA-B-01"}));
+  EXPECT_EQ(d.x(0, 0), 7);
+  EXPECT_EQ(d.x(1, 0), 9.5);
+  EXPECT_EQ(d.x(0, 1), 0);
+  EXPECT_EQ(d.x(1, 1), 21);
+  d = both(triple + "\ngene\tmedian_length_normalized\traw_counts\tRPKM\tmedian_length_normalized\traw_counts\tRPKM\nA|1\t0.5\t7\t1.5\t0.25\t8\t2.5\n",
+           "'raw_counts'");
+  EXPECT_EQ(d.x(0, 0), 7);
+  EXPECT_EQ(d.x(1, 0), 8);
+  d = both(ref + "\nComposite Element REF\tSignal\tSignal\nELMO2\t0.5\t-0.25\nCREB3L1\t1.5\t2\n", "'Signal'");
+  EXPECT_EQ(d.x(1, 0), -0.25);
+  // Without its second row, as some repositories hand it on.
+  expect_names(error_of([&] { read_dataset<double>(put("m.tsv", ref + "\nA1BG|1\t1\t2\n")); }), {"'Hybridization REF'", "--rows features"});
+
+  // Where it is not clear what to read, the row is called by its name.
+  const auto refused = [&](const std::string& text) { return error_of([&] { read_dataset<double>(put("m.tsv", text), features); }); };
+  const std::string beta = "\tBeta_value\tGene_Symbol\tChromosome";
+  expect_names(refused(triple + "\nComposite Element REF" + beta + beta + "\ncg01\t0.5\tA\t1\t0.25\tA\t1\n"),
+               {"m.tsv", "line 2", "what the columns hold", "'Beta_value', 'Gene_Symbol', 'Chromosome'", "one column"});
+  expect_names(refused(triple + "\ngene_id\traw_count\traw_count\ttranscript_id" + kinds + "\nA\t1\t2\tx\t3\t4\ty\n"), {"line 2", "what the columns hold"});
+  expect_names(refused(triple + "\ngene_id" + kinds + "\tscaled_estimate\tscaled_estimate\ttranscript_id\nA\t1\t2\tx\t3\t4\ty\n"),
+               {"line 2", "what the columns hold"});
+  expect_names(refused(triple + "\ngene_id" + kinds + kinds + "\nA\t1\t2\tx\t3\t4\n"), {"line 3", "row 'A'", "5 values where the first row names 6"});
+  expect_names(refused(triple + "\ngene_id" + kinds + kinds + "\nA\t1\t2\tx\tthree\t4\ty\n"),
+               {"line 3", "row 'A'", "column 'TCGA-B-01'", "'three' is no number"});
+  expect_names(refused(triple + "\ngene_id" + kinds + kinds + "\n"), {"m.tsv", "no rows of numbers"});
+  expect_names(refused(ref + "\ngene_id\tnormalized_count\tnormalized_count\nA\t1\t2\t3\n"), {"line 3", "3 values where the first row names 2"});
+  // Genes without a symbol stand under one name where the identifiers behind them were cut off.
+  expect_names(refused(ref + "\n?\t1\t2\n?\t3\t4\nA1BG\t5\t6\n"), {"'?' stands twice", "features 1 and 2", "--make-unique"});
+  features.make_unique = true;
+  EXPECT_EQ(read_dataset<double>(put("m.tsv", ref + "\n?\t1\t2\n?\t3\t4\nA1BG\t5\t6\n"), features).var.keys, (std::vector<std::string>{"?", "?-1", "A1BG"}));
+}
+
 TEST_F(TextInput, NumberedPeaksAreNamedByTheirPlaces) {
   ReadOptions features;
   features.rows = Rows::features;
@@ -426,7 +491,59 @@ TEST_F(TextInput, TablesWithoutNamesOfColumnsAreRefused) {
   // Names that are numbers: Entrez identifiers, dimensions, patients.
   EXPECT_EQ(read_dataset<float>(put("m.tsv", "sample\t7157\t672\nx\t1\t2\n")).features(), 2);
   EXPECT_EQ(read_dataset<float>(put("m.csv", ",0,1.0\nx,1,2\n")).features(), 2);
-  expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "TSPAN6\t31\t31\nTNMD\t0\t0\n")); }), {"'31' stands twice", "are these values?"});
+  expect_names(error_of([&] { read_dataset<float>(put("m.tsv", "sample\t31\t31\nTNMD\t0\t0\n")); }), {"'31' stands twice", "are these values?"});
+}
+
+// The counts of a gene that is not known as one, in the place of names: a zero, a number twice, one column, or neither ascending nor of one length.
+TEST_F(TextInput, CountsInThePlaceOfNamesAreRefused) {
+  const auto read = [&](const std::string& head, Rows rows) {
+    std::string row = "\nTNMD";
+    for (const char c : head)
+      if (c == '\t') row += "\t5";
+    ReadOptions o;
+    o.rows = rows;
+    return read_dataset<float>(put("m.tsv", head + row + "\n"), o);
+  };
+  for (const Rows rows : {Rows::features, Rows::samples}) {
+    for (const char* head : {"TSPAN6\t31\t31", "TSPAN6\t0\t4", "TSPAN6\t12\t0\t5\t113", "TSPAN6\t312\t45\t1024", "TSPAN6\t679", "PEAK1\t45\t7", "LOC101\t0\t1",
+                             "A1BG\t1\t2\t2\t3", "s1\t31\t4\t0"})
+      expect_names(error_of([&] { read(head, rows); }), {"m.tsv', line 1", "'" + std::string(head).substr(0, std::string(head).find('\t')) + "'",
+                                                         "first row holds numbers", "row of names", "'gene' or 'sample'"});
+    // Numbers that are names: under a word for names or nothing, in a run, in order, of one length.
+    panvae::test::Warnings warnings;
+    for (const char* head : {"sample\t7157\t672\t0", "Patient ID\t12\t3\t104", "Entrez\t7157\t672", "\t12\t0\t104", "Unnamed: 0\t3\t0", "barcode\t9",
+                             "leiden\t0\t1\t10\t11\t2\t3\t4\t5\t6\t7\t8\t9", "ORF\t1\t2\t3", "row_names\t5\t5000\t50"})
+      EXPECT_EQ(read(head, rows).var.rows() + read(head, rows).obs.rows(), 1 + std::count(head, head + std::string(head).size(), '\t')) << head;
+    EXPECT_EQ(warnings.lines.size(), 0u);
+    for (const char* head : {"ORF\t104\t217\t103", "YAL001C\t31\t45", "TSPAN6\t7\t18\t230"}) {
+      warnings.lines.clear();
+      EXPECT_NO_THROW(read(head, rows));
+      ASSERT_EQ(warnings.lines.size(), 1u) << head;
+      expect_names(warnings.lines[0], {"m.tsv', line 1", "names of the columns are numbers", "row of names"});
+    }
+  }
+}
+
+// A DataFrame whose genes are not its index, with the column of their names left out: 0, 1, 2, ... stand where names should.
+TEST_F(TextInput, FeaturesNamedByARunningIndexAreSaid) {
+  ReadOptions features;
+  features.rows = Rows::features;
+  const auto warned = [&](const std::string& text) {
+    const panvae::test::Warnings warnings;
+    const std::string file = put("m.csv", text);
+    read_dataset<float>(file, features);
+    const size_t lines = warnings.lines.size();
+    read_large_dataset(file, features, path(""));
+    EXPECT_EQ(warnings.lines.size(), 2 * lines);
+    return lines == 0 ? std::string() : warnings.lines[0];
+  };
+  expect_names(warned(",s1,s2\n0,5,6\n1,7,8\n2,9,1\n"), {"m.csv", "named 0 to 2", "running index"});
+  expect_names(warned("\"\",\"s1\",\"s2\"\n\"1\",5,6\n\"2\",7,8\n"), {"m.csv", "named 1 to 2", "running index"});
+  for (const char* text : {",s1\n0,5\n2,7\n", ",s1\n1,5\n0,7\n", ",s1\n0,5\n", "entrez,s1\n1,5\n2,7\n", ",gene,s1\n0,A,5\n1,B,7\n", ",s1\nA,5\nB,7\n"})
+    EXPECT_EQ(warned(text), "") << text;
+  const panvae::test::Warnings warnings;
+  EXPECT_EQ(read_dataset<float>(put("m.csv", ",A,B\n0,5,6\n1,7,8\n")).samples(), 2) << "samples may be numbered";
+  EXPECT_EQ(warnings.lines.size(), 0u);
 }
 
 TEST_F(TextInput, WhatIsNoMatrixOfSamplesIsRefused) {
@@ -445,6 +562,27 @@ TEST_F(TextInput, WhatIsNoMatrixOfSamplesIsRefused) {
   EXPECT_EQ(read_dataset<float>(put("m.csv", "sample,ENSG00000141510,ENSG00000141511\nx,1,2\n"), features).samples(), 2);
   ASSERT_EQ(warnings.lines.size(), 1u);
   expect_names(warnings.lines[0], {"m.csv", "--rows features", "as Ensembl does"});
+}
+
+TEST_F(TextInput, SeparatorsOfThousandsAreNoPartOfNumbers) {
+  const auto refused = [&](const std::string& cell) { return error_of([&] { read_dataset<float>(put("m.tsv", "sample\tA\tB\nx\t1\t" + cell + "\n")); }); };
+  for (const auto& [cell, whole] : std::vector<std::pair<std::string, std::string>>{{"9,072", "9072"},
+                                                                                    {"12,345,678", "12345678"},
+                                                                                    {"1.234.567", "1234567"},
+                                                                                    {"9 072", "9072"},
+                                                                                    {"9'072", "9072"},
+                                                                                    {"9\xC2\xA0"
+                                                                                     "072",
+                                                                                     "9072"},
+                                                                                    {"\"9,072\"", "9072"}})
+    expect_names(refused(cell), {"m.tsv", "line 2", "row 'x', column 'B'", "is no number", "does it mean " + whole + "?", "separators of thousands"});
+  for (const char* cell : {"9,07", "9,0725", "0,072", "1234,567"}) {
+    const std::string message = refused(cell);
+    expect_names(message, {"is no number", "decimal points, no commas"});
+    EXPECT_EQ(message.find("thousands"), std::string::npos) << message;
+  }
+  for (const char* cell : {"9,072.5", "9.072,", "9.072.1", ",072", "A,072", "9--072"}) EXPECT_EQ(refused(cell).find("thousands"), std::string::npos) << cell;
+  EXPECT_EQ(read_dataset<double>(put("m.tsv", "sample\tA\nx\t9.072\n")).x(0, 0), 9.072) << "a fraction, until all of them speak for another meaning";
 }
 
 // A sample without a row in the table: what is nearest there is said.

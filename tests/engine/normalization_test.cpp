@@ -190,6 +190,31 @@ TEST(layer_norm, refuses_what_does_not_fit) {
   EXPECT_EQ(layer(tensor(c, {4}, {1, 1, 1, 1})).host<float>(), std::vector<float>(4, 0)) << "one row, without variance";
 }
 
+// Rows of one element: x is its own mean. PyTorch 2.15, nn.LayerNorm(1) with weight 1.1 and bias -0.3: y is -0.3, the bias' gradient -5.2, that
+// of x 0 but for 1.5e-5 (f32, the rounding of 1.1 * 0.7 over sqrt(1e-5)), that of the weight 0 but for what 1e6 loses to its mean.
+TEST(layer_norm, one_feature_leaves_the_bias) {
+  for (Device device : host_devices())
+    for (const double eps : {1e-5, 1.0}) {
+      SCOPED_TRACE(to_string(device) + ", eps " + std::to_string(eps));
+      Context c(device);
+      LayerNorm layer(1, eps);
+      ModuleState state(c, layer, 1);
+      layer.weight.assign(tensor(c, {1}, {1.1f}));
+      layer.bias.assign(tensor(c, {1}, {-0.3f}));
+      state.require_gradients();
+      Tensor x = tensor(c, {5, 1}, {2.5f, -1, 1e6f, 0, 0.1f});
+      x.require_gradient("x");
+      Tape tape(c);
+      const Tensor y = layer(x);
+      tape.backward(ops::sum(ops::mul(y, tensor(c, {5, 1}, {0.3f, 0.7f, -1.9f, -4.4f, 0.1f}))));
+      EXPECT_EQ(y.host<float>(), std::vector<float>(5, -0.3f));
+      EXPECT_EQ(layer.weight.gradient().host<float>(), std::vector<float>{0});
+      EXPECT_NEAR(layer.bias.gradient().host<float>()[0], -5.2, 1e-6);
+      const std::vector<float> gx = x.gradient().host<float>(), g = {0.3f, 0.7f, -1.9f, -4.4f, 0.1f};
+      for (size_t i = 0; i < 5; ++i) EXPECT_LE(std::abs(gx[i]), std::abs(1.1 * g[i]) * 0x1p-24 / std::sqrt(eps) * 1.001) << i;
+    }
+}
+
 TEST(softmax, rows_sum_to_one_whatever_their_level) {
   for (Device device : host_devices()) {
     Context c(device);

@@ -85,6 +85,33 @@ TEST(triplet, identical_points_have_a_finite_gradient) {
   }
 }
 
+// PyTorch 2.15, F.triplet_margin_loss(a, p, n, margin=1, eps=0): at a distance of 0 its norm has the gradient 0, and so has our root.
+TEST(triplet, a_distance_of_zero_has_the_gradient_of_pytorch) {
+  struct Example {
+    std::vector<float> a, p, n;
+    double loss;
+    std::vector<float> of_a, of_p, of_n;
+  };
+  const std::vector<float> at = {1, 2, -1}, off = {1.5f, 2, -1}, none = {0, 0, 0};
+  for (const Example& e : {Example{at, at, at, 1, none, none, none}, Example{at, at, off, 0.5, {1, 0, 0}, none, {-1, 0, 0}},
+                           Example{at, off, at, 1.5, {-1, 0, 0}, {1, 0, 0}, none}})
+    for (Device device : host_devices()) {
+      Context c(device);
+      std::vector<float> both = e.p;
+      both.insert(both.end(), e.n.begin(), e.n.end());
+      Tensor x = parameter(c, {1, 3}, e.a, "x"), y = parameter(c, {2, 3}, both, "y");
+      Tape tape(c);
+      const Tensor loss = ops::triplet(x, y, rows(c, {0}), rows(c, {0}), rows(c, {1}), 1);
+      tape.backward(loss);
+      EXPECT_NEAR(loss.item(), e.loss, 1.1e-6) << "each distance is 1e-6 at least";
+      std::vector<float> of_y = e.of_p;
+      of_y.insert(of_y.end(), e.of_n.begin(), e.of_n.end());
+      const std::vector<float> gx = x.gradient().host<float>(), gy = y.gradient().host<float>();
+      for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(gx[i], e.of_a[i], 1e-6);
+      for (size_t i = 0; i < 6; ++i) EXPECT_NEAR(gy[i], of_y[i], 1e-6);
+    }
+}
+
 TEST(triplet, rows_without_a_triplet_and_triplets_without_loss_get_no_gradient) {
   for (Device device : host_devices()) {
     Context c(device);

@@ -127,6 +127,112 @@ TEST(Cox, TheScoreIsZeroAtTheMaximum) {
   EXPECT_TRUE(fit.converged);
 }
 
+// The sums of the definition in long doubles, which hold exp(eta) for any eta from -11,000 to 11,000: the likelihood, its first and second
+// derivatives, and the logarithm of the cumulative hazard after the last death of each stratum.
+struct LongCox {
+  long double l = 0;
+  std::vector<long double> gradient, information;  // [d], [d, d]
+  std::map<int32_t, long double> hazard;
+
+  LongCox(const Patients& p, const std::vector<double>& eta, bool breslow) {
+    const auto d = static_cast<size_t>(p.x.cols());
+    gradient.assign(d, 0), information.assign(d * d, 0);
+    std::vector<bool> done(p.time.size(), false);
+    for (size_t i = 0; i < p.time.size(); ++i) {
+      if (!p.event[i] || done[i]) continue;
+      long double s[2] = {}, m = 0;  // of those at risk, of the dead
+      std::vector<long double> x[2], xx[2];
+      for (int k : {0, 1}) x[k].assign(d, 0), xx[k].assign(d * d, 0);
+      for (size_t j = 0; j < p.time.size(); ++j) {
+        if (p.stratum[j] != p.stratum[i] || p.time[j] < p.time[i]) continue;
+        const bool dies = p.event[j] && p.time[j] == p.time[i];
+        const long double w = std::exp(static_cast<long double>(eta[j]));
+        for (int k = 0; k <= (dies ? 1 : 0); ++k) {
+          s[k] += w;
+          for (size_t a = 0; a < d; ++a) {
+            const long double xa = p.x(static_cast<Eigen::Index>(j), static_cast<Eigen::Index>(a));
+            x[k][a] += w * xa;
+            for (size_t b = 0; b < d; ++b) xx[k][a * d + b] += w * xa * p.x(static_cast<Eigen::Index>(j), static_cast<Eigen::Index>(b));
+          }
+        }
+        if (!dies) continue;
+        done[j] = true, m += 1, l += eta[j];
+        for (size_t a = 0; a < d; ++a) gradient[a] += p.x(static_cast<Eigen::Index>(j), static_cast<Eigen::Index>(a));
+      }
+      for (long double k = 0; k < m; k += 1) {
+        const long double f = breslow ? 0 : k / m, sum = s[0] - f * s[1];
+        l -= std::log(sum);
+        hazard[p.stratum[i]] += 1 / sum;
+        for (size_t a = 0; a < d; ++a) {
+          const long double mean = (x[0][a] - f * x[1][a]) / sum;
+          gradient[a] -= mean;
+          for (size_t b = 0; b < d; ++b) information[a * d + b] += (xx[0][a * d + b] - f * xx[1][a * d + b]) / sum - mean * (x[0][b] - f * x[1][b]) / sum;
+        }
+      }
+    }
+  }
+};
+
+// A marker over many powers of ten: most patients' values say how long they live, a few far out die first or last. Among those at risk
+// late nobody's exp(eta) is a number beside that of those who died early: linear predictors lie some 800 to either side of 0.
+TEST(Cox, PredictorsFarApartAreFitted) {
+  Patients p = patients(150, 2, 25, 21);
+  PhiloxSequence g(PhiloxKey{22, 77, 0});
+  for (size_t i = 0; i < 150; ++i) {
+    const auto row = static_cast<Eigen::Index>(i);
+    p.stratum[i] = static_cast<int32_t>(i % 2);
+    p.time[i] = 10 + std::floor(20 * -std::log(1 - g.uniform()) * std::exp(-p.x(row, 0) - 0.5 * p.x(row, 1)));
+    if (i >= 12) continue;
+    static constexpr double kFar[] = {1100, 1099, 400, -400, -1099, -1100}, kTime[] = {1, 1, 2, 1e6, 1e6 + 1, 1e6 + 1};
+    p.x(row, 0) = kFar[i / 2] + 0.1 * g.normal();
+    p.time[i] = kTime[i / 2];
+    p.event[i] = 1;
+  }
+  const std::vector<int32_t> one(p.time.size(), 0), two = p.stratum;
+  for (bool breslow : {false, true})
+    for (const auto& stratum : {one, two}) {
+      p.stratum = stratum;
+      CoxOptions o;
+      o.breslow = breslow;
+      const CoxFit fit = fit_cox(p.time, p.event, p.x, stratum, o);
+      ASSERT_TRUE(fit.converged);
+      EXPECT_TRUE(fit.diverging.empty());
+      EXPECT_LT(fit.iterations, 40);
+      const std::vector<double> eta = linear_predictor(fit, p.x);
+      const auto [low, high] = std::minmax_element(eta.begin(), eta.end());
+      ASSERT_LT(*low, -750) << "the case is not what it should be";
+      ASSERT_GT(*high, 750);
+      const LongCox exact(p, eta, breslow);
+      EXPECT_NEAR(fit.loglik, static_cast<double>(exact.l), 1e-10 * std::abs(fit.loglik));
+      // Zero at the maximum, of which there is one: by how far Newton's step goes on, in standard errors.
+      const long double a = exact.information[0], b = exact.information[1], c = exact.information[3], det = a * c - b * b;
+      const long double step[] = {(c * exact.gradient[0] - b * exact.gradient[1]) / det, (a * exact.gradient[1] - b * exact.gradient[0]) / det};
+      const long double se[] = {std::sqrt(c / det), std::sqrt(a / det)};
+      for (int j : {0, 1}) {
+        EXPECT_LT(std::abs(step[j] / se[j]), 1e-8) << j;
+        expect_relative(fit.standard_error[j], static_cast<double>(se[j]), 1e-8, "standard error");
+      }
+      // And the pieces at another place.
+      const Eigen::Vector2d at(0.7, -0.2);
+      const Eigen::VectorXd there = p.x * at;
+      const LongCox pieces(p, {there.begin(), there.end()}, breslow);
+      Eigen::VectorXd gradient;
+      Eigen::MatrixXd information;
+      EXPECT_NEAR(cox_loglik(p.time, p.event, p.x, stratum, at, breslow, &gradient, &information), static_cast<double>(pieces.l), 1e-9);
+      for (Eigen::Index j : {0, 1}) {
+        EXPECT_NEAR(gradient[j], static_cast<double>(pieces.gradient[static_cast<size_t>(j)]), 1e-9);
+        for (Eigen::Index k : {0, 1}) EXPECT_NEAR(information(j, k), static_cast<double>(pieces.information[static_cast<size_t>(2 * j + k)]), 1e-7);
+      }
+      const BaselineHazard hazard = baseline_hazard(fit, p.time, p.event, p.x, stratum, breslow);
+      for (const auto& [code, sum] : exact.hazard) {
+        const BaselineHazard::Steps& steps = hazard.strata[static_cast<size_t>(code)];
+        expect_relative(steps.log_at(1e7), static_cast<double>(std::log(sum)), 1e-12, "log H0");
+        EXPECT_EQ(steps.log_at(0.5), -std::numeric_limits<double>::infinity());
+        EXPECT_TRUE(std::is_sorted(steps.log_cumulative.begin(), steps.log_cumulative.end()));
+      }
+    }
+}
+
 TEST(Cox, UnitsAndOriginOfAColumnDoNotMatter) {
   const TiedPatients p;
   const CoxFit before = fit_cox(p.time, p.event, p.x);

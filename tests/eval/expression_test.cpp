@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -619,6 +620,47 @@ TEST(Thinning, HalvesAreBinomial) {
     broken[5] = bad;
     EXPECT_ERROR(ErrorCode::input, "sample 'S1', feature 'G5'", thin(broken, keys, names, "S1", 3));
   }
+}
+
+// All 64 bits of a sample's hash and of the seed, and 44 of a feature's, take part: names that agree in half of their hash, as
+// some of a large cohort do, are drawn apart.
+TEST(Thinning, NamesThatShareHalfAHashAreDrawnApart) {
+  const std::vector<std::string> features = {"TP53", "KRAS", "EGFR", "MYC"};
+  const std::vector<uint64_t> keys = thinning_keys(features);
+  const std::vector<double> counts(4, 1e6);
+  const auto half_of = [&](const std::string& sample, uint64_t seed = 3) { return thin(counts, keys, features, sample, seed); };
+  std::map<uint32_t, std::string> by_low, by_high;
+  int low = 0, high = 0;
+  for (int i = 0; low < 3 || high < 3; ++i) {
+    ASSERT_LT(i, 10'000'000) << "the hash has no equal halves: choose other names";
+    const std::string name = fmt::format("TCGA-{}", i);
+    const uint64_t hash = stable_hash(name.data(), name.size());
+    const auto [a, new_low] = by_low.try_emplace(static_cast<uint32_t>(hash), name);
+    const auto [b, new_high] = by_high.try_emplace(static_cast<uint32_t>(hash >> 32), name);
+    if (!new_low) {
+      ++low;
+      EXPECT_NE(half_of(a->second), half_of(name)) << a->second << " and " << name << " agree in the low half";
+    }
+    if (!new_high) {
+      ++high;
+      EXPECT_NE(half_of(b->second), half_of(name)) << b->second << " and " << name << " agree in the high half";
+    }
+  }
+  EXPECT_NE(half_of("S1"), half_of("S1", 3 + (uint64_t{1} << 32)));
+
+  std::vector<std::string> many;
+  for (int i = 0; i < 200'000; ++i) many.push_back(fmt::format("ENSG{:011d}", i));
+  std::vector<uint64_t> distinct = thinning_keys(many);
+  std::sort(distinct.begin(), distinct.end());
+  EXPECT_EQ(std::adjacent_find(distinct.begin(), distinct.end()), distinct.end());
+  // The draws of one feature are over before another's begin: 2^20 words, of 64 counts each.
+  for (size_t i = 1; i < distinct.size(); ++i) ASSERT_GE(distinct[i] - distinct[i - 1], uint64_t{1} << 20);
+
+  // By name: neither the place of a feature nor its company changes its draw.
+  const std::vector<std::string> turned = {"MYC", "TP53"};
+  const std::vector<double> all = half_of("S1"), some = thin(std::vector<double>(2, 1e6), thinning_keys(turned), turned, "S1", 3);
+  EXPECT_EQ(some[0], all[3]);
+  EXPECT_EQ(some[1], all[0]);
 }
 
 // Whatever comes: numbers that are finite or missing with a reason, or an error that says what is wrong.

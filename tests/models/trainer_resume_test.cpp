@@ -47,6 +47,49 @@ TEST(trainer, resume_equals_the_uninterrupted_run_bit_for_bit) {
   }
 }
 
+// What a result says of "this call" is of this call, whatever the same trainer did before it: stopped, gone on, asked once more.
+TEST(trainer, a_second_call_counts_its_own_steps_items_and_time) {
+  RunSetup s;
+  s.device = {DeviceType::simt, 0};  // which replays steps
+  s.simt = {simt::Order::forward, 1, 1};
+  const auto context = Session::with(s);
+  RnaVae model(s.shape);
+  ModuleState state(*context, model, 11);
+  WatchedSource source(*context, s.data, kSamples);
+  RowTask task(model, source, rows(0, 64), rows(64, kSamples));
+  VaeTrainer trainer(*context, task, state, s.loss, s.train);
+  double loading = 0;
+  trainer.on_epoch = [&](const EpochMetrics& m) { loading += m.loading_seconds; };
+  source.interrupt_at = 27;  // an epoch asks for 4 training and 2 validation batches: within the fifth of 8
+  EXPECT_EQ(error_of([&] { trainer.run(); }).code(), ErrorCode::interrupted);
+  set_interrupted(false);
+  const int64_t replayed_before = trainer.graph().replays(), asked_before = static_cast<int64_t>(source.asked.size());
+  const double waited_before = task.seconds_loading;
+  ASSERT_GT(replayed_before, 0);
+  ASSERT_GT(waited_before, 0);
+
+  loading = 0;
+  const TrainResult second = trainer.run();
+  const int64_t asked = static_cast<int64_t>(source.asked.size()) - asked_before;
+  EXPECT_EQ(second.steps, 8 * 4) << "of the whole run";
+  EXPECT_EQ(second.replayed_steps, trainer.graph().replays() - replayed_before);
+  EXPECT_GT(second.replayed_steps, 0);
+  EXPECT_LT(second.replayed_steps, asked);
+  EXPECT_EQ(second.loading_seconds, task.seconds_loading - waited_before);
+  EXPECT_GT(second.loading_seconds, 0);
+  EXPECT_LE(second.loading_seconds, second.seconds);
+  EXPECT_NEAR(loading, second.loading_seconds, 1e-9) << "the sum over the epochs of this call";
+  EXPECT_NEAR(second.samples_per_second * second.seconds, static_cast<double>(asked - 2 * 4) * 16, 1e-6) << "validation of four epochs apart";
+
+  const TrainResult third = trainer.run();  // nothing is left to do
+  EXPECT_EQ(third.steps, 8 * 4);
+  EXPECT_EQ(third.replayed_steps, 0);
+  EXPECT_EQ(third.loading_seconds, 0);
+  EXPECT_EQ(third.samples_per_second, 0);
+  EXPECT_EQ(third.best_epoch, second.best_epoch);
+  EXPECT_EQ(third.stopped_because, second.stopped_because);
+}
+
 // Rows of 40 genes, 48 wide: what a GPU uses so that products find them aligned.
 TEST(trainer, padded_rows_change_nothing_but_rounding) {
   for (Device device : host_devices())

@@ -413,6 +413,27 @@ TEST_F(Measuring, NoticesAWrongElement) {
   EXPECT_EQ(measure(MathMode::bf16, [](std::vector<float>& a) { a[7] = NAN; }).provider, Provider::ours) << "NaN is a difference";
 }
 
+// Each way is compared with what ours gave at first: wrong ones before and behind a right one, which adds to what was there.
+TEST_F(Measuring, ComparesEveryWayWithTheSameResult) {
+  const int64_t n = 1000;
+  Stream stream{Device{}};
+  int by_ours = 0;
+  const auto add = [](const std::vector<const float*>& in, float* out, float factor) {
+    for (int64_t i = 0; i < n; ++i) out[i] += factor * in[0][i];
+  };
+  auto ours = [&](const std::vector<const float*>& in, float* out) { add(in, out, 1), ++by_ours; };
+  std::vector<size_t> ways;
+  auto vendor = [&](const std::vector<const float*>& in, float* out, size_t way) {
+    if (by_ours == 1) ways.push_back(way);  // before the timing
+    add(in, out, way == 2 || way == 4 ? 1.0f : 1.001f);
+    return way != 3;
+  };
+  const ProviderChoice c = measure_providers<float>(stream, {n}, n, 1e-6, ours, vendor, [](const std::vector<const float*>&, float*) { return size_t{6}; });
+  EXPECT_EQ(ways, (std::vector<size_t>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(c.reason, "");
+  EXPECT_TRUE(c.candidate == 2 || c.candidate == 4) << c.candidate;
+}
+
 TEST(DynamicLibrary, SaysWhyItIsAbsent) {
   DynamicLibrary none(std::array<std::string, 2>{"libpanvae_no_such.so.1", "libpanvae_no_such.so.2"});
   EXPECT_FALSE(none.loaded());

@@ -1,6 +1,7 @@
 // Text matrices and tables: what is read, and what is refused with which words.
 #include <zlib.h>
 
+#include <chrono>
 #include <cmath>
 
 #include "data/write.h"
@@ -210,6 +211,21 @@ TEST_F(TextInput, TextIsUtf8) {
                 .obs.keys[0],
             "Gr\xc3\xb6\xc3\x9f"
             "e");
+}
+
+// What is open is looked at once, however many lines it goes on for: a stray quote took time with the square of what followed.
+TEST_F(TextInput, AQuoteThatIsNeverClosedIsRefusedSoon) {
+  std::string text = "sample\tA\nx\t\"1\n";
+  for (int i = 0; i < 300000; ++i) text += "y\n";
+  const std::string file = put("stray.tsv", text);
+  const auto start = std::chrono::steady_clock::now();
+  expect_names(error_of([&] { read_table(file); }), {"never closed", "stray.tsv", "line 2"});
+  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 5) << "not a benchmark: a machine under load is allowed much";
+  // Lines within a quoted field in which other fields open and close.
+  const Table t = read_table(put("lines.csv", "s,a,b\n1,\"x\n\"\"y\"\"\nz\",\"u\n,\"\n2,v,\"w\"\n"));
+  ASSERT_EQ(t.keys, (std::vector<std::string>{"1", "2"}));
+  EXPECT_EQ(t.columns[0].text(0), "x\n\"y\"\nz");
+  EXPECT_EQ(t.columns[1].text(0), "u\n,");
 }
 
 // Beyond the range of double: zero or infinite by its size, however it is written.

@@ -664,6 +664,13 @@ TEST_F(TextInput, MatrixMarketAsTenXWritesIt) {
   put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 2 1\n1 1 5\n");
   std::filesystem::remove(path("barcodes.tsv"));
   expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"barcodes.tsv"});
+  // Few bytes may announce more than any machine holds.
+  std::filesystem::create_directory(path("big"));
+  std::string names;
+  for (int i = 0; i < 2000000; ++i) names += std::to_string(i) + '\n';
+  put("big/barcodes.tsv", names), put("big/features.tsv", names);
+  put("big/matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n2000000 2000000 1\n1 1 5\n");
+  expect_names(error_of([&] { read_dataset<float>(path("big")); }, ErrorCode::machine), {"2000000 x 2000000 needs 14.6 TiB", "big/matrix.mtx"});
 }
 
 // Where there are as many features as barcodes, rows are features, as 10x writes them. Entries of one cell add up; a pattern has ones.

@@ -5,8 +5,6 @@
 #include <cstdint>
 
 #include "base/error.h"
-#include "base/memory.h"
-#include "base/text.h"
 #include "data/h5ad.h"
 #include "data/raw_matrix.h"
 

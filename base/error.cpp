@@ -40,29 +40,8 @@ void check_failed(const char* expression, std::string message, std::source_locat
 
 std::string Quoted::operator()(std::string_view text, size_t limit) const {
   std::string out = "'";
-  while (!text.empty()) {
-    if (out.size() > limit) {
-      out += "...";
-      break;
-    }
-    unsigned char c = static_cast<unsigned char>(text[0]);
-    size_t n = utf8_length(text);
-    // C1 control characters (U+0080 to U+009F) drive terminals as the C0 ones do.
-    bool c1 = n == 2 && c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0;
-    if (c == '\t') {
-      out += "\\t";
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\r') {
-      out += "\\r";
-    } else if (n == 0 || c < 0x20 || c == 0x7F || c1) {
-      for (size_t i = 0; i < std::max<size_t>(n, 1); ++i) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
-    } else {
-      out.append(text.substr(0, n));
-    }
-    text.remove_prefix(std::max<size_t>(n, 1));
-  }
-  return out + "'";
+  out += printable(text, limit);
+  return out += '\'';
 }
 
 }  // namespace panvae

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/float_types.h"
+#include "base/read_json.h"
 
 namespace panvae {
 
@@ -52,7 +53,7 @@ SafetensorsReader::SafetensorsReader(const std::string& path) : path_(path) {
     std::memcpy(&n, bytes, 8);
     if (n > kMaxHeader || n > size_ - 8) malformed(path, "its head is longer than the file");
     const uint64_t payload = size_ - 8 - n;
-    Json head = Json::parse(bytes + 8, bytes + 8 + n, nullptr, false);
+    const auto head = parse_json<nlohmann::json>({bytes + 8, n});
     if (!head.is_object()) malformed(path, "its head is no JSON object");
     std::vector<std::pair<uint64_t, uint64_t>> ranges;
     for (const auto& [name, entry] : head.items()) {

@@ -63,11 +63,38 @@ size_t utf8_length(std::string_view s) {
 }
 
 size_t valid_utf8(std::string_view s) {
+  unsigned char all = 0;
+  for (const char c : s) all |= static_cast<unsigned char>(c);
+  if (all < 0x80) return s.size();  // ASCII, as nearly all text is, is seen many bytes at a time
   size_t i = 0;
   while (i < s.size())
     if (const size_t n = utf8_length(s.substr(i))) i += n;
     else break;
   return i;
+}
+
+std::string printable(std::string_view text, size_t limit) {
+  std::string out;
+  while (!text.empty()) {
+    if (out.size() >= limit) return out + "...";
+    unsigned char c = static_cast<unsigned char>(text[0]);
+    size_t n = utf8_length(text);
+    // C1 control characters (U+0080 to U+009F) drive terminals as the C0 ones do.
+    bool c1 = n == 2 && c == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0;
+    if (c == '\t') {
+      out += "\\t";
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (n == 0 || c < 0x20 || c == 0x7F || c1) {
+      for (size_t i = 0; i < std::max<size_t>(n, 1); ++i) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
+    } else {
+      out.append(text.substr(0, n));
+    }
+    text.remove_prefix(std::max<size_t>(n, 1));
+  }
+  return out;
 }
 
 std::string nearest_name(std::string_view word, const std::vector<std::string>& candidates) {
@@ -99,6 +126,15 @@ bool numeric(std::string_view s) {
   return !s.empty() && (std::isdigit(static_cast<unsigned char>(s[0])) || ((s[0] == '-' || s[0] == '+') && s.size() > 1) || s == "NA");
 }
 }  // namespace
+
+TextTable::TextTable(std::vector<std::string> head) {
+  for (const std::string& cell : head) head_.push_back(printable(cell));
+}
+
+void TextTable::row(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = printable(cell);
+  rows_.push_back(std::move(cells));
+}
 
 std::string TextTable::str() const {
   std::vector<size_t> w(head_.size());

@@ -20,11 +20,15 @@ size_t utf8_length(std::string_view s);
 // How many bytes from the start on are UTF-8: all of them, unless one is not.
 size_t valid_utf8(std::string_view s);
 
-// A table for a terminal: columns aligned (numbers to the right), two spaces between, a line under the head.
+// Text from outside made safe for one line of a terminal: valid UTF-8 kept, control characters and broken bytes escaped, cut after
+// `limit` bytes with an ellipsis.
+std::string printable(std::string_view text, size_t limit = std::string_view::npos);
+
+// A table for a terminal: columns aligned (numbers to the right), two spaces between, a line under the head. Its cells are printable().
 class TextTable {
  public:
-  explicit TextTable(std::vector<std::string> head) : head_(std::move(head)) {}
-  void row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  explicit TextTable(std::vector<std::string> head);
+  void row(std::vector<std::string> cells);
   std::string str() const;
 
  private:

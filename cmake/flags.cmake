@@ -26,6 +26,13 @@ elseif(PANVAE_NATIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   target_compile_options(panvae_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-mcpu=native>)  # there -march= says nothing of its timings
 endif()
 set(PANVAE_WATCH_FLAGS "")  # for sources with kernels in them: kernels/simt_watch.cpp
+if(PANVAE_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang" OR PANVAE_SANITIZE)
+    message(FATAL_ERROR "PANVAE_FUZZ needs clang (-DCMAKE_CXX_COMPILER=clang++-16 -DCMAKE_C_COMPILER=clang-16) and brings its own sanitizers")
+  endif()
+  target_compile_options(panvae_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g1)
+  target_link_options(panvae_flags INTERFACE -fsanitize=address,undefined)
+endif()
 if(PANVAE_SANITIZE STREQUAL "address")
   set(sanitizers -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/read_json.h"
 #include "data/h5ad.h"
 #include "data/preprocess.h"
 
@@ -48,7 +49,7 @@ void Preprocessor::unpack() {
   array_of(frozen_, "feature_mean", g);
   array_of(frozen_, "quantile_mean", g);
   if (s.at("input").get<std::string>() == "counts") {
-    const size_t all = g + s.at("other_features").size();
+    const size_t all = g + s.at("other_features").get<std::vector<std::string>>().size();
     log_cpm_.prior_count = s.at("prior_count").get<double>();
     log_cpm_.mean_library = s.at("mean_library").get<double>();
     array_of(frozen_, "library_share", all);
@@ -62,7 +63,11 @@ void Preprocessor::unpack() {
   if (s.at("quantile").get<bool>()) reference_ = QuantileReference(array_of(frozen_, "quantile_reference", g).values);
   if (s.contains("batch")) {
     int64_t columns = 0;
-    for (const Json& term : s.at("batch").at("terms")) columns += term.at("numeric").get<bool>() ? 1 : static_cast<int64_t>(term.at("levels").size()) - 1;
+    for (const Json& term : s.at("batch").at("terms")) {
+      const bool numeric = term.at("numeric").get<bool>();
+      if (!numeric && term.at("levels").size() < 2) damaged("a batch effect of less than two levels");  // it would take -1 columns from the others
+      columns += numeric ? 1 : static_cast<int64_t>(term.at("levels").size()) - 1;
+    }
     NamedArray b = array_of(frozen_, "batch_coefficients", static_cast<size_t>(columns) * g);
     if (b.shape != std::vector<int64_t>{columns, static_cast<int64_t>(g)}) damaged("the batch coefficients do not fit their terms");
     effects_ = BatchEffects::from(s.at("batch"), b);
@@ -88,11 +93,15 @@ Frozen load_frozen(const SafetensorsReader& reader, const std::string& before) {
   Frozen frozen;
   const auto settings = reader.metadata().find(names + "settings"), features = reader.metadata().find(names + "features");
   if (settings == reader.metadata().end() || features == reader.metadata().end()) return frozen;
+  const auto unreadable = [&](const std::string& what) {
+    fail_input("the stored preprocessing cannot be read: " + what, quoted(reader.path(), 400), "the file is damaged: train again");
+  };
+  frozen.settings = parse_json(settings->second);
+  if (!frozen.settings.is_object()) unreadable("its settings are no JSON object");
   try {
-    frozen.settings = Json::parse(settings->second);
-    frozen.features = Json::parse(features->second).get<std::vector<std::string>>();
+    frozen.features = parse_json(features->second).get<std::vector<std::string>>();
   } catch (const Json::exception& e) {
-    fail_input(fmt::format("the stored preprocessing cannot be read: {}", quoted(e.what())), quoted(reader.path(), 400), "the file is damaged: train again");
+    unreadable("its features: " + quoted(e.what()));
   }
   for (const auto& [name, info] : reader.tensors())
     if (name.rfind(names, 0) == 0) frozen.arrays[name.substr(names.size())] = {info.shape, reader.doubles(name)};

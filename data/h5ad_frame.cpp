@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/read_json.h"
 #include "data/h5ad.h"
 
 namespace panvae::data {
@@ -229,7 +230,7 @@ Frozen read_frozen(const hdf5::File& file, std::string& kind) {
   kind = scalar("kind");
   const std::string settings = scalar("settings");
   if (settings.empty()) return frozen;
-  frozen.settings = Json::parse(settings, nullptr, false);
+  frozen.settings = parse_json(settings);
   if (!frozen.settings.is_object()) file.fail(root + "/settings", "is no JSON object");
   if (file.is_dataset(root + "/features")) frozen.features = file.texts(root + "/features");
   if (file.is_group(root + "/arrays"))

@@ -5,8 +5,6 @@
 #include <cstdint>
 
 #include "base/error.h"
-#include "base/memory.h"
-#include "base/text.h"
 #include "data/h5ad.h"
 #include "data/raw_matrix.h"
 
@@ -123,12 +121,7 @@ template bool H5adMatrix::read_rows(int64_t, int64_t, double*) const;
 
 template <class T>
 bool H5adMatrix::whole(RowMatrix<T>& out) const {
-  // A damaged shape must not end in the kernel's out-of-memory killer.
-  const double needed = static_cast<double>(rows_) * static_cast<double>(columns_) * sizeof(T), available = static_cast<double>(available_bytes());
-  if (available > 0 && needed > available)
-    fail_machine(fmt::format("the matrix of {} x {} needs {}, {} are free", rows_, columns_, human_bytes(static_cast<int64_t>(std::min(needed, 9e18))),
-                             human_bytes(static_cast<int64_t>(available))),
-                 file_.where(inner_), "select samples or features first, or use a machine with more memory");
+  expect_room_for(rows_, columns_, sizeof(T), file_.where(inner_));
   out.resize(rows_, columns_);
   use_huge_pages(out.data(), static_cast<size_t>(out.size()) * sizeof(T));
   if (layout_ != Layout::csc) return out.size() > 0 && read_rows(0, rows_, out.data());

@@ -109,6 +109,12 @@ void File::fail(const std::string& inner, const std::string& what, const std::st
   fail_input(what, where(inner), hint.empty() ? "is the file damaged? write it again with AnnData" : hint);
 }
 
+void File::expect_utf8(const std::string& inner, const std::vector<std::string>& texts) const {
+  for (const std::string& text : texts)
+    if (valid_utf8(text) < text.size())
+      fail(inner, fmt::format("{} is not UTF-8", quoted(text)), "write it as UTF-8 with AnnData: texts of bytes become so by .decode('latin-1')");
+}
+
 bool File::exists(const std::string& inner) const {
   // H5Lexists asks for every part of the path to exist.
   for (size_t slash = inner.find('/'); slash != std::string::npos; slash = inner.find('/', slash + 1))
@@ -147,6 +153,7 @@ std::vector<std::string> File::children(const std::string& group) const {
     return 0;
   };
   if (H5Literate(g.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names) < 0) fail(group, "cannot be listed");
+  expect_utf8(group, names);
   return names;
 }
 
@@ -278,11 +285,15 @@ std::vector<std::string> File::texts(const std::string& dataset) const {
   const auto item = static_cast<double>(variable ? text_reference : H5Tget_size(type.get()));
   if (count > 0) expect_room(*this, d.get(), dataset, static_cast<double>(count), item, item + sizeof(std::string));
   if (count > 0 && variable)
-    if (const auto stored = StoredBytes::of(d.get(), static_cast<int64_t>(count), text_reference); stored && read_stored_texts(*stored, out)) return out;
+    if (const auto stored = StoredBytes::of(d.get(), static_cast<int64_t>(count), text_reference); stored && read_stored_texts(*stored, out)) {
+      expect_utf8(dataset, out);
+      return out;
+    }
   if (count < 0 ||
       !read_strings(
           type.get(), space.get(), static_cast<hsize_t>(count), [&](hid_t t, void* to) { return H5Dread(d.get(), t, H5S_ALL, H5S_ALL, H5P_DEFAULT, to); }, out))
     fail(dataset, "cannot be read");
+  expect_utf8(dataset, out);
   return out;
 }
 

@@ -84,7 +84,8 @@ class File {
   bool exists(const std::string& inner) const;
   bool is_group(const std::string& inner) const;
   bool is_dataset(const std::string& inner) const;
-  std::vector<std::string> children(const std::string& group) const;  // sorted by name
+  // Names, sorted, and texts (below) that are not UTF-8 are refused: what is written from them could not be read elsewhere.
+  std::vector<std::string> children(const std::string& group) const;
 
   bool has_attribute(const std::string& inner, const std::string& name) const;
   // Text attribute, `fallback` if absent or no text.
@@ -106,6 +107,7 @@ class File {
   std::vector<int64_t> integers(const std::string& dataset) const;
 
  private:
+  void expect_utf8(const std::string& inner, const std::vector<std::string>& texts) const;
   Handle open(const std::string& dataset) const;
   std::string path_;
   Handle file_;

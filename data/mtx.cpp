@@ -134,7 +134,10 @@ Dataset<T, Matrix> read(const std::string& path, Make&& make) {
 
 template <class T>
 RawMatrix<T> read_mtx(const std::string& path) {
-  return read<T, RowMatrix<T>>(path, [](int64_t rows, int64_t columns) { return RowMatrix<T>::Zero(rows, columns); });
+  return read<T, RowMatrix<T>>(path, [&](int64_t rows, int64_t columns) {
+    expect_room_for(rows, columns, sizeof(T), quoted(path, 400));
+    return RowMatrix<T>::Zero(rows, columns);
+  });
 }
 template RawMatrix<float> read_mtx(const std::string&);
 template RawMatrix<double> read_mtx(const std::string&);

@@ -1,6 +1,7 @@
 #include "data/pairs.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "base/error.h"
@@ -31,7 +32,7 @@ std::vector<SamplePair> read_pairs(const std::string& path) {
     if (p.atac.empty() || p.rna.empty()) fail_input(fmt::format("a pair without {}", p.atac.empty() ? "atac" : "rna"), reader.where(), "name both samples");
     if (tier < columns) {
       double number = 0;
-      if (!parse_number(row[tier], number) || number != static_cast<int>(number) || number < int{same_donor} || number > int{correlated})
+      if (!parse_number(row[tier], number) || !(number >= int{same_donor} && number <= int{correlated}) || number != std::floor(number))
         fail_input(fmt::format("the tier of a pair is {}", quoted(row[tier])), reader.where(), "tiers are 1 (same donor) to 6 (correlated)");
       p.tier = static_cast<int>(number);
     }

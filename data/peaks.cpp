@@ -277,6 +277,9 @@ Peaks stored_peaks(const Frozen& frozen) {
     fail_input(fmt::format("the stored preprocessing cannot be used: {}", quoted(e.what())), {}, "preprocess the data again");
   }
   const std::vector<double>&chromosome = values("peak_chromosome"), &start = values("peak_start"), &end = values("peak_end");
+  for (const std::vector<double>* positions : {&start, &end})
+    for (double p : *positions)
+      if (!(p >= 0 && p <= 9e15)) fail_input("the stored preprocessing cannot be used: a peak at no position", {}, "preprocess the data again");
   for (double c : chromosome)
     if (!(c >= 0 && c < static_cast<double>(peaks.chromosomes.size())))
       fail_input("the stored preprocessing cannot be used: a peak on no chromosome", {}, "preprocess the data again");

@@ -38,6 +38,10 @@ Table read_h5ad_obs(const std::string& path);
 template <class T, class Matrix>
 void read_h5ad_tables(const hdf5::File& file, const std::string& inner, const H5adMatrix& matrix, Dataset<T, Matrix>& out);
 
+// ErrorCode::machine where a matrix of this size does not fit into the memory that is free: a damaged or sparse file may announce any, which
+// must not end in the kernel's out-of-memory killer.
+void expect_room_for(int64_t rows, int64_t columns, size_t item, const std::string& where);
+
 // What read_dataset() does to the tables: names checked, --obs and --var joined, columns renamed by the keys, --where
 // applied. Returns the rows of the file that are left, which `obs` then holds.
 std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& path, const ReadOptions& options);

@@ -13,6 +13,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "base/threads.h"
 #include "data/finite.h"
 #include "data/large_dataset.h"
@@ -233,6 +235,15 @@ void drop_tallies(Dataset<T, Matrix>& data) {
 const std::vector<std::string>& canonical_columns() {
   static const std::vector<std::string> names = {"donor", "cohort", "dataset", "batch", "age", "sex", "ethnicity", "os_time", "os_event", "split", "fold"};
   return names;
+}
+
+void expect_room_for(int64_t rows, int64_t columns, size_t item, const std::string& where) {
+  const double needed = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(item);
+  const auto available = static_cast<double>(available_bytes());
+  if (available > 0 && needed > available)
+    fail_machine(fmt::format("the matrix of {} x {} needs {}, {} are free", rows, columns, human_bytes(static_cast<int64_t>(std::min(needed, 9e18))),
+                             human_bytes(static_cast<int64_t>(available))),
+                 where, "select samples or features first, or use a machine with more memory");
 }
 
 std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& path, const ReadOptions& options) {

@@ -63,7 +63,10 @@ std::string Column::text(int64_t row) const {
   if (missing(row)) return {};
   const auto i = static_cast<size_t>(row);
   if (numeric && std::abs(number[i]) < 1e15 && std::nearbyint(number[i]) == number[i]) return std::to_string(static_cast<int64_t>(number[i]));
-  return numeric ? shortest(number[i]) : levels[static_cast<size_t>(code[i])];
+  if (!numeric) return levels[static_cast<size_t>(code[i])];
+  std::string digits = shortest(number[i]);
+  if (std::abs(number[i]) >= kFirstInexact && digits.find_first_not_of("-0123456789") == std::string::npos) digits += ".0";  // else read as an identifier
+  return digits;
 }
 
 int64_t Column::count_missing() const {

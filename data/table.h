@@ -21,7 +21,7 @@ struct Column {
 
   int64_t size() const { return static_cast<int64_t>(numeric ? number.size() : code.size()); }
   bool missing(int64_t row) const;
-  // The cell as text (whole numbers without an exponent, others in their shortest form), "" where missing.
+  // The cell as text that reads back as it is (whole numbers without an exponent, others in their shortest form), "" where missing.
   std::string text(int64_t row) const;
   int64_t count_missing() const;
 };

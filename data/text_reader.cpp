@@ -19,9 +19,9 @@ namespace panvae::data {
 
 namespace {
 
-// Whether a quoted field of the line is still open at its end.
-bool open_quote(std::string_view line, char separator) {
-  bool field_start = true, inside = false;
+// Whether a quoted field is still open at the end of the line. `inside`: one is open at its beginning.
+bool open_quote(std::string_view line, char separator, bool inside = false) {
+  bool field_start = !inside;
   for (size_t i = 0; i < line.size(); ++i) {
     if (inside) {
       if (line[i] == '"') {
@@ -34,13 +34,6 @@ bool open_quote(std::string_view line, char separator) {
     field_start = line[i] == separator;
   }
   return inside;
-}
-
-// Whether a byte is more than ASCII.
-bool beyond_ascii(std::string_view s) {
-  unsigned char all = 0;
-  for (const char c : s) all |= static_cast<unsigned char>(c);
-  return all >= 0x80;
 }
 
 }  // namespace
@@ -206,12 +199,11 @@ bool LineReader::raw_line(std::string_view& line) {
   ++line_number_;
   if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
   if (std::memchr(line.data(), 0, line.size())) fail_input("a NUL byte within the text", where(), "the file is damaged or no text: fetch or write it again");
-  if (beyond_ascii(line))
-    if (const size_t good = valid_utf8(line); good < line.size()) {
-      const size_t begin = line.find_last_of(separator_, good) + 1;  // of the field: 0 where there is no separator before it
-      fail_input(fmt::format("{} is not UTF-8", quoted(line.substr(begin, line.find(separator_, good) - begin))), where(),
-                 "save the file as UTF-8, if it is Latin-1 by: iconv -f latin1 -t utf-8");
-    }
+  if (const size_t good = valid_utf8(line); good < line.size()) {
+    const size_t begin = line.find_last_of(separator_, good) + 1;  // of the field: 0 where there is no separator before it
+    fail_input(fmt::format("{} is not UTF-8", quoted(line.substr(begin, line.find(separator_, good) - begin))), where(),
+               "save the file as UTF-8, if it is Latin-1 by: iconv -f latin1 -t utf-8");
+  }
   return true;
 }
 
@@ -285,7 +277,7 @@ bool LineReader::next(std::string_view& line) {
       fail_input("a quoted field is never closed", first, "close it with '\"', or double a quote that is part of the text");
     joined_ += '\n';
     joined_.append(line);
-  } while (open_quote(joined_, separator_));
+  } while (open_quote(line, separator_, true));  // of the last line alone: a quote that is never closed goes on for many
   line = joined_;
   return true;
 }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/read_json.h"
 #include "data/read.h"
 
 namespace panvae::eval {
@@ -337,7 +338,7 @@ void write_results(const std::string& folder, const Results& results) {
 Results read_results(const std::string& folder) {
   const std::string file = folder + "/results.json";
   if (!std::filesystem::exists(file)) fail_input("it holds no results.json", quoted(folder, 400), "name a folder that 'panvae evaluate all' wrote");
-  const Json json = Json::parse(read_file(file), nullptr, false);
+  const Json json = parse_json(read_file(file));
   if (json.is_discarded()) fail_input("this is no JSON", quoted(file, 400), "the folder must be one that 'panvae evaluate all' wrote");
   const Reader top(json, file, "");
   if (!top.has("format") || json["format"] != "panvae-results") top.fail("this does not say that it is of the format panvae-results", "format");

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/read_json.h"
 #include "kernels/kernels.h"
 
 namespace panvae {
@@ -161,7 +162,7 @@ void ProviderTable::read_file_once() {
   if (file_is_read_) return;
   file_is_read_ = true;
   if (settings_.file.empty() || (settings_.measure && !std::filesystem::exists(settings_.file))) return;
-  const Json json = Json::parse(read_file(settings_.file), nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json(read_file(settings_.file));
   const std::string why = json.is_discarded() ? "it is no JSON" : take_unlocked(json);
   if (why.empty()) {
     if (json["format"] != kFormat)

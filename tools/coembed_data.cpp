@@ -41,11 +41,12 @@ std::string some_of(const std::vector<std::string>& names) {
 void check_seen(const CoembedHalf& half, const std::set<std::string>& held) {
   const Json& provenance = half.run.provenance;
   const std::string kind = people(half.run.config.modality) + " run";
-  if (!provenance.contains("donors_seen") || !provenance["donors_seen"].is_array())
+  const auto is_text = [](const Json& donor) { return donor.is_string(); };
+  if (!provenance.contains("donors_seen") || !provenance["donors_seen"].is_array() ||
+      !std::all_of(provenance["donors_seen"].begin(), provenance["donors_seen"].end(), is_text))
     fail_input(fmt::format("the {} does not say which donors it has seen", kind), quoted(half.folder, 400), "train it again");
   std::set<std::string> seen;
-  for (const Json& d : provenance["donors_seen"])
-    if (d.is_string()) seen.insert(d.get<std::string>());
+  for (const Json& d : provenance["donors_seen"]) seen.insert(d.get<std::string>());
   std::vector<std::string> forbidden;
   std::set_intersection(seen.begin(), seen.end(), held.begin(), held.end(), std::back_inserter(forbidden));
   if (!forbidden.empty())

@@ -1,4 +1,5 @@
 // panvae embed: posterior means of samples, seen in training or never.
+#include "base/read_json.h"
 #include "data/write.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
@@ -19,7 +20,8 @@ void embed(const std::shared_ptr<Options>& o, const Session& session) {
   data::check_output(o->out);
   std::unique_ptr<Context> context = make_context(session.globals);
   // What preprocess wrote says of which modality it is.
-  if (o->modality.empty() && is_coembedding(o->run)) o->modality = data::SampleSource(o->in, o->dataset.read()).frozen().settings.value("modality", "");
+  if (o->modality.empty() && is_coembedding(o->run))
+    o->modality = member<std::string>(data::SampleSource(o->in, o->dataset.read()).frozen().settings, "modality").value_or("");
   const Run run = load_run(*context, o->run, o->modality);
   if (run.coembedded && o->axes == "canonical")
     fail_usage("a co-embedding has one space for both modalities, whose axes are the latent units", "--axes canonical", "leave it out");

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/read_json.h"
 #include "base/threads.h"
 #include "data/sample_source.h"
 #include "eval/cca.h"
@@ -48,7 +49,7 @@ std::string unique_id(const std::string& name, std::set<std::string>& taken) {
 // The file of a run's samples.
 std::string file_of(const Run& run, const std::string& folder, const std::vector<std::string>& files, const std::vector<data::Table>& features) {
   if (files.empty()) {
-    const std::string name = run.provenance.value("input", "");
+    const std::string name = member<std::string>(run.provenance, "input").value_or("");
     for (const std::string& path : {parent(folder) + "/" + name, name})
       if (!name.empty() && exists(path)) return path;
     fail_input(fmt::format("the data of the run, {}, is neither beside its folder nor here", quoted(name, 200)), quoted(folder, 400),
@@ -76,9 +77,9 @@ data::Table curves_of(const std::string& folder) {
   std::vector<Json> epochs;
   std::istringstream in(read_file(path));
   for (std::string line; std::getline(in, line);) {
-    Json j = Json::parse(line, nullptr, false);
+    Json j = parse_json(line);
     if (!j.is_object() || !j.contains("epoch")) continue;  // an unfinished line
-    if (!epochs.empty() && epochs.back().value("stage", "") != j.value("stage", "")) epochs.clear();
+    if (!epochs.empty() && member<std::string>(epochs.back(), "stage") != member<std::string>(j, "stage")) epochs.clear();
     epochs.push_back(std::move(j));
   }
   if (epochs.empty()) return t;
@@ -96,12 +97,6 @@ data::Table curves_of(const std::string& folder) {
   }
   for (auto& [key, values] : columns) t.set(data::numeric_column(key, std::move(values)));
   return t;
-}
-
-template <class T>
-std::optional<T> optional_number(const Json& j, const char* key) {
-  if (!j.is_object() || !j.contains(key) || !j[key].is_number()) return std::nullopt;
-  return j[key].get<T>();
 }
 
 data::Dataset<double> as_embedding(const data::RowMatrix<float>& x, const data::Table& obs, const std::string& axis) {
@@ -123,14 +118,14 @@ data::RowMatrix<float> rows_of(const data::RowMatrix<float>& x, const std::vecto
 // What 'train' said of the run.
 void describe_training(eval::ResultsModel& info, const Json& provenance, const std::string& folder) {
   info.run = folder;
-  info.epochs = optional_number<int64_t>(provenance, "epochs");
-  info.best_epoch = optional_number<int64_t>(provenance, "best_epoch");
-  info.seed = optional_number<uint64_t>(provenance, "seed");
+  info.epochs = member<int64_t>(provenance, "epochs");
+  info.best_epoch = member<int64_t>(provenance, "best_epoch");
+  info.seed = member<uint64_t>(provenance, "seed");
   if (!exists(folder + "/training.json")) return;
-  const Json training = Json::parse(read_file(folder + "/training.json"), nullptr, false);
-  info.seconds = optional_number<double>(training, "seconds");
-  info.peak_memory_bytes = optional_number<int64_t>(training, "peak_memory_bytes");
-  if (training.is_object()) info.device = training.value("device", "");
+  const Json training = parse_json(read_file(folder + "/training.json"));
+  info.seconds = member<double>(training, "seconds");
+  info.peak_memory_bytes = member<int64_t>(training, "peak_memory_bytes");
+  info.device = member<std::string>(training, "device").value_or("");
 }
 
 // "adversarial", "contrastive, no pairs"

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/read_json.h"
 #include "base/text.h"
 #include "data/matrix_path.h"
 #include "data/peaks.h"
@@ -148,7 +149,7 @@ void run(const std::shared_ptr<Options>& o, const Session& session) {
       if (option->count() > 0)
         fail_usage(fmt::format("{} cannot be combined with --like", option->get_name()), {}, "the steps are those of the fit that exists");
     preprocessor = data::Preprocessor::from(data::read_frozen(o->like, o->modality));
-    const std::string modality = preprocessor.frozen().settings.value("modality", "");
+    const std::string modality = member<std::string>(preprocessor.frozen().settings, "modality").value_or("");
     if (!o->modality.empty() && o->modality != modality)
       fail_input(fmt::format("fitted on {}, not on {}", modality, o->modality), quoted(o->like, 400), "name a fit of the same modality");
   } else if (o->modality.empty()) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/read_json.h"
 #include "base/threads.h"
 #include "engine/checkpoint.h"
 #include "engine/tape.h"
@@ -170,7 +171,7 @@ class ModelFile {
   // The JSON of this key, which `convert` makes something of; JSON of another kind is damage of the file.
   template <class F>
   auto json(const std::string& key, F&& convert) const {
-    const Json j = Json::parse(text(key), nullptr, false);
+    const Json j = parse_json(text(key));
     if (j.is_discarded()) broken(key);
     try {
       return convert(j);

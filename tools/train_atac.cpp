@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/read_json.h"
 #include "models/atac_tasks.h"
 #include "tools/commands.h"
 #include "tools/training.h"
@@ -63,7 +64,7 @@ std::optional<Blocks> read_blocks(const TrainingRun& t, AtacNetworks& model) {
     const auto it = file.metadata().find(key);
     return it == file.metadata().end() ? std::string() : it->second;
   };
-  Blocks blocks{text("fingerprint"), Json::parse(text("result"), nullptr, false)};
+  Blocks blocks{text("fingerprint"), parse_json(text("result"))};
   if (text("network") != network_of(t) || !blocks.result.is_object()) return {};
   read_state(file, model.block_state, "block.");
   return blocks;

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/read_json.h"
 #include "models/coembed_trainer.h"
 #include "tools/coembed_data.h"
 #include "tools/commands.h"
@@ -116,9 +117,9 @@ std::string model_card(const Json& json, const TrainingFolder& folder, const Coe
   s += "| | |\n|---|---|\n";
   auto row = [&](const char* k, const std::string& v) { s += fmt::format("| {} | {} |\n", k, v); };
   for (const CoembedHalf* half : {&rna, &atac})
-    row(half == &rna ? "RNA" : "ATAC",
-        fmt::format("{}, from {} ({} training, {} validation samples; {} features)", half->run.model->network(), half->run.provenance.value("warm_start", ""),
-                    half->train.size(), half->validation.size(), half->run.features.size()));
+    row(half == &rna ? "RNA" : "ATAC", fmt::format("{}, from {} ({} training, {} validation samples; {} features)", half->run.model->network(),
+                                                   member<std::string>(half->run.provenance, "warm_start").value_or(""), half->train.size(),
+                                                   half->validation.size(), half->run.features.size()));
   row("mode", c.mode);
   row("weights", c.mode == "adversarial" ? fmt::format("adversarial {}, cycle {}, pair {}", c.adversarial, c.cycle, c.pair)
                                          : fmt::format("contrastive {} (margin {}), cycle {}, pair {}", c.contrastive, c.margin, c.cycle, c.pair));
@@ -148,7 +149,7 @@ Json provenance_of(const CoembedHalf& half) {
           {"warm_start", name_of(half.folder)},
           {"train_samples", half.train.size()},
           {"validation_samples", half.validation.size()},
-          {"cohorts", half.run.provenance.value("cohorts", "not given")}};
+          {"cohorts", member<std::string>(half.run.provenance, "cohorts").value_or("not given")}};
 }
 
 // Who may not be held out where this co-embedding serves: seen by it or by the runs it began with.

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/read_json.h"
 #include "data/peaks.h"
 #include "data/split.h"
 #include "tools/device_options.h"
@@ -23,7 +24,7 @@ std::string data_fingerprint(const data::Dataset<float>& d) {
 
 // Blocks are of neighbours on the genome, so peaks must come in its order.
 void check_peaks(const data::Dataset<float>& d) {
-  if (d.frozen.settings.value("modality", "") == "atac" && data::has_positions(d.var)) return;  // sorted by preprocess
+  if (member<std::string>(d.frozen.settings, "modality").value_or("") == "atac" && data::has_positions(d.var)) return;  // sorted by preprocess
   data::Peaks peaks;
   try {
     peaks = data::peaks_of(d.var, d.path);
@@ -70,7 +71,7 @@ TrainingRun::TrainingRun(const TrainingOptions& o, const std::string& modality, 
                fmt::format("preprocess them first: panvae preprocess --modality {} -o OUT {}", modality, o.in));
   const bool has_preprocessing = data::holds_preprocessing(data_.frozen);
   if (!has_preprocessing) log::warning("{} carries no preprocessing: 'embed' will take only samples that were prepared the same way", quoted(o.in, 200));
-  const std::string prepared = data_.frozen.settings.value("modality", modality);
+  const std::string prepared = member<std::string>(data_.frozen.settings, "modality").value_or(modality);
   if (prepared != modality)
     fail_input(fmt::format("it was preprocessed as {}", prepared), quoted(o.in, 400), fmt::format("train it with 'panvae train {}'", prepared));
   if (modality == "atac" && !config.is_dense()) check_peaks(data_);
@@ -113,12 +114,13 @@ Json TrainingRun::result_json(const TrainResult& r, int64_t parameters) const {
 std::string TrainingRun::model_card(const TrainResult& r, const Json& json) const {
   const Run& run = run_;
   std::string s = fmt::format("# Model card\n\nA variational autoencoder of {}, trained by panvae {}.\n\n", measured(run.config.modality),
-                              run.provenance.value("panvae", ""));
+                              member<std::string>(run.provenance, "panvae").value_or(""));
   s += "| | |\n|---|---|\n";
   auto row = [&](const char* k, const std::string& v) { s += fmt::format("| {} | {} |\n", k, v); };
-  row("input", fmt::format("{} ({} training, {} validation samples; {} features)", run.provenance.value("input", ""), run.provenance.value("train_samples", 0),
-                           run.provenance.value("validation_samples", 0), run.features.size()));
-  row("cohorts", run.provenance.value("cohorts", "not given"));
+  row("input", fmt::format("{} ({} training, {} validation samples; {} features)", member<std::string>(run.provenance, "input").value_or(""),
+                           member<int64_t>(run.provenance, "train_samples").value_or(0), member<int64_t>(run.provenance, "validation_samples").value_or(0),
+                           run.features.size()));
+  row("cohorts", member<std::string>(run.provenance, "cohorts").value_or("not given"));
   row("network", run.model->network() + (run.config.is_dense() ? ", " + run.config.dense.activation : ""));
   row("parameters", json["parameters"].dump());
   row("loss", fmt::format("Huber (delta {}) + {} x KL", run.config.loss.huber_delta, run.config.loss.kl_weight));

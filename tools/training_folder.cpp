@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/read_json.h"
 #include "base/safetensors.h"
 #include "engine/context.h"
 #include "tools/run_folder.h"
@@ -59,10 +60,10 @@ std::string metrics_until(const std::string& path, const std::string& stage, con
     size_t end = all.find('\n', begin);
     if (end == std::string::npos) break;  // an unfinished line
     const std::string line = all.substr(begin, end - begin);
-    const Json j = Json::parse(line, nullptr, false);
+    const Json j = parse_json(line);
     if (!j.is_object()) break;
-    const std::string of = j.value("stage", "");
-    if (of == stage ? j.value("epoch", int64_t{0}) > epoch : of != earlier) break;
+    const std::string of = member<std::string>(j, "stage").value_or("");
+    if (of == stage ? member<int64_t>(j, "epoch").value_or(0) > epoch : of != earlier) break;
     kept += line + "\n";
     begin = end + 1;
   }

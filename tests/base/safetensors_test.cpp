@@ -127,6 +127,7 @@ TEST(safetensors, every_kind_of_damage_is_an_error_of_input_that_names_the_file)
       {"data cut", huge.substr(0, huge.size() - 1), "'x'"},
       {"no JSON", file_of("hello", 8), "no JSON object"},
       {"a list", file_of("[1,2]", 8), "no JSON object"},
+      {"nested deeply", file_of("{\"x\":" + std::string(100000, '[') + std::string(100000, ']') + "}", 8), "no JSON object"},
       {"JSON cut", file_of(good.substr(0, 30), 8), "no JSON object"},
       {"not an object", file_of(R"({"x":3})", 8), "lacks dtype"},
       {"no dtype", file_of(R"({"x":{"shape":[2],"data_offsets":[0,8]}})", 8), "lacks dtype"},

@@ -20,6 +20,15 @@ TEST(text, table_is_aligned) {
             "A\n");
 }
 
+// Names of columns come from files, and escape sequences in them would drive the terminal.
+TEST(text, cells_of_a_table_are_made_safe_for_a_terminal) {
+  TextTable t({"na\x1B[2Jme", "n"});
+  t.row({"a\nb", "1"});
+  EXPECT_EQ(t.str(), "na\\x1b[2Jme  n\n-----------  -\na\\nb         1\n");
+  EXPECT_EQ(printable("\xC3\xA9\xC2\x9B\xFF\t"), "\xC3\xA9\\xc2\\x9b\\xff\\t");
+  EXPECT_EQ(printable("abcd", 3), "abc...");
+}
+
 TEST(text, a_column_with_words_is_no_number) {
   TextTable t({"n"});
   t.row({"1"});

@@ -64,6 +64,27 @@ TEST_F(H5ad, DamagedFilesAreRefusedWithTheirPlace) {
         f.doubles("obs/short", {2}, {1, 2});
       },
       {"'obs/short'", "2 values"});
+  refused(
+      [&](Fixture& f) {
+        f.doubles("X", {3, 4}, flat());
+        f.texts("obs/site", {"a", "Z\xfcrich", "b"});
+      },
+      {"'Z\\xfcrich' is not UTF-8", "'obs/site'"});
+  refused(
+      [&](Fixture& f) {
+        f.doubles("X", {3, 4}, flat());
+        f.texts("obs/site", {"a", "Z\xfcrich", "b"}, 8);
+      },
+      {"'Z\\xfcrich' is not UTF-8", "'obs/site'"});
+  refused(
+      [&](Fixture& f) {
+        f.doubles("X", {3, 4}, flat());
+        f.doubles(
+            "obs/gr\xf6\xdf"
+            "e",
+            {3}, {1, 2, 3});
+      },
+      {"'gr\\xf6\\xdfe' is not UTF-8", "'obs'"});
   auto nan = flat();
   nan[6] = std::nan("");
   refused([&](Fixture& f) { f.doubles("X", {3, 4}, nan); }, {"missing or NaN", "'s2'", "'C'"});

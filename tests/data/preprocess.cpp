@@ -149,6 +149,16 @@ TEST_F(PreprocessFiles, FrozenSurvivesFiles) {
   Frozen damaged = p.frozen();
   damaged.arrays["quantile_reference"].values.pop_back();
   expect_names(error_of([&] { Preprocessor::from(damaged); }), {"quantile_reference"});
+  // It would take -1 columns of the coefficients, and the covariate after it write before the first.
+  damaged = p.frozen();
+  damaged.settings["batch"] = {
+      {"terms", {{{"name", "batch"}, {"numeric", false}, {"levels", Json::array()}}, {{"name", "age"}, {"numeric", true}, {"mean", 1}}}},
+      {"aliased", Json::array()}};
+  damaged.arrays["batch_coefficients"] = {{0, static_cast<int64_t>(damaged.features.size())}, {}};
+  expect_names(error_of([&] { Preprocessor::from(damaged); }), {"a batch effect of less than two levels"});
+  damaged = p.frozen();
+  damaged.settings["other_features"] = {1, 2};
+  error_of([&] { Preprocessor::from(damaged); });
   damaged = p.frozen();
   damaged.settings.erase("mean_library");
   error_of([&] { Preprocessor::from(damaged); });

@@ -1,6 +1,7 @@
 // Text matrices and tables: what is read, and what is refused with which words.
 #include <zlib.h>
 
+#include <chrono>
 #include <cmath>
 
 #include "data/write.h"
@@ -210,6 +211,21 @@ TEST_F(TextInput, TextIsUtf8) {
                 .obs.keys[0],
             "Gr\xc3\xb6\xc3\x9f"
             "e");
+}
+
+// What is open is looked at once, however many lines it goes on for: a stray quote took time with the square of what followed.
+TEST_F(TextInput, AQuoteThatIsNeverClosedIsRefusedSoon) {
+  std::string text = "sample\tA\nx\t\"1\n";
+  for (int i = 0; i < 300000; ++i) text += "y\n";
+  const std::string file = put("stray.tsv", text);
+  const auto start = std::chrono::steady_clock::now();
+  expect_names(error_of([&] { read_table(file); }), {"never closed", "stray.tsv", "line 2"});
+  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 5) << "not a benchmark: a machine under load is allowed much";
+  // Lines within a quoted field in which other fields open and close.
+  const Table t = read_table(put("lines.csv", "s,a,b\n1,\"x\n\"\"y\"\"\nz\",\"u\n,\"\n2,v,\"w\"\n"));
+  ASSERT_EQ(t.keys, (std::vector<std::string>{"1", "2"}));
+  EXPECT_EQ(t.columns[0].text(0), "x\n\"y\"\nz");
+  EXPECT_EQ(t.columns[1].text(0), "u\n,");
 }
 
 // Beyond the range of double: zero or infinite by its size, however it is written.
@@ -672,6 +688,11 @@ TEST_F(TextInput, WholeNumbersThatDoublesRoundAreText) {
       read_table(put("t.tsv", "id\tdonor\ttime\tlarge\na\t9007199254740992\t9007199254740991\t1e20\nb\t 9007199254740993\tNA\t9007199254740993.5\n"));
   EXPECT_EQ(t.at("donor").text(0), "9007199254740992");
   EXPECT_EQ(t.at("donor").text(1), " 9007199254740993") << "as it stands, as all text";
+  // What is written is read as what it was.
+  EXPECT_EQ(t.at("large").text(1), "9007199254740994.0");
+  write_table(path("again.tsv"), t);
+  const Table again = read_table(path("again.tsv"));
+  for (const char* name : {"time", "large"}) EXPECT_EQ(again.at(name).numeric && again.at(name).number[0] == t.at(name).number[0], true) << name;
   EXPECT_EQ(t.at("time").number[0], 9007199254740991.0);
   EXPECT_EQ(t.at("large").number[0], 1e20);
 }
@@ -781,6 +802,13 @@ TEST_F(TextInput, MatrixMarketAsTenXWritesIt) {
   expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"outside", "line 3"});
   put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 5 1\n1 1 5\n");
   expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"3 x 5", "3 features and 2 barcodes"});
+  // Few bytes may announce more than any machine holds.
+  std::filesystem::create_directory(path("big"));
+  std::string names;
+  for (int i = 0; i < 2000000; ++i) names += std::to_string(i) + '\n';
+  put("big/barcodes.tsv", names), put("big/features.tsv", names);
+  put("big/matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n2000000 2000000 1\n1 1 5\n");
+  expect_names(error_of([&] { read_dataset<float>(path("big")); }, ErrorCode::machine), {"2000000 x 2000000 needs 14.6 TiB", "big/matrix.mtx"});
   put("matrix.mtx", "3 2 1\n1 1 5\n");
   expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"not a Matrix Market file"});
   put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 2 1\n1 1 5\n");

@@ -133,6 +133,24 @@ TEST_F(EvaluateAll, RefusesWhatItCannotJudge) {
 }
 
 // The data of a run is looked for beside it; elsewhere it has to be named.
+// Files of a run that another program, or a hand, has written to.
+TEST_F(EvaluateAll, NotesOfARunThatAreOfAnotherKindAreNone) {
+  const auto changed = [&](const std::string& name, const std::string& file, const std::string& text) {
+    std::filesystem::copy(at("vae"), at(name), std::filesystem::copy_options::recursive);
+    write_file(at(name + "/" + file), text);
+  };
+  changed("kinds", "training.json", R"({"device": 3, "seconds": "long"})");
+  write_file(at("kinds/metrics.jsonl"), "{\"epoch\": 1, \"stage\": 3}\n{\"epoch\": 2, \"stage\": \"x\"}\n");
+  expect_done("evaluate all kinds -o kinds_results --pca latent");
+  EXPECT_EQ(results("kinds_results")["models"][0]["device"], "");
+  expect_done("train rna x.h5ad -o kinds --resume");
+  // Read to its end, and then copied or written, this overflows the stack.
+  std::filesystem::create_directories(at("nested"));
+  write_file(at("nested/results.json"),
+             "{\"format\":\"panvae-results\",\"version\":1,\"panvae\":{\"a\":" + std::string(200000, '[') + std::string(200000, ']') + "}}");
+  expect_error(run("report nested -o nested.html"), 3, "no JSON");
+}
+
 TEST_F(EvaluateAll, FindsTheDataOfARun) {
   std::filesystem::create_directories(folder + "/else");
   std::filesystem::copy(folder + "/vae", folder + "/else/vae", std::filesystem::copy_options::recursive);

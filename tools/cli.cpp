@@ -69,6 +69,7 @@ void Session::begin() const {
   set_threads(globals.threads);
   if (std::any_of(commands_.begin(), commands_.end(), [](const Command& c) { return c.calls_blas && c.app->parsed(); })) prepare_blas();
   if (!answer) install_terminal(globals.quiet, globals.verbose);
+  if (globals.threads > threads()) log::warning("--threads {}: OMP_THREAD_LIMIT allows {}", globals.threads, threads());
   refuse_to_replace_what_is_named();
   // A result that cannot be written is known before the work, not after it.
   for (const std::string* path : {&globals.json, &globals.profile})

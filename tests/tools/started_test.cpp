@@ -227,5 +227,16 @@ TEST_F(started, more_threads_than_there_can_be_are_refused_and_those_of_the_envi
   EXPECT_EQ(o.code, 0) << o.err;
 }
 
+// BLAS waited for ever for threads that OpenMP did not give.
+TEST_F(started, fewer_threads_than_are_said_where_the_environment_allows_no_more) {
+  const std::string pca = "timeout -k 1 60 '" + kProgram + "' pca --components 3 -o few_threads.h5ad many.h5ad";
+  expect_done("simulate -o many --donors 300 --genes 600 --peaks 0 --cohorts 3");  // enough for BLAS to use its threads
+  expect_done("preprocess --modality rna -o many.h5ad many/rna.h5ad");
+  EXPECT_EQ(shell("OMP_NUM_THREADS=3 OMP_THREAD_LIMIT=1 " + pca, folder).code, 0);
+  const Outcome said = shell("OMP_THREAD_LIMIT=2 " + pca + " --threads 3", folder);
+  EXPECT_EQ(said.code, 0) << said.err;
+  EXPECT_NE(said.err.find("--threads 3: OMP_THREAD_LIMIT allows 2"), std::string::npos) << said.err;
+}
+
 }  // namespace
 }  // namespace panvae::test

@@ -293,9 +293,10 @@ TEST(Report, KaplanMeierCurvesDoNotFallWhereTheyEnd) {
   for (size_t i = 0; i < groups.size(); ++i) {
     if (i + 1 < groups.size() && groups[i + 1] == groups[i]) continue;
     // Everybody dies, so a curve is the share of those who are left: here of those left before the day on which it ends.
+    const auto group = groups[i].get<std::string>();
     double all = 0, watched = 0;
     for (int64_t j = 0; j < t.rows(); ++j)
-      if (t.at("group").text(j) == groups[i]) ++all, watched += t.at("os_time").number[static_cast<size_t>(j)] >= years[i].get<double>() * 365.25 * (1 - 1e-4);
+      if (t.at("group").text(j) == group) ++all, watched += t.at("os_time").number[static_cast<size_t>(j)] >= years[i].get<double>() * 365.25 * (1 - 1e-4);
     EXPECT_GT(watched, 1) << groups[i];
     EXPECT_NEAR(survival[i].get<double>(), watched / all, 1e-3) << groups[i];
     ++ends;

@@ -6,8 +6,8 @@
 
 namespace panvae {
 
-// Number of threads that parallel loops and BLAS use where this thread calls them; other threads of a host program say so for
-// themselves. 0 = OMP_NUM_THREADS where it is set, else all cores this process may run on.
+// Number of threads that parallel loops and BLAS use where this thread calls them; other threads of a host program say so for themselves.
+// 0 = OMP_NUM_THREADS where it is set, else all cores this process may run on. OMP_THREAD_LIMIT caps either; OMP_DYNAMIC is switched off.
 void set_threads(int n);
 int threads();
 // Of the thread that asks in the innermost parallel loop around it, whoever began that: within parallel_chunks the third argument of

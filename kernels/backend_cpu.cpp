@@ -25,8 +25,8 @@ void* cpu_alloc(int, size_t bytes) {
   return p;
 }
 
-// f(begin, bytes) for parts of a stretch of memory, side by side: one thread alone clears pages and copies at half of what two do,
-// and what a thread touches first lies in memory near it.
+// f(begin, bytes) for parts of a stretch of memory, side by side: the system clears new pages on the threads that touch them first,
+// and they lie in memory near these.
 template <class F>
 void in_parts(size_t bytes, F f) {
   parallel_chunks(static_cast<int64_t>(bytes), static_cast<int64_t>(kHugePage),

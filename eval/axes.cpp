@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "eval/extreme.h"
 #include "eval/lapack.h"
 
 namespace panvae::eval {
@@ -68,11 +69,8 @@ LatentAxes fit_latent_axes(const data::RowMatrix<double>& mu, const Eigen::Vecto
       scores.col(i) = scores_before.col(order[static_cast<size_t>(i)]);
     }
   }
-  for (int64_t k = 0; k < axes.kept; ++k) {
-    Eigen::Index at = 0;
-    scores.col(k).cwiseAbs().maxCoeff(&at);
-    if (scores(at, k) < 0) map.col(k) *= -1;
-  }
+  for (int64_t k = 0; k < axes.kept; ++k)
+    if (scores(first_extreme(scores.col(k)), k) < 0) map.col(k) *= -1;
   axes.map = map;
   return axes;
 }

@@ -10,6 +10,7 @@
 #include "base/threads.h"
 #include "data/matching.h"
 #include "data/read.h"
+#include "eval/extreme.h"
 #include "eval/lapack.h"
 #include "eval/selection.h"
 
@@ -80,11 +81,8 @@ CcaModel fit_cca(const Matrix& x, const Matrix& y, int64_t components, double sh
   m.mean_x = a.mean, m.mean_y = b.mean;
   m.singular = svd.s.head(k);
   m.x = a.weights(svd.u.leftCols(k)), m.y = b.weights(svd.v.leftCols(k));
-  for (int64_t i = 0; i < k; ++i) {
-    Eigen::Index at = 0;
-    m.x.col(i).cwiseAbs().maxCoeff(&at);
-    if (m.x(at, i) < 0) m.x.col(i) *= -1, m.y.col(i) *= -1;
-  }
+  for (int64_t i = 0; i < k; ++i)
+    if (m.x(first_extreme(m.x.col(i)), i) < 0) m.x.col(i) *= -1, m.y.col(i) *= -1;
   return m;
 }
 

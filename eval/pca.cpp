@@ -12,6 +12,7 @@
 #include "base/philox.h"
 #include "base/threads.h"
 #include "eval/centred_matrix.h"
+#include "eval/extreme.h"
 #include "eval/lapack.h"
 
 namespace panvae::eval {
@@ -146,9 +147,7 @@ PcaModel fit(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows, cons
   m.components = d.v.leftCols(rank).transpose();
   if (use_exact) left = d.u.leftCols(rank);
   for (int64_t i = 0; i < rank; ++i) {
-    Eigen::Index largest = 0;
-    m.components.row(i).cwiseAbs().maxCoeff(&largest);
-    if (m.components(i, largest) >= 0) continue;
+    if (m.components(i, first_extreme(m.components.row(i))) >= 0) continue;
     m.components.row(i) = -m.components.row(i);
     if (use_exact) left.col(i) = -left.col(i);
   }

@@ -3,7 +3,7 @@
 // The matrix is centred by the means of the samples it is fitted on and not scaled. With Xc [n, p] the centred training
 // matrix and its singular value decomposition Xc = U S V^T, the components are the first k columns of V, scores are
 // (x - mean) V, and component i explains the share s_i^2 / |Xc|_F^2 of the variance. The sign of a component is fixed so
-// that its loading of largest absolute value is positive (the first of equals).
+// that its loading of largest absolute value is positive (the first of those that are equal but for rounding).
 #pragma once
 #include <cstdint>
 #include <string>

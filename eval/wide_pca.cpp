@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/threads.h"
+#include "eval/extreme.h"
 #include "eval/lapack.h"
 
 namespace panvae::eval {
@@ -156,9 +157,8 @@ WidePca fit_wide_pca(const Matrix& x, const std::vector<int64_t>& rows, const Pc
     transposed_times(b, out.weights, w);
     parallel_chunks(k, 16, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        Eigen::Index at = 0;
-        const double largest = w.col(i).cwiseAbs().maxCoeff(&at);
-        if (largest > std::abs(extreme[i])) extreme[i] = w(at, i);
+        const double largest = w(first_extreme(w.col(i)), i);
+        if (beyond(largest, extreme[i])) extreme[i] = largest;
       }
     });
     for (int64_t at = 0; at < n_others; at += kRows) {

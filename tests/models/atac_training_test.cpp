@@ -357,16 +357,18 @@ TEST(peak_training, decodes_latents_with_noise_in_training_alone) {
     return huber / 3;
   };
   std::set<double> drawn;
+  double seen = 0;  // of the noise, at most: what it does to the residuals of a step may cancel
   for (uint32_t step : {0u, 1u, 2u}) {
     p.context.generator = {3, step, 0};
     const Tensor none = tensor(p.context, {3, 5}, zeros);
     const std::vector<float> noise = ops::reparameterize(none, none, p.context.generator.next()).host<float>();
     const double wanted = expected(noise);
-    EXPECT_NEAR(huber_of(true, step), wanted, 1e-4 * wanted);
-    EXPECT_GT(std::abs(wanted - expected(zeros)), 1e-3 * wanted) << "the noise is seen";
+    EXPECT_NEAR(huber_of(true, step), wanted, 1e-5 * wanted);
+    seen = std::max(seen, std::abs(wanted - expected(zeros)) / wanted);
     drawn.insert(huber_of(true, step));
-    EXPECT_NEAR(huber_of(false, step), expected(zeros), 1e-4 * wanted);
+    EXPECT_NEAR(huber_of(false, step), expected(zeros), 1e-5 * wanted);
   }
+  EXPECT_GT(seen, 1e-3) << "the noise is seen";
   EXPECT_EQ(drawn.size(), 3u) << "each step draws its own";
 }
 

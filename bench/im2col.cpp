@@ -1,7 +1,5 @@
 #include "bench/im2col.h"
 
-#include <omp.h>
-
 #include <algorithm>
 
 #include "base/threads.h"
@@ -66,12 +64,11 @@ void im2col_conv1d(Run<T>& r, const Sizes& sizes) {
   const int64_t width = s.C_in * s.K;
   const auto x = r.in(s.B * s.C_in * s.L_in), w = r.in(s.C_out * width), y = r.out(s.B * s.C_out * s.L_out);
   r.call([=, room = windows<T>(s)](Stream&) {
-#pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < s.B; ++b) {
-      T* columns = room->data() + omp_get_thread_num() * width * s.L_out;
+    parallel_chunks(s.B, 1, [&](int64_t b, int64_t, int64_t thread) {
+      T* columns = room->data() + thread * width * s.L_out;
       im2col<T>(s, x + b * s.C_in * s.L_in, columns);
       gemm(false, false, s.C_out, s.L_out, width, w.data, width, columns, s.L_out, T(0), y + b * s.C_out * s.L_out, s.L_out);
-    }
+    });
   });
   r.expect(
       y, cases::conv_units(width), [&](int64_t i) { return forward_at(s, x, w, i, false); }, [&](int64_t i) { return forward_at(s, x, w, i, true); });
@@ -83,12 +80,11 @@ void im2col_conv1d_grad_input(Run<T>& r, const Sizes& sizes) {
   const int64_t width = s.C_in * s.K;
   const auto gy = r.in(s.B * s.C_out * s.L_out), w = r.in(s.C_out * width), gx = r.out(s.B * s.C_in * s.L_in);
   r.call([=, room = windows<T>(s)](Stream&) {
-#pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < s.B; ++b) {
-      T* columns = room->data() + omp_get_thread_num() * width * s.L_out;
+    parallel_chunks(s.B, 1, [&](int64_t b, int64_t, int64_t thread) {
+      T* columns = room->data() + thread * width * s.L_out;
       gemm(true, false, width, s.L_out, s.C_out, w.data, width, gy + b * s.C_out * s.L_out, s.L_out, T(0), columns, s.L_out);
       col2im<T>(s, columns, gx + b * s.C_in * s.L_in);
-    }
+    });
   });
   r.expect(
       gx, cases::conv_units(s.C_out * s.K), [&](int64_t i) { return grad_input_at(s, gy, w, i, false); },

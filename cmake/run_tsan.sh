@@ -2,6 +2,8 @@
 # cmake/run_tsan.sh PROGRAM ARGUMENTS...: runs a program of a thread sanitizer build with addresses that are not drawn at
 # random. GCC 12's thread sanitizer does not know the address layouts of newer Linux kernels and ends on some draws with
 # "unexpected memory mapping". Where the system refuses, the program runs as it is.
+folder=$(cd "$(dirname "$0")" && pwd)
+export TSAN_OPTIONS="suppressions='$folder/tsan_suppressions.txt' ${TSAN_OPTIONS-}"
 if setarch -R true 2>/dev/null; then
   exec setarch -R "$@"
 fi

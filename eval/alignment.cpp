@@ -23,14 +23,6 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// BLAS and Eigen split their sums by the number of threads. What is printed must not depend on it, so the one large
-// decomposition runs on one thread; permutations, each a small one, run side by side.
-struct OneThread {
-  OneThread() { set_threads(1); }
-  ~OneThread() { set_threads(before); }
-  const int before = threads();
-};
-
 // Left singular vectors of x [N, K], those whose singular values are above rounding, at most `limit`.
 ColMatrix orthonormal_basis(ColMatrix x, int64_t limit) {
   const int64_t rows = x.rows(), columns = x.cols();
@@ -134,6 +126,8 @@ AlignmentResult evaluate_alignment(const data::Dataset<double>& e, const Alignme
     if (x.col(j).cwiseAbs().maxCoeff() <= 1e-14 * largest) x.col(j).setZero();
     else varies = true;
   }
+  // BLAS and Eigen split their sums by the number of threads. What is printed must not depend on it, so the one large
+  // decomposition runs on one thread; permutations, each a small one, run side by side.
   std::optional<OneThread> alone(std::in_place);
   const ColMatrix q_label = orthonormal_basis(std::move(indicator), n);
   const ColMatrix q_embedding = varies ? orthonormal_basis(std::move(x), std::min(options.angles, n - 2)) : ColMatrix(n, 0);

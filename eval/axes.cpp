@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/threads.h"
 #include "eval/extreme.h"
 #include "eval/lapack.h"
 
@@ -13,6 +14,7 @@ data::RowMatrix<double> varimax(const data::RowMatrix<double>& scores) {
   const int64_t k = scores.cols();
   data::RowMatrix<double> rotation = data::RowMatrix<double>::Identity(k, k);
   if (k < 2) return rotation;
+  const OneThread one;  // BLAS and LAPACK split their sums by the number of threads, which the axes must not show
   for (int round = 0; round < 200; ++round) {
     const data::RowMatrix<double> turned = scores * rotation;
     const data::RowMatrix<double> squares = turned.array().square().matrix();
@@ -35,6 +37,7 @@ LatentAxes fit_latent_axes(const data::RowMatrix<double>& mu, const Eigen::Vecto
   LatentAxes axes;
   axes.center = mu.colwise().mean().transpose();
 
+  const OneThread one;
   ColMatrix g = metric;
   const lapack::EigenPairs of_metric = lapack::largest_eigenvectors(g, z);
   const Eigen::VectorXd roots = of_metric.values.cwiseMax(0).cwiseSqrt();

@@ -21,13 +21,6 @@ namespace {
 using Matrix = data::RowMatrix<double>;
 using Pair = std::pair<int64_t, int64_t>;  // rows of RNA and ATAC
 
-// BLAS and LAPACK split their sums by the number of threads, which the digits must not show.
-struct OneThread {
-  OneThread() { set_threads(1); }
-  ~OneThread() { set_threads(before); }
-  const int before = threads();
-};
-
 // X = U S V^T and what shrinkage makes of it: C(a)^-1/2 is V diag(1 / sqrt(shrunk)) V^T on the space of the pairs.
 struct Whitened {
   Eigen::VectorXd mean;    // [p]
@@ -72,7 +65,7 @@ CcaModel fit_cca(const Matrix& x, const Matrix& y, int64_t components, double sh
     fail_input(fmt::format("{} training pairs are too few for {} + {} dimensions: {} correlations are then 1, whatever the data", n, p, q,
                            std::min({p + q - n + 1, p, q, n - 1})),
                "canonical correlation analysis", "give fewer dimensions (--pca) or some --shrinkage");
-  const OneThread one;
+  const OneThread one;  // BLAS and LAPACK split their sums by the number of threads, which the digits must not show
   const Whitened a = whiten(x, shrinkage, "RNA"), b = whiten(y, shrinkage, "ATAC");
   ColMatrix cross = a.pairs().transpose() * b.pairs();
   const lapack::Svd svd = lapack::svd(cross);

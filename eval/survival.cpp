@@ -250,21 +250,20 @@ void run_side_by_side(size_t tasks, const std::function<void(size_t)>& task) {
   std::atomic<int64_t> done{0};
   Progress progress("survival", static_cast<int64_t>(tasks), "folds");
   int64_t told = 0;
-#pragma omp parallel for schedule(dynamic, 1)
-  for (size_t i = 0; i < tasks; ++i) {
+  parallel_chunks(static_cast<int64_t>(tasks), 1, [&](int64_t i, int64_t, int64_t thread) {
     try {
       throw_if_interrupted();
-      task(i);
+      task(static_cast<size_t>(i));
     } catch (...) {
-      errors[i] = std::current_exception();
+      errors[static_cast<size_t>(i)] = std::current_exception();
     }
     done.fetch_add(1);
-    if (thread_index() == 0) {
+    if (thread == 0) {
       const int64_t now = done.load();
       progress.advance(now - told);
       told = now;
     }
-  }
+  });
   for (const std::exception_ptr& e : errors)
     if (e) std::rethrow_exception(e);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/threads.h"
 #include "kernels/batchnorm.h"
 #include "kernels/kernels.h"
 
@@ -32,33 +33,20 @@ struct Tiles {
   struct Tile {
     int64_t stripe, channel, channels, row, rows;
   };
-  // Passes follow each other within one parallel region: to open one takes microseconds, as the passes of small sizes do. One of a
-  // single thread is opened at no such cost, and must be: the loops of a pass would else be shared out among the threads of a
-  // region of the caller's.
-  template <class F>
-  void in_parallel(F passes) const {
-#pragma omp parallel if (stripes * bands > 1)
-    passes();
-  }
-  // A pass: f(tile) for each tile, each by one thread; then all threads wait for each other.
+  // A pass: f(tile) for each tile.
   template <class F>
   void each(F f) const {
-#pragma omp for schedule(static)
-    for (int64_t t = 0; t < stripes * bands; ++t) {
+    parallel_chunks(stripes * bands, 1, [&](int64_t t, int64_t) {
       const int64_t stripe = t / bands, channel = t % bands * channels, row = stripe * rows;
       f(Tile{stripe, channel, std::min(channels, C - channel), row, std::min(rows, B - row)});
-    }
+    });
   }
   // A pass over channels that have `width` columns each: f(begin, end), at most kTogether columns or one channel.
   template <class F>
   void each_channels(int64_t width, F f) const {
-    const int64_t all = C / width, some = std::max<int64_t>(1, kTogether / width);
-#pragma omp for schedule(static)
-    for (int64_t begin = 0; begin < all; begin += some) f(begin, std::min(all, begin + some));
+    parallel_chunks(C / width, std::max<int64_t>(1, kTogether / width), f);
   }
-  int64_t rows_of(int64_t stripe) const {
-    return std::min(rows, B - stripe * rows);
-  }
+  int64_t rows_of(int64_t stripe) const { return std::min(rows, B - stripe * rows); }
 };
 
 // f(first column, count) for the columns of R rows of a tile, piece by piece, while the rows behind them are fetched into the
@@ -285,11 +273,9 @@ void batchnorm_train(Stream& stream, In<T> x, In<T> weight, In<T> bias, int64_t 
     }
     find_factors(begin, end, C, width, weight, bias, static_cast<In<T>>(statistics), factors);
   };
-  tiles.in_parallel([&] {
-    tiles.each(sweep);
-    tiles.each_channels(width, merge);
-    normalise(tiles, x, static_cast<In<T>>(factors), y);
-  });
+  tiles.each(sweep);
+  tiles.each_channels(width, merge);
+  normalise(tiles, x, static_cast<In<T>>(factors), y);
 }
 
 template <class T>
@@ -303,13 +289,11 @@ void batchnorm_eval(Stream& stream, In<T> x, In<T> weight, In<T> bias, In<T> run
   const Tiles tiles(B, C, L);
   const int64_t width = tiles.C / C;
   T* const factors = stream.scratch<T>(4 * tiles.C);
-  tiles.in_parallel([&] {
-    tiles.each_channels(width, [=](int64_t begin, int64_t end) {
-      find(begin, end);
-      find_factors(begin, end, C, width, weight, bias, static_cast<In<T>>(statistics), factors);
-    });
-    normalise(tiles, x, static_cast<In<T>>(factors), y);
+  tiles.each_channels(width, [=](int64_t begin, int64_t end) {
+    find(begin, end);
+    find_factors(begin, end, C, width, weight, bias, static_cast<In<T>>(statistics), factors);
   });
+  normalise(tiles, x, static_cast<In<T>>(factors), y);
 }
 
 // factors [5, C]: mean, its rest, scale, mean of grad_y, factor of x - mean. Constant statistics need the scale alone.
@@ -394,13 +378,11 @@ void batchnorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
       for (int64_t i = 0; i < 3; ++i) std::fill_n(factors + (2 + i) * columns + c * width, width, found[i]);
     }
   };
-  tiles.in_parallel([&] {
-    tiles.each(sweep);
-    tiles.each_channels(width, merge);
-    if (!grad_x) return;
-    if (constant) input_gradient<true>(tiles, x, grad_y, static_cast<In<T>>(factors), grad_x);
-    else input_gradient<false>(tiles, x, grad_y, static_cast<In<T>>(factors), grad_x);
-  });
+  tiles.each(sweep);
+  tiles.each_channels(width, merge);
+  if (!grad_x) return;
+  if (constant) input_gradient<true>(tiles, x, grad_y, static_cast<In<T>>(factors), grad_x);
+  else input_gradient<false>(tiles, x, grad_y, static_cast<In<T>>(factors), grad_x);
 }
 
 }  // namespace cpu

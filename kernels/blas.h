@@ -10,11 +10,12 @@ std::string blas_description();
 
 // OpenBLAS maps a buffer for each thread at its first product and, where the system refuses one, asks again for ever. So where the
 // address space is limited (base/memory.h) this maps those of threads() threads now, and throws Error (machine) if they do not fit;
-// elsewhere it does nothing. To be called before memory is filled with data; the program and each Context on cpu do.
-void prepare_blas();
+// elsewhere it does nothing. Products in parts and calls that OpenBLAS shares among threads of its own (`whole`: those of LAPACK, and of
+// PCA) have buffers each. To be called before memory is filled with data; the program does, and each Context on cpu for its products.
+void prepare_blas(bool in_parts, bool whole);
 
-// c [M, N] = op(a) op(b) + beta c, row-major with the given distances between rows; one name for both types. Called within
-// a parallel loop, OpenBLAS works on the calling thread alone.
+// c [M, N] = op(a) op(b) + beta c, row-major with the given distances between rows; one name for both types. Within a parallel loop and
+// under OneThread, OpenBLAS works on the calling thread alone.
 inline void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const float* a, int64_t lda, const float* b, int64_t ldb, float beta,
                  float* c, int64_t ldc) {
   cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, static_cast<int>(M), static_cast<int>(N),
@@ -25,5 +26,12 @@ inline void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64
   cblas_dgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, static_cast<int>(M), static_cast<int>(N),
               static_cast<int>(K), 1.0, a, static_cast<int>(lda), b, static_cast<int>(ldb), beta, c, static_cast<int>(ldc));
 }
+
+// The same on threads() threads: parts of c side by side, each by BLAS on one thread, as the threads of OpenBLAS wait for each other within
+// a product, which takes many times as long where the system does not let all of them run. A BLAS that cannot be kept to one thread
+// computes the whole.
+template <class T>
+void gemm_in_parts(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb, T beta, T* c,
+                   int64_t ldc);
 
 }  // namespace panvae

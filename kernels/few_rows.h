@@ -20,7 +20,7 @@ template <class T>
 void product(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb, bool accumulate, T* c,
              int64_t ldc) {
   if (few_rows<T>(transpose_a, transpose_b, M, N, K)) few_rows_product(transpose_b, M, N, K, a, lda, b, ldb, accumulate, c, ldc);
-  else gemm(transpose_a, transpose_b, M, N, K, a, lda, b, ldb, accumulate ? T(1) : T(0), c, ldc);
+  else gemm_in_parts(transpose_a, transpose_b, M, N, K, a, lda, b, ldb, accumulate ? T(1) : T(0), c, ldc);
 }
 
 }  // namespace panvae::cpu

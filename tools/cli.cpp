@@ -40,7 +40,7 @@ bool names(const std::string& value, const std::string& path) {
 }  // namespace
 
 void Session::common(CLI::App& command, unsigned options) {
-  commands_.push_back({&command, (options & (blas | device)) != 0});
+  commands_.push_back({&command, options});
   if (options & device) {
     command.add_option("--device", globals.device, "auto, cpu, cuda or cuda:N (auto: the first usable GPU, else cpu)")->capture_default_str();
     writes(command.add_option("--profile", globals.profile, "Time of every kernel: a table to stderr at the end, and a trace to FILE (for ui.perfetto.dev)"))
@@ -67,7 +67,8 @@ void Session::common(CLI::App& command, unsigned options) {
 void Session::begin() const {
   if (globals.threads > 1024) fail_usage(fmt::format("{} threads are more than any processor has", globals.threads), "--threads", "give 1024 at most");
   set_threads(globals.threads);
-  if (std::any_of(commands_.begin(), commands_.end(), [](const Command& c) { return c.calls_blas && c.app->parsed(); })) prepare_blas();
+  for (const Command& c : commands_)
+    if (c.app->parsed()) prepare_blas((c.options & device) != 0, (c.options & blas) != 0);
   if (!answer) install_terminal(globals.quiet, globals.verbose);
   if (globals.threads > threads()) log::warning("--threads {}: OMP_THREAD_LIMIT allows {}", globals.threads, threads());
   refuse_to_replace_what_is_named();
@@ -85,7 +86,7 @@ CLI::Option* Session::writes(CLI::Option* option) {
 // can mean it: any other value that is written like it is a word.
 void Session::refuse_to_replace_what_is_named() const {
   std::error_code error;
-  for (const auto& [command, calls_blas] : commands_) {
+  for (const auto& [command, options] : commands_) {
     if (!command->parsed()) continue;
     for (auto output = outputs_.begin(); output != outputs_.end(); ++output) {
       const std::string option = (*output)->get_name();

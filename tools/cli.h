@@ -32,8 +32,8 @@ class Session {
   std::vector<std::string> arguments;  // the command line, without the program's name
   std::string* answer = nullptr;       // within a command that runs others: what goes to stdout elsewhere
   // Declares --json, --quiet, --verbose, --threads and, where asked for, --seed, --device with --profile, and --precision with
-  // --provider and --tune. blas: the command calls BLAS or LAPACK, and so begins with prepare_blas() (kernels/blas.h); one with a
-  // device does too.
+  // --provider and --tune. blas: the command decomposes matrices; it and one with a device begin with prepare_blas()
+  // (kernels/blas.h).
   enum Option : unsigned { none = 0, seed = 1, device = 2, precision = 4, blas = 8 };
   void common(CLI::App& command, unsigned options = none);
   // The same option, marked as the name of a file or folder that the command writes.
@@ -49,7 +49,7 @@ class Session {
  private:
   struct Command {
     const CLI::App* app;
-    bool calls_blas;
+    unsigned options;
   };
   std::vector<Command> commands_;  // with common options
   std::vector<const CLI::Option*> outputs_;

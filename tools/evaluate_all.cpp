@@ -531,7 +531,7 @@ void add_evaluate_all(CLI::App& evaluate, Session& session) {
       ->capture_default_str();
   cmd->add_option("--counts", o->counts, "Raw counts of the same samples, for --baseline")->type_name("RAW");
   o->dataset.declare(*cmd);
-  session.common(*cmd, Session::seed | Session::device | Session::precision);
+  session.common(*cmd, Session::seed | Session::device | Session::precision | Session::blas);
   cmd->callback([o, &session] { run(o, session); });
 }
 

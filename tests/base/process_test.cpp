@@ -1,4 +1,4 @@
-// Threads, progress, log, interrupt, memory.
+// Progress, log, interrupt, memory.
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -13,36 +13,10 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/progress.h"
-#include "base/threads.h"
 #include "helpers.h"
 
 namespace panvae::test {
 namespace {
-
-TEST(threads, chunks_cover_each_element_once_whatever_the_number_of_threads) {
-  const int before = threads();
-  for (int n : {1, 2, 5}) {
-    set_threads(n);
-    EXPECT_EQ(threads(), n);
-    for (int64_t size : {0, 1, 9, 10, 11, 1000}) {
-      std::vector<std::atomic<int>> seen(static_cast<size_t>(size));
-      std::atomic<int> calls{0};
-      parallel_chunks(size, 10, [&](int64_t begin, int64_t end) {
-        ++calls;
-        EXPECT_LE(end - begin, 10);
-        EXPECT_EQ(begin % 10, 0);
-        for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
-      });
-      EXPECT_EQ(calls, (size + 9) / 10);
-      for (const auto& s : seen) EXPECT_EQ(s, 1);
-    }
-  }
-  set_threads(100'000);
-  EXPECT_EQ(threads(), 1024) << "more would take OpenMP down";
-  set_threads(0);
-  EXPECT_GE(threads(), 1);
-  set_threads(before);
-}
 
 TEST(progress, counts_and_ends) {
   std::vector<ProgressState> states;

@@ -83,19 +83,5 @@ TEST_P(Callers, a_parallel_loop_of_a_host_program) {
   for (const auto& values : found) EXPECT_EQ(values, alone);
 }
 
-TEST(threads, a_body_knows_who_of_its_loop_runs_it) {
-  std::vector<int64_t> seen(kCallers, -1);
-#pragma omp parallel for num_threads(kCallers) schedule(static)
-  for (int i = 0; i < kCallers; ++i) parallel_chunks(1, 1, [&](int64_t, int64_t, int64_t thread) { seen[static_cast<size_t>(i)] = thread; });
-  EXPECT_EQ(seen, std::vector<int64_t>(kCallers, 0));
-  const int before = threads();
-  set_threads(3);
-  std::vector<int64_t> by(64, -1);
-  parallel_chunks(64, 1, [&](int64_t begin, int64_t, int64_t thread) { by[static_cast<size_t>(begin)] = thread; });
-  set_threads(before);
-  for (int64_t t : by) EXPECT_TRUE(t >= 0 && t < 3) << t;
-  parallel_chunks(0, 1, [](int64_t, int64_t) { FAIL() << "of nothing"; });
-}
-
 }  // namespace
 }  // namespace panvae::test

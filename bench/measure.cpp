@@ -14,6 +14,7 @@ constexpr int64_t kMostCopies = 4096;
 // below 1 do not end in denormals.
 constexpr size_t kCallsBeforeRestore = 8;
 constexpr double kGraphBelow = 50e-6;
+constexpr double kRest = 0.01;  // seconds, after which threads of OpenMP sleep
 
 // Rows of more operations a byte are not bound by memory on any processor.
 constexpr double kMostOperations = 16;
@@ -110,7 +111,7 @@ Measurement measure(Stream& stream, const Row& row, const Options& options) {
     if (auto plain = rotation.plain(row)) works.push_back(*std::move(plain)), beside = &m.plain;
   }
   if (beside) {
-    const std::vector<Summary> both = time_in_turns(stream, options.limits, works);
+    const std::vector<Summary> both = time_in_turns(stream, options.limits, works, beside == &m.blas ? kRest : 0);
     m.time = both[0], *beside = both[1];
   } else {
     m.time = time_calls(stream, options.limits, works[0]);

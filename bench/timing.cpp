@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <thread>
 
 namespace panvae::bench {
 
@@ -97,7 +98,7 @@ Summary time_calls(Stream& stream, const Limits& limits, const Work& work) {
   return sample(watch, limits, calls_of_sample(watch, work), work);
 }
 
-std::vector<Summary> time_in_turns(Stream& stream, const Limits& limits, const std::vector<Work>& works) {
+std::vector<Summary> time_in_turns(Stream& stream, const Limits& limits, const std::vector<Work>& works, double rest) {
   Stopwatch watch(stream);
   std::vector<int64_t> calls;
   for (const Work& w : works) calls.push_back(calls_of_sample(watch, w));
@@ -105,6 +106,11 @@ std::vector<Summary> time_in_turns(Stream& stream, const Limits& limits, const s
   const auto begin = SteadyClock::now();
   for (;;) {
     for (size_t i = 0; i < works.size(); ++i) {
+      if (rest > 0) {
+        std::this_thread::sleep_for(std::chrono::duration<double>(rest));
+        watch.time(1, works[i].call);
+        if (works[i].tidy) works[i].tidy(1);
+      }
       const auto turn = SteadyClock::now();
       do {
         values[i].push_back(watch.time(calls[i], works[i].call) / static_cast<double>(calls[i]));

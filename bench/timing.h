@@ -26,8 +26,10 @@ struct Work {
 Summary time_calls(Stream& stream, const Limits& limits, const Work& work);
 
 // Of each of several works, on cpu: they take turns of a twentieth of the time, so that a machine whose speed changes is the
-// same for all. The first decides when that is enough.
-std::vector<Summary> time_in_turns(Stream& stream, const Limits& limits, const std::vector<Work>& works);
+// same for all. The first decides when that is enough. Threads of OpenMP, which BLAS has, keep a core busy for some milliseconds
+// when there is no more for them to do: works that do not share their threads `rest` so many seconds before a turn, and begin it
+// with a call that is not timed.
+std::vector<Summary> time_in_turns(Stream& stream, const Limits& limits, const std::vector<Work>& works, double rest = 0);
 
 // The same calls as one CUDA graph of `calls` of them, seconds of one. Only on cuda.
 Summary time_graph(Stream& stream, const Limits& limits, const Work& work, int calls);

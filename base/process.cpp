@@ -1,6 +1,7 @@
 #include "base/process.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/memory.h"
 
 namespace panvae {
 
@@ -20,6 +22,7 @@ void prepare_process() {
     }
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);
+  if (address_space_left()) ::mallopt(M_ARENA_MAX, 1);
 }
 
 void write_stderr(std::string_view text) noexcept {

@@ -682,6 +682,35 @@ TEST_F(TextInput, ColumnsAreNumericWhereEveryValueIs) {
     for (int64_t r = 0; r < t.rows(); ++r) EXPECT_EQ(back.at(c.name).text(r), c.text(r));
 }
 
+// A reader takes lines that begin with '#' for comments.
+TEST_F(TextInput, NamesThatBeginWithAHashReadBackTheSame) {
+  Table table;
+  table.keys = {"#a", "b", "#c\td", "#"};
+  for (const char* file : {"t.tsv", "t.csv", "t.tsv.gz"})
+    for (const char* key : {"#id", "#1.2", "# name of a sample", "#'chr'", "id"})
+      for (const bool with_columns : {true, false}) {
+        SCOPED_TRACE(fmt::format("{} {} {}", file, key, with_columns));
+        table.key_name = key;
+        table.columns.clear();
+        if (with_columns) table.columns = {factor_from_text("#note", {"#x", "y", "", "#"}), numeric_column("age", {1, 2, 3, 4})};
+        write_table(path(file), table);
+        const Table back = read_table(path(file));
+        EXPECT_EQ(back.key_name, table.key_name);
+        EXPECT_EQ(back.keys, table.keys);
+        ASSERT_EQ(back.columns.size(), table.columns.size());
+        for (const Column& c : table.columns)
+          for (int64_t r = 0; r < table.rows(); ++r) EXPECT_EQ(back.at(c.name).text(r), c.text(r)) << c.name;
+      }
+  Dataset<float> d = dataset<float>(RowMatrix<float>::Random(2, 2));
+  d.obs.key_name = "#sample";
+  d.obs.keys = {"#1", "#2"};
+  write_dataset(path("m.tsv"), d);
+  const auto back = read_dataset<float>(path("m.tsv"));
+  EXPECT_EQ(back.obs.keys, d.obs.keys);
+  EXPECT_EQ(back.var.keys, d.var.keys);
+  EXPECT_EQ(back.x, d.x);
+}
+
 // write.table of R names one column fewer where it writes names of rows.
 TEST_F(TextInput, WholeNumbersThatDoublesRoundAreText) {
   const Table t =

@@ -156,6 +156,22 @@ TEST_F(TextInput, GzipIsReadByContent) {
   EXPECT_EQ(read_dataset<float>(put("a.tsv.gz", gzipped(text))).x(0, 0), 7);
 }
 
+// The byte order mark in pieces, as members of one byte and of none hold it; and what the mark of another format is found by.
+TEST_F(TextInput, GzipMayBeginWithSmallMembers) {
+  const std::string text = "\xEF\xBB\xBFsample\tA\ns1\t7\n";
+  for (size_t first : {size_t{0}, size_t{1}, size_t{2}, size_t{3}, size_t{4}}) {
+    const std::string name = put("mark.tsv.gz", gzipped(text.substr(0, first)) + gzipped("") + gzipped(text.substr(first)));
+    const Table table = read_table(name);
+    EXPECT_EQ(table.key_name, "sample") << first;
+    EXPECT_EQ(table.keys, (std::vector<std::string>{"s1"})) << first;
+  }
+  expect_names(error_of([&] { read_table(put("page.tsv.gz", gzipped("<") + gzipped("html>\nnot found\n"))); }), {"a web page", "page.tsv.gz"});
+  expect_names(error_of([&] { read_table(put("none.tsv.gz", gzipped("") + gzipped(""))); }), {"the file is empty", "none.tsv.gz"});
+  const std::string cut = error_of([&] { read_table(put("cut.tsv.gz", gzipped("a") + gzipped(text).substr(0, 12))); });
+  expect_names(cut, {"truncated", "cut.tsv.gz"});
+  EXPECT_EQ(cut.find("line 0"), std::string::npos) << cut;
+}
+
 TEST_F(TextInput, TruncatedGzipIsRefused) {
   std::string text = "sample\tA\n";
   for (int i = 0; i < 20000; ++i) text += "s" + std::to_string(i) + "\t" + std::to_string(i * 7919 % 1000) + "\n";

@@ -682,6 +682,10 @@ TEST(Report, BadScoresAreErrorsThatNameTheModel) {
       for (data::Column& c : t.table.columns)
         if (c.name == "group") c.levels[0] = "huge";
   });
+  for (const Json& count : {Json(), Json(-1), Json(0.5), Json(1e300)})
+    refused("'events' is no whole number", [&](Results& r) {
+      for (ResultsScore& s : r.survival) s.values["events"] = count;
+    });
   EXPECT_ERROR(ErrorCode::usage, "no results", report_html({}, {}));
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -77,7 +78,8 @@ SafetensorsReader::SafetensorsReader(const std::string& path) : path_(path) {
       for (const auto& d : entry["shape"]) {
         if (!d.is_number_unsigned()) malformed(path, label + " has a size that is no natural number");
         const uint64_t size = d.get<uint64_t>();
-        if (size != 0 && count > payload / size) malformed(path, label + " is larger than the file");
+        if (size > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) || (size != 0 && count > payload / size))
+          malformed(path, label + " is larger than the file");
         count *= size;
         t.shape.push_back(static_cast<int64_t>(size));
       }

@@ -10,8 +10,9 @@
 namespace panvae::data {
 
 // obs or var: the group `path`. Columns of encodings that are no table column (2-D, nested) are left out with a note
-// in the log.
+// in the log. A column "a/b" is b within a group a, as AnnData writes it.
 Table read_frame(const hdf5::File& file, const std::string& path);
+// Columns whose names HDF5 or AnnData keep for themselves ("a/b", ".", "_index") are written by others, which the log says.
 void write_frame(hdf5::Writer& writer, const std::string& path, const Table& table);
 
 // uns/panvae: what panvae fitted, and the kind of the matrix.

@@ -141,13 +141,18 @@ Table read_frame(const hdf5::File& file, const std::string& path) {
 
   std::vector<std::string> order = file.attribute_list(path, "column-order");
   std::vector<std::string> present = file.children(path);
+  // AnnData writes a column "a/b" as b within a group a.
+  std::unordered_set<std::string> outer;
+  for (const std::string& name : order)
+    if (const size_t slash = name.find('/'); slash != std::string::npos && file.exists(path + "/" + name)) outer.insert(name.substr(0, slash));
   for (const std::string& name : present)
-    if (std::find(order.begin(), order.end(), name) == order.end() && name != index && name.rfind("__", 0) != 0) order.push_back(name);
+    if (std::find(order.begin(), order.end(), name) == order.end() && name != index && name.rfind("__", 0) != 0 && !outer.contains(name)) order.push_back(name);
   std::unordered_set<std::string> taken;  // a damaged list may name a column twice
   for (const std::string& name : order) {
-    if (name == index || !taken.insert(name).second || std::find(present.begin(), present.end(), name) == present.end()) continue;
-    Column column;
     const std::string inner = path + "/" + name;
+    if (name == index || !taken.insert(name).second) continue;
+    if (std::find(present.begin(), present.end(), name) == present.end() && (name.find('/') == std::string::npos || !file.exists(inner))) continue;
+    Column column;
     if (!read_column(file, inner, name, table.rows(), column)) {
       log::info("column {} of {} is not read: no column of numbers or text", quoted(name), file.where(path));
       continue;
@@ -157,14 +162,38 @@ Table read_frame(const hdf5::File& file, const std::string& path) {
   return table;
 }
 
+namespace {
+
+// Whether a column can have this name in the file: HDF5 reads '/' as a path and "." as the table itself, AnnData keeps "_index" for the
+// names of rows and writes no table with a column called so.
+bool is_storable(const std::string& name) {
+  return !name.empty() && name != "." && name != "_index" && name.find('/') == std::string::npos;
+}
+
+// The name of each column in the file, none twice and none that of the index. Those that can stay, stay; another one is said.
+std::vector<std::string> stored_names(const std::string& path, const Table& table, const std::string& index) {
+  std::unordered_set<std::string> taken = {"_index", index};
+  std::vector<std::string> names(table.columns.size());
+  for (size_t i = 0; i < names.size(); ++i)
+    if (const std::string& name = table.columns[i].name; is_storable(name) && taken.insert(name).second) names[i] = name;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (!names[i].empty()) continue;
+    std::string base = table.columns[i].name == "." ? "_" : table.columns[i].name;
+    std::replace(base.begin(), base.end(), '/', '_');
+    names[i] = base;
+    for (int n = 2; !is_storable(names[i]) || !taken.insert(names[i]).second; ++n) names[i] = fmt::format("{}_{}", base, n);
+    log::info("column {} of {} is written as {}: an .h5ad file cannot hold it by its name", quoted(table.columns[i].name), path, quoted(names[i]));
+  }
+  return names;
+}
+
+}  // namespace
+
 void write_frame(hdf5::Writer& writer, const std::string& path, const Table& table) {
   writer.group(path);
-  std::vector<std::string> order;
-  for (const Column& c : table.columns) order.push_back(c.name);
-  // A column may be named as the index is; '_index' is reserved by AnnData.
-  std::string index = table.key_name.empty() || table.key_name == "index" || table.find(table.key_name) || table.key_name.find('/') != std::string::npos
-                          ? "_index"
-                          : table.key_name;
+  // A column may be named as the index is.
+  const std::string index = table.key_name == "index" || table.find(table.key_name) || !is_storable(table.key_name) ? "_index" : table.key_name;
+  const std::vector<std::string> order = stored_names(path, table, index);
   writer.attribute(path, "encoding-type", std::string("dataframe"));
   writer.attribute(path, "encoding-version", std::string("0.2.0"));
   writer.attribute(path, "_index", index);
@@ -176,8 +205,6 @@ void write_frame(hdf5::Writer& writer, const std::string& path, const Table& tab
   array(path + "/" + index, "string-array");
   for (size_t i = 0; i < table.columns.size(); ++i) {
     const Column& c = table.columns[i];
-    // HDF5 reads '/' in a name as a path.
-    std::replace(order[i].begin(), order[i].end(), '/', '_');
     const std::string at = path + "/" + order[i];
     const auto n = static_cast<int64_t>(c.size());
     if (c.numeric && c.boolean) {

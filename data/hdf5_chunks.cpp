@@ -163,6 +163,8 @@ bool ChunkReader::read(int64_t begin, int64_t count, T* out) const {
       const hsize_t offset[2] = {static_cast<hsize_t>(row), static_cast<hsize_t>(column)};
       hsize_t size = 0;
       if (H5Dget_chunk_storage_size(dataset_, offset, &size) < 0 || size == 0) return false;
+      // A damaged size would be memory that is asked for. zlib makes no chunk larger than its bound, and of a byte at most 1032.
+      if (size > compressBound(static_cast<uLong>(bytes)) || bytes / 1032 > size) return false;
       packed[static_cast<size_t>(i)].resize(size);
       uint32_t left_out = 0;
       if (H5Dread_chunk(dataset_, H5P_DEFAULT, offset, &left_out, packed[static_cast<size_t>(i)].data()) < 0 || left_out != 0) return false;

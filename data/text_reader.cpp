@@ -139,7 +139,10 @@ LineReader::LineReader(std::string path, char separator) : path_(std::move(path)
   source_ = std::make_unique<Source>(std::fopen(path_.c_str(), "rb"));
   if (!source_->is_open()) fail_input(fmt::format("cannot read: {}", std::strerror(errno)), quoted(path_, 400), "check the name and its permissions");
   buffer_.resize(1u << 20);
-  if (!refill()) fail_input("the file is empty", quoted(path_, 400), "is it the right one?");
+  // As much as the marks of other formats reach: the first part of a gzip file may hold a byte or none.
+  while (end_ < 512 && refill()) {
+  }
+  if (end_ == 0) fail_input("the file is empty", quoted(path_, 400), "is it the right one?");
   if (end_ >= 3 && std::memcmp(buffer_.data(), "\xEF\xBB\xBF", 3) == 0) begin_ = 3;
   const Foreign foreign = recognise_foreign({buffer_.data() + begin_, end_ - begin_});
   if (!foreign.what.empty()) fail_input(std::string(foreign.what), quoted(path_, 400), std::string(foreign.hint));
@@ -154,7 +157,7 @@ LineReader::LineReader(std::string path) : LineReader(path, separator_of(path)) 
 LineReader::~LineReader() = default;
 
 std::string LineReader::where() const {
-  return fmt::format("{}, line {}", quoted(path_, 400), line_number_);
+  return line_number_ == 0 ? quoted(path_, 400) : fmt::format("{}, line {}", quoted(path_, 400), line_number_);
 }
 
 bool LineReader::refill() {

@@ -29,7 +29,7 @@ class LineReader {
   int64_t line_number() const { return line_number_; }
   char separator() const { return separator_; }
   const std::string& path() const { return path_; }
-  // "'FILE', line 12" for messages.
+  // "'FILE', line 12" for messages; the file alone before its first line.
   std::string where() const;
 
  private:

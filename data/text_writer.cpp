@@ -25,9 +25,10 @@ void TextWriter::separate() {
 }
 
 void TextWriter::field(std::string_view text) {
+  const bool comment = !row_started_ && text.starts_with('#');
   separate();
   const char special[] = {separator_, '"', '\n', '\r', 0};
-  if (text.find_first_of(special) == std::string_view::npos) {
+  if (!comment && text.find_first_of(special) == std::string_view::npos) {
     buffer_.append(text);
     return;
   }

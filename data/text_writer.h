@@ -10,7 +10,7 @@
 namespace panvae::data {
 
 // The separator and compression follow from the name: .csv means commas, .gz gzip. Fields that hold the separator, a
-// quote or a line break are quoted.
+// quote or a line break are quoted, and the first of a row that begins with '#', which readers take for a comment.
 class TextWriter {
  public:
   explicit TextWriter(const std::string& path);

@@ -69,6 +69,10 @@ lacking() {  # what is not there is not our failure
   say "$*"
   exit 4
 }
+# Of a bundle the programs are those of PyPI's wheels for x86-64, libraries and compiled programs those of the machine that packed.
+expect_x86_64() {
+  [ "$(uname -m)" = x86_64 ] || lacking "bundles are for x86_64, this machine is $(uname -m): install what tools/install_packages.sh names where the GPU is"
+}
 
 # ---- before: the bundle ------------------------------------------------------------------------------------------------
 # Nothing compiled by one machine's C++ compiler is run on another: fmt, GoogleTest and Google Benchmark travel as sources,
@@ -77,6 +81,7 @@ lacking() {  # what is not there is not our failure
 # old. The rest of panvae (PANVAE_OMICS) is left out: its libraries (HDF5, XGBoost, LAPACK) are many, bound to their
 # distribution, and none of them meets the GPU.
 make_pack() {
+  expect_x86_64
   file=$(absolute "$1")
   for tool in apt-get dpkg-deb python3 tar; do command -v $tool >/dev/null || lacking "--pack needs $tool"; done
   work=$(mktemp -d)
@@ -402,6 +407,7 @@ out=$(absolute "$out") build=$(absolute "$build")
 if [ -n "$deps" ]; then
   deps=$(absolute "$deps")
   [ -r "$deps" ] || lacking "there is no $deps"
+  expect_x86_64
 fi
 mkdir -p "$out" "$build"
 if [ -n "$one_part" ]; then  # a part, in a process of its own that can be stopped

@@ -45,6 +45,7 @@ void add_volcano(Page& page, const Results& r, const ResultsModel& m, const data
     top = std::max(top, height[i]);
     if (q[i] < fdr) limit = std::isnan(limit) ? height[i] : std::min(limit, height[i]);
   }
+  if (extent <= 0) extent = 1;  // a threshold of 0, and nothing differs
   const auto differs = [&](size_t i) { return q[i] < fdr && std::abs(change[i]) > lfc; };
   // Those that differ by how sure that is, then the others by name, so that the order of the file does not matter.
   std::sort(rows.begin(), rows.end(), [&](size_t a, size_t b) {
@@ -141,7 +142,7 @@ bool add_distribution(Page& page, const Results& r, const char* setting) {
   for (const Row& row : rows) {
     below |= row.values.front() < from;
     std::vector<int64_t> count(static_cast<size_t>(n_bins), 0);
-    for (double x : row.values) ++count[static_cast<size_t>(std::clamp(static_cast<int>((x - from) / (1 - from) * n_bins), 0, n_bins - 1))];
+    for (double x : row.values) ++count[static_cast<size_t>(std::clamp((x - from) / (1 - from) * n_bins, 0.0, n_bins - 1.0))];
     const int64_t most = *std::max_element(count.begin(), count.end());
     for (int b = 0; b < n_bins; ++b)
       if (count[static_cast<size_t>(b)] > 0)

@@ -70,12 +70,23 @@ const ResultsScore* find_score(const Results& r, Benchmark b, std::string_view m
   return nullptr;
 }
 
+namespace {
+[[noreturn]] void fail_value(const ResultsScore& s, const char* key, const char* kind) {
+  fail_input(fmt::format("{} is no {}", quoted(key), kind), fmt::format("results.json, a score of model {}", quoted(s.model)), "evaluate again");
+}
+}  // namespace
+
 double number(const ResultsScore& s, const char* key) {
   const auto at = s.values.find(key);
   if (at == s.values.end() || at->is_null()) return kUnknown;
-  if (!at->is_number())
-    fail_input(fmt::format("{} is no number", quoted(key)), fmt::format("results.json, a score of model {}", quoted(s.model)), "evaluate again");
+  if (!at->is_number()) fail_value(s, key, "number");
   return at->get<double>();
+}
+
+int64_t whole_number(const ResultsScore& s, const char* key) {
+  const double x = number(s, key);
+  if (!(x >= 0 && x < data::kFirstInexact && x == std::floor(x))) fail_value(s, key, "whole number");
+  return static_cast<int64_t>(x);
 }
 
 Value c_statistic(const ResultsScore& s, const char* name) {

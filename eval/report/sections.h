@@ -52,6 +52,8 @@ const ResultsScore* find_score(const Results& r, Benchmark b, std::string_view m
                                bool within_cohort = false);
 // A number of a score, NaN where missing or null. ErrorCode::input where it is something else.
 double number(const ResultsScore& s, const char* key);
+// The same for what is counted: ErrorCode::input too where it is missing, negative or a fraction.
+int64_t whole_number(const ResultsScore& s, const char* key);
 // What Figure 2 shows of a score: accuracy; distance; Uno's C (Harrell's where Uno's is unknown for some model); ratio of differential
 // features to the baseline (their number where there is no baseline).
 Value value_of(const Results& r, Benchmark b, const ResultsScore& s);

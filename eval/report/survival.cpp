@@ -204,7 +204,7 @@ void add_survival(Page& page, ReportContent& content) {
     groups.push_back(group);
     const ResultsData* d = r.find_data(group);
     counts += fmt::format("{}{}{} patients, {} deaths", counts.empty() ? "" : "; ", d && r.data.size() > 1 ? d->label + ": " : std::string(),
-                          grouped(static_cast<int64_t>(number(s, "n"))), grouped(static_cast<int64_t>(number(s, "events"))));
+                          grouped(whole_number(s, "n")), grouped(whole_number(s, "events")));
   }
   page.paragraph(
       fmt::format("{}{}Cox regression with Efron's treatment of ties on the top principal components of the embedding (ridge), on age, sex and the like, or on "

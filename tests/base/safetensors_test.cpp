@@ -137,6 +137,8 @@ TEST(safetensors, every_kind_of_damage_is_an_error_of_input_that_names_the_file)
       {"negative size", file_of(R"({"x":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8), "no natural number"},
       {"size is text", file_of(R"({"x":{"dtype":"F32","shape":["2"],"data_offsets":[0,8]}})", 8), "no natural number"},
       {"overflowing shape", file_of(R"({"x":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,8]}})", 8), "larger than the file"},
+      {"size beyond int64 after a size of 0", file_of(R"({"x":{"dtype":"F32","shape":[0,18446744073709551615],"data_offsets":[0,0]}})", 0),
+       "larger than the file"},
       {"offsets reversed", file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8), "do not fit"},
       {"offsets beyond the end", file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 8), "do not fit"},
       {"offsets negative", file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}})", 8), "bad data_offsets"},

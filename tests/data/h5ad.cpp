@@ -205,6 +205,32 @@ TEST_F(H5ad, ColumnsKeepTheirOrder) {
   EXPECT_EQ(names(read_obs(path("b.h5ad"))), order);
 }
 
+// AnnData writes "a/b" as b in a group a, for HDF5 reads '/' as a path.
+TEST_F(H5ad, ColumnsWithSlashesAreReadFromWithinTheirGroups) {
+  const Table read = read_obs(file([&](Fixture& f) {
+    f.group("obs/age");
+    f.doubles("obs/age/years", {3}, {1, 2, 3});
+    f.group("obs/age/group");
+    f.attribute("obs/age/group", "encoding-type", "categorical");
+    f.integers("obs/age/group/codes", {0, 1, 0});
+    f.texts("obs/age/group/categories", {"young", "old"});
+    f.doubles("obs/age_years", {3}, {4, 5, 6});
+    f.attributes("obs", "column-order", {"age/years", "age_years", "age/group", "age/none"});
+  }));
+  ASSERT_EQ(read.columns.size(), 3u);
+  EXPECT_EQ(read.columns[0].name, "age/years");
+  EXPECT_EQ(read.columns[0].number, (std::vector<double>{1, 2, 3}));
+  EXPECT_EQ(read.columns[1].number, (std::vector<double>{4, 5, 6}));
+  EXPECT_EQ(read.at("age/group").text(1), "old");
+  Dataset<float> d = dataset<float>(RowMatrix<float>::Ones(3, 2));
+  d.obs = read;
+  write_dataset(path("b.h5ad"), d);
+  const Table back = read_obs(path("b.h5ad"));
+  EXPECT_EQ(back.at("age_years_2").number, (std::vector<double>{1, 2, 3}));
+  EXPECT_EQ(back.at("age_years").number, (std::vector<double>{4, 5, 6}));
+  EXPECT_EQ(back.at("age_group").text(1), "old");
+}
+
 // What pandas shows as missing is missing, also where "NA" or "nan" is a category; as the name of a sample it is a name.
 TEST_F(H5ad, CategoriesThatMeanMissing) {
   const std::string name = [&] {

@@ -1,6 +1,7 @@
 // Damaged, cut off and contradictory .h5ad files.
 #include <hdf5.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,6 +144,60 @@ TEST_F(H5ad, AnnouncedLengthsAreNoMemory) {
         f.compressed("obs/c/categories", H5T_NATIVE_DOUBLE, {huge}, {1024}, false, {});
       },
       {"'obs/c/categories'", "more than a file of"});
+}
+
+// What a chunk announces, whether packed or not, beyond what can be one from the other: 1 GiB of each here.
+TEST_F(H5ad, AnnouncedChunksAreNoMemory) {
+  const auto peak = [] {
+    struct rusage usage {};
+    ::getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;  // KiB
+  };
+  const auto refused = [&](const std::string& name) {
+    const hdf5::File damaged(name);
+    const long before = peak();
+    expect_names(error_of([&] { damaged.doubles("X"); }), {"cannot be read", "'X'", name});
+    EXPECT_LT(peak() - before, 512 << 10);
+  };
+  const auto bytes_of = [](auto... values) {
+    std::string bytes;
+    (bytes.append(reinterpret_cast<const char*>(&values), sizeof values), ...);
+    return bytes;
+  };
+  std::vector<double> values(40 * 50);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<double>(i * i));
+  {
+    Fixture f(path("packed.h5"));
+    f.compressed("X", H5T_NATIVE_DOUBLE, {40, 50}, {5, 50}, true, values);
+  }
+  unsigned mask = 0;
+  haddr_t address = 0;
+  hsize_t size = 0;
+  const std::vector<hsize_t> third = {10, 0};
+  {
+    const hdf5::Handle file(H5Fopen(path("packed.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose), x(H5Dopen2(file.get(), "X", H5P_DEFAULT), H5Dclose);
+    ASSERT_GE(H5Dget_chunk_info_by_coord(x.get(), third.data(), &mask, &address, &size), 0);
+  }
+  // The key of a chunk in the B-tree ("HDF5 File Format Specification", III.A.1), and its child.
+  std::string bytes = read_file(path("packed.h5"));
+  const size_t key = bytes.find(bytes_of(static_cast<uint32_t>(size), uint32_t{0}, uint64_t{10}, uint64_t{0}, uint64_t{0}, uint64_t{address}));
+  ASSERT_NE(key, std::string::npos);
+  bytes.replace(key, 4, bytes_of(uint32_t{1} << 30));
+  refused(put("packed.h5", bytes));
+
+  {
+    const hdf5::Handle file(H5Fcreate(path("whole.h5").c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+    const hsize_t shape[2] = {2, 4}, most[2] = {2, H5S_UNLIMITED}, chunk[2] = {1, hsize_t{1} << 27};
+    const hdf5::Handle space(H5Screate_simple(2, shape, most), H5Sclose), properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    H5Pset_chunk(properties.get(), 2, chunk);
+    H5Pset_deflate(properties.get(), 2);
+    const hdf5::Handle x(H5Dcreate2(file.get(), "X", H5T_NATIVE_DOUBLE, space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), H5Dclose);
+    for (const hsize_t row : {hsize_t{0}, hsize_t{1}}) {
+      const hsize_t offset[2] = {row, 0};
+      ASSERT_GE(H5Dwrite_chunk(x.get(), H5P_DEFAULT, 0, offset, 100, values.data()), 0);
+    }
+  }
+  refused(path("whole.h5"));
 }
 
 TEST_F(H5ad, FractionsAreNoIndicesAndNoCodes) {

@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "base/log.h"
 #include "data/damage.h"
 #include "data/h5ad.h"
 #include "data/large_dataset.h"
@@ -55,6 +56,48 @@ TEST_F(H5ad, RoundTrip) {
   EXPECT_EQ(read_file(path("e.h5ad")), bytes) << "equal content is equal bytes";
   EXPECT_EQ(read_obs(path("d.h5ad")).keys, d.obs.keys);
   error_of([&] { write_dataset(path("no/d.h5ad"), d); }, ErrorCode::machine);
+}
+
+// HDF5 reads '/' as a path and "." as the table itself, AnnData keeps "_index": no column is lost for that, and none takes the place of
+// another.
+TEST_F(H5ad, ColumnsOfNamesThatFilesCannotHoldAreWrittenByOthers) {
+  std::vector<std::string> lines;
+  const auto names_of = [&](const std::string& key_name, const std::vector<std::string>& columns) {
+    Dataset<float> d = dataset<float>(RowMatrix<float>::Ones(2, 2));
+    d.obs.key_name = key_name;
+    for (size_t i = 0; i < columns.size(); ++i) {
+      const auto x = static_cast<double>(i);
+      d.obs.columns.push_back(i % 2 ? numeric_column(columns[i], {x, x + 0.5}) : factor_from_text(columns[i], {fmt::format("a{}", i), "b"}));
+    }
+    lines.clear();
+    const log::Sink before = log::set_sink([&](log::Level, std::string_view line) { lines.emplace_back(line); });
+    write_dataset(path("n.h5ad"), d);
+    log::set_sink(before);
+    const Table back = read_dataset<float>(path("n.h5ad")).obs;
+    EXPECT_EQ(back.keys, d.obs.keys);
+    std::vector<std::string> names = {back.key_name};
+    for (size_t i = 0; i < back.columns.size(); ++i) {
+      names.push_back(back.columns[i].name);
+      EXPECT_EQ(back.columns[i].numeric, i % 2 == 1) << names.back();
+      EXPECT_EQ(back.columns[i].text(0), i % 2 ? std::to_string(i) : fmt::format("a{}", i)) << names.back();
+    }
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(names_of("sample", {"a", ".."}), (Names{"sample", "a", ".."}));
+  EXPECT_TRUE(lines.empty());
+  EXPECT_EQ(names_of("sample", {"a/b", "c"}), (Names{"sample", "a_b", "c"}));
+  ASSERT_EQ(lines.size(), 1u);
+  expect_names(lines[0], {"'a/b'", "obs", "'a_b'", ".h5ad"});
+  EXPECT_EQ(names_of("sample", {"a/b", "a_b", "a//b", "a_b_2"}), (Names{"sample", "a_b_3", "a_b", "a__b", "a_b_2"}));
+  EXPECT_EQ(lines.size(), 2u);
+  EXPECT_EQ(names_of("a_b", {"a/b"}), (Names{"a_b", "a_b_2"})) << "as the index is called";
+  EXPECT_EQ(names_of("sample", {".", "/", "_"}), (Names{"sample", "__2", "__3", "_"}));
+  EXPECT_EQ(names_of("sample", {"_index"}), (Names{"sample", "_index_2"}));
+  expect_names(lines[0], {"'_index'", "'_index_2'"});
+  EXPECT_EQ(names_of("index", {"_index", "index"}), (Names{"index", "_index_2", "index"}));
+  EXPECT_EQ(names_of("sample", {"", "x", "x"}), (Names{"sample", "_2", "x", "x_2"}));
+  for (const char* key : {".", "", "a/b", "_index", "x"}) EXPECT_EQ(names_of(key, {"x"}), (Names{"index", "x"})) << key;
 }
 
 // Half precision ends at 65504; what rounds beyond it is refused by name, infinite values are not made up.

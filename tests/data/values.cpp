@@ -1,11 +1,14 @@
-// What a matrix holds, told by its values alone.
+// Values of a matrix: of what range, of what kind, and what stands for those that are missing.
 #include <cmath>
+#include <limits>
 
 #include "data/quantile.h"
 #include "support.h"
 
 namespace panvae::data::test {
 namespace {
+
+using TextInput = Files;
 
 constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 
@@ -54,6 +57,56 @@ TEST(Quantile, AnIncompleteSampleEntersByInterpolatedQuantiles) {
   EXPECT_EQ(sample[0], 9);
   EXPECT_EQ(sample[2], 1);
   EXPECT_TRUE(std::isnan(sample[1]) && std::isnan(sample[3]) && std::isnan(sample[4]));
+}
+
+// Beyond the range of double: zero or infinite by its size, however it is written.
+TEST_F(TextInput, NumbersOutOfRange) {
+  const std::string zeros(400, '0');
+  for (const std::string& tiny :
+       {std::string("1e-400"), "0." + zeros + "1", "." + zeros + "1", "000." + zeros + "1", "-." + zeros + "1", "0." + zeros + "1e20"}) {
+    double x = 1;
+    EXPECT_TRUE(parse_number(tiny, x)) << tiny;
+    EXPECT_EQ(x, 0) << tiny;
+  }
+  for (const std::string& huge : {std::string("1e400"), "1" + zeros, "1" + zeros + "e-1", std::string("0.00001e500"), std::string("1e99999999999999999999")}) {
+    double x = 1;
+    EXPECT_TRUE(parse_number(huge, x)) << huge;
+    EXPECT_EQ(x, std::numeric_limits<double>::infinity()) << huge;
+    EXPECT_TRUE(parse_number("-" + huge, x)) << huge;
+    EXPECT_EQ(x, -std::numeric_limits<double>::infinity()) << huge;
+  }
+  EXPECT_EQ(read_dataset<double>(put("long.tsv", "s\tA\tB\nx\t1" + zeros + "e-400\t0012345678901234567890\n")).x(0, 0), 1);
+  EXPECT_EQ(read_dataset<double>(path("long.tsv")).x(0, 1), 12345678901234567890.0);
+}
+
+TEST_F(TextInput, BeyondFloatIsRefusedAsFloatOnly) {
+  const std::string file = put("m.tsv", "s\tA\nx\t1e300\n");
+  EXPECT_EQ(read_dataset<double>(file).x(0, 0), 1e300);
+  expect_names(error_of([&] { read_dataset<float>(file); }), {"too large", "'x'", "'A'"});
+  EXPECT_EQ(read_dataset<double>(put("tiny.tsv", "s\tA\nx\t1e-999\n")).x(0, 0), 0);
+}
+
+TEST_F(TextInput, MissingValuesTakeTrainingMeans) {
+  const std::string m = put("m.tsv", "s\tA\tB\nx\t1.5\t1\ny\tNA\t2\nz\t4.5\t3\n");
+  ReadOptions o;
+  o.missing = Missing::mean;
+  EXPECT_EQ(read_dataset<double>(m, o).x(1, 0), 3);
+  o.obs_table = put("obs.tsv", "sample\tsplit\nx\ttrain\ny\tholdout\nz\tvalidation\n");
+  EXPECT_EQ(read_dataset<double>(m, o).x(1, 0), 1.5);
+  o.obs_table = put("obs2.tsv", "sample\tsplit\nx\tholdout\ny\ttrain\nz\tholdout\n");
+  expect_names(error_of([&] { read_dataset<double>(m, o); }), {"without a value", "'A'"});
+  o.obs_table = put("obs3.tsv", "sample\tsplit\nx\ttest\ny\ttrain\nz\tholdout\n");
+  expect_names(error_of([&] { read_dataset<double>(m, o); }), {"'test'", "'x'", "--split-key"});
+}
+
+TEST_F(TextInput, KindsAreRecognised) {
+  EXPECT_EQ(detect_kind<double>(RowMatrix<double>::Constant(2, 2, 3)), "counts");
+  RowMatrix<double> x = RowMatrix<double>::Random(400, 8) * std::sqrt(3.0);
+  EXPECT_EQ(detect_kind<double>(x), "z");
+  x = (x.array() * 2 + 8).matrix().eval();
+  EXPECT_EQ(detect_kind<double>(x), "log");
+  x(0, 0) = 12345.5;
+  EXPECT_EQ(detect_kind<double>(x), "");
 }
 
 }  // namespace

@@ -320,6 +320,40 @@ TEST(Report, VolcanoKeepsWhatDiffersAndThinsTheRest) {
   EXPECT_CONTAINS(page, fmt::format("{} of 6,000 differ", different));
 }
 
+// A threshold of 0 and a reconstruction that is what was observed, of which no axis can be made.
+TEST(Report, VolcanoOfNoChangeHasAnAxis) {
+  Results r = fake_results();
+  for (ResultsScore& score : r.expression) score.values["lfc"] = 0;
+  for (ResultsTable& t : r.tables)
+    for (data::Column& c : t.table.columns)
+      if (t.kind == "de" && c.name == "log2fc") std::fill(c.number.begin(), c.number.end(), 0.0);
+  const Json data = data_of(page_of(r));
+  EXPECT_EQ(signal(chart(data, "volcano-rna_vae"), "extent"), 1.05);
+  EXPECT_FALSE(column(data, "differential-rna_vae", "kind").empty());
+}
+
+// Correlations are read from a file.
+TEST(Report, HistogramsHoldWhatIsBeyondTheirAxis) {
+  Results r = fake_results();
+  int64_t samples = 0;
+  for (ResultsTable& t : r.tables)
+    if (t.kind == "spearman" && t.model == "rna_vae" && t.setting == "sample")
+      for (data::Column& c : t.table.columns)
+        if (c.name == "spearman") c.number[0] = -1e300, c.number[1] = 1e300, samples = c.size();
+  ASSERT_GT(samples, 2);
+  const Json data = data_of(page_of(r));
+  const std::vector<Json> counts = column(data, "spearman-bins-sample", "count"), model = column(data, "spearman-bins-sample", "model"),
+                          to = column(data, "spearman-bins-sample", "to");
+  int64_t total = 0, last = 0;
+  for (size_t i = 0; i < counts.size(); ++i)
+    if (model[i] == "RNA VAE") {
+      total += counts[i].get<int64_t>();
+      if (to[i] == 1) last += counts[i].get<int64_t>();
+    }
+  EXPECT_EQ(total, samples);
+  EXPECT_GE(last, 1) << "of the largest";
+}
+
 // Peaks are accessible where genes are expressed. Beside genes both are features.
 TEST(Report, AtacIsSpokenOfAsAccessibility) {
   const Results both = fake_results({.atac = true});
@@ -648,6 +682,10 @@ TEST(Report, BadScoresAreErrorsThatNameTheModel) {
       for (data::Column& c : t.table.columns)
         if (c.name == "group") c.levels[0] = "huge";
   });
+  for (const Json& count : {Json(), Json(-1), Json(0.5), Json(1e300)})
+    refused("'events' is no whole number", [&](Results& r) {
+      for (ResultsScore& s : r.survival) s.values["events"] = count;
+    });
   EXPECT_ERROR(ErrorCode::usage, "no results", report_html({}, {}));
 }
 

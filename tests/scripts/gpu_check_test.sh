@@ -74,6 +74,9 @@ echo "[       OK ] sanitized.cuda (1 ms)"
 echo "========= ERROR SUMMARY: 0 errors"
 [ "$2" != "${BROKEN_TOOL:-}" ] || exit 9
 FAKE
+stand_in uname <<'FAKE'
+echo "${MACHINE:-x86_64}"
+FAKE
 stand_in python3 <<'FAKE'
 [ "$1" = -c ] && exit 1
 echo "python3 $*"
@@ -87,6 +90,16 @@ expect 2 --jobs many build
 expect 2 --out
 expect 2 --pack x.tar.gz build
 expect 4 --deps nowhere.tar.gz build
+grep -q 'there is no .*/nowhere.tar.gz' said || failed "which bundle is not there"
+
+# What a bundle holds runs on one kind of processor.
+touch arm.tar.gz
+for arguments in '--pack x.tar.gz' '--deps arm.tar.gz build'; do
+  MACHINE=aarch64 expect 4 $arguments
+  grep -q '^gpu_check: bundles are for x86_64, this machine is aarch64' said || failed "$arguments on another processor"
+done
+[ ! -e x.tar.gz ] || failed "a bundle of another processor"
+rm arm.tar.gz
 
 # Without a GPU: what can be done is done, and the rest says why not.
 expect 4

@@ -11,8 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
-#include <memory>
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -118,7 +117,7 @@ class Pool {
       try {
         for (int64_t i = static_cast<int64_t>(helpers_->size()) + 1; i < threads; ++i)
           helpers_->emplace_back([this, i, round = round_.load(), cores = place_of(i, threads)] { serve(i, round, cores); });
-      } catch (const std::system_error&) {  // no more threads
+      } catch (const std::exception&) {  // no more threads, or no room for one
       }
       pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }

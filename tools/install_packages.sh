@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what building and testing panvae needs, where it is missing (Debian 12, Ubuntu 24.04). README.md says what each
+# Installs what building and testing panvae needs, where it is missing (Debian 12 and 13, Ubuntu 24.04). README.md says what each
 # package is for. `--list` prints the names and installs nothing: for a Dockerfile, or to find them elsewhere. `--tests` adds
 # what only tests need (tools/test.sh).
 set -eu
@@ -70,7 +70,7 @@ for package in $missing; do
   known "$package" || unknown="$unknown $package"
 done
 if [ -n "$unknown" ]; then
-  echo "tools/install_packages.sh: apt knows no package$unknown: this needs Debian 12 or Ubuntu 24.04 (there with 'universe')" >&2
+  echo "tools/install_packages.sh: apt knows no package$unknown: this needs Debian 12 or 13, or Ubuntu 24.04 (there with 'universe')" >&2
   exit 4
 fi
 [ -z "$missing" ] || apt install --yes --no-install-recommends $missing >&2

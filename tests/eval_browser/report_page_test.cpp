@@ -144,25 +144,27 @@ TEST(ReportPage, AnswersItsReader) {
   Folder folder;
   write_page(folder, page_of(r), R"(
     const facts = {}, root = document.documentElement;
-    const over = (e, type) => {
-      const box = e.getBoundingClientRect();
-      e.dispatchEvent(new MouseEvent(type, {bubbles: true, clientX: box.x + 1, clientY: box.y + 1}));
+    // As a browser does: of a pointer first, to which newer versions of Vega listen, then of a mouse.
+    const mouse = (e, what) => {
+      const box = e.getBoundingClientRect(), at = {bubbles: true, clientX: box.x + 1, clientY: box.y + 1};
+      e.dispatchEvent(new PointerEvent("pointer" + what, at));
+      e.dispatchEvent(new MouseEvent("mouse" + what, at));
     };
     const settle = () => new Promise((done) => setTimeout(done, 300));
     (async () => {
       const points = [...document.querySelectorAll('[data-chart="points-rna_vae"] .mark-symbol path')].filter((p) => p.getAttribute("fill-opacity"));
       facts.points = points.length;
-      over(points[0], "mousemove");
+      mouse(points[0], "move");
       await settle();
       const tooltip = document.getElementById("tooltip");
       facts.tooltip = tooltip.hidden ? "" : tooltip.textContent;
       facts.images = document.images.length;
       const label = [...document.querySelectorAll('[data-chart="cohorts-legend"] text')].find((t) => t.textContent === "BRCA");
-      over(label, "mouseover");
+      mouse(label, "over");
       await settle();
       const dim = () => [...document.querySelectorAll('[data-chart="points-pca_512"] .mark-symbol path')].filter((p) => p.getAttribute("fill-opacity") === "0.06").length;
       facts.dim = dim();
-      over(label, "mouseout");
+      mouse(label, "out");
       await settle();
       facts.dimAfter = dim();
       for (const d of document.querySelectorAll("details")) d.open = true;

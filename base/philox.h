@@ -40,9 +40,10 @@ struct PhiloxKey {
   constexpr uint32_t bits(uint64_t element) const { return four(element / 4).v[element % 4]; }
 };
 
-// 24 random bits to a float in (0, 1): never 0 (logarithms) and never 1.
+// 24 random bits to a float in (0, 1): never 0 (logarithms) and never 1, which the largest would round to.
 constexpr float uniform_open(uint32_t bits) {
-  return (static_cast<float>(bits >> 8) + 0.5f) * (1.0f / 16777216.0f);
+  const float u = (static_cast<float>(bits >> 8) + 0.5f) * (1.0f / 16777216.0f);
+  return u < 1.0f ? u : 1.0f - 1.0f / 16777216.0f;
 }
 // 32 random bits to a double in [0, 1).
 constexpr double uniform_double(uint32_t bits) {

@@ -11,6 +11,7 @@
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
+#include "kernels/normal.h"
 #include "kernels/streaming.h"
 
 namespace panvae {
@@ -29,17 +30,6 @@ struct Mask {
 
 namespace cpu {
 
-constexpr int64_t kGroups = 64;  // of four elements, drawn together
-
-// words [4 count]: those of groups first, first + 1, ...; count <= kGroups
-inline void draw(PhiloxKey key, int64_t first, int64_t count, uint32_t* words) {
-#pragma omp simd
-  for (int64_t g = 0; g < count; ++g) {
-    const Philox4 four = key.four(static_cast<uint64_t>(first + g));
-    for (int64_t j = 0; j < 4; ++j) words[4 * g + j] = four.v[j];
-  }
-}
-
 template <class T>
 void mask_elements(Mask<T> mask, const T* x, const uint32_t* words, T* y, int64_t n) {
 #pragma omp simd
@@ -53,10 +43,10 @@ void dropout(Stream&, In<T> x, Out<T> y, int64_t n, double rate, PhiloxKey given
   const bool streaming = streams(y, n, x);
   parallel_chunks(n, chunk_of(streaming), [=](int64_t begin, int64_t end) {
     store(streaming, y + begin, end - begin, [=](int64_t first, int64_t count, T* to) {
-      uint32_t words[4 * kGroups];
+      uint32_t words[kNoise];
       for (int64_t i = begin + first, last = i + count; i < last;) {
-        const int64_t group = i / 4, within = i % 4, m = std::min(4 * kGroups - within, last - i);
-        draw(key, group, (within + m + 3) / 4, words);
+        const int64_t within = i % 4, m = std::min(kNoise - within, last - i);
+        draw(key, i - within, within + m, words);
         mask_elements(mask, x + i, words + within, to, m);
         i += m, to += m;
       }

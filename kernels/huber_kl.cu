@@ -46,6 +46,13 @@ void huber_gradient(Loss<T> f, const T* pred, const T* target, T* grad_pred, int
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) f.huber(pred[i], target[i], grad_pred[i]);
 }
+template <class T>
+double kl_sum(Loss<T> f, const T* mu, const T* logvar, T* grad_mu, T* grad_logvar, int64_t n) {
+  double s = 0;
+#pragma omp simd reduction(+ : s)
+  for (int64_t i = 0; i < n; ++i) s += f.kl(mu[i], logvar[i], grad_mu[i], grad_logvar[i]);
+  return s;
+}
 
 // The elements of all samples lie behind one another, so stretches run over the whole batch and not over each sample.
 template <class T>
@@ -66,9 +73,7 @@ void huber_kl(Stream& stream, In<T> pred, In<T> target, In<T> mu, In<T> logvar, 
     end_stores(streaming);
   });
   parallel_chunks(B * Z, kStretch, [=](int64_t begin, int64_t end) {
-    double s = 0;
-    for (int64_t i = begin; i < end; ++i) s += f.kl(mu[i], logvar[i], grad_mu[i], grad_logvar[i]);
-    partials[huber_stretches + begin / kStretch] = s;
+    partials[huber_stretches + begin / kStretch] = kl_sum<T>(f, mu + begin, logvar + begin, grad_mu + begin, grad_logvar + begin, end - begin);
   });
   double huber = 0, kl = 0;
   for (int64_t i = 0; i < huber_stretches; ++i) huber += partials[i];

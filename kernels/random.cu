@@ -1,7 +1,6 @@
 // Random tensors, a function of (seed, op, step, element) alone: y[i] from word i % 4 of Philox group i / 4. Parallel over
 // groups; 4 n bytes written (f32). The step may stand in memory of the device (PhiloxKey::step_at), here and in all kernels
 // that draw.
-#include "base/threads.h"
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
@@ -15,18 +14,16 @@ namespace {
 template <class T>
 struct Uniform {
   T low, high;
-  __host__ __device__ Four<T> operator()(Philox4 bits) const {
-    Four<T> u = uniform4<T>(bits);
-    for (T& x : u.v) x = low + x * (high - low);
-    return u;
-  }
+  __host__ __device__ T of(uint32_t word) const { return low + uniform_of<T>(word) * (high - low); }
+  __host__ __device__ Four<T> operator()(Philox4 bits) const { return {{of(bits.v[0]), of(bits.v[1]), of(bits.v[2]), of(bits.v[3])}}; }
 };
 template <class T>
 struct Normal {
   T mean, deviation;
+  __host__ __device__ T of(T z) const { return mean + deviation * z; }
   __host__ __device__ Four<T> operator()(Philox4 bits) const {
     Four<T> z = normal4<T>(bits);
-    for (T& x : z.v) x = mean + deviation * x;
+    for (T& x : z.v) x = of(x);
     return z;
   }
 };
@@ -35,24 +32,29 @@ struct Normal {
 
 namespace cpu {
 
-template <class T, class F>
-void random(Out<T> y, int64_t n, F f, PhiloxKey given) {
-  const PhiloxKey key = given.now();
-  parallel_chunks((n + 3) / 4, 4096, [=](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; ++g) {
-      const Four<T> r = f(key.four(static_cast<uint64_t>(g)));
-      for (int64_t j = 0; j < 4 && 4 * g + j < n; ++j) y[4 * g + j] = r.v[j];
-    }
-  });
+template <class T, class From>
+void map_stretch(T* y, const From* from, int64_t n, auto f) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] = f.of(from[i]);
 }
 
 template <class T>
-void random_uniform(Stream&, Out<T> y, int64_t n, T low, T high, PhiloxKey key) {
-  random(y, n, Uniform<T>{low, high}, key);
+void random_uniform(Stream&, Out<T> y, int64_t n, T low, T high, PhiloxKey given) {
+  const PhiloxKey key = given.now();
+  for_noise(n, [=](int64_t first, int64_t count) {
+    uint32_t words[kNoise];
+    draw(key, first, count, words);
+    map_stretch<T>(y + first, words, count, Uniform<T>{low, high});
+  });
 }
 template <class T>
-void random_normal(Stream&, Out<T> y, int64_t n, T mean, T deviation, PhiloxKey key) {
-  random(y, n, Normal<T>{mean, deviation}, key);
+void random_normal(Stream&, Out<T> y, int64_t n, T mean, T deviation, PhiloxKey given) {
+  const PhiloxKey key = given.now();
+  for_noise(n, [=](int64_t first, int64_t count) {
+    T z[kNoise];
+    draw_normal(key, first, count, z);
+    map_stretch<T>(y + first, z, count, Normal<T>{mean, deviation});
+  });
 }
 
 }  // namespace cpu

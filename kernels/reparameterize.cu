@@ -2,7 +2,6 @@
 // Gradients: g_mu = g_z;  g_logvar = g_z eps exp(l / 2) / 2 within the clamp, 0 outside. eps is a function of (key,
 // element) and is drawn again in the gradient: nothing is stored. Parallel over groups of four elements; 12 n bytes each
 // way (f32), about 100 integer operations a group for the noise.
-#include "base/threads.h"
 #include "kernels/device_math.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
@@ -18,18 +17,15 @@ __host__ __device__ inline T clamped_logvar(T logvar) {
   return logvar < T(kLogvarMin) ? T(kLogvarMin) : logvar > T(kLogvarMax) ? T(kLogvarMax) : logvar;
 }
 
-// The first `count` elements of a group.
 template <class T>
-__host__ __device__ inline void reparameterize_group(const T* mu, const T* logvar, T* z, const Four<T>& eps, int64_t count) {
-  for (int64_t j = 0; j < 4 && j < count; ++j) z[j] = mu[j] + std::exp(T(0.5) * clamped_logvar(logvar[j])) * eps.v[j];
+__host__ __device__ inline T reparameterized(T mu, T logvar, T eps) {
+  return mu + exponential(T(0.5) * clamped_logvar(logvar)) * eps;
 }
-
 template <class T>
-__host__ __device__ inline void reparameterize_grad_group(const T* logvar, const T* grad_z, T* grad_logvar, const Four<T>& eps, int64_t count) {
-  for (int64_t j = 0; j < 4 && j < count; ++j) {
-    const bool outside = logvar[j] < T(kLogvarMin) || logvar[j] > T(kLogvarMax);
-    grad_logvar[j] = outside ? T(0) : grad_z[j] * eps.v[j] * T(0.5) * std::exp(T(0.5) * logvar[j]);
-  }
+__host__ __device__ inline T logvar_gradient(T logvar, T grad_z, T eps) {
+  const bool outside = logvar < T(kLogvarMin) || logvar > T(kLogvarMax);
+  const T inside = grad_z * eps * T(0.5) * exponential(T(0.5) * logvar);
+  return outside ? T(0) : inside;
 }
 
 }  // namespace
@@ -37,19 +33,32 @@ __host__ __device__ inline void reparameterize_grad_group(const T* logvar, const
 namespace cpu {
 
 template <class T>
+void reparameterize_stretch(const T* mu, const T* logvar, const T* eps, T* z, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) z[i] = reparameterized(mu[i], logvar[i], eps[i]);
+}
+template <class T>
+void reparameterize_grad_stretch(const T* logvar, const T* grad_z, const T* eps, T* grad_logvar, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) grad_logvar[i] = logvar_gradient(logvar[i], grad_z[i], eps[i]);
+}
+
+template <class T>
 void reparameterize(Stream&, In<T> mu, In<T> logvar, Out<T> z, int64_t n, PhiloxKey given) {
   const PhiloxKey key = given.now();
-  parallel_chunks((n + 3) / 4, 1024, [=](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; ++g)
-      reparameterize_group(mu + 4 * g, logvar + 4 * g, z + 4 * g, normal4<T>(key.four(static_cast<uint64_t>(g))), n - 4 * g);
+  for_noise(n, [=](int64_t first, int64_t count) {
+    T eps[kNoise];
+    draw_normal(key, first, count, eps);
+    reparameterize_stretch<T>(mu + first, logvar + first, eps, z + first, count);
   });
 }
 template <class T>
 void reparameterize_grad(Stream&, In<T> logvar, In<T> grad_z, Out<T> grad_logvar, int64_t n, PhiloxKey given) {
   const PhiloxKey key = given.now();
-  parallel_chunks((n + 3) / 4, 1024, [=](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; ++g)
-      reparameterize_grad_group(logvar + 4 * g, grad_z + 4 * g, grad_logvar + 4 * g, normal4<T>(key.four(static_cast<uint64_t>(g))), n - 4 * g);
+  for_noise(n, [=](int64_t first, int64_t count) {
+    T eps[kNoise];
+    draw_normal(key, first, count, eps);
+    reparameterize_grad_stretch<T>(logvar + first, grad_z + first, eps, grad_logvar + first, count);
   });
 }
 
@@ -64,8 +73,9 @@ __global__ void reparameterize_kernel(In<T> mu, In<T> logvar, Out<T> z, int64_t 
   const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (4 * g >= n) return;
   const Four<T> m = load_four(mu, g, n, packed), l = load_four(logvar, g, n, packed);
+  const Four<T> eps = normal4<T>(key.now().four(static_cast<uint64_t>(g)));
   Four<T> out;
-  reparameterize_group(m.v, l.v, out.v, normal4<T>(key.now().four(static_cast<uint64_t>(g))), 4);
+  for (int j = 0; j < 4; ++j) out.v[j] = reparameterized(m.v[j], l.v[j], eps.v[j]);
   store_four(out, z, g, n, packed);
 }
 template <class T>
@@ -74,8 +84,9 @@ __global__ void reparameterize_grad_kernel(In<T> logvar, In<T> grad_z, Out<T> gr
   const int64_t g = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (4 * g >= n) return;
   const Four<T> l = load_four(logvar, g, n, packed), gz = load_four(grad_z, g, n, packed);
+  const Four<T> eps = normal4<T>(key.now().four(static_cast<uint64_t>(g)));
   Four<T> gl;
-  reparameterize_grad_group(l.v, gz.v, gl.v, normal4<T>(key.now().four(static_cast<uint64_t>(g))), 4);
+  for (int j = 0; j < 4; ++j) gl.v[j] = logvar_gradient(l.v[j], gz.v[j], eps.v[j]);
   store_four(gl, grad_logvar, g, n, packed);
 }
 

@@ -110,30 +110,40 @@ void matmul_adam_call(Run<T>& r, const Sizes& s, MathMode mode, bool fused) {
   struct Gradient {
     double value, size;  // and the sum of its terms' magnitudes
   };
-  auto gradient = [&](int64_t i) {
-    Gradient g{0, 0};
+  std::unordered_map<int64_t, Gradient> known_gradients;
+  auto gradient = [&](int64_t at) {
+    const auto [known, is_new] = known_gradients.try_emplace(at);
+    Gradient& g = known->second;
+    if (!is_new) return g;
+    const int64_t i = at / N, j = at % N;
     for (int64_t k = 0; k < K; ++k) {
-      const double term = factor_a(i / N, k) * factor_b(k, i % N);
+      const double term = factor_a(i, k) * factor_b(k, j);
       g.value += term;
       g.size += std::abs(term);
     }
     return g;
   };
-  std::unordered_map<int64_t, AdamElement> known;
-  auto element = [&](int64_t i) {
-    if (const auto at = known.find(i); at != known.end()) return at->second;
+  expect_elements(r, p, m, v, [&](int64_t i) {
     const Gradient g = gradient(i);
-    return known.emplace(i, AdamElement(o, scale, p[i], g.value, m[i], v[i], units * g.size)).first->second;
-  };
-  expect_elements(r, p, m, v, element);
+    return AdamElement(o, scale, p[i], g.value, m[i], v[i], units * g.size);
+  });
   r.expect(
       grad, units, [&](int64_t i) { return gradient(i).value; }, [&](int64_t i) { return gradient(i).size; });
-  // |op(a) op(b)|^2 from the inner products of the factors' rows, without the product; and |op(a)| |op(b)|, no less than the
-  // norm of what each element's terms add up to without their signs.
+  // |op(a) op(b)|^2, and the norm of what each element's terms add up to without their signs or no less than that. Where the product is
+  // much work, from the inner products of the factors' rows: |op(a)| |op(b)| is the bound then.
   std::optional<Gradient> known_squares;
   auto squares = [&] {
     if (known_squares) return *known_squares;
     double total = 0, size_a = 0, size_b = 0;
+    if (2 * M * N < (K + 1) * (M + N)) {
+      double size = 0;
+      for (int64_t i = 0; i < M * N; ++i) {
+        const Gradient g = gradient(i);
+        total += g.value * g.value;
+        size += g.size * g.size;
+      }
+      return *(known_squares = Gradient{total, std::sqrt(size)});
+    }
     for (int64_t k = 0; k < K; ++k)
       for (int64_t l = 0; l <= k; ++l) {
         double of_a = 0, of_b = 0;
@@ -142,8 +152,7 @@ void matmul_adam_call(Run<T>& r, const Sizes& s, MathMode mode, bool fused) {
         total += (k == l ? 1 : 2) * of_a * of_b;
         if (k == l) size_a += of_a, size_b += of_b;
       }
-    known_squares = Gradient{total, std::sqrt(size_a * size_b)};
-    return *known_squares;
+    return *(known_squares = Gradient{total, std::sqrt(size_a * size_b)});
   };
   double norm_units = 0;
   auto joined = [&](double norm) {

@@ -1,10 +1,11 @@
-// A general product lays out its large operand anew for the tiles, which pays where many rows use it. Here each number of b is read once, as it
-// stands, and used by all rows of a, of which there are few.
+// A general product lays out both operands anew for its tiles, in large buffers, which pays where many rows use them. Here b is read once, and of
+// the few rows of a, what a block of K needs lies in a cache.
 //
-// b [N, K]: sums of products along both operands' rows, a tile of them in registers, each in as many parts as a vector has lanes; K in blocks,
-//           for which a stays in a cache. Threads share the rows of b.
-// b [K, N]: vectors of a row of b, each times a number of every row of a; K in blocks, whose part of a is turned, so that what a step needs lies
-//           side by side. Threads share the columns.
+// b [N, K], fewest rows: sums of products along both operands' rows, a tile of them in registers, each in as many parts as a vector has lanes.
+//           Threads share the rows of b.
+// b [N, K], more rows: panels of as many rows of b as a tile has columns; what a block of K needs of a panel is turned in registers, into a
+//           buffer that stays in the first cache while all rows of a use it. Threads share the panels.
+// b [K, N]: vectors of a row of b, as it stands, each times a number of every row of a. Threads share the columns.
 // While a tile is computed, what the next ones need of b is fetched: from row to row its pieces are far apart, where the processor fetches
 // nothing ahead.
 #include "kernels/few_rows.h"
@@ -21,20 +22,21 @@ namespace {
 
 constexpr int64_t kLeastBytes = 256 << 10;  // of b: less lies in a cache, laid out or not
 
+// Rows of a up to which BLAS is slower, and from which panels are turned (measured); `columns`: where b is [K, N].
+constexpr int64_t kMostRows = 128, kLeastTurned = 13;
 #if defined(__AVX512F__)
 constexpr int kLeft = 6, kRight = 4;  // rows of a and b whose sums are in registers: 24 of 32, and one vector of each of b's rows
-// Rows of a up to which BLAS is slower (measured); `columns`: where b is [K, N].
-constexpr int64_t kMostRows = 96;
 template <class T>
-constexpr int64_t kMostRowsColumns = sizeof(T) == 4 ? 64 : 32;
+constexpr int64_t kMostRowsColumns = sizeof(T) == 4 ? 96 : 64;
 #else
 constexpr int kLeft = 5, kRight = 2;  // 10 of 16
-constexpr int64_t kMostRows = 16;
 template <class T>
 constexpr int64_t kMostRowsColumns = 8;
 #endif
-constexpr int64_t kTurnedRows = 64;        // of a at once
+constexpr int64_t kRowsAtOnce = 128;       // of a
 constexpr int64_t kDepthBytes = 20 << 10;  // of a row in a block of K: adding up the lanes at its end costs little then
+constexpr int64_t kTurnedDepth = 512;      // numbers of a row of b in a block of K, where panels are turned
+constexpr int64_t kPanels = 16;            // of a thread at a time: what they make of c stays in a cache from block to block
 constexpr int64_t kDepth = 128;            // rows of b [K, N] in a block
 constexpr int64_t kWidthBytes = 2 << 10;   // of each of them, so that the next block, too, is in a cache
 
@@ -127,31 +129,46 @@ void along_rows(int64_t M, int64_t N, int64_t K, const T* a, int64_t lda, const 
   });
 }
 
-// The lines of b that the next block of K needs, in the order in which they lie.
-template <class T>
-struct Ahead {
-  const T* row;
-  int64_t stride, width, rows, column;
+// The rows of a, of a block of K of up to Depth, at a distance that is part of an instruction's address.
+template <class T, int64_t Depth>
+struct Rows {
+  static constexpr int64_t stride = Depth + kLineBytes / static_cast<int64_t>(sizeof(T));  // not a power of two, where rows would meet in the cache
+  T values[kRowsAtOnce * stride];
 
-  [[gnu::always_inline]] void fetch_block() {
-    if (rows <= 0) return;
-    for (size_t i = 0; i < kBlock<T> * sizeof(T); i += kLineBytes) fetch(reinterpret_cast<const char*>(row + column) + i);
-    if ((column += kBlock<T>) >= width) column = 0, row += stride, --rows;
+  void take(const T* a, int64_t lda, int64_t rows, int64_t depth) {
+    for (int64_t r = 0; r < rows; ++r) std::copy_n(a + r * lda, depth, values + r * stride);
   }
 };
 
-// c [R, kBlock] = a^T b (+ c), a [depth, R], b [depth, kBlock]. Blocks are summed on their own: a chain over all of K would cost digits.
-template <class T, int R>
-void outer_products(const T* a, const T* b, int64_t ldb, int64_t depth, bool add, T* c, int64_t ldc, Ahead<T>* ahead) {
+// What comes next of b, rows of `width` numbers. A step of a tile uses two lines, so a step of each of several tiles fetches one.
+template <class T>
+struct Ahead {
+  const T* row;
+  int64_t stride, width, rows, tiles, column = 0;
+
+  [[gnu::always_inline]] void fetch_line() {
+    if (rows <= 0) return;
+    fetch(row + column);
+    if ((column += kLineBytes / static_cast<int64_t>(sizeof(T))) >= width) column = 0, row += stride, --rows;
+  }
+  [[gnu::always_inline]] void fetch_of_step() {
+    fetch_line();
+    if (tiles == 1) fetch_line();
+  }
+};
+
+// c [R, kBlock] = a b (+ c), a [R, depth], b [depth, kBlock]. Blocks are summed on their own: a chain over all of K would cost digits.
+template <class T, int R, int64_t Stride>
+void outer_products(const T* a, const T* b, int64_t ldb, int64_t depth, bool add, T* c, int64_t ldc, Ahead<T>& ahead) {
   Vector<T> sums[R][2] = {};
-  for (int64_t k = 0; k < depth; ++k, a += R, b += ldb) {
+  for (int64_t k = 0; k < depth; ++k, ++a, b += ldb) {
     Vector<T> b0 = load(b), b1 = load(b + kLanes<T>);
     in_register<T>(b0), in_register<T>(b1);
-    if (ahead) ahead->fetch_block();
+    ahead.fetch_of_step();
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
-      sums[i][0] += a[i] * b0;
-      sums[i][1] += a[i] * b1;
+      sums[i][0] += a[i * Stride] * b0;
+      sums[i][1] += a[i * Stride] * b1;
     }
   }
   for (int i = 0; i < R; ++i, c += ldc) {
@@ -160,49 +177,116 @@ void outer_products(const T* a, const T* b, int64_t ldb, int64_t depth, bool add
   }
 }
 
+// c [M, columns] = a b (+ c), a [M, depth], b [depth, kBlock], of whose columns c has the first.
+template <class T, int64_t Depth>
+void times_block(const Rows<T, Depth>& a, int64_t M, const T* b, int64_t ldb, int64_t depth, int64_t columns, bool add, T* c, int64_t ldc, Ahead<T>& ahead) {
+  constexpr int64_t width = kBlock<T>;
+  T edge[kTile * width];
+  const bool whole = columns == width;
+  for (int64_t tile = 0; tile < tiles_of(M); ++tile) {
+    const int64_t row = tile_begin(M, tile), rows = tile_begin(M, tile + 1) - row;
+    T *const to = c + row * ldc, *const sums = whole ? to : edge;
+    if (!whole) {
+      std::fill(edge, edge + rows * width, T(0));
+      if (add)
+        for (int64_t r = 0; r < rows; ++r) std::copy_n(to + r * ldc, columns, edge + r * width);
+    }
+    with_tile_size(rows, [&]<int R>(std::integral_constant<int, R>) {
+      outer_products<T, R, a.stride>(a.values + row * a.stride, b, ldb, depth, add, sums, whole ? ldc : width, ahead);
+    });
+    if (!whole)
+      for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, columns, to + r * ldc);
+  }
+}
+
+// Turns a square of vectors, v[i][j] <-> v[j][i]: of two rows that lie Half apart, the right half of one and the left half of the other change
+// places; then the same within halves.
+template <class T, int Half, size_t... J>
+[[gnu::always_inline]] inline void exchange(Vector<T>& upper, Vector<T>& lower, std::index_sequence<J...>) {
+  constexpr int n = kLanes<T>;
+  const Vector<T> left = __builtin_shufflevector(upper, lower, static_cast<int>(J & Half ? n + J - Half : J)...);
+  lower = __builtin_shufflevector(upper, lower, static_cast<int>(J & Half ? n + J : J + Half)...);
+  upper = left;
+}
+template <class T, int Half = kLanes<T> / 2>
+[[gnu::always_inline]] inline void turn(Vector<T>* v) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<T>; ++i)
+    if (!(i & Half)) exchange<T, Half>(v[i], v[i + Half], std::make_index_sequence<kLanes<T>>{});
+  if constexpr (Half > 1) turn<T, Half / 2>(v);
+}
+
+// panel [depth, kBlock] = b^T, b [rows, depth]; zeros in the columns that b has no rows for.
+template <class T>
+void turn_panel(const T* b, int64_t ldb, int64_t rows, int64_t depth, T* panel) {
+  constexpr int64_t lanes = kLanes<T>, width = kBlock<T>;
+  if (rows < width) std::fill(panel, panel + depth * width, T(0));
+  for (int64_t row = 0; row < rows; row += lanes) {
+    int64_t k = 0;
+    if (row + lanes <= rows)
+      for (; k + lanes <= depth; k += lanes) {
+        Vector<T> square[lanes];
+#pragma GCC unroll 16
+        for (int i = 0; i < lanes; ++i) square[i] = load(b + (row + i) * ldb + k);
+        turn<T>(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < lanes; ++i) std::memcpy(panel + (k + i) * width + row, &square[i], sizeof square[i]);
+      }
+    for (; k < depth; ++k)
+      for (int64_t r = row; r < std::min(row + lanes, rows); ++r) panel[k * width + r] = b[r * ldb + k];
+  }
+}
+
+template <class T>
+void along_turned(int64_t M, int64_t N, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb, bool accumulate, T* c, int64_t ldc) {
+  constexpr int64_t width = kBlock<T>;
+  const int64_t panels = parts_of(N, width), rounds = parts_of(panels, threads() * kPanels);
+  const int64_t vectors = parts_of(K, kLanes<T>), blocks = parts_of(K, kTurnedDepth), tiles = tiles_of(M);
+  parallel_chunks(panels, parts_of(panels, threads() * rounds), [&](int64_t begin, int64_t end) {
+    Rows<T, kTurnedDepth> rows;
+    alignas(kLineBytes) T turned[kTurnedDepth * width];
+    const int64_t last = std::min(end * width, N);
+    for (int64_t block = 0; block < blocks; ++block) {
+      const auto begin_of = [&](int64_t i) { return std::min(part_begin(vectors, blocks, i) * kLanes<T>, K); };
+      const int64_t k = begin_of(block), next_k = begin_of(block + 1), depth = next_k - k;
+      rows.take(a + k, lda, M, depth);
+      for (int64_t column = begin * width; column < last; column += width) {
+        const int64_t there = std::min(width, last - column), next = column + width;
+        turn_panel(b + column * ldb + k, ldb, there, depth, turned);
+        Ahead<T> ahead{b + next * ldb + k, ldb, depth, std::min(width, last - next), tiles};
+        if (next >= last) {  // the first panel of the next block
+          const int64_t first = begin * width;
+          ahead = {b + first * ldb + next_k, ldb, begin_of(block + 2) - next_k, block + 1 < blocks ? std::min(width, last - first) : 0, tiles};
+        }
+        times_block(rows, M, turned, width, depth, there, accumulate || block > 0, c + column, ldc, ahead);
+      }
+    }
+  });
+}
+
 template <class T>
 void along_columns(int64_t M, int64_t N, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb, bool accumulate, T* c, int64_t ldc) {
   constexpr int64_t width = kBlock<T>;
-  const int64_t columns = parts_of(N, width), tiles = tiles_of(M);
+  const int64_t columns = parts_of(N, width);
   const int64_t rounds = parts_of(columns, threads() * kWidthBytes / static_cast<int64_t>(sizeof(T)) / width);
   parallel_chunks(columns, parts_of(columns, threads() * rounds), [&](int64_t begin, int64_t end) {
-    T turned[kTurnedRows * kDepth], edge_b[kDepth * width], edge_c[kTile * width];
+    Rows<T, kDepth> rows;
+    T edge[kDepth * width];
     const int64_t first = begin * width, last = std::min(end * width, N);
     for (int64_t k = 0; k < K; k += kDepth) {
       const int64_t depth = std::min(kDepth, K - k);
-      const bool add = accumulate || k > 0;
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t row = tile_begin(M, tile), rows = tile_begin(M, tile + 1) - row;
-        T* to = turned + row * depth;
-        for (int64_t i = 0; i < depth; ++i)
-          for (int64_t r = 0; r < rows; ++r) *to++ = a[(row + r) * lda + k + i];
-      }
-      Ahead<T> ahead{b + (k + depth) * ldb + first, ldb, last - first, std::min(kDepth, K - k - depth), 0};
+      rows.take(a + k, lda, M, depth);
+      Ahead<T> ahead{b + (k + depth) * ldb + first, ldb, last - first, std::min(kDepth, K - k - depth), tiles_of(M)};
       for (int64_t column = first; column < last; column += width) {
         const int64_t there = std::min(width, last - column);
         const T* from = b + k * ldb + column;
         int64_t from_stride = ldb;
         if (there < width) {  // the last columns, with zeros behind them
-          std::fill(edge_b, edge_b + depth * width, T(0));
-          for (int64_t i = 0; i < depth; ++i) std::copy_n(from + i * ldb, there, edge_b + i * width);
-          from = edge_b, from_stride = width;
+          std::fill(edge, edge + depth * width, T(0));
+          for (int64_t i = 0; i < depth; ++i) std::copy_n(from + i * ldb, there, edge + i * width);
+          from = edge, from_stride = width;
         }
-        for (int64_t tile = 0; tile < tiles; ++tile) {
-          const int64_t row = tile_begin(M, tile), rows = tile_begin(M, tile + 1) - row;
-          T *to = c + row * ldc + column, *sums = to;
-          int64_t stride = ldc;
-          if (there < width) {
-            std::fill(edge_c, edge_c + rows * width, T(0));
-            if (add)
-              for (int64_t r = 0; r < rows; ++r) std::copy_n(to + r * ldc, there, edge_c + r * width);
-            sums = edge_c, stride = width;
-          }
-          with_tile_size(rows, [&]<int R>(std::integral_constant<int, R>) {
-            outer_products<T, R>(turned + row * depth, from, from_stride, depth, add, sums, stride, tile == 0 ? &ahead : nullptr);
-          });
-          if (there < width)
-            for (int64_t r = 0; r < rows; ++r) std::copy_n(edge_c + r * width, there, to + r * ldc);
-        }
+        times_block(rows, M, from, from_stride, depth, there, accumulate || k > 0, c + column, ldc, ahead);
       }
     }
   });
@@ -224,12 +308,9 @@ bool few_rows(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t 
 
 template <class T>
 void few_rows_product(bool transpose_b, int64_t M, int64_t N, int64_t K, const T* a, int64_t lda, const T* b, int64_t ldb, bool accumulate, T* c, int64_t ldc) {
-  if (transpose_b) {
-    along_rows(M, N, K, a, lda, b, ldb, accumulate, c, ldc);
-    return;
-  }
-  for (int64_t row = 0; row < M; row += kTurnedRows)
-    along_columns(std::min(kTurnedRows, M - row), N, K, a + row * lda, lda, b, ldb, accumulate, c + row * ldc, ldc);
+  if (transpose_b && M < kLeastTurned) return along_rows(M, N, K, a, lda, b, ldb, accumulate, c, ldc);
+  for (int64_t row = 0; row < M; row += kRowsAtOnce)
+    (transpose_b ? along_turned<T> : along_columns<T>)(std::min(kRowsAtOnce, M - row), N, K, a + row * lda, lda, b, ldb, accumulate, c + row * ldc, ldc);
 }
 
 #define PV_FEW_ROWS(T)                                              \

@@ -11,9 +11,9 @@ namespace panvae {
 struct Posteriors {
   std::vector<float> mean, logvar;
 };
-Posteriors posteriors(Context& context, Vae& model, BatchSource& source, bool with_logvar = false, int64_t batch_size = 64);
+Posteriors posteriors(Context& context, Vae& model, BatchSource& source, bool with_logvar = false, int64_t batch_size = 128);
 // What the model decodes from latents z [samples, latent] in host memory: row-major [samples, features]. From the posterior means
 // of the model itself reconstructions; from those of another modality in the same space, imputations.
-std::vector<float> decodings(Context& context, Vae& model, const float* z, int64_t samples, int64_t batch_size = 64);
+std::vector<float> decodings(Context& context, Vae& model, const float* z, int64_t samples, int64_t batch_size = 128);
 
 }  // namespace panvae

@@ -66,10 +66,12 @@ struct Names {
 };
 TYPED_TEST_SUITE(few_rows, Types, Names);
 
-// Sizes below and beyond the tiles of every kind of processor, vectors, blocks of K (4096 floats along rows, 128 rows along columns) and panels.
+// Sizes below and beyond the tiles of every kind of processor, vectors, blocks of K (5120 floats along rows, 512 where panels are turned, 128
+// rows along columns), panels, and rows of a at once.
 TYPED_TEST(few_rows, products_are_plain_sums) {
-  const std::vector<std::array<int64_t, 3>> sizes = {{1, 1, 1},  {1, 33, 700}, {2, 31, 127},   {5, 7, 17},   {6, 64, 128},   {7, 65, 129},
-                                                     {13, 3, 5}, {15, 97, 40}, {32, 128, 257}, {3, 9, 9001}, {64, 600, 130}, {65, 40, 4100}};
+  const std::vector<std::array<int64_t, 3>> sizes = {{1, 1, 1},     {1, 33, 700},    {2, 31, 127},   {5, 7, 17},    {6, 64, 128},   {7, 65, 129},
+                                                     {13, 3, 5},    {15, 97, 40},    {32, 128, 257}, {3, 9, 9001},  {64, 600, 130}, {65, 40, 4100},
+                                                     {12, 31, 520}, {14, 1100, 520}, {20, 70, 1100}, {130, 45, 530}};
   for (const auto& [M, N, K] : sizes)
     for (const bool transpose_b : {true, false})
       for (const bool accumulate : {false, true}) expect_plain_sums<TypeParam>(transpose_b, M, N, K, accumulate);
@@ -77,24 +79,25 @@ TYPED_TEST(few_rows, products_are_plain_sums) {
 
 TYPED_TEST(few_rows, bits_are_the_same_with_any_number_of_threads) {
   const int before = threads();
-  for (const bool transpose_b : {true, false}) {
-    std::vector<TypeParam> first;
-    for (const int n : {1, 2, 3, 7}) {
-      set_threads(n);
-      Apart<TypeParam> a(19, 5000, 0, 1), b(transpose_b ? 1100 : 5000, transpose_b ? 5000 : 1100, 0, 2);
-      std::vector<TypeParam> c(19 * 1100);
-      cpu::few_rows_product<TypeParam>(transpose_b, 19, 1100, 5000, a.data(), a.stride, b.data(), b.stride, false, c.data(), 1100);
-      if (n == 1) first = c;
-      EXPECT_TRUE(c == first) << n << " threads";
+  for (const int64_t M : {5, 19})
+    for (const bool transpose_b : {true, false}) {
+      std::vector<TypeParam> first;
+      for (const int n : {1, 2, 3, 7}) {
+        set_threads(n);
+        Apart<TypeParam> a(M, 5000, 0, 1), b(transpose_b ? 1100 : 5000, transpose_b ? 5000 : 1100, 0, 2);
+        std::vector<TypeParam> c(static_cast<size_t>(M * 1100));
+        cpu::few_rows_product<TypeParam>(transpose_b, M, 1100, 5000, a.data(), a.stride, b.data(), b.stride, false, c.data(), 1100);
+        if (n == 1) first = c;
+        EXPECT_TRUE(c == first) << M << " rows, " << n << " threads";
+      }
     }
-  }
   set_threads(before);
 }
 
 // What is not finite stays in the sums that have it.
 TYPED_TEST(few_rows, what_is_not_finite_reaches_its_own_sums_alone) {
-  constexpr int64_t M = 9, N = 70, K = 300;
-  for (const bool transpose_b : {true, false}) {
+  constexpr int64_t N = 70, K = 300;
+  for (const auto& [M, transpose_b] : {std::pair<int64_t, bool>{9, true}, {20, true}, {9, false}}) {
     Apart<TypeParam> a(M, K, 0, 1), b(transpose_b ? N : K, transpose_b ? K : N, 0, 2), c(M, N, 0, 3);
     a.data()[4 * a.stride + K - 1] = std::numeric_limits<TypeParam>::infinity();
     b.data()[transpose_b ? (N - 1) * b.stride : N - 1] = std::numeric_limits<TypeParam>::quiet_NaN();

@@ -119,6 +119,9 @@ const Case matmul("matmul", [](OpCase& c) {
                          Sizes{64, 64, 16, 0, plain}, Sizes{128, 128, 8, 3, plain}})
     c.sizes.push_back(s);
   for (const Sizes& s : wide_sizes()) c.sizes.push_back(s);
+  c.simt_sizes = c.sizes;
+  // Few rows, which the cpu multiplies without BLAS: along the rows of b, in panels, along its columns.
+  for (const Sizes& s : {Sizes{7, 270, 260, 2, bias}, Sizes{15, 270, 260, 2, accumulate}, Sizes{15, 270, 260, 0, accumulate}}) c.sizes.push_back(s);
   c.body([](auto& r, const Sizes& s) { multiply(r, s, MathMode::ieee, ieee_units(s)); });
 });
 

@@ -11,8 +11,8 @@
 // over take the nearest age again. Tier 1 gives all replicates of a donor the same RNA sample.
 //
 // Texts are compared without regard to case. An unknown sex or ethnicity equals nothing. An unknown age becomes the median of
-// its cohort (of all donors, where the cohort has no age) and is flagged. A column that one of the two tables lacks is no
-// criterion: the tiers do without it.
+// its cohort, of donors that are not held out (of all of these, where the cohort has no age), and is flagged. A column that one of
+// the two tables lacks is no criterion: the tiers do without it.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -91,8 +91,8 @@ struct SimulatedStudy {
 SimulatedDonors simulate_donors(const SimulateOptions& options);
 SimulatedStudy simulate_study(const SimulateOptions& options);  // ErrorCode::usage for impossible options
 
-// DIR/rna.h5ad, atac.h5ad, peaks.tsv (both where there is ATAC), genes.tsv, sets.gmt, latents.tsv, truth.json; makes DIR where
-// it does not exist.
+// DIR/rna.h5ad, atac.h5ad, peaks.tsv (both where there is ATAC), genes.tsv, sets.gmt, latents.tsv, donors.tsv, truth.json;
+// makes DIR where it does not exist.
 void write_study(const std::string& folder, const SimulatedStudy& study);
 
 // Harrell's C of a risk score on times and events (pairs of all donors, or within strata only): the oracle numbers of

@@ -47,7 +47,7 @@ struct DeviceProperties {
 
 enum class CopyKind { host_to_device, device_to_host, device_to_device };
 
-// A dozen functions are all that a device must bring. A function throws Error{machine} on failure; release functions
+// These functions are all that a device must bring. A function throws Error{machine} on failure; release functions
 // (free, *_destroy) never throw. `stream` is the handle of stream_create; on cpu it is null. On cpu and simt work is done when
 // the call returns.
 struct Backend {

@@ -62,14 +62,14 @@ class DenseModel : public TrainedModel {
   int64_t features() const override { return vae.features(); }
   int64_t latent() const override { return vae.latent(); }
   int64_t parameter_count() const override { return state.parameter_count(); }
-  Posteriors posteriors(Context& context, const float* x, int64_t samples, bool with_logvar) override;
+  Posteriors posteriors(Context& context, const float* x, int64_t samples, bool with_logvar = false) override;
   void decode(Context& context, const float* z, int64_t samples, const SampleUse& use) override;
   std::vector<float> decoder_metric(Context& context, const std::vector<float>& z) override;
   Vae& latent_vae() override { return vae; }
   ModuleState& latent_state() override { return state; }
   std::vector<float> latent_inputs(Context& context, const float* x, int64_t samples) override;
-  void add_to(TensorWriter& file, const std::string& prefix) const override;
-  void read_from(const SafetensorsReader& file, const std::string& prefix) override;
+  void add_to(TensorWriter& file, const std::string& prefix = "") const override;
+  void read_from(const SafetensorsReader& file, const std::string& prefix = "") override;
 
   RnaVae vae;
   ModuleState state;
@@ -97,7 +97,7 @@ class AtacNetworks : public TrainedModel {
   int64_t features() const override { return schedule.peaks(); }
   int64_t latent() const override { return whole.latent(); }
   int64_t parameter_count() const override { return block_state.parameter_count() + whole_state.parameter_count(); }
-  Posteriors posteriors(Context& context, const float* x, int64_t samples, bool with_logvar) override;
+  Posteriors posteriors(Context& context, const float* x, int64_t samples, bool with_logvar = false) override;
   void decode(Context& context, const float* z, int64_t samples, const SampleUse& use) override;
   // By central differences of half a unit of the prior around a few of the latents, decoded to some of the tiles, evenly
   // spaced: so that it costs seconds at full width.
@@ -105,8 +105,8 @@ class AtacNetworks : public TrainedModel {
   Vae& latent_vae() override { return whole; }
   ModuleState& latent_state() override { return whole_state; }
   std::vector<float> latent_inputs(Context& context, const float* x, int64_t samples) override;
-  void add_to(TensorWriter& file, const std::string& prefix) const override;
-  void read_from(const SafetensorsReader& file, const std::string& prefix) override;
+  void add_to(TensorWriter& file, const std::string& prefix = "") const override;
+  void read_from(const SafetensorsReader& file, const std::string& prefix = "") override;
 
   // The networks as the functions of atac_inference.h take them.
   AtacModel both() { return {blocks, whole, schedule}; }

@@ -40,7 +40,7 @@ std::string shown(double v) {
 
 // Within one modality.
 void reconstruct(Context& context, const Options& o, const Session& session) {
-  const Run run = load_run(context, o.run, o.to.empty() ? o.modality : o.to, "--to");
+  const Run run = load_run(context, o.run, o.to.empty() ? o.modality : o.to, o.to.empty() && !o.modality.empty() ? "--modality" : "--to");
   const RunSamples in(run, o.in, o.dataset.read(), o.input);
   data::Dataset<float> out = output_like(in, run);
   out.var = in.features();

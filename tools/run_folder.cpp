@@ -267,8 +267,11 @@ Run load_run(Context& context, const std::string& folder, const std::string& mod
     return file.run(context, modality + ".");
   }
   const std::string of = modality_of(file.kind());
-  if (!modality.empty() && modality != of)
-    fail_usage(fmt::format("the run is a model of {}, not of {}", of, modality), option, "leave it out, or name another run");
+  if (!modality.empty() && modality != of) {
+    const bool names_run = option == "--" + modality;
+    fail_usage(fmt::format("the run is a model of {}, not of {}", of, modality), fmt::format("{} {}", option, names_run ? quoted(folder, 400) : modality),
+               names_run ? fmt::format("name a run of 'panvae train {}'", modality) : "leave it out, or name another run");
+  }
   return file.run(context, "");
 }
 

@@ -51,8 +51,8 @@ eval::LatentAxes fit_axes(Context& context, TrainedModel& model, const data::Row
 void write_model(const std::string& path, const Run& run);
 // Both halves, their names behind "rna." and "atac.", and what else belongs to the co-embedding.
 void write_coembedding(const std::string& path, const Run& rna, const Run& atac, const RunConfig& config, const Json& provenance);
-// ErrorCode::input if `folder` holds no finished run; ErrorCode::usage if it is a model of another modality than `modality`, the
-// value of `option`, or a co-embedding and that is empty.
+// ErrorCode::input if `folder` holds no finished run; ErrorCode::usage if it is a model of another modality than `modality`, or a
+// co-embedding and that is empty. `option` is the one that says the modality: by its value, or, as --rna and --atac, by its name.
 Run load_run(Context& context, const std::string& folder, const std::string& modality = "", const std::string& option = "--modality");
 // Whether the finished run in the folder holds both modalities.
 bool is_coembedding(const std::string& folder);

@@ -32,19 +32,32 @@ void check_place(std::string path) {
   AtomicFile probe(std::filesystem::is_directory(path) ? path + "/config.toml" : exists(path) ? path + "/" : path);
 }
 
-RunConfig configure(const FolderOptions& o, const std::string& modality) {
-  RunConfig config(modality);
-  if (o.resume) {
-    if (!o.config.empty() || !o.set.empty())
-      fail_usage("--resume goes on with the configuration of the run", "--config, --set", "leave them out, or start a new run");
-    if (!exists(o.run + "/config.toml")) fail_input("nothing to resume", quoted(o.run, 400), "start it without --resume");
-    config.read_toml(o.run + "/config.toml");
-    return config;
-  }
-  if (!o.base_config.empty()) config.begin_with(o.base_config);
-  const RunConfig begun = config;
+void read_settings(RunConfig& config, const FolderOptions& o) {
   if (!o.config.empty()) config.read_toml(o.config);
   for (const std::string& s : o.set) config.set(s);
+}
+
+// That of the run. Its settings may be said again, so that the command which began it goes on with --resume behind it.
+RunConfig configuration_to_resume(const FolderOptions& o, const std::string& modality) {
+  if (!exists(o.run + "/config.toml")) fail_input("nothing to resume", quoted(o.run, 400), "start it without --resume");
+  RunConfig config(modality);
+  config.read_toml(o.run + "/config.toml");
+  RunConfig asked = config;
+  read_settings(asked, o);
+  const std::vector<RunConfig::Key> here = config.keys(), there = asked.keys();
+  for (size_t i = 0; i < here.size(); ++i)
+    if (const std::string value = here[i].get(), other = there[i].get(); value != other)
+      fail_usage(fmt::format("--resume goes on with the configuration of the run, where {} is {} and not {}", here[i].name, value, other), "--config, --set",
+                 "leave it out, or start a new run");
+  return config;
+}
+
+RunConfig configure(const FolderOptions& o, const std::string& modality) {
+  if (o.resume) return configuration_to_resume(o, modality);
+  RunConfig config(modality);
+  if (!o.base_config.empty()) config.begin_with(o.base_config);
+  const RunConfig begun = config;
+  read_settings(config, o);
   if (!o.base_config.empty()) config.choose_anew(begun);
   config.check();
   return config;

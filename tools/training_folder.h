@@ -24,8 +24,8 @@ struct FolderOptions {
 
 class TrainingFolder {
  public:
-  // Reads the configuration: that of the run with --resume, else defaults, files and --set. ErrorCode::usage where the folder holds a
-  // run that is neither resumed nor overwritten. Nothing is written yet.
+  // Reads the configuration: that of the run with --resume, else defaults, files and --set. ErrorCode::usage where these differ from what
+  // is resumed, and where the folder holds a run that is neither resumed nor overwritten. Nothing is written yet.
   TrainingFolder(const FolderOptions& options, const std::string& modality);
 
   RunConfig config;

@@ -326,6 +326,18 @@ TEST_F(Program, a_run_is_resumed_with_its_values_its_split_and_its_seed_alone) {
   expect_done("train rna -o resplit x.h5ad --resume");
 }
 
+// The command that began it may be given again, with --resume: lines of a script, of the demo's for instance.
+TEST_F(Program, a_run_is_resumed_with_its_settings_said_again_and_with_no_others) {
+  fs::copy(at("run"), at("resaid"), fs::copy_options::recursive);
+  expect_done(std::string("train rna -o resaid x.h5ad --resume") + kSmall);
+  expect_done("train rna -o resaid x.h5ad --resume --config run/config.toml");
+  for (const char* name : {"model.safetensors", "metrics.jsonl", "config.toml"})
+    EXPECT_EQ(read_file(at(std::string("run/") + name)), read_file(at(std::string("resaid/") + name))) << name;
+  expect_error(run(std::string("train rna -o resaid x.h5ad --resume") + kSmall + " --set train.max_epochs=1234"), 2,
+               "and not 1234 (--config, --set): leave it out, or start a new run");
+  expect_error(run("train rna -o resaid x.h5ad --resume --set train.max_epoch=3"), 2, "did you mean train.max_epochs?");
+}
+
 // Rows of the matrix on this side of its split.
 std::vector<int64_t> rows_on(const data::Table& obs, const std::string& side) {
   std::vector<int64_t> rows;

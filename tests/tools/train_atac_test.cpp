@@ -127,6 +127,8 @@ TEST_F(TrainAtac, a_finished_run_resumed_stays_what_it_is) {
   fs::copy(at("run"), at("finished"), fs::copy_options::recursive);
   ASSERT_EQ(run("train atac -o finished a.h5ad --resume").code, 0);
   expect_same_run("run", "finished");
+  ASSERT_EQ(run(std::string("train atac -o finished a.h5ad --resume") + kSmall).code, 0);
+  expect_same_run("run", "finished");
 }
 
 TEST_F(TrainAtac, a_sample_is_embedded_the_same_alone_from_counts_and_in_any_order) {
@@ -209,7 +211,7 @@ TEST_F(TrainAtac, what_it_refuses) {
   ASSERT_EQ(run("preprocess -o rna.h5ad sim/rna.h5ad --modality rna").code, 0);
   expect_error(run("train atac -o r2 rna.h5ad"), 3, "panvae train rna");
   expect_error(run("train atac -o run a.h5ad"), 2, "--overwrite");
-  expect_error(run("train atac -o run a.h5ad --resume --set train.max_epochs=9"), 2, "--resume");
+  expect_error(run("train atac -o run a.h5ad --resume --set train.max_epochs=9"), 2, "--resume goes on with the configuration of the run");
   data::Dataset<float> d = data::read_dataset<float>(at("a.h5ad"));
   d.frozen = {};
   std::vector<int64_t> order;

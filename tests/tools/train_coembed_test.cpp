@@ -380,7 +380,9 @@ TEST_F(TrainCoembed, what_it_refuses) {
   expect_error(run(coembed("x", "adversarial", "--set loss.pair=-1")), 2, "outside");
   expect_error(run(coembed("x", "adversarial", "--set coembed.cycle_freeze=all")), 2, "encoders, target, none");
   expect_error(run(coembed("x", "adversarial", "--set coembed.atac_model=dense")), 2, "the ATAC run is hierarchical");
-  expect_error(run(coembed("x", "adversarial", "", "rna_run")), 2, "a model of rna, not of atac");
+  expect_error(run(coembed("x", "adversarial", "", "rna_run")), 2, "a model of rna, not of atac (--atac 'rna_run'): name a run of 'panvae train atac'");
+  expect_error(run("reconstruct -o x.h5ad rna_run r.h5ad --modality atac"), 2, "a model of rna, not of atac (--modality atac): leave it out");
+  expect_error(run("reconstruct -o x.h5ad rna_run r.h5ad --to atac"), 2, "a model of rna, not of atac (--to atac): leave it out");
   expect_error(run(coembed("x", "adversarial", "", "co")), 2, "co-embedding already");
   expect_error(run(coembed("x", "adversarial", "", "nowhere")), 3, "no trained model");
   expect_error(run("train coembed -o x --mode adversarial --rna rna_run --atac atac_run a.h5ad r.h5ad"), 3, "features");

@@ -29,7 +29,6 @@ void check(const SimulateOptions& o) {
     if (value < least) fail_usage(fmt::format("{} is too small", value), option, fmt::format("at least {}", least));
   };
   at_least(o.cohorts, 1, "--cohorts");
-  at_least(o.donors, 2 * o.cohorts, "--donors");
   at_least(o.genes, 50, "--genes");
   at_least(o.subtypes, 1, "--subtypes");
   at_least(o.programs, 4, "--programs");
@@ -39,6 +38,7 @@ void check(const SimulateOptions& o) {
   if (o.donors > 10'000'000 || o.peaks > 5'000'000 || o.genes > 1'000'000 || o.programs > 1000 || o.cohorts > 1000 || o.subtypes > 100 || o.replicates > 100 ||
       o.batches > 1000)
     fail_usage("a study of that size cannot be simulated", "panvae simulate", "choose smaller numbers");
+  at_least(o.donors, 2 * o.cohorts, "--donors");
   auto within = [](double value, double low, double high, const char* option) {
     if (!(value >= low && value <= high)) fail_usage(fmt::format("{} is out of range", value), option, fmt::format("between {} and {}", low, high));
   };

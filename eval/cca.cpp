@@ -201,6 +201,10 @@ CcaResult embed_by_cca(const data::Dataset<double>& rna, const data::Dataset<dou
   const Matrix x = inputs(rna, sides.rna, options, out.rna), y = inputs(atac, sides.atac, options, out.atac);
   const CcaModel model = fit_cca(taken(x, pairs.train, true), taken(y, pairs.train, false), options.components, options.shrinkage);
   const Eigen::VectorXd by_agreement = model.singular.unaryExpr([&](double v) { return std::pow(v, options.power); });
+  // Shrunk covariances leave singular values above 1.
+  if (by_agreement.size() > 0 && !(by_agreement[0] <= std::numeric_limits<float>::max()))
+    fail_usage(fmt::format("the singular value {:.4g} to a power of {} does not fit float32", model.singular[0], options.power), "--power",
+               "give a smaller one; 1 is usual");
   out.singular = model.singular;
   out.rna.scores = scores(x, model.mean_x, model.x * by_agreement.asDiagonal());
   out.atac.scores = scores(y, model.mean_y, model.y * by_agreement.asDiagonal());

@@ -57,7 +57,7 @@ void Session::common(CLI::App& command, unsigned options) {
                     "Measure on cuda which provider is faster, and keep the choices in FILE (default: PANVAE_TUNE, else nothing is measured)")
         ->type_name("FILE");
   }
-  if (options & seed) command.add_option("--seed", globals.seed, "Seed of everything drawn at random")->capture_default_str();
+  if (options & seed) command.add_option("--seed", globals.seed, "Seed of everything drawn at random")->capture_default_str()->check(at_least(0));
   command.add_option("--threads", globals.threads, "Threads of the CPU (0: all cores this process may use)")->capture_default_str()->check(at_least(0));
   writes(command.add_option("--json", globals.json, "Write the result as JSON to FILE ('-': stdout, and nothing else there)"))->type_name("FILE");
   command.add_flag("--quiet", globals.quiet, "No log and no progress, only the result and errors");

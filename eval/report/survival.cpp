@@ -98,6 +98,7 @@ std::vector<double> year_ticks(const std::vector<double>& days) {
   double step = 0.25;
   for (double s : {0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0})
     if (step = s; end / s <= 7) break;
+  while (end / step > 7) step *= 10;  // no patients' years, but times in another unit or a placeholder
   std::vector<double> out = {0};
   while (out.back() < end) out.push_back(out.back() + step);
   if (out.size() == 1) out.push_back(step);

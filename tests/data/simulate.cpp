@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 
 #include "data/random.h"
 #include "support.h"
@@ -119,6 +120,7 @@ TEST(Simulate, ImpossibleOptions) {
   refused([](auto& o) { o.event_rate = 2; });
   refused([](auto& o) { o.holdout = 1; });
   refused([](auto& o) { o.donors = -1; });
+  refused([](auto& o) { o.cohorts = std::numeric_limits<int64_t>::max(); });  // twice as many donors would be no number
 }
 
 class SimulateFiles : public Files {};

@@ -346,6 +346,7 @@ TEST(CcaStudy, Refuses) {
   refused("principal components", [](CcaOptions& c) { c.pca = -1; });
   refused("power", [](CcaOptions& c) { c.power = -1; });
   refused("power", [](CcaOptions& c) { c.power = std::numeric_limits<double>::infinity(); });
+  refused("to a power of 1e+300 does not fit float32", [](CcaOptions& c) { c.shrinkage = 1, c.power = 1e300; });
   refused("tier 0", [](CcaOptions& c) { c.max_tier = 0; });
   refused("tier 7", [](CcaOptions& c) { c.max_tier = 7; });
   const std::vector<data::SamplePair> strangers = {{"X", "Y", 1, ""}, {"A1", "R2", 4, ""}};

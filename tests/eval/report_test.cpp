@@ -304,6 +304,20 @@ TEST(Report, KaplanMeierCurvesDoNotFallWhereTheyEnd) {
   EXPECT_EQ(ends, 3);
 }
 
+// Times that are no days, or a placeholder for an unknown one, are drawn with as many ticks as others.
+TEST(Report, KaplanMeierAxisOfAnyLengthHasFewTicks) {
+  for (const double scale : {1e-3, 1.0, 86400.0, 1e12, 1e300}) {
+    Results r = fake_results();
+    for (ResultsTable& t : r.tables)
+      for (data::Column& c : t.table.columns)
+        if (c.name == "os_time")
+          for (double& days : c.number) days *= scale;
+    const Json ticks = signal(chart(data_of(page_of(r)), "kaplan-meier-rna_vae-embedding"), "ticks");
+    EXPECT_GE(ticks.size(), 2u) << scale;
+    EXPECT_LE(ticks.size(), 9u) << scale;
+  }
+}
+
 TEST(Report, VolcanoKeepsWhatDiffersAndThinsTheRest) {
   const Results r = fake_results({.features = 6000});
   const ResultsTable* de = r.find_table("de", "rna_vae");

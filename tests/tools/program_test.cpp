@@ -79,6 +79,8 @@ TEST_F(Program, numbers_below_the_least_are_named_in_few_words) {
   expect_error(run("pca -o p.h5ad x.h5ad --threads -1"), 2, "--threads: -1 is below 0: ");
   expect_error(run("pca -o p.h5ad x.h5ad --threads few"), 2, "--threads: 'few' is no number: ");
   expect_error(run("pca -o p.h5ad x.h5ad --threads 1.5"), 2, "--threads");
+  // CLI11 reads -1 into an unsigned number as the largest one.
+  expect_error(run("pca -o p.h5ad x.h5ad --seed -1"), 2, "--seed: -1 is below 0: ");
 }
 
 TEST_F(Program, an_embedding_is_no_preprocessing) {

@@ -102,6 +102,17 @@ TEST(GeneActivity, WeightsByHand) {
   EXPECT_EQ(weight_of(a, 0, 6) + weight_of(a, 1, 6), 0);
 }
 
+// A peak as far as the window reaches is within it on either side of the gene, one a base further is not.
+TEST(GeneActivity, TheWindowIncludesBothEdges) {
+  Genes genes;
+  genes.symbol = {"plus"}, genes.id = {""}, genes.chromosomes = {"chr1"}, genes.chromosome = {0};
+  genes.start = {100'000}, genes.end = {120'000}, genes.forward = {true};
+  GeneActivityOptions options;
+  options.window = 10'000;
+  const Peaks peaks = peaks_at({{"chr1", 84'999}, {"chr1", 85'000}, {"chr1", 130'000}, {"chr1", 130'001}});
+  EXPECT_EQ(gene_activity(peaks, genes, "peaks", "genes", options).peak, (std::vector<int32_t>{1, 2}));
+}
+
 TEST(GeneActivity, AgreesWithTheFormulaOnEveryPair) {
   PhiloxSequence random({5, 0, 0});
   const auto below = [&](int64_t n) { return static_cast<int64_t>(random.below(static_cast<uint64_t>(n))); };

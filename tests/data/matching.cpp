@@ -254,6 +254,19 @@ TEST(Matching, TheMedianOfAllAgesCountsADonorOnce) {
   EXPECT_TRUE(pairs[0].age_filled);
 }
 
+// Of an even number of ages the median is between two. An age counts as filled whichever of the two samples lacked it.
+TEST(Matching, AnAgeFilledOnEitherSideIsSaid) {
+  const Table atac = table({{"A1", "d1", "X", "f", "w", "44", "train", "-"}, {"A2", "d2", "X", "f", "w", "-", "train", "-"}});
+  const Table rna = table({{"R1", "d1", "X", "f", "w", "-", "train", "-"}, {"R2", "d2", "X", "f", "w", "50", "train", "-"}});
+  TierReport report;
+  const auto pairs = match(rna, atac, report);
+  ASSERT_EQ(words(pairs, rna, atac), (Words{"A1 R1 1", "A2 R2 1"}));
+  for (const MatchedPair& p : pairs) {
+    EXPECT_TRUE(p.age_filled);
+    EXPECT_DOUBLE_EQ(p.age_distance, 3);  // from 47
+  }
+}
+
 TEST(Matching, Refused) {
   Table atac = table({{"A1", "d1", "X", "f", "w", "50", "train", "-"}}), rna = table({{"R1", "d1", "-", "f", "w", "50", "train", "-"}});
   TierReport report;

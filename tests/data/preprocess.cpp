@@ -591,7 +591,7 @@ TEST_F(Thousands, AreNamedWhereTheyMayBeMeant) {
     EXPECT_EQ(line.find("expected counts"), std::string::npos) << line;
   }
   // One number that cannot be meant so: below 1, four digits, another number of digits behind the point; or most end in 0.
-  for (const std::string other : {"0.512", "1024", "1024.512", "9.0725", "9.07251"})
+  for (const std::string other : {"0.512", "1000", "1024", "1024.512", "9.0725", "9.07251"})
     expect_names(said(german + "s4\t" + other + "\t1\t1\t1\n"), {"expected counts"});
   expect_names(said("s1\t9.07\t0\t512\t1.25\ns2\t45\t12.5\t1.251\t31\n"), {"expected counts"});
   // Small numbers look like logs, which is an error that names both.

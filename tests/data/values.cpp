@@ -86,6 +86,11 @@ TEST_F(TextInput, BeyondFloatIsRefusedAsFloatOnly) {
   EXPECT_EQ(read_dataset<double>(put("tiny.tsv", "s\tA\nx\t1e-999\n")).x(0, 0), 0);
 }
 
+TEST_F(TextInput, TheFirstOfSeveralMissingValuesIsNamed) {
+  const std::string file = put("m.tsv", "s\tA\tB\nx\t1\t2\ny\t1\tNA\nz\tNA\t3\n");
+  expect_names(error_of([&] { read_dataset<double>(file); }), {"2 values are missing or NaN", "first sample 'y', feature 'B'"});
+}
+
 TEST_F(TextInput, MissingValuesTakeTrainingMeans) {
   const std::string m = put("m.tsv", "s\tA\tB\nx\t1.5\t1\ny\tNA\t2\nz\t4.5\t3\n");
   ReadOptions o;
@@ -103,8 +108,14 @@ TEST_F(TextInput, KindsAreRecognised) {
   EXPECT_EQ(detect_kind<double>(RowMatrix<double>::Constant(2, 2, 3)), "counts");
   RowMatrix<double> x = RowMatrix<double>::Random(400, 8) * std::sqrt(3.0);
   EXPECT_EQ(detect_kind<double>(x), "z");
+  x.col(3).setZero();  // a constant feature is standardised to zeros
+  EXPECT_EQ(detect_kind<double>(x), "z");
   x = (x.array() * 2 + 8).matrix().eval();
   EXPECT_EQ(detect_kind<double>(x), "log");
+  x(0, 0) = 99.5;
+  EXPECT_EQ(detect_kind<double>(x), "log");
+  x(0, 0) = 100;
+  EXPECT_EQ(detect_kind<double>(x), "") << "no log2 is so large";
   x(0, 0) = 12345.5;
   EXPECT_EQ(detect_kind<double>(x), "");
 }

@@ -120,6 +120,16 @@ TEST(Concordance, PerfectReversedAndTied) {
   EXPECT_EQ(concordance(near, time, event).c(), 0.5) << "differences of rounding are ties";
 }
 
+// Risks exactly the tolerance apart are tied, on either side.
+TEST(Concordance, TheToleranceIncludesItsEdges) {
+  ConcordanceOptions o;
+  o.tie_tolerance = 0.5;
+  const Concordance c = concordance(std::vector<double>{1.5, 1, 2, 2.5, 0.5}, std::vector<double>{1, 2, 2, 2, 2}, std::vector<uint8_t>{1, 0, 0, 0, 0}, {}, o);
+  EXPECT_EQ(c.tied, 2);
+  EXPECT_EQ(c.concordant, 1);
+  EXPECT_EQ(c.discordant, 1);
+}
+
 TEST(Concordance, NoUsablePairIsNaN) {
   const std::vector<double> time{1, 2, 3}, risk{3, 2, 1};
   EXPECT_TRUE(std::isnan(concordance(risk, time, std::vector<uint8_t>{0, 0, 0}).c()));

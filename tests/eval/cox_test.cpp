@@ -118,10 +118,13 @@ TEST(Cox, TheScoreIsZeroAtTheMaximum) {
   Eigen::MatrixXd information;
   const double l = cox_loglik(p.time, p.event, p.x, p.stratum, fit.coefficient, false, &gradient, &information);
   EXPECT_NEAR(l, fit.loglik, 1e-9 * std::abs(l));
+  double penalty = 0;
   for (Eigen::Index j = 0; j < 37; ++j) {
+    penalty += 0.5 * o.penalty[static_cast<size_t>(j)] * fit.coefficient[j] * fit.coefficient[j];
     EXPECT_NEAR(gradient[j], o.penalty[static_cast<size_t>(j)] * fit.coefficient[j], 1e-7) << j;
     information(j, j) += o.penalty[static_cast<size_t>(j)];
   }
+  expect_relative(fit.penalty, penalty, 1e-12, "penalty");
   const Eigen::MatrixXd variance = information.inverse();
   for (Eigen::Index j = 0; j < 37; ++j) expect_relative(fit.standard_error[j], std::sqrt(variance(j, j)), 1e-8, "standard error");
   EXPECT_TRUE(fit.converged);

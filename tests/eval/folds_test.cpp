@@ -90,6 +90,12 @@ TEST(Folds, RareClassesCountAsMuchAsFrequentOnes) {
   }
 }
 
+// Where folds are equal the first takes the donor.
+TEST(Folds, TheFirstOfEqualFoldsIsTaken) {
+  const std::vector<std::string> donor = {"small", "mid", "mid", "big", "big", "big"};
+  EXPECT_EQ(stratified_group_folds(donor, std::vector<int32_t>(6, 0), 2, 3, 1), (std::vector<int32_t>{2, 1, 1, 0, 0, 0}));
+}
+
 TEST(Folds, OrderOfSamplesDoesNotMatter) {
   auto s = samples(150, 4);
   const auto fold = folds(s, 4, 5, 9);

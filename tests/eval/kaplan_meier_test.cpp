@@ -71,6 +71,8 @@ TEST(KaplanMeier, Extremes) {
   const KaplanMeier alive = kaplan_meier(one, std::vector<uint8_t>{0});
   EXPECT_EQ(alive.survival[0], 1);
   EXPECT_EQ(alive.standard_error[0], 0);
+  const KaplanMeier half = kaplan_meier(std::vector<double>{1, 2}, std::vector<uint8_t>{1, 0});
+  EXPECT_EQ(half.median(), 1) << "1/2 from 1 to the end, as in R";
   EXPECT_EQ(CensoringDistribution(one, std::vector<uint8_t>{1}).zero_from(), std::numeric_limits<double>::infinity());
   EXPECT_ERROR(ErrorCode::input, "row 1", kaplan_meier(std::vector<double>{std::nan("")}, std::vector<uint8_t>{1}));
 }

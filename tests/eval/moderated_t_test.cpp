@@ -211,6 +211,8 @@ TEST(ModeratedT, NoVarianceAtAll) {
   const DifferenceTest w = welch(moments(Matrix::Zero(4, 3)), moments(x));
   EXPECT_EQ(w.untestable, 1);
   EXPECT_EQ(w.p[1], 0);
+  EXPECT_EQ(w.without_variance, 3);
+  EXPECT_EQ(welch(moments(gaussian(4, 3, 8)), moments(x)).without_variance, 0) << "one group's variance is enough";
 }
 
 // Most features without variance: those that have some define the prior, and the others take it.

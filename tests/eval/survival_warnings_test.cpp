@@ -195,6 +195,14 @@ TEST(Survival, WarnsOfFewDeathsAndSharedDonors) {
     // 97 deaths are left, of which 44 are of fold 1 and 44 of fold 2: 53 train either, 88 fold 0.
     o.top_k = 6;
     EXPECT_TRUE(warned(evaluate_survival(d, o), "fold 1 has 53 deaths for 6 terms of the model, 8.8 each")) << all_warnings(evaluate_survival(d, o));
+    // Three deaths of fold 2 less: fold 1 has 50 for five terms, and 10 each are enough.
+    o.top_k = 5;
+    event[13] = event[15] = event[17] = 0;
+    set_number(d.obs, "os_event", event);
+    EXPECT_FALSE(warned(evaluate_survival(d, o), "terms of the model")) << all_warnings(evaluate_survival(d, o));
+    event[19] = 0;
+    set_number(d.obs, "os_event", event);
+    EXPECT_TRUE(warned(evaluate_survival(d, o), "fold 1 has 49 deaths for 5 terms of the model, 9.8 each")) << all_warnings(evaluate_survival(d, o));
     o.top_k = 30;
     EXPECT_FALSE(warned(evaluate_survival(d, o), "components were asked for"));
     o.top_k = 31;

@@ -75,6 +75,7 @@ TEST(Thinning, NamesThatShareHalfAHashAreDrawnApart) {
   std::vector<std::string> many;
   for (int i = 0; i < 200'000; ++i) many.push_back(fmt::format("ENSG{:011d}", i));
   std::vector<uint64_t> distinct = thinning_keys(many);
+  for (const uint64_t key : distinct) ASSERT_EQ(key % (uint64_t{1} << 20), 0u);
   std::sort(distinct.begin(), distinct.end());
   EXPECT_EQ(std::adjacent_find(distinct.begin(), distinct.end()), distinct.end());
   // The draws of one feature are over before another's begin: 2^20 words, of 64 counts each.

@@ -100,6 +100,12 @@ std::vector<std::string> warn_outcomes(const Outcomes& o) {
   if (n >= 20 && longest < 500)
     out.push_back(fmt::format("the longest os_time is {}: days are expected, these look like {}; C does not change with the unit, but --tau does",
                               shortest(longest), longest < 60 ? "years or months" : "months"));
+  constexpr double kLife = 120 * 365.25;
+  if (longest > kLife)
+    out.push_back(
+        fmt::format("the longest os_time is {}: that many days are {:.3g} years. Are these hours or seconds, or does a number stand for an unknown time? "
+                    "C does not change with the unit, but --tau does",
+                    shortest(longest), longest / 365.25));
   return out;
 }
 

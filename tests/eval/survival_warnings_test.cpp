@@ -157,7 +157,11 @@ TEST(Survival, WarnsOfFlippedEvents) {
 TEST(Survival, WarnsOfTimesThatAreNoDays) {
   auto d = study(100, 3, 1);
   EXPECT_FALSE(warned(evaluate_survival(d, with(2)), "days are expected"));
-  auto time = d.obs.at("os_time").number;
+  EXPECT_FALSE(warned(evaluate_survival(d, with(2)), "that many days are"));
+  auto time = d.obs.at("os_time").number, seconds = time;
+  for (double& t : seconds) t = t * 86400;
+  set_number(d.obs, "os_time", seconds);
+  EXPECT_TRUE(warned(evaluate_survival(d, with(2)), "Are these hours or seconds"));
   for (double& t : time) t = t / 30.4;
   set_number(d.obs, "os_time", time);
   EXPECT_TRUE(warned(evaluate_survival(d, with(2)), "look like months"));

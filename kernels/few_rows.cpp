@@ -4,7 +4,7 @@
 // b [N, K], fewest rows: sums of products along both operands' rows, a tile of them in registers, each in as many parts as a vector has lanes.
 //           Threads share the rows of b.
 // b [N, K], more rows: panels of as many rows of b as a tile has columns; what a block of K needs of a panel is turned in registers, into a
-//           buffer that stays in the first cache while all rows of a use it. Threads share the panels.
+//           buffer that stays in the first two caches while all rows of a use it. Threads share the panels.
 // b [K, N]: vectors of a row of b, as it stands, each times a number of every row of a. Threads share the columns.
 // While a tile is computed, what the next ones need of b is fetched: from row to row its pieces are far apart, where the processor fetches
 // nothing ahead.
@@ -253,11 +253,10 @@ void along_turned(int64_t M, int64_t N, int64_t K, const T* a, int64_t lda, cons
       for (int64_t column = begin * width; column < last; column += width) {
         const int64_t there = std::min(width, last - column), next = column + width;
         turn_panel(b + column * ldb + k, ldb, there, depth, turned);
-        Ahead<T> ahead{b + next * ldb + k, ldb, depth, std::min(width, last - next), tiles};
-        if (next >= last) {  // the first panel of the next block
-          const int64_t first = begin * width;
-          ahead = {b + first * ldb + next_k, ldb, begin_of(block + 2) - next_k, block + 1 < blocks ? std::min(width, last - first) : 0, tiles};
-        }
+        // The next panel, or the first of the next block.
+        const bool here = next < last;
+        const int64_t ahead_column = here ? next : begin * width, ahead_k = here ? k : next_k, ahead_depth = here ? depth : begin_of(block + 2) - next_k;
+        Ahead<T> ahead{b + ahead_column * ldb + ahead_k, ldb, ahead_depth, ahead_depth > 0 ? std::min(width, last - ahead_column) : 0, tiles};
         times_block(rows, M, turned, width, depth, there, accumulate || block > 0, c + column, ldc, ahead);
       }
     }

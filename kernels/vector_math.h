@@ -1,5 +1,6 @@
 // exp, log, sine and cosine and the normal distribution for loops that a compiler turns into vector code: no branch, no call, no
-// table. In f32 only; f64, which is for tests, takes them from the C library. One text for all devices, so they agree to the bit.
+// table. In f32 only; f64, which is for tests, takes them from the C library. One text for all devices, which
+// differ by what their compilers contract into one multiply-add, at most.
 #pragma once
 #include <bit>
 #include <cmath>

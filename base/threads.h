@@ -31,8 +31,8 @@ void run_chunks(int64_t chunks, void (*run)(const void* body, int64_t chunk, int
 // body(begin, end) or body(begin, end, thread) over [0, n) in contiguous ranges of at most `chunk` elements, in parallel; `thread`, in
 // [0, threads()), says who of this loop runs it. Each thread that calls this has others of its own to help, which take what is there when
 // they come: on a busy machine one that the system does not let run is waited for only if it has a chunk in hand. Which of them runs a
-// chunk may differ from time to time. In a body, and in a parallel region of OpenMP, loops run on the thread that calls them. After fork() the child's do, too.
-// Exceptions must not leave body.
+// chunk may differ from time to time. In a body, and in a parallel region of OpenMP, loops run on the thread that calls them. After
+// fork() the child's do, too. Exceptions must not leave body.
 template <class F>
 void parallel_chunks(int64_t n, int64_t chunk, F&& body) {
   if (n <= 0) return;

@@ -59,7 +59,7 @@ struct Study {
   std::vector<uint8_t> event;
   std::vector<std::string> donor;
   // The event, which folds spread evenly. Not event and cohort: the chance excess of deaths in a cohort would then be dealt to
-  // training and test patients alike, and C of permuted outcomes was 0.515 where it must be 0.5.
+  // training and test patients alike, and C of permuted outcomes was 0.514 where it must be 0.5.
   std::vector<int32_t> label;
   std::vector<int32_t> cohort, strata, baseline;  // codes, empty where there are none
   std::vector<Covariate> covariates;

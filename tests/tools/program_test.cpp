@@ -175,6 +175,9 @@ TEST_F(Program, genes_in_rows_are_not_taken_for_samples) {
 }
 
 TEST_F(Program, a_file_that_ends_the_hdf5_library_is_named) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the sanitizer ends the program at the library's fault, before there is a signal";
+#endif
   write_file(at("small.tsv"), "s\tA\tB\nx\t1\t2\ny\t3\t4\n");
   expect_done("convert -o small.h5ad small.tsv");
   const std::string bytes = read_file(at("small.h5ad"));

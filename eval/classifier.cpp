@@ -7,8 +7,8 @@
 #include <condition_variable>
 #include <exception>
 #include <limits>
+#include <memory>
 #include <mutex>
-#include <numeric>
 #include <thread>
 
 #include "base/error.h"
@@ -33,86 +33,153 @@ std::vector<float> gather_float(const data::RowMatrix<double>& x, std::span<cons
   return out;
 }
 
+xgboost::Matrix training_rows(const Classification& c, int threads) {
+  PV_CHECK(c.classes >= 2, "train_and_predict: {} classes", c.classes);
+  PV_CHECK(static_cast<int64_t>(c.label.size()) == c.x->rows(), "train_and_predict: {} labels for {} rows", c.label.size(), c.x->rows());
+  PV_CHECK(!c.train.empty() && !c.test.empty(), "train_and_predict: {} rows to train on, {} to predict", c.train.size(), c.test.size());
+  PV_CHECK(c.trees.rounds >= 1, "train_and_predict: {} rounds", c.trees.rounds);
+  xgboost::Matrix fit(gather_float(*c.x, c.train), static_cast<int64_t>(c.train.size()), c.x->cols(), threads);
+  std::vector<float> train_label;
+  train_label.reserve(c.train.size());
+  for (int64_t row : c.train) {
+    const int32_t code = c.label[static_cast<size_t>(row)];
+    PV_CHECK(code >= 0 && code < c.classes, "train_and_predict: class {} of {}", code, c.classes);
+    train_label.push_back(static_cast<float>(code));
+  }
+  fit.set_label(train_label);
+  return fit;
+}
+
+// One training, round by round; the rounds may be different threads'.
+class Training {
+ public:
+  Training(const Classification& c, int threads)
+      : c_(c),
+        threads_(threads),
+        fit_(training_rows(c, threads)),
+        booster_(fit_, {{"booster", "gbtree"},
+                        {"objective", "multi:softprob"},
+                        {"num_class", std::to_string(c.classes)},
+                        {"tree_method", "hist"},
+                        {"max_depth", std::to_string(c.trees.max_depth)},
+                        {"eta", shortest(c.trees.eta)},
+                        {"lambda", shortest(c.trees.lambda)},
+                        {"gamma", shortest(c.trees.gamma)},
+                        {"min_child_weight", shortest(c.trees.min_child)},
+                        {"max_bin", std::to_string(c.trees.max_bin)},
+                        {"nthread", std::to_string(threads)},
+                        {"seed", std::to_string(c.trees.seed % 2147483647)},  // XGBoost's seed is an int
+                        {"verbosity", "0"}}) {}
+
+  int rounds_left() const { return c_.trees.rounds - done_; }
+  void round() {
+    throw_if_interrupted();
+    booster_.update(done_++, fit_);
+  }
+  std::vector<int32_t> predict() const {
+    const std::vector<float> probability =
+        booster_.predict(xgboost::Matrix(gather_float(*c_.x, c_.test), static_cast<int64_t>(c_.test.size()), c_.x->cols(), threads_));
+    PV_ASSERT(probability.size() == c_.test.size() * static_cast<size_t>(c_.classes));
+    std::vector<int32_t> predicted(c_.test.size());
+    for (size_t i = 0; i < c_.test.size(); ++i) {
+      const auto first = probability.begin() + static_cast<std::ptrdiff_t>(i * static_cast<size_t>(c_.classes));
+      predicted[i] = static_cast<int32_t>(std::max_element(first, first + c_.classes) - first);
+    }
+    return predicted;
+  }
+
+ private:
+  const Classification& c_;
+  int threads_;
+  xgboost::Matrix fit_;
+  xgboost::Booster booster_;
+  int done_ = 0;
+};
+
+// Gives trainings to workers, the longest first. While enough are left to begin, a worker ends what it has begun. The last ones
+// change hands between rounds, always for the one with most work left, so that all workers are busy to the end: five folds take
+// two of them two and a half times as long as one fold, not three times. Fewer than two for each worker are begun at any time.
+class Trainings {
+ public:
+  struct Task {
+    const Classification* what;
+    Classified* result;
+    double cost;  // of a round, relative to those of others
+    std::unique_ptr<Training> training;
+    double work_left() const { return cost * (training ? training->rounds_left() : what->trees.rounds); }
+  };
+
+  Trainings(std::span<const Classification> tasks, std::span<Classified> results, size_t workers) : workers_(workers), unbegun_(tasks.size()) {
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      const Classification& c = tasks[i];
+      tasks_.push_back({&c, &results[i], static_cast<double>(c.x->cols()) * static_cast<double>(c.classes), nullptr});
+    }
+    for (Task& t : tasks_) waiting_.push_back(&t);
+  }
+
+  // What a worker shall go on with that has `mine` in hand, or nothing; nullptr: nothing is left.
+  Task* next(Task* mine) {
+    const std::lock_guard lock(mutex_);
+    if (mine && unbegun_ >= workers_) return mine;
+    const auto most = std::max_element(waiting_.begin(), waiting_.end(), [](const Task* a, const Task* b) { return a->work_left() < b->work_left(); });
+    if (most == waiting_.end() || (mine && (*most)->work_left() <= mine->work_left() + kRoundsKept * mine->cost)) return mine;
+    Task* const taken = *most;
+    waiting_.erase(most);
+    if (mine) waiting_.push_back(mine);
+    if (!taken->training) --unbegun_;
+    return taken;
+  }
+
+ private:
+  static constexpr double kRoundsKept = 4;  // what a training takes with it to another thread's caches is paid for by so many
+
+  std::mutex mutex_;
+  std::vector<Task> tasks_;
+  std::vector<Task*> waiting_;  // that no worker has in hand
+  size_t workers_, unbegun_;
+};
+
 }  // namespace
 
 std::vector<int32_t> train_and_predict(const data::RowMatrix<double>& x, std::span<const int64_t> train, std::span<const int32_t> label,
-                                       std::span<const int64_t> test, int32_t classes, const TreeOptions& o, const std::function<void()>& after_round) {
-  PV_CHECK(classes >= 2, "train_and_predict: {} classes", classes);
-  PV_CHECK(static_cast<int64_t>(label.size()) == x.rows(), "train_and_predict: {} labels for {} rows", label.size(), x.rows());
-  PV_CHECK(!train.empty() && !test.empty(), "train_and_predict: {} rows to train on, {} to predict", train.size(), test.size());
-  PV_CHECK(o.rounds >= 1, "train_and_predict: {} rounds", o.rounds);
-  std::vector<float> train_label;
-  train_label.reserve(train.size());
-  for (int64_t row : train) {
-    const int32_t code = label[static_cast<size_t>(row)];
-    PV_CHECK(code >= 0 && code < classes, "train_and_predict: class {} of {}", code, classes);
-    train_label.push_back(static_cast<float>(code));
-  }
-  xgboost::Matrix fit(gather_float(x, train), static_cast<int64_t>(train.size()), x.cols(), o.threads);
-  fit.set_label(train_label);
-  xgboost::Booster booster(fit, {{"booster", "gbtree"},
-                                 {"objective", "multi:softprob"},
-                                 {"num_class", std::to_string(classes)},
-                                 {"tree_method", "hist"},
-                                 {"max_depth", std::to_string(o.max_depth)},
-                                 {"eta", shortest(o.eta)},
-                                 {"lambda", shortest(o.lambda)},
-                                 {"gamma", shortest(o.gamma)},
-                                 {"min_child_weight", shortest(o.min_child)},
-                                 {"max_bin", std::to_string(o.max_bin)},
-                                 {"nthread", std::to_string(o.threads)},
-                                 {"seed", std::to_string(o.seed % 2147483647)},  // XGBoost's seed is an int
-                                 {"verbosity", "0"}});
-  for (int round = 0; round < o.rounds; ++round) {
-    throw_if_interrupted();
-    booster.update(round, fit);
-    if (after_round) after_round();
-  }
-  const std::vector<float> probability = booster.predict(xgboost::Matrix(gather_float(x, test), static_cast<int64_t>(test.size()), x.cols(), o.threads));
-  PV_ASSERT(probability.size() == test.size() * static_cast<size_t>(classes));
-  std::vector<int32_t> predicted(test.size());
-  for (size_t i = 0; i < test.size(); ++i) {
-    const auto first = probability.begin() + static_cast<std::ptrdiff_t>(i * static_cast<size_t>(classes));
-    predicted[i] = static_cast<int32_t>(std::max_element(first, first + classes) - first);
-  }
-  return predicted;
+                                       std::span<const int64_t> test, int32_t classes, const TreeOptions& options) {
+  const Classification c{&x, train, label, test, classes, options};
+  Training training(c, options.threads);
+  while (training.rounds_left() > 0) training.round();
+  return training.predict();
 }
 
 std::vector<Classified> classify_side_by_side(std::span<const Classification> tasks, const std::string& name) {
   std::vector<Classified> results(tasks.size());
   if (tasks.empty()) return results;
   xgboost::api();  // a missing library is told before any thread starts
-  // The longest first, so that none is left over when the others are done.
-  std::vector<size_t> order(tasks.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  const auto cost = [&](size_t t) { return static_cast<double>(tasks[t].x->cols()) * static_cast<double>(tasks[t].classes); };
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return cost(a) > cost(b); });
   // Side by side rather than by threads of its own each: trees on some thousand samples are too small to share, and what one
   // thread trains is the same whatever the number of cores.
   const auto available = static_cast<size_t>(std::max(1, threads())), workers = std::min(available, tasks.size());
   const auto threads_of_each = static_cast<int>(std::max<size_t>(1, available / workers));
+  Trainings trainings(tasks, results, workers);
   std::mutex mutex;
   std::condition_variable changed;
   std::exception_ptr error;
-  std::atomic<size_t> next{0}, done{0};
+  std::atomic<size_t> done{0};
   std::atomic<int64_t> rounds{0};
   std::atomic<bool> stop{false};
-  struct Stopped {};
   size_t running = workers;
   const auto work = [&] {
     try {
-      for (size_t i; (i = next.fetch_add(1)) < order.size(); done.fetch_add(1)) {
-        const Classification& c = tasks[order[i]];
-        TreeOptions trees = c.trees;
-        trees.threads = threads_of_each;
+      for (Trainings::Task* task = nullptr; !stop && (task = trainings.next(task));) {
         const auto start = std::chrono::steady_clock::now();
-        std::vector<int32_t> predicted = train_and_predict(*c.x, c.train, c.label, c.test, c.classes, trees, [&] {
-          rounds.fetch_add(1);
-          if (stop) throw Stopped{};
-        });
-        results[order[i]] = {std::move(predicted), std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+        if (!task->training) task->training = std::make_unique<Training>(*task->what, threads_of_each);
+        task->training->round();
+        rounds.fetch_add(1);
+        const bool ended = task->training->rounds_left() == 0;
+        if (ended) task->result->predicted = task->training->predict();
+        task->result->seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        if (!ended) continue;
+        task->training.reset();
+        task = nullptr;
+        done.fetch_add(1);
       }
-    } catch (const Stopped&) {
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (!error) error = std::current_exception();

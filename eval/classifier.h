@@ -1,7 +1,6 @@
 // The classifier of the cohort benchmark (gradient-boosted trees of XGBoost) and the scores of its predictions.
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,14 +25,13 @@ struct TreeOptions {
 
 // Fits multi:softprob trees on rows `train` of x [n, d] with class codes label[row] in [0, classes), and returns the most
 // probable class (the first where equal) of each row of `test`, in their order. XGBoost computes on float32 values:
-// x is rounded. `after_round` is called after each round, for progress; it may throw to stop.
+// x is rounded. An interrupt (base/interrupt.h) stops it between rounds.
 std::vector<int32_t> train_and_predict(const data::RowMatrix<double>& x, std::span<const int64_t> train, std::span<const int32_t> label,
-                                       std::span<const int64_t> test, int32_t classes, const TreeOptions& options,
-                                       const std::function<void()>& after_round = {});
+                                       std::span<const int64_t> test, int32_t classes, const TreeOptions& options);
 
-// Trainings that do not need each other, as many at a time as there are threads (base/threads.h), each by one thread unless
-// there are twice as many threads as trainings. `name` is that of the progress line. Results in the order of the tasks; an
-// error, or an interrupt, stops them all.
+// Trainings that do not need each other, as many at a time as there are threads (base/threads.h), each by one thread at a time
+// unless there are twice as many threads as trainings. The last ones take turns, so that no thread is idle before the end. `name`
+// is that of the progress line. Results in the order of the tasks; an error, or an interrupt, stops them all.
 struct Classification {
   const data::RowMatrix<double>* x;  // [n, d]
   std::span<const int64_t> train;
@@ -44,7 +42,7 @@ struct Classification {
 };
 struct Classified {
   std::vector<int32_t> predicted;  // of the rows of `test`
-  double seconds = 0;
+  double seconds = 0;              // of all its rounds
 };
 std::vector<Classified> classify_side_by_side(std::span<const Classification> tasks, const std::string& name);
 

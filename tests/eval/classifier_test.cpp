@@ -78,9 +78,7 @@ TEST(Classifier, SeparatesWhatIsSeparable) {
     if (i % 4) train.push_back(i);
     else testing.push_back(i), truth.push_back(label[static_cast<size_t>(i)]);
   }
-  int rounds = 0;
-  const auto predicted = train_and_predict(d.x, train, label, testing, 3, {}, [&] { ++rounds; });
-  EXPECT_EQ(rounds, 100);
+  const auto predicted = train_and_predict(d.x, train, label, testing, 3, {});
   EXPECT_GE(accuracy(confusion(truth, predicted, 3)), 0.96);
 }
 
@@ -124,6 +122,43 @@ TEST(Classifier, EachOptionOfTheTreesCounts) {
   };
   EXPECT_NE(of_depth(1), corner);
   EXPECT_EQ(of_depth(2), corner);
+}
+
+// The last trainings go from thread to thread between their rounds: what comes out must not know.
+TEST(Classifier, TrainingsThatTakeTurnsAreEachAlone) {
+  const auto d = test::cohorts(3, 30, 8, 0.5), small = test::cohorts(2, 20, 3, 1);
+  std::vector<std::vector<int64_t>> train(5), testing(5);
+  for (int64_t i = 0; i < 90; ++i)
+    for (int64_t k = 0; k < 5; ++k) (i % 5 == k ? testing : train)[static_cast<size_t>(k)].push_back(i);
+  std::vector<Classification> tasks;
+  for (size_t k = 0; k < 5; ++k) {
+    TreeOptions trees;
+    trees.rounds = 30 + 10 * static_cast<int>(k);
+    tasks.push_back({&d.x, train[k], d.obs.at("cohort").code, testing[k], 3, trees});
+  }
+  const std::vector<int64_t> few = test::all_rows(40);
+  tasks.insert(tasks.begin(), {&small.x, few, small.obs.at("cohort").code, few, 2, {}});
+  for (const int threads : {1, 2, 3, 5, 8}) {
+    const test::Threads some(threads);
+    const std::vector<Classified> together = classify_side_by_side(tasks, "turns");
+    ASSERT_EQ(together.size(), tasks.size());
+    for (size_t t = 0; t < tasks.size(); ++t) {
+      const Classification& c = tasks[t];
+      EXPECT_EQ(together[t].predicted, train_and_predict(*c.x, c.train, c.label, c.test, c.classes, c.trees)) << t << " of " << threads << " threads";
+      EXPECT_GT(together[t].seconds, 0);
+    }
+  }
+}
+
+TEST(Classifier, AnErrorEndsAll) {
+  const auto d = test::cohorts(2, 10, 3, 3);
+  const std::vector<int64_t> rows = test::all_rows(20), beyond{20};
+  const std::vector<int32_t>& label = d.obs.at("cohort").code;
+  TreeOptions endless;
+  endless.rounds = 1 << 30;
+  const std::vector<Classification> tasks = {{&d.x, rows, label, rows, 2, endless}, {&d.x, rows, label, rows, 2, endless}, {&d.x, beyond, label, rows, 2, {}}};
+  const test::Threads three(3);
+  EXPECT_ERROR(ErrorCode::usage, "row 20 of 20", classify_side_by_side(tasks, "error"));
 }
 
 TEST(Classifier, CtrlCStops) {

@@ -1,15 +1,15 @@
 #!/bin/bash
 # tools/fuzz.sh [SECONDS [NAME ...]]: each fuzzer of tests/fuzz (or those named) for so many seconds (60), one after the other. What they have
 # found to be new is kept in build-fuzz/corpus and goes on from there the next time; an input that fails lies in build-fuzz/failed, and
-# build-fuzz/fuzz_NAME FILE repeats it. Needs clang with libFuzzer, CLANG=16 where no other is named.
+# build-fuzz/fuzz_NAME FILE repeats it. Needs clang with libFuzzer and OpenMP (Debian: clang-16 libclang-rt-16-dev libomp-16-dev; CLANG=N
+# in the environment for another version).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 clang=${CLANG:-16}
 cmake -G Ninja -S . -B build-fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER="clang++-$clang" -DCMAKE_C_COMPILER="clang-$clang" \
-  -DPANVAE_FUZZ=ON -DPANVAE_CUDA=OFF -DPANVAE_TESTS=OFF -DPANVAE_BENCH=OFF > build-fuzz.log || { cat build-fuzz.log >&2; exit 1; }
-rm build-fuzz.log
+  -DPANVAE_FUZZ=ON -DPANVAE_CUDA=OFF -DPANVAE_TESTS=OFF -DPANVAE_BENCH=OFF --log-level=NOTICE
 cmake --build build-fuzz --target fuzzers
 if [ $# -eq 0 ]; then
   for source in tests/fuzz/*.cpp; do set -- "$@" "$(basename "$source" .cpp)"; done

@@ -107,11 +107,12 @@ Table read_rows(const std::string& path) {
 
 void write_table(const std::string& path, const Table& table) {
   TextWriter out(path);
-  out.field(table.key_name);
+  const bool lone = table.columns.empty();
+  out.field(table.key_name, lone);
   for (const Column& c : table.columns) out.field(c.name);
   out.end_row();
   for (int64_t r = 0; r < table.rows(); ++r) {
-    out.field(table.keys[static_cast<size_t>(r)]);
+    out.field(table.keys[static_cast<size_t>(r)], lone);
     for (const Column& c : table.columns) out.field(c.text(r));
     out.end_row();
   }

@@ -24,11 +24,11 @@ void TextWriter::separate() {
   row_started_ = true;
 }
 
-void TextWriter::field(std::string_view text) {
+void TextWriter::field(std::string_view text, bool lone) {
   const bool comment = !row_started_ && text.starts_with('#');
   separate();
   const char special[] = {separator_, '"', '\n', '\r', 0};
-  if (!comment && text.find_first_of(special) == std::string_view::npos) {
+  if (!comment && text.find_first_of(special) == std::string_view::npos && !(lone && text.find_first_of("\t;, ") != std::string_view::npos)) {
     buffer_.append(text);
     return;
   }

@@ -18,7 +18,8 @@ class TextWriter {
   TextWriter(const TextWriter&) = delete;
   TextWriter& operator=(const TextWriter&) = delete;
 
-  void field(std::string_view text);
+  // lone: the only one of its row. It is quoted too where it holds what readers would guess to be a separator.
+  void field(std::string_view text, bool lone = false);
   template <class T>
   void number(T value);  // shortest digits that read back the same T; NA for NaN
   void end_row();

@@ -102,6 +102,20 @@ TEST_F(TextInput, WholeNumbersThatDoublesRoundAreText) {
   EXPECT_EQ(t.at("large").number[0], 1e20);
 }
 
+// Without a second column nothing tells what separates them.
+TEST_F(TextInput, NamesAloneKeepTheirSpaces) {
+  Table t;
+  t.key_name = "Sample ID, as sent";
+  t.keys = {"left lung", "right; lower", "a,b", "plain"};
+  for (const char* file : {"names.tsv", "names.csv"}) {
+    write_table(path(file), t);
+    const Table back = read_table(path(file));
+    EXPECT_EQ(back.key_name, t.key_name) << file;
+    EXPECT_EQ(back.keys, t.keys) << file;
+    EXPECT_TRUE(back.columns.empty()) << file;
+  }
+}
+
 // write.table of R names one column fewer where it writes names of rows.
 TEST_F(TextInput, TableAsRWritesIt) {
   const Table t = read_table(put("r.tsv", "cohort\tage\nx\tA\t50\ny\tB\t60\n"));

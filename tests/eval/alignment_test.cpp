@@ -169,6 +169,20 @@ TEST(Alignment, TheSpreadOfTwoPermutations) {
   EXPECT_NEAR(r.z, (r.distance - r.chance_distance) / r.chance_sd, 1e-9);
 }
 
+// Where every sample is a cohort of its own, the labels hold all directions: any permutation has distance 0, but for rounding.
+TEST(Alignment, RoundingOfDistancesIsNoSpread) {
+  auto d = test::dataset(gaussian(7, 3, 33));
+  set_factor(d.obs, "cohort", {"A", "B", "C", "D", "E", "F", "G"});
+  AlignmentOptions o;
+  o.angles = 2;
+  const AlignmentResult r = evaluate_alignment(d, o);
+  EXPECT_LT(r.distance, 1e-7);
+  EXPECT_LT(r.chance_distance, 1e-7);
+  EXPECT_TRUE(std::isnan(r.z));
+  ASSERT_EQ(r.warnings.size(), 1u);
+  EXPECT_NE(r.warnings[0].find("permuted labels all give the same distance"), std::string::npos) << r.warnings[0];
+}
+
 TEST(Alignment, CohortsThatAreDatasetsAreSaid) {
   auto e = cohorts(3, 8, 4, 2);
   const auto said = [&] { return to_json(evaluate_alignment(e, without_permutations()))["warnings"].dump(); };

@@ -60,6 +60,9 @@ TEST(coembed_trainer, an_epoch_is_a_pass_over_the_smaller_modality) {
   state.release_gradients();
   s.options.epoch_steps = 3;
   EXPECT_EQ(CoembedTrainer(c, model, state, d, s.loss, s.options).run().steps, 24) << "two passes, of two steps each";
+  state.release_gradients();
+  d.atac.train = rows(0, 21);
+  EXPECT_EQ(CoembedTrainer(c, model, state, d, s.loss, s.options).run().steps, 18) << "one pass, with the step that is not full";
 }
 
 // Pairs and triplets are rows behind those of the batch, each read once in a step; nothing but training samples is read in

@@ -28,7 +28,7 @@ struct Tmm {
 };
 
 // Chooses the reference among `rows` (upper quartile of counts per library nearest to the mean of all; where the median quartile
-// is 0, the largest sum of square roots of counts) and scales the factors of `rows` to a geometric mean of 1.
+// is 0, the largest sum of square roots of counts; the first of equals) and scales the factors of `rows` to a geometric mean of 1.
 // x: counts [samples, features]; library [samples].
 template <class Matrix>
 Tmm fit_tmm(const Matrix& x, const std::vector<double>& library, const std::vector<int64_t>& rows);

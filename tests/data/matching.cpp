@@ -305,6 +305,9 @@ TEST_F(PairTables, Refused) {
   const std::vector<SamplePair> plain = read_pairs(put("plain.csv", "rna,atac\nr,a\nr,b\n"));
   EXPECT_EQ(plain[1].tier, same_donor);
   EXPECT_EQ(plain[1].split, "");
+  const std::vector<SamplePair> some = read_pairs(put("some.csv", "rna,atac,split\nr,a,\nr,b,NA\nr,c,train\n"));
+  EXPECT_EQ(some[0].split + some[1].split, "") << "a missing split is none";
+  EXPECT_EQ(some[2].split, "train");
   const auto refused = [&](const std::string& content, const std::vector<std::string>& words) {
     expect_names(error_of([&] { read_pairs(put("bad.tsv", content)); }), words);
   };

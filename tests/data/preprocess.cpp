@@ -349,6 +349,59 @@ TEST(BatchEffects, MissingValuesAreMeans) {
   expect_same(coefficients(holes, o), coefficients(filled, o));
 }
 
+TEST(BatchEffects, ColumnsThatAreNoTerms) {
+  Table obs = logs_of_two_batches().obs;
+  const std::vector<int64_t> rows = range(8);
+  obs.set(numeric_column("year", std::vector<double>(8, 2020)));
+  obs.set(factor_from_text("site", std::vector<std::string>(8, "A")));
+  {
+    const panvae::test::Warnings said;
+    const BatchEffects effects(obs, rows, {"batch", "site"}, {"year", "age"});
+    EXPECT_EQ(effects.columns(), 2);
+    ASSERT_EQ(effects.terms().size(), 2u);
+    EXPECT_EQ(effects.terms()[1].name, "age");
+    EXPECT_EQ(said.lines.size(), 2u) << "what does not vary is said";
+  }
+  expect_names(error_of([&] { BatchEffects(obs, rows, {"batch"}, {"batch"}); }, ErrorCode::usage), {"'batch' is named twice", "--covariate"});
+  obs.set(numeric_column("age", {50, 41, 62, INFINITY, 70, 38, 44, 66}));
+  expect_names(error_of([&] { BatchEffects(obs, rows, {}, {"age"}); }), {"infinite covariate", "column 'age'"});
+}
+
+// A missing level or number is counted; frozen coefficients are one row for each column of the terms.
+TEST(BatchEffects, FrozenOnesAndMissingValues) {
+  Dataset<double> d = logs_of_two_batches();
+  BatchEffects effects(d.obs, range(8), {"batch"}, {"age"});
+  effects.fit(d.x, d.obs, range(8), {});
+  const RowMatrix<double>& c = effects.coefficients();
+  const std::vector<double> values(c.data(), c.data() + c.size());
+  EXPECT_EQ(BatchEffects::from(effects.settings(), {{2, 2}, values}).columns(), 2);
+  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{4}, {1, 4}, {4, 1}})
+    expect_names(error_of([&] { BatchEffects::from(effects.settings(), {shape, values}); }), {"do not fit their terms", "damaged"});
+  std::vector<double> age = d.obs.at("age").number;
+  age[2] = std::nan("");
+  d.obs.set(numeric_column("age", age));
+  d.obs.set(factor_from_text("batch", {"1", "2", "", "2", "", "2", "1", "1"}));
+  int64_t missing = 0;
+  const Eigen::MatrixXd encoded = effects.encode(d.obs, UnknownBatch::error, missing);
+  EXPECT_EQ(missing, 3);
+  EXPECT_EQ(encoded.row(2).norm(), 0);
+}
+
+TEST(BatchEffects, ColumnsWhoseNamesSayBatch) {
+  const auto like = [](const std::string& name, const std::vector<std::string>& cells) {
+    Table obs;
+    for (size_t r = 0; r < cells.size(); ++r) obs.keys.push_back(fmt::format("s{}", r));
+    obs.set(factor_from_text(name, cells));
+    return columns_like_batches(obs) == std::vector<std::string>{name};
+  };
+  const std::vector<std::string> two = {"a", "a", "b", "b", "a", "b", "a", "b"};
+  for (const char* name : {"batch", "Plate", "seq_run", "run_date", "sequencing_centre_id", "site"}) EXPECT_TRUE(like(name, two)) << name;
+  for (const char* name : {"trunk", "website", "planet", "age"}) EXPECT_FALSE(like(name, two)) << name;
+  EXPECT_FALSE(like("batch", std::vector<std::string>(8, "a"))) << "does not vary";
+  EXPECT_TRUE(like("batch", {"a", "b", "c", "d", "a", "b", "c", "d"}));
+  EXPECT_FALSE(like("batch", {"a", "b", "c", "d", "e", "b", "c", "d"})) << "a level of its own for most samples";
+}
+
 TEST(BatchEffects, AsManyEffectsAsSamplesAreSaid) {
   Dataset<double> d = logs_of_two_batches();
   PreprocessOptions o;

@@ -93,5 +93,30 @@ TEST(PreprocessReference, TmmFactorsOfSparseCountsAreEdgeRs) {
   for (size_t i = 0; i < std::size(expected); ++i) EXPECT_NEAR(report.tmm_factors[i], expected[i], 1e-12) << "sample " << i + 1;
 }
 
+// Quartiles of four values lie a quarter of the way from the third to the last: 5.75, 5.25 and 8 of 16 counts, of which the first is nearest
+// to the mean. The third values alone, 4, 5 and 8, would have the second.
+TEST(PreprocessReference, TheReferenceOfTmmIsThatOfInterpolatedQuartiles) {
+  RowMatrix<double> x(3, 4);
+  x << 11, 0, 4, 1, 3, 6, 2, 5, 8, 0, 8, 0;
+  EXPECT_EQ(fit_tmm(x, {16, 16, 16}, {0, 1, 2}).reference, (std::vector<double>{11, 0, 4, 1}));
+}
+
+// As which.min and which.max have it.
+TEST(PreprocessReference, OfEqualSamplesTheFirstIsTheReferenceOfTmm) {
+  RowMatrix<double> dense(2, 5), sparse(2, 9);
+  dense << 1, 1, 2, 4, 8,  // quartiles 4 and 6 of 16 counts: both 1 / 16 from their mean
+      0, 1, 1, 6, 8;
+  sparse << 4, 0, 0, 0, 0, 0, 0, 0, 0,  // quartiles of 0, and equal sums of square roots
+      0, 0, 1, 0, 1, 0, 0, 0, 0;
+  for (const RowMatrix<double>& x : {dense, sparse}) {
+    const std::vector<double> library = {x.row(0).sum(), x.row(1).sum()};
+    for (const int64_t first : {0, 1}) {
+      const Tmm tmm = fit_tmm(x, library, {first, 1 - first});
+      EXPECT_EQ(tmm.reference, std::vector<double>(x.row(first).begin(), x.row(first).end())) << x << "\nsample " << first << " comes first";
+      EXPECT_EQ(tmm.reference_library, library[static_cast<size_t>(first)]);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace panvae::data::test

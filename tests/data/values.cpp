@@ -39,10 +39,25 @@ TEST(Kind, StandardisedFeatures) {
   const double b = std::sqrt(1.2), c = std::sqrt(1.3);  // as of a few of the samples that were standardised
   EXPECT_EQ(kind({{a * b, 0}, {0, 0}, {-a * b, 0}}), "z") << "the variance is 1.2";
   EXPECT_EQ(kind({{a * c, 0}, {0, 0}, {-a * c, 0}}), "log") << "the variance is 1.3";
+  const double d = std::sqrt(1.5 * 1.24);
+  EXPECT_EQ(kind({{0.2 + d}, {0.2}, {0.2 - d}}), "z") << "the variance is 1.24, around a mean of 0.2";
+  for (const double mean : {0.3, -0.3}) EXPECT_EQ(kind({{mean + a}, {mean}, {mean - a}}), "log") << "the mean is " << mean;
   EXPECT_EQ(kind({{a, 1}, {0, 1}, {-a, 1}}), "log") << "a constant of 1";
   EXPECT_EQ(kind({{0.1}, {0.1}, {0.1}}), "log") << "nothing is negative";
   EXPECT_EQ(kind({{1.1, 0}, {-1.1, 0}}), "log") << "of two samples nothing can be said";
   EXPECT_EQ(kind({{a, kMissing, kMissing}, {kMissing, a, kMissing}, {0, 0, kMissing}, {-a, -a, kMissing}, {kMissing, kMissing, kMissing}}), "z");
+}
+
+// Up to 1999 features are all looked at, from 2000 on every second of them, and so on.
+TEST(Kind, ManyFeatures) {
+  for (const int64_t odd : {0, 1, 1001, 1499}) {
+    RowMatrix<double> x(3, 1500);
+    x.row(0).setConstant(std::sqrt(1.5)), x.row(1).setZero(), x.row(2).setConstant(-std::sqrt(1.5));
+    EXPECT_EQ(detect_kind(x), "z");
+    x.col(odd) *= 2;
+    EXPECT_EQ(detect_kind(x), "log") << "feature " << odd;
+  }
+  for (const auto& [rows, columns] : {std::pair{0, 3}, {3, 0}}) EXPECT_EQ(detect_kind(RowMatrix<double>(rows, columns)), "") << "nothing is of no kind";
 }
 
 // Three values of five: quantile k is theirs at k / 4 of the way from the first to the last.

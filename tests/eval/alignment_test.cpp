@@ -62,6 +62,14 @@ TEST(Alignment, JsonHasTheKeysOfTheContract) {
   for (const char* part : {"60 samples", "by chance", "Schubert", "4 cohorts"}) EXPECT_NE(text.find(part), std::string::npos) << part;
 }
 
+// Directions that either side has beyond the other count as right angles.
+TEST(Alignment, LabelsOfMoreDirectionsThanTheEmbedding) {
+  const AlignmentResult r = evaluate_alignment(cohorts(4, 15, 6, 3), without_permutations(1));
+  EXPECT_EQ(r.label_rank, 3);
+  EXPECT_EQ(r.embedding_rank, 1);
+  EXPECT_NEAR(r.completed_distance, std::sqrt(r.distance * r.distance + 2 * M_PI * M_PI / 4), 1e-12);
+}
+
 // Angles that are known: b is a turned by them, tiny ones included, which arccos alone would lose.
 TEST(Alignment, KnownAnglesComeBack) {
   const std::vector<double> angle = {1e-12, 3e-9, 1e-4, 0.3, M_PI / 4, 1.2, M_PI / 2};
@@ -161,6 +169,20 @@ TEST(Alignment, TheSpreadOfTwoPermutations) {
   EXPECT_NEAR(r.z, (r.distance - r.chance_distance) / r.chance_sd, 1e-9);
 }
 
+// Where every sample is a cohort of its own, the labels hold all directions: any permutation has distance 0, but for rounding.
+TEST(Alignment, RoundingOfDistancesIsNoSpread) {
+  auto d = test::dataset(gaussian(7, 3, 33));
+  set_factor(d.obs, "cohort", {"A", "B", "C", "D", "E", "F", "G"});
+  AlignmentOptions o;
+  o.angles = 2;
+  const AlignmentResult r = evaluate_alignment(d, o);
+  EXPECT_LT(r.distance, 1e-7);
+  EXPECT_LT(r.chance_distance, 1e-7);
+  EXPECT_TRUE(std::isnan(r.z));
+  ASSERT_EQ(r.warnings.size(), 1u);
+  EXPECT_NE(r.warnings[0].find("permuted labels all give the same distance"), std::string::npos) << r.warnings[0];
+}
+
 TEST(Alignment, CohortsThatAreDatasetsAreSaid) {
   auto e = cohorts(3, 8, 4, 2);
   const auto said = [&] { return to_json(evaluate_alignment(e, without_permutations()))["warnings"].dump(); };
@@ -199,6 +221,12 @@ TEST(Alignment, EverythingSpannedIsWarnedOf) {
   const AlignmentResult s = evaluate_alignment(d, few);
   EXPECT_EQ(s.angles.size(), 2u);
   EXPECT_TRUE(s.warnings.empty());
+  // Nine samples have eight directions: four are half of them, three are fewer.
+  const auto nine = cohorts(3, 3, 5, 0);
+  const AlignmentResult half = evaluate_alignment(nine, without_permutations(4));
+  ASSERT_EQ(half.warnings.size(), 1u);
+  EXPECT_NE(half.warnings[0].find("4 components of 9 samples hold 50 % of all directions"), std::string::npos) << half.warnings[0];
+  EXPECT_TRUE(evaluate_alignment(nine, without_permutations(3)).warnings.empty());
 }
 
 TEST(Alignment, ConstantColumnsAndOffsetsAddNoDirection) {

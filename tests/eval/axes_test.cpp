@@ -39,6 +39,20 @@ Matrix uncorrelated(double a, double b, double c) {
   return mu;
 }
 
+// No further turn of the first two axes raises the sum of variances of squares, which is what varimax maximises.
+void expect_no_turn_is_better(const Matrix& leading) {
+  auto criterion = [](const Matrix& s) {
+    const Matrix squares = s.array().square().matrix();
+    return (squares.rowwise() - squares.colwise().mean()).squaredNorm();
+  };
+  for (double angle : {-0.5, -0.01, 0.01, 0.5}) {
+    Matrix turned = leading;
+    turned.col(0) = std::cos(angle) * leading.col(0) - std::sin(angle) * leading.col(1);
+    turned.col(1) = std::sin(angle) * leading.col(0) + std::cos(angle) * leading.col(1);
+    EXPECT_LT(criterion(turned), criterion(leading)) << angle;
+  }
+}
+
 TEST(LatentAxes, DistancesAreThoseOfDecodedSamples) {
   const Matrix mu = normals(60, 6, 1), jacobian = normals(9, 6, 2), metric = jacobian.transpose() * jacobian;
   const LatentAxes axes = fit_latent_axes(mu, Eigen::VectorXd::Zero(6), metric);
@@ -63,23 +77,36 @@ TEST(LatentAxes, ComeByVarianceAndTheLeadingOnesAreVarimaxOfPrincipalAxes) {
     for (int64_t j = 0; j < i; ++j) EXPECT_NEAR(c(i, j), 0, 1e-9 * c.trace()) << i << " " << j;
     EXPECT_LT(c(i, i), 0.1 * c.trace()) << i;
   }
-  // No further turn of two leading axes raises the sum of variances of squares, which is what varimax maximises.
-  auto criterion = [](const Matrix& s) {
-    const Matrix squares = s.array().square().matrix();
-    return (squares.rowwise() - squares.colwise().mean()).squaredNorm();
-  };
-  const Matrix leading = z.leftCols(axes.leading);
-  for (double angle : {-0.5, -0.01, 0.01, 0.5}) {
-    Matrix turned = leading;
-    turned.col(0) = std::cos(angle) * leading.col(0) - std::sin(angle) * leading.col(1);
-    turned.col(1) = std::sin(angle) * leading.col(0) + std::cos(angle) * leading.col(1);
-    EXPECT_LT(criterion(turned), criterion(leading)) << angle;
-  }
+  expect_no_turn_is_better(z.leftCols(axes.leading));
   for (int64_t k = 0; k < 5; ++k) {  // the largest score is positive
     Eigen::Index at = 0;
     z.col(k).cwiseAbs().maxCoeff(&at);
     EXPECT_GT(z(at, k), 0) << k;
   }
+}
+
+// The smallest turn. Points on two oblique lines: principal axes lie between them, varimax moves them towards the lines.
+TEST(LatentAxes, TwoLeadingAxesAreTurned) {
+  Matrix mu(8, 3);
+  for (int i = 0; i < 8; ++i) {
+    const double along = i & 1 ? 1 : -1, short_unit = i & 2 ? 0.1 : -0.1;
+    if (i & 4) mu.row(i) << 3 * along, 0, short_unit;
+    else mu.row(i) << along, std::sqrt(3.0) * along, short_unit;
+  }
+  const LatentAxes axes = fit_latent_axes(mu, Eigen::VectorXd::Zero(3), Matrix::Identity(3, 3), 0.1);
+  ASSERT_EQ(axes.leading, 2);
+  expect_no_turn_is_better(canonical(axes, mu).leftCols(2));
+}
+
+// What rounding leaves of a metric of lower rank may be below 0.
+TEST(LatentAxes, AMetricOfLowerRank) {
+  const Matrix mu = uncorrelated(9, 4, 1);
+  Matrix metric = Matrix::Identity(3, 3);
+  metric(2, 2) = -1e-18;
+  const LatentAxes axes = fit_latent_axes(mu, Eigen::Vector3d(0.5, 0.5, 2), metric);
+  EXPECT_EQ(axes.informative, 2);
+  const Matrix z = canonical(axes, mu);
+  for (int64_t i = 1; i < 8; ++i) EXPECT_NEAR((z.row(i) - z.row(0)).squaredNorm(), (mu.row(i) - mu.row(0)).head(2).squaredNorm(), 1e-9) << i;
 }
 
 // Independent units of very unequal kurtosis: varimax finds them whatever their variances, and they are sorted afterwards.

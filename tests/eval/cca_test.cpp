@@ -211,6 +211,9 @@ TEST(CcaStudy, FindsPlantedFactors) {
   EXPECT_EQ(features.atac.dimensions, 60);
   EXPECT_EQ(features.atac.explained, 1);
   EXPECT_GT(features.validation_correlations[3], 0.8);
+  // Training samples, each of one pair, have scores around 0.
+  for (const CcaResult* of : {&r, &features})
+    for (const CcaSide* side : {&of->rna, &of->atac}) EXPECT_LT(largest(side->scores.topRows(100).colwise().mean()), 1e-10 * largest(side->scores));
 }
 
 // What is held out, or validates, in either table changes nothing, and a pair of the table neither.
@@ -240,6 +243,8 @@ TEST(CcaStudy, HeldOutSamplesAreNotSeen) {
   pairs.push_back({"A1", "R2", 3, "train"});
   pairs.push_back({"A3", "R4", 1, "validation"});
   pairs.push_back({"A3", "R5", 1, "holdout"});
+  // Nor those of samples on two sides, whatever the table says.
+  pairs.push_back({"A140", "R7", 1, ""}), pairs.push_back({"A7", "R190", 1, "train"});
   EXPECT_EQ(embed_by_cca(s.rna, s.atac, o).pairs, 100);
   o.max_tier = 3;
   EXPECT_EQ(embed_by_cca(s.rna, s.atac, o).pairs, 101);

@@ -176,6 +176,13 @@ TEST(Classifier, RefusesBadArguments) {
   EXPECT_ERROR(ErrorCode::usage, "1 classes", train_and_predict(d.x, rows, label, rows, 1, {}));
   EXPECT_ERROR(ErrorCode::usage, "0 rows to train on", train_and_predict(d.x, none, label, rows, 2, {}));
   EXPECT_ERROR(ErrorCode::usage, "row 10 of 10", train_and_predict(d.x, rows, label, std::vector<int64_t>{10}, 2, {}));
+  EXPECT_ERROR(ErrorCode::usage, "9 labels for 10 rows", train_and_predict(d.x, rows, std::span(label).first(9), rows, 2, {}));
+  TreeOptions none_grown;
+  none_grown.rounds = 0;
+  EXPECT_ERROR(ErrorCode::usage, "0 rounds", train_and_predict(d.x, rows, label, rows, 2, none_grown));
+  // Of several side by side the error of one is that of all.
+  const std::vector<Classification> two = {{&d.x, rows, label, rows, 2, {}}, {&d.x, rows, label, rows, 2, none_grown}};
+  EXPECT_ERROR(ErrorCode::usage, "0 rounds", classify_side_by_side(two, "two"));
   label[4] = 2;
   EXPECT_ERROR(ErrorCode::usage, "class 2 of 2", train_and_predict(d.x, rows, label, rows, 2, {}));
 }

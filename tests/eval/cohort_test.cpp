@@ -171,8 +171,10 @@ TEST(Cohort, PermutedControlIsAtMostTheMajorityShare) {
   EXPECT_GT(real.accuracy.mean, 0.97);
   o.control = Control::permuted;
   double sum = 0;
+  std::set<std::vector<int32_t>> drawn_labels, drawn_folds;
   for (o.seed = 0; o.seed < 5; ++o.seed) {
     const CohortResult r = evaluate_cohort(d, o);
+    drawn_labels.insert(r.label), drawn_folds.insert(r.fold);
     EXPECT_DOUBLE_EQ(r.majority_share, 0.5);
     EXPECT_EQ(to_json(r)["control"], "permuted");
     sum += r.accuracy.mean;
@@ -185,6 +187,50 @@ TEST(Cohort, PermutedControlIsAtMostTheMajorityShare) {
     }
   }
   EXPECT_LT(sum / 5, 0.5 + 4 * std::sqrt(0.25 / 120 / 5));
+  EXPECT_EQ(drawn_labels.size(), 5u) << "other labels from every seed";
+  EXPECT_EQ(drawn_folds.size(), 5u) << "and other folds";
+}
+
+// Predictions stand beside their samples, and every number follows from them.
+TEST(Cohort, NumbersAreThoseOfThePredictions) {
+  auto d = cohorts(3, 20, 4, 0.8);
+  std::vector<std::string> cohort, donor;
+  for (int i = 0; i < 60; ++i) {
+    cohort.push_back(i % 3 == 2 || i < 12 ? "B" : i % 3 ? "C" : "A");
+    donor.push_back(fmt::format("D{}", i < 6 ? i % 3 : i));  // three donors of two samples
+  }
+  set_factor(d.obs, "cohort", cohort), set_factor(d.obs, "donor", donor);
+  const CohortOptions o = quick();
+  const CohortResult r = evaluate_cohort(d, o);
+  EXPECT_EQ(r.n, 60);
+  EXPECT_EQ(r.donors, 57);
+  EXPECT_DOUBLE_EQ(r.majority_share, static_cast<double>(std::count(cohort.begin(), cohort.end(), "B")) / 60);
+  std::vector<double> scores[3];
+  Confusion all = Confusion::Zero(3, 3);
+  for (const CohortFold& fold : r.folds) {
+    std::vector<int64_t> train, tested;
+    std::vector<int32_t> truth, predicted;
+    for (int64_t i = 0; i < r.n; ++i) {
+      const auto at = static_cast<size_t>(i);
+      (r.fold[at] == fold.fold ? tested : train).push_back(i);
+      if (r.fold[at] == fold.fold) truth.push_back(r.label[at]), predicted.push_back(r.predicted[at]);
+    }
+    EXPECT_EQ(predicted, train_and_predict(d.x, train, r.label, tested, 3, o.trees)) << "fold " << fold.fold;
+    const Confusion c = confusion(truth, predicted, 3);
+    all += c;
+    EXPECT_EQ(fold.accuracy, accuracy(c));
+    EXPECT_EQ(fold.balanced_accuracy, balanced_accuracy(c));
+    EXPECT_EQ(fold.macro_f1, macro_f1(c));
+    scores[0].push_back(accuracy(c)), scores[1].push_back(balanced_accuracy(c)), scores[2].push_back(macro_f1(c));
+  }
+  EXPECT_EQ(r.confusion, all);
+  const Spread* spreads[] = {&r.accuracy, &r.balanced_accuracy, &r.macro_f1};
+  for (int s = 0; s < 3; ++s) {
+    const Spread expected = spread(scores[s]);
+    EXPECT_EQ(spreads[s]->mean, expected.mean) << s;
+    EXPECT_EQ(spreads[s]->sd, expected.sd) << s;
+    EXPECT_EQ(spreads[s]->se, expected.se) << s;
+  }
 }
 
 TEST(Cohort, AliasWithDatasetsIsWarnedOf) {
@@ -423,8 +469,10 @@ TEST(Cohort, RefusesWhatCannotBeEvaluated) {
   d = good;
   d.x(3, 1) = std::numeric_limits<double>::quiet_NaN();
   EXPECT_ERROR(ErrorCode::input, "sample 'S0003', feature 'z1'", evaluate_cohort(d, quick()));
-  d.x(3, 1) = 1e300;
-  EXPECT_ERROR(ErrorCode::input, "float32", evaluate_cohort(d, quick()));
+  for (const double large : {1e300, -1e300}) {
+    d.x(3, 1) = large;
+    EXPECT_ERROR(ErrorCode::input, "float32", evaluate_cohort(d, quick()));
+  }
 }
 
 TEST(Cohort, ConstantDimensionsAreHarmless) {

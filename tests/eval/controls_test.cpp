@@ -134,9 +134,28 @@ TEST(Warnings, NearlyAliasedFrom95InAHundred) {
   EXPECT_EQ(warning(6), "");
 }
 
+TEST(Warnings, NothingIsAliasedWithOneDatasetOrOneCohort) {
+  data::Table obs;
+  for (int i = 0; i < 40; ++i) obs.keys.push_back(fmt::format("s{}", i));
+  std::vector<std::string> cohort(40, "A"), dataset(40, "X");
+  const auto warning = [&] {
+    set_factor(obs, "cohort", cohort), set_factor(obs, "dataset", dataset);
+    return warn_nearly_aliased(obs, test::all_rows(40));
+  };
+  dataset[7] = "Y";
+  EXPECT_EQ(warning(), "") << "two datasets of one cohort";
+  for (size_t i = 20; i < 40; ++i) cohort[i] = "B", dataset[i] = "";
+  dataset[7] = "X";
+  EXPECT_EQ(warning(), "") << "an unknown dataset is none";
+  for (size_t i = 20; i < 40; ++i) dataset[i] = "Y";
+  EXPECT_NE(warning().find("100.0 % of the samples"), std::string::npos) << warning();
+}
+
 TEST(Warnings, SharedDonorsAndFewSamples) {
   EXPECT_EQ(warn_shared_donors(std::vector<std::string>{"a", "a", "b"}, std::vector<int32_t>{0, 0, 1}), "");
   EXPECT_NE(warn_shared_donors(std::vector<std::string>{"a", "a", "b"}, std::vector<int32_t>{0, 1, 1}).find("1 donors"), std::string::npos);
+  const std::string two = warn_shared_donors(std::vector<std::string>{"b", "a", "a", "b"}, std::vector<int32_t>{0, 0, 1, 1});
+  EXPECT_NE(two.find("2 donors have samples in more than one fold ('a' for one)"), std::string::npos) << two;
   EXPECT_EQ(warn_few_samples(10, 10, "a fold trains on", "accuracy"), "");
   EXPECT_NE(warn_few_samples(9, 10, "a fold trains on", "accuracy").find("a fold trains on 9 samples with 10"), std::string::npos);
 }

@@ -54,6 +54,7 @@ TEST(Expression, ReplicatesAndThinningAreBaselines) {
   o.baseline = Baseline::techrep;
   const ExpressionResult rep = evaluate(p, o);
   EXPECT_EQ(rep.baseline_pairs, 16);
+  EXPECT_EQ(to_json(rep)["warnings"].dump().find("the baseline compares"), std::string::npos) << "pairs of half the samples are all there can be";
   EXPECT_EQ(rep.reconstruction.count.de, 12);
   EXPECT_GE(rep.baseline_count.up, 30);
   EXPECT_DOUBLE_EQ(rep.ratio, 12.0 / static_cast<double>(rep.baseline_count.de));
@@ -84,11 +85,29 @@ TEST(Expression, ReplicatesAndThinningAreBaselines) {
   EXPECT_EQ(to_json(evaluate(p, o)).dump(), to_json(thin).dump());
 }
 
+// Of three replicates the first two are compared. The third is 5 higher.
+TEST(Expression, OfThreeReplicatesTheFirstTwo) {
+  Pair p = pair(12, 40);
+  std::vector<std::string> donor;
+  for (int64_t i = 0; i < 12; ++i) {
+    donor.push_back(fmt::format("D{}", i / 3));
+    if (i % 3) p.observed.x.row(i) = p.observed.x.row(i - i % 3) + 0.1 * gaussian(1, 40, static_cast<uint32_t>(60 + i));
+    if (i % 3 == 2) p.observed.x.row(i).array() += 5;
+  }
+  set_factor(p.observed.obs, "donor", donor);
+  set_factor(p.observed.obs, "cohort", std::vector<std::string>(12, "A"));
+  ExpressionOptions o;
+  o.baseline = Baseline::techrep;
+  const ExpressionResult r = evaluate(p, o);
+  EXPECT_EQ(r.baseline_pairs, 4);
+  EXPECT_EQ(r.baseline_count.de, 0);
+}
+
 // Thinned by hand: one half of each sample's counts against the other, both preprocessed as the observed values were.
 TEST(Expression, TheThinBaselineComparesTwoHalves) {
-  const Study s = study(8, 90, 1);
+  const Study s = study(33, 90, 1);  // more than the 64 samples that are read at once
   Pair p{s.observed, s.observed};
-  p.reconstructed.x.array() += 0.01 * gaussian(16, 90, 5).array();
+  p.reconstructed.x.array() += 0.01 * gaussian(66, 90, 5).array();
   const SampleSource counts(s.counts);
   ExpressionOptions o;
   o.baseline = Baseline::thin;
@@ -164,6 +183,10 @@ TEST(Expression, BaselinesSayWhatTheyLack) {
   Pair types = p;
   set_factor(types.observed.obs, "sample_type", {"tumor", "normal", "tumor", "normal", "tumor", "normal", "tumor", "normal"});
   EXPECT_ERROR(ErrorCode::input, "technical replicates", evaluate(types, o));
+  // Nor are samples of two cohorts.
+  Pair apart = p;
+  set_factor(apart.observed.obs, "cohort", {"A", "B", "A", "B", "A", "B", "A", "B"});
+  EXPECT_ERROR(ErrorCode::input, "technical replicates", evaluate(apart, o));
   o.baseline = Baseline::thin;
   Dataset half = s.counts;
   half.x(2, 3) = 7.5;
@@ -178,6 +201,22 @@ TEST(Expression, BaselinesSayWhatTheyLack) {
   const SampleSource counts(s.counts);
   o.counts = &counts;
   EXPECT_ERROR(ErrorCode::input, "no preprocessing", evaluate(plain, o));
+  Dataset from_logs = s.counts;
+  from_logs.x = (s.counts.x.array() + 1).log();
+  from_logs.kind = "log";
+  data::PreprocessOptions options;
+  options.input_is_log = options.fit_on_all = true;
+  options.variance.kind = data::VarianceFilter::Kind::none;
+  data::Preprocessor().fit(from_logs, options);
+  const Pair logs{from_logs, p.reconstructed};
+  EXPECT_ERROR(ErrorCode::input, "preprocessed from logs, not from counts", evaluate(logs, o));
+  // Of one count a half has none.
+  Dataset scarce = s.counts;
+  scarce.x.row(5).setZero();
+  scarce.x(5, 0) = 1;
+  const SampleSource too_few(scarce);
+  o.counts = &too_few;
+  EXPECT_ERROR(ErrorCode::input, "too few counts to be halved", evaluate(p, o));
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ TEST(Expression, TablesAreLimmasAndRs) {
 }
 
 TEST(Expression, NumbersAreTheirFormulas) {
-  const Pair p = pair(24, 57);
+  const Pair p = pair(70, 57);  // more samples than are read at once
   const ExpressionResult r = evaluate(p);
   const Matrix &x = p.observed.x, &y = p.reconstructed.x;
   EXPECT_EQ(r.reconstruction.spearman_per_feature, spearman_columns(x, y).value);
@@ -60,10 +60,10 @@ TEST(Expression, NumbersAreTheirFormulas) {
   EXPECT_EQ(r.reconstruction.count.up, 6);  // features 0, 10, ..., 50
   EXPECT_EQ(r.reconstruction.count.down, 0);
   // Without a split the cohort mean is that of the evaluated samples.
-  Matrix mean(24, 57);
-  for (int64_t i = 0; i < 24; ++i) {
+  Matrix mean(70, 57);
+  for (int64_t i = 0; i < 70; ++i) {
     mean.row(i).setZero();
-    for (int64_t k = i % 2; k < 24; k += 2) mean.row(i) += x.row(k) / 12;
+    for (int64_t k = i % 2; k < 70; k += 2) mean.row(i) += x.row(k) / 35;
   }
   EXPECT_EQ(r.cohort_mean_from, "evaluated");
   EXPECT_EQ(r.cohorts, 2);
@@ -131,18 +131,32 @@ TEST(Expression, ThePredictedMeanIsSeenThrough) {
 }
 
 TEST(Expression, OrderThreadsAndMemoryDoNotMatter) {
-  const Pair p = pair(20, 3000);
+  Pair p = pair(20, 3000);
   const test::Threads one(1);
-  const std::string expected = dumped(evaluate(p));
-  Pair q = p;
-  q.observed = reordered(p.observed, shuffled(20, 1), test::all_rows(3000));
-  q.reconstructed = reordered(p.reconstructed, shuffled(20, 2), shuffled(3000, 3));
-  EXPECT_EQ(dumped(evaluate(q)), expected);
-  ExpressionOptions little;
-  little.memory_bytes = 1;  // three ranges of features
-  EXPECT_EQ(dumped(evaluate(q, little)), expected);
-  set_threads(4);
-  EXPECT_EQ(dumped(evaluate(p)), expected);
+  for (const bool split : {false, true}) {  // means of the evaluated samples, and of those that train
+    if (split) {
+      std::vector<std::string> side;
+      for (int i = 0; i < 20; ++i) side.push_back(i < 8 ? "holdout" : "train");
+      set_factor(p.observed.obs, "split", side);
+    }
+    set_threads(1);
+    const std::string expected = dumped(evaluate(p));
+    Pair q = p;
+    q.observed = reordered(p.observed, shuffled(20, 1), test::all_rows(3000));
+    q.reconstructed = reordered(p.reconstructed, shuffled(20, 2), shuffled(3000, 3));
+    EXPECT_EQ(dumped(evaluate(q)), expected);
+    ExpressionOptions little;
+    little.memory_bytes = 1;  // three ranges of features
+    EXPECT_EQ(dumped(evaluate(q, little)), expected);
+    set_threads(4);
+    EXPECT_EQ(dumped(evaluate(p)), expected);
+  }
+}
+
+TEST(Expression, FewerThanTenSamplesAreSaid) {
+  const auto warnings = [](int64_t n) { return to_json(evaluate(pair(n, 30)))["warnings"].dump(); };
+  EXPECT_NE(warnings(9).find("9 samples: a test of so few finds little"), std::string::npos) << warnings(9);
+  EXPECT_EQ(warnings(10).find("a test of so few"), std::string::npos) << warnings(10);
 }
 
 // From files, whose samples are read as they are asked for, in any order.

@@ -96,6 +96,18 @@ TEST(Folds, TheFirstOfEqualFoldsIsTaken) {
   EXPECT_EQ(stratified_group_folds(donor, std::vector<int32_t>(6, 0), 2, 3, 1), (std::vector<int32_t>{2, 1, 1, 0, 0, 0}));
 }
 
+// Shares that are equal but for the rounding of their sums are equal: a against b + c in the other fold.
+TEST(Folds, RoundingOfSharesDecidesNothing) {
+  for (int b = 1; b <= 25; ++b)
+    for (int c = 1; c <= b; ++c)
+      for (int d = 1; d < c; ++d) {
+        std::vector<std::string> donor;
+        for (const auto& [name, size] : {std::pair{"a", b + c}, {"b", b}, {"c", c}, {"d", d}}) donor.insert(donor.end(), static_cast<size_t>(size), name);
+        const auto fold = stratified_group_folds(donor, std::vector<int32_t>(donor.size(), 0), 2, 2, 0);
+        EXPECT_EQ(fold.back(), fold.front()) << b << " " << c << " " << d;
+      }
+}
+
 TEST(Folds, OrderOfSamplesDoesNotMatter) {
   auto s = samples(150, 4);
   const auto fold = folds(s, 4, 5, 9);
@@ -125,6 +137,8 @@ TEST(Folds, OfAColumn) {
   EXPECT_ERROR(ErrorCode::input, "'1.5' is no fold (column 'fold', sample 'b')", with({"0", "1.5", "0", "1"}));
   test::set_number(obs, "fold", {0, 1, 0.5, 1});
   EXPECT_ERROR(ErrorCode::input, "'0.5' is no fold", folds_of_column(obs, "fold", {0, 1, 2, 3}));
+  test::set_number(obs, "fold", {0, 1, 0, 3e9});
+  EXPECT_ERROR(ErrorCode::input, "'3000000000' is no fold (column 'fold', sample 'd')", folds_of_column(obs, "fold", {0, 1, 2, 3}));
 }
 
 TEST(Folds, AsManyAsDonors) {

@@ -279,6 +279,19 @@ TEST(Pca, FittedOnTheRowsAskedFor) {
   const Eigen::MatrixXd expected = a.explained_variance().asDiagonal();
   EXPECT_LT(largest(covariance - expected), 1e-9 * a.explained_variance()[0]);
   EXPECT_LT(largest(s.colwise().sum()), 1e-9);
+  // Shares are of all variance, that of directions which were not asked for too.
+  const double total = (train.rowwise() - train.colwise().mean()).squaredNorm();
+  for (int64_t i = 0; i < 9; ++i) EXPECT_NEAR(a.explained_ratio()[i], a.singular[i] * a.singular[i] / total, 1e-12) << i;
+}
+
+// Rows are projected and rebuilt 256 at a time.
+TEST(Pca, MoreRowsThanABlock) {
+  const Matrix x = signal(600, 8, 3, 0.3, 85);
+  const PcaModel m = fit_pca(x, all_rows(40), with(5));
+  const Matrix scores = transform(m, x), expected = (x.rowwise() - m.mean.transpose()) * m.components.transpose();
+  EXPECT_LT(largest(scores - expected), 1e-11);
+  const Matrix rebuilt = (expected * m.components).rowwise() + m.mean.transpose();
+  EXPECT_LT(largest(inverse_transform<double>(m, scores) - rebuilt), 1e-11);
 }
 
 TEST(Pca, ThreadsAndRepetition) {
@@ -356,6 +369,10 @@ TEST(Pca, RefusesWhatCannotBeFitted) {
   EXPECT_ERROR(ErrorCode::usage, "0 components", fit_pca(x, all_rows(10), with(0)));
   EXPECT_ERROR(ErrorCode::input, "no feature varies", fit_pca(Matrix(Matrix::Constant(10, 6, 0.1)), all_rows(10), with(2)));
   EXPECT_ERROR(ErrorCode::input, "no feature varies", fit_pca(Matrix(Matrix::Zero(10, 6)), all_rows(10), with(2)));
+  Matrix rounded = Matrix::Constant(10, 6, 0.1);
+  rounded(3, 2) = std::nextafter(0.1, 1.0);
+  EXPECT_ERROR(ErrorCode::input, "no feature varies", fit_pca(rounded, all_rows(10), with(2)));
+  for (const int64_t row : {-1, 10}) EXPECT_ERROR(ErrorCode::usage, fmt::format("pca: row {} of 10", row), fit_pca(x, {0, row, 3}, with(2)));
   x(7, 2) = std::numeric_limits<double>::quiet_NaN();
   EXPECT_ERROR(ErrorCode::input, "sample 8, feature 3", fit_pca(x, all_rows(10), with(2)));
   x(7, 2) = -std::numeric_limits<double>::infinity();
@@ -363,6 +380,7 @@ TEST(Pca, RefusesWhatCannotBeFitted) {
     EXPECT_ERROR(ErrorCode::input, "sample 8, feature 3", fit_pca(x, rows, with(2)));
   const PcaModel m = fit_pca(gaussian(10, 6, 131), all_rows(10), with(2));
   EXPECT_ERROR(ErrorCode::usage, "5 features for components of 6", transform(m, gaussian(10, 5, 1)));
+  EXPECT_ERROR(ErrorCode::usage, "3 scores for 2 components", inverse_transform<double>(m, gaussian(10, 3, 1)));
 }
 
 TEST(Pca, FrozenAndBack) {
@@ -382,6 +400,9 @@ TEST(Pca, FrozenAndBack) {
   data::Frozen fewer = f;
   fewer.arrays["pca_singular"] = {{3}, {3, 2, 1}};
   EXPECT_ERROR(ErrorCode::input, "do not fit together", thaw_pca(fewer));
+  data::Frozen wider = f;
+  wider.arrays["pca_components"] = {{4, 10}, std::vector<double>(40, 0.5)};
+  EXPECT_ERROR(ErrorCode::input, "do not fit together", thaw_pca(wider));
   f.arrays["pca_mean"].shape = {10};
   EXPECT_ERROR(ErrorCode::input, "pca_mean", thaw_pca(f));
   f.arrays.erase("pca_mean");

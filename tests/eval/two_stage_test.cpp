@@ -144,6 +144,11 @@ TEST(TwoStage, WantOfMemoryIsTheMachinesFaultAndTheRestIsOurs) {
   EXPECT_ERROR(ErrorCode::internal, "LAPACK's dsyevr failed with info 3", lapack::check(3, "dsyevr"));
 }
 
+TEST(TwoStage, RefusesWhatIsNoBand) {
+  for (const int64_t band : {-1, 20})
+    EXPECT_ERROR(ErrorCode::usage, fmt::format("two_stage_eigenvectors: 2 of [20, 20], band {}", band), solve(ColMatrix::Identity(20, 20), 2, band));
+}
+
 TEST(TwoStage, CtrlCStops) {
   set_interrupted(true);
   const Error e = test::error_of([&] { solve(ColMatrix::Identity(20, 20), 2, 4); });

@@ -83,6 +83,14 @@ TEST_P(WidePcaShapes, AgreesWithTheWholeMatrix) {
   }
 }
 
+// Samples that were not fitted are projected 1024 at a time.
+TEST(WidePca, MoreOtherSamplesThanABlock) {
+  const Matrix x = signal(2100, 30, 0.3, 50);
+  const std::vector<int64_t> rows = all_rows(20);
+  const Matrix expected = transform(fit_pca(x, rows, with(4)), x);
+  EXPECT_LT(largest(fit_wide_pca(x, rows, with(4)).scores - expected), 1e-9 * largest(expected));
+}
+
 TEST(WidePca, SameBitsOnDiskInFloatAndInDouble) {
   const data::RowMatrix<float> f = signal(40, 5000, 0.4, 60).cast<float>();
   const Matrix d = f.cast<double>();
@@ -169,6 +177,7 @@ TEST(WidePca, RefusesWhatCannotBeFitted) {
   EXPECT_ERROR(ErrorCode::usage, "0 components", fit_wide_pca(x, all_rows(10), with(0)));
   EXPECT_ERROR(ErrorCode::usage, "10 samples of 6 features", fit_wide_pca(Matrix(gaussian(10, 6, 1)), all_rows(10), with(2)));
   EXPECT_ERROR(ErrorCode::input, "no feature varies", fit_wide_pca(Matrix(Matrix::Constant(10, 60, 0.1)), all_rows(10), with(2)));
+  for (const int64_t row : {-1, 10}) EXPECT_ERROR(ErrorCode::usage, fmt::format("pca: row {} of 10", row), fit_wide_pca(x, {0, row, 3}, with(2)));
   for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
     x(7, 4200) = bad;
     for (const std::vector<int64_t>& rows : {all_rows(10), std::vector<int64_t>{1, 4, 7, 9}})
@@ -186,6 +195,11 @@ TEST(WidePca, IsForLargeMatricesOfManyFeatures) {
   EXPECT_FALSE(is_wide(562709, 800));
   EXPECT_FALSE(is_wide(0, 562709));
   EXPECT_FALSE(is_wide(1, int64_t{1} << 40));
+  // Eight times as many features as samples, and more than 2^26 doubles.
+  EXPECT_TRUE(is_wide(4096, 32768));
+  EXPECT_FALSE(is_wide(4096, 32767));
+  EXPECT_TRUE(is_wide(1024, 65537));
+  EXPECT_FALSE(is_wide(1024, 65536));
 }
 
 }  // namespace

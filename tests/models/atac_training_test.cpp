@@ -275,6 +275,15 @@ TEST(atac, a_sample_is_the_same_alone_or_among_others) {
 // Block means are those of each tile by itself; decoded blocks are stitched.
 TEST(atac, block_means_and_decoding_follow_the_tiling) {
   Pipeline& p = pipeline();
+  int64_t seen = 0;  // more samples than share a batch
+  block_means(p.context, p.blocks, p.source, p.schedule, [&](int64_t i, const float* values) {
+    EXPECT_EQ(i, seen++);
+    EXPECT_EQ((std::vector<float>{values, values + 24}), (std::vector<float>{p.means.begin() + i * 24, p.means.begin() + (i + 1) * 24})) << i;
+  });
+  EXPECT_EQ(seen, Pipeline::kSamples);
+  MatrixBlockSource wider(p.context, p.data.data(), 1, kPeaks + 1);
+  EXPECT_CONTAINS(error_of([&] { block_means(p.context, p.blocks, wider, p.schedule); }).message(),
+                  fmt::format("{} peaks for blocks of {}", kPeaks + 1, kPeaks));
   const int64_t sample = 17;
   std::vector<float> tiles;
   for (int64_t first : p.schedule.tiling()) tiles.insert(tiles.end(), p.data.begin() + sample * kPeaks + first, p.data.begin() + sample * kPeaks + first + 16);

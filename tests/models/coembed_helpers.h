@@ -66,6 +66,7 @@ struct CoembedSetup {
   CoembedLossOptions loss;
   CoembedTrainOptions options;
   bool hierarchical = false;  // ATAC: 9 blocks of 4 latents, else dense
+  int64_t without_atac = 0;   // of those that validate, the last: no row of ATAC, no pair
   int64_t shift = 0;          // of the ATAC row of a pair against its RNA row, within those that train and within those that validate
   bool weighted = false;      // pairs: by 1, 2, 3, 1, ..., else alike
   int64_t row_multiple = 1;   // of RNA, and of dense ATAC
@@ -117,13 +118,13 @@ struct CoembedRun {
         AtacHierarchicalVaeShape{.blocks = 9, .block_latent = 4, .channels = 6, .widths = {20, 16}, .latent = kLatent});
   }
   CoembedData data(const CoembedSetup& s, const Views& v) {
-    const int64_t seen = s.train + s.validation;
+    const int64_t seen = s.train + s.validation, of_both = s.validation - s.without_atac;
     CoembedData d{{rna_source, rows(0, s.train), rows(s.train, seen), v.cohort, v.donor},
-                  {atac_source, rows(0, s.train), rows(s.train, seen), v.cohort, v.donor},
+                  {atac_source, rows(0, s.train), rows(s.train, s.train + of_both), v.cohort, v.donor},
                   {},
                   {}};
-    for (int64_t i = 0; i < seen; ++i) {
-      const int64_t partner = i < s.train ? (i + s.shift) % s.train : s.train + (i - s.train + s.shift) % s.validation;
+    for (int64_t i = 0; i < s.train + of_both; ++i) {
+      const int64_t partner = i < s.train ? (i + s.shift) % s.train : s.train + (i - s.train + s.shift) % of_both;
       (i < s.train ? d.train_pairs : d.validation_pairs).push_back({i, partner, s.weighted ? 1.0 + static_cast<double>(i % 3) : 1.0});
     }
     return d;

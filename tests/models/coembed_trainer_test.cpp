@@ -60,6 +60,9 @@ TEST(coembed_trainer, an_epoch_is_a_pass_over_the_smaller_modality) {
   state.release_gradients();
   s.options.epoch_steps = 3;
   EXPECT_EQ(CoembedTrainer(c, model, state, d, s.loss, s.options).run().steps, 24) << "two passes, of two steps each";
+  state.release_gradients();
+  d.atac.train = rows(0, 21);
+  EXPECT_EQ(CoembedTrainer(c, model, state, d, s.loss, s.options).run().steps, 18) << "one pass, with the step that is not full";
 }
 
 // Pairs and triplets are rows behind those of the batch, each read once in a step; nothing but training samples is read in
@@ -124,36 +127,40 @@ TEST(coembed_trainer, terms_add_up_and_metrics_hold_what_the_mode_has) {
   }
 }
 
-// What the trainer measures on validation samples, once more from embeddings; either modality has its own delta and KL weight.
+// What the trainer measures on validation samples, once more from embeddings; either modality has its own delta, KL weight and number
+// of samples, none of which is that of features.
 TEST(coembed_trainer, validation_is_that_of_posterior_means) {
   CoembedSetup s = setup_of(CoembedMode::adversarial);
   s.loss.rna = {0.6, 0.1};
   s.loss.atac = {0.3, 0.7};
+  s.validation = 46, s.without_atac = 16;
   CoembedRun run(s, study());
   run.trainer.run();
   const CoembedEpoch m = run.trainer.evaluate();
   Context& c = *run.context;
   const Posteriors qr = posteriors(c, run.rna, run.rna_source, true), qa = posteriors(c, *run.atac, run.atac_source, true);
   const std::vector<float>&zr = qr.mean, &za = qa.mean;
+  constexpr double kSamples[2] = {46, 30};
   double pair = 0, right[2] = {0, 0}, entropy[2] = {0, 0}, right_of_ten = 0;
   std::vector<MatchedPair> pairs;
-  for (int64_t i = 160; i < 200; ++i) {
-    pairs.push_back({i, i, 1});
-    for (int64_t k = i * kLatent; k < (i + 1) * kLatent; ++k)
-      pair += std::pow(static_cast<double>(zr[static_cast<size_t>(k)]) - za[static_cast<size_t>(k)], 2) / kLatent / 40;
-    for (int side : {0, 1}) {
+  for (int64_t i = 160; i < 206; ++i) {
+    const bool both = i < 190;
+    if (both) pairs.push_back({i, i, 1});
+    for (int64_t k = i * kLatent; both && k < (i + 1) * kLatent; ++k)
+      pair += std::pow(static_cast<double>(zr[static_cast<size_t>(k)]) - za[static_cast<size_t>(k)], 2) / kLatent / 30;
+    for (int side = 0; side < (both ? 2 : 1); ++side) {
       const std::vector<float>& z = side ? za : zr;
       const double logit = (*run.trainer.discriminator())(tensor(c, {1, kLatent}, {z.begin() + i * kLatent, z.begin() + (i + 1) * kLatent})).item();
-      right[side] += side ? logit <= 0 : logit > 0;
+      right[side] += (side ? logit <= 0 : logit > 0) / kSamples[side];
       if (side == 0 && i < 170) right_of_ten += logit > 0;
-      entropy[side] += std::log1p(std::exp(side ? logit : -logit));
+      entropy[side] += std::log1p(std::exp(side ? logit : -logit)) / kSamples[side];
     }
   }
   EXPECT_NEAR(m.validation.pair, pair, 1e-5 * pair);
   EXPECT_NEAR(m.foscttm, foscttm(zr, za, kLatent, pairs), 1e-3);
-  EXPECT_NEAR(m.validation.discriminator_accuracy, (right[0] + right[1]) / 80, 1e-12);
-  EXPECT_NEAR(m.validation.discriminator, (entropy[0] + entropy[1]) / 80, 1e-5);
-  EXPECT_NEAR(run.trainer.discriminator_accuracy(rows(160, 170), rows(160, 200)), 0.5 * (right_of_ten / 10 + right[1] / 40), 1e-12);
+  EXPECT_NEAR(m.validation.discriminator_accuracy, (right[0] + right[1]) / 2, 1e-12);
+  EXPECT_NEAR(m.validation.discriminator, (entropy[0] + entropy[1]) / 2, 1e-5);
+  EXPECT_NEAR(run.trainer.discriminator_accuracy(rows(160, 170), rows(160, 190)), 0.5 * (right_of_ten / 10 + right[1]), 1e-12);
   double cycle = 0, loss = m.foscttm;
   for (bool rna : {true, false}) {
     const Posteriors& q = rna ? qr : qa;
@@ -164,14 +171,16 @@ TEST(coembed_trainer, validation_is_that_of_posterior_means) {
     const std::vector<float> decoded = decodings(c, own, q.mean.data(), 280), crossed = decodings(c, other, q.mean.data(), 280);
     MatrixSource imputed(c, crossed.data(), 280, other.features());
     const std::vector<float> back = posteriors(c, other, imputed).mean;
+    const double samples = kSamples[rna ? 0 : 1];
+    const int64_t end = 160 + static_cast<int64_t>(samples);
     double huber = 0, kl = 0;
-    for (size_t k = static_cast<size_t>(160 * features); k < static_cast<size_t>(200 * features); ++k) {
+    for (size_t k = static_cast<size_t>(160 * features); k < static_cast<size_t>(end * features); ++k) {
       const double d = std::abs(static_cast<double>(decoded[k]) - x[k]);
-      huber += (d <= o.huber_delta ? d * d / 2 : o.huber_delta * (d - o.huber_delta / 2)) / 40 / static_cast<double>(features);
+      huber += (d <= o.huber_delta ? d * d / 2 : o.huber_delta * (d - o.huber_delta / 2)) / samples / static_cast<double>(features);
     }
-    for (size_t k = 160 * kLatent; k < 200 * kLatent; ++k) {
-      kl += 0.5 * (std::exp(q.logvar[k]) + std::pow(q.mean[k], 2) - 1 - q.logvar[k]) / 40;
-      cycle += std::pow(static_cast<double>(back[k]) - q.mean[k], 2) / kLatent / 40;
+    for (size_t k = 160 * kLatent; k < static_cast<size_t>(end * kLatent); ++k) {
+      kl += 0.5 * (std::exp(q.logvar[k]) + std::pow(q.mean[k], 2) - 1 - q.logvar[k]) / samples;
+      cycle += std::pow(static_cast<double>(back[k]) - q.mean[k], 2) / kLatent / samples;
     }
     EXPECT_NEAR(rna ? m.validation.rna_huber : m.validation.atac_huber, huber, 1e-5 * huber);
     EXPECT_NEAR(rna ? m.validation.rna_kl : m.validation.atac_kl, kl, 1e-5 * kl);

@@ -63,6 +63,23 @@ TEST(rna_vae, batches_of_any_size_give_the_same_posteriors_and_reconstructions) 
   EXPECT_TRUE(posteriors(*run.context, run.model, run.source).logvar.empty());
 }
 
+// The same bits: what comes out for a sample does not depend on how many others follow.
+TEST(rna_vae, a_sample_is_the_same_alone_or_before_others) {
+  Context c;
+  RnaVae model({.genes = 300, .hidden = 70, .latent = 9});
+  ModuleState state(c, model, 4);
+  const std::vector<float> x = ramp(41 * 300);
+  auto means = [&](int64_t samples) {
+    MatrixSource source(c, x.data(), samples, 300);
+    return posteriors(c, model, source).mean;
+  };
+  const std::vector<float> all = means(41), decoded = decodings(c, model, all.data(), 41);
+  for (int64_t n : {1, 2, 5, 17}) {
+    EXPECT_EQ(means(n), (std::vector<float>{all.begin(), all.begin() + n * 9})) << n;
+    EXPECT_EQ(decodings(c, model, all.data(), n), (std::vector<float>{decoded.begin(), decoded.begin() + n * 300})) << n;
+  }
+}
+
 // For the linear variant the metric is exact: |decode(z) - decode(z')|^2 = (z - z')^T G (z - z').
 TEST(rna_vae, decoder_metric_measures_reconstructions) {
   Context c;

@@ -216,7 +216,7 @@ TEST(Cox, PredictorsFarApartAreFitted) {
         expect_relative(fit.standard_error[j], static_cast<double>(se[j]), 1e-8, "standard error");
       }
       // And the pieces at another place.
-      const Eigen::Vector2d at(0.7, -0.2);
+      const Eigen::VectorXd at{{0.7, -0.2}};
       const Eigen::VectorXd there = p.x * at;
       const LongCox pieces(p, {there.begin(), there.end()}, breslow);
       Eigen::VectorXd gradient;

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <numeric>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -49,6 +51,13 @@ std::string error_of(F&& f, ErrorCode code = ErrorCode::input) {
 // Every word must stand in the message.
 inline void expect_names(const std::string& message, const std::vector<std::string>& words) {
   for (const std::string& w : words) EXPECT_NE(message.find(w), std::string::npos) << "'" << w << "' is missing in: " << message;
+}
+
+// 0, 1, ..., n - 1
+inline std::vector<int64_t> range(int64_t n) {
+  std::vector<int64_t> v(static_cast<size_t>(n));
+  std::iota(v.begin(), v.end(), 0);
+  return v;
 }
 
 inline std::string reference(const std::string& name) {

@@ -131,7 +131,7 @@ class Trainings {
   }
 
  private:
-  static constexpr double kRoundsKept = 4;  // what a training takes with it to another thread's caches is paid for by so many
+  static constexpr double kRoundsKept = 4;  // so that equals do not change hands at every round
 
   std::mutex mutex_;
   std::vector<Task> tasks_;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <set>
 
 #include "base/philox.h"
@@ -14,12 +13,6 @@
 
 namespace panvae::data::test {
 namespace {
-
-std::vector<int64_t> rows(int64_t n) {
-  std::vector<int64_t> out(static_cast<size_t>(n));
-  std::iota(out.begin(), out.end(), int64_t{0});
-  return out;
-}
 
 Dataset<double> doubles(const Dataset<float>& d) {
   Dataset<double> out;
@@ -93,7 +86,7 @@ TEST(GeneSpace, IsTheCorrelationOfZScores) {
       for (int64_t s : training) squares += (x(s, g) - mean) * (x(s, g) - mean);
       return std::pair(mean, squares / static_cast<double>(training.size() - 1));
     };
-    std::vector<int64_t> order = rows(40);
+    std::vector<int64_t> order = range(40);
     std::sort(order.begin(), order.end(), [&](int64_t x, int64_t y) { return moments(r, x).second > moments(r, y).second; });
     order.resize(25);
     std::sort(order.begin(), order.end());
@@ -114,11 +107,11 @@ TEST(GeneSpace, NamesOfGenesInSeveralForms) {
   Toy t = toy(6, 5, false);
   t.rna.var.keys = {"g1|7157", "ENSG2.14", "g3", "other", "g1"};  // the last names g1 again
   const SampleSource rna(t.rna), atac(t.atac);
-  GeneSpace space = gene_space(rna, rows(6), {}, atac, rows(6), t.genes, t.activity);
+  GeneSpace space = gene_space(rna, range(6), {}, atac, range(6), t.genes, t.activity);
   EXPECT_EQ(space.genes, (std::vector<std::string>{"g1", "g2", "g3"}));
   t.rna.var.set(factor_from_text("symbol", {"g5", "g4", "g3", "g2", "g1"}));
   const SampleSource named(t.rna);
-  space = gene_space(named, rows(6), {}, atac, rows(6), t.genes, t.activity);
+  space = gene_space(named, range(6), {}, atac, range(6), t.genes, t.activity);
   EXPECT_EQ(space.genes, (std::vector<std::string>{"g5", "g4", "g3", "g2", "g1"}));
 }
 
@@ -127,7 +120,7 @@ TEST(GeneSpace, AGeneMayHaveSeveralIds) {
   t.genes.id = {"ENSG10,ENSG11", "ENSG20,ENSG21.3,ENSG22", "", "ENSG40", "ENSG50"};
   t.rna.var.keys = {"ENSG11", "ENSG21.7", "ENSG22", "ENSG30", "ENSG50"};  // the third names g2 again, the fourth nothing
   const SampleSource rna(t.rna), atac(t.atac);
-  EXPECT_EQ(gene_space(rna, rows(6), {}, atac, rows(6), t.genes, t.activity).genes, (std::vector<std::string>{"g1", "g2", "g5"}));
+  EXPECT_EQ(gene_space(rna, range(6), {}, atac, range(6), t.genes, t.activity).genes, (std::vector<std::string>{"g1", "g2", "g5"}));
 }
 
 TEST(GeneSpace, Refused) {
@@ -137,12 +130,12 @@ TEST(GeneSpace, Refused) {
   other.rna.var.keys = {"a", "b", "c", "d", "e"};
   const SampleSource rna(t.rna), strange(other.rna);
   const auto space = [&](const SampleSource& r, const std::vector<int64_t>& training) { gene_space(r, training, {}, atac, training, t.genes, t.activity); };
-  expect_names(error_of([&] { space(strange, rows(6)); }), {"'a'", "'g1'", "--correlated 0"});
+  expect_names(error_of([&] { space(strange, range(6)); }), {"'a'", "'g1'", "--correlated 0"});
   expect_names(error_of([&] { space(rna, {0}); }), {"RNA", "two"});
   other.rna = t.rna;
   for (int64_t g = 1; g < 5; ++g) other.rna.x.col(g).setConstant(0.1);
   const SampleSource constant(other.rna);
-  expect_names(error_of([&] { space(constant, rows(6)); }), {"1 genes", "vary"});
+  expect_names(error_of([&] { space(constant, range(6)); }), {"1 genes", "vary"});
   Toy counts = toy(4, 5, true);
   counts.rna.x.row(2).setZero();
   const SampleSource empty(counts.rna);
@@ -163,7 +156,7 @@ TEST(GeneSpace, MostCorrelatedAreThose) {
   space.rna.row(7) = space.rna.row(9);  // equal correlations: the name decides
   std::vector<std::string> names;
   for (int64_t i = 0; i < 50; ++i) names.push_back("R" + std::to_string(99 - i));
-  std::vector<int64_t> atac_rows = rows(70), rna_rows = rows(50);
+  std::vector<int64_t> atac_rows = range(70), rna_rows = range(50);
   rna_rows.erase(rna_rows.begin() + 3);
   const auto allowed = [](int64_t a, int64_t r) { return (a + r) % 3 != 0; };
   const auto found = most_correlated(space, atac_rows, rna_rows, names, 4, allowed);
@@ -201,7 +194,7 @@ TEST(GeneSpace, FindsTheDonorInASimulatedStudy) {
   const SampleSource rna(doubles(study.rna)), atac(doubles(study.atac->dataset()));
   const Genes genes = genes_of(study.genes, "genes.tsv");
   const GeneActivity activity = gene_activity(peaks_of(atac.var(), "atac"), genes, "atac", "genes");
-  const auto atac_rows = rows(atac.samples()), rna_rows = rows(rna.samples());
+  const auto atac_rows = range(atac.samples()), rna_rows = range(rna.samples());
   const GeneSpace space = gene_space(rna, rna_rows, library_sizes(rna), atac, atac_rows, genes, activity);
   EXPECT_GT(space.genes.size(), 300u);
   const auto found = most_correlated(space, atac_rows, rna_rows, rna.obs().keys, 4, nullptr);

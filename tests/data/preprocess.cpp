@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "base/philox.h"
 #include "data/simulate.h"
@@ -221,8 +220,7 @@ TEST(Preprocess, AShareThatIsTheThresholdStays) {
       RowMatrix<float> x = RowMatrix<float>::Constant(n, n / 2, 3);
       for (int64_t g = 0; g < x.cols(); ++g)
         for (int64_t i = 0; i < g; ++i) x((7 * i + g) % n, g) = static_cast<float>(10 + i);
-      std::vector<int64_t> rows(static_cast<size_t>(n));
-      std::iota(rows.begin(), rows.end(), int64_t{0});
+      const std::vector<int64_t> rows = range(n);
       const std::string filter = fmt::format("nzv:{:.2f}", static_cast<double>(t) / 100);
       const std::vector<bool> keep = variable_features(x, rows, VarianceFilter::parse(filter), {});
       for (int64_t g = 0; g < x.cols(); ++g) EXPECT_EQ(keep[static_cast<size_t>(g)], 100 * g >= t * n && g > 0) << filter << ", " << g << " of " << n;
@@ -232,8 +230,7 @@ TEST(Preprocess, AShareThatIsTheThresholdStays) {
 TEST(Preprocess, MissingValuesAreLeftOutOfTheVarianceFilterInWhateverSampleTheyAre) {
   constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
   constexpr int64_t kSamples = 12;
-  std::vector<int64_t> rows(kSamples);
-  std::iota(rows.begin(), rows.end(), int64_t{0});
+  const std::vector<int64_t> rows = range(kSamples);
   // Constant but for missing values; one of 12 differs; all differ; nothing there.
   for (int64_t missing = 0; missing < kSamples; ++missing) {
     RowMatrix<float> x = RowMatrix<float>::Constant(kSamples, 4, 5);

@@ -14,16 +14,7 @@
 // Both main loops add the same numbers in the same order: which one runs never changes a bit of c (Stream::fill; only what an
 // output sums over a tile follows the tile). Rows and columns outside are staged as zeros and not stored, so no size is special.
 //
-// An operand has    T at(row, k)              for row in [0, rows), k in [0, K)
-//                   bool k_contiguous()       neighbouring k are neighbours in memory, else neighbouring rows are; static
-//                                             constexpr where that is known, which saves kernels
-// and to be copied asynchronously, where rows and K are at most kMostAddressed,
-//                   of_row(row), of_k(k)      what each of them adds to an address, anything; computed once where one stays
-//                   const T* address(of_row, of_k)    null where the element is 0
-//                   bool addressable() const  where that alone does not make its numbers fit 31 bits
-//                   bool wide()               four neighbours from a multiple of 4 on are 16 aligned bytes in memory
-//                   const T* data             any of its memory
-//                   int64_t stride            only of a matrix: (outer, inner) is data[outer * stride + inner]
+// An operand is what kernels/tile_operand.h says.
 // An output has     void store(row, column, sum)    for row in [0, M), column in [0, N)
 // and may have      void begin_tile()               before the first store
 // and to take four columns at a time, from a multiple of 4 on:
@@ -42,12 +33,12 @@
 //                   run(loop, a, b, range)    multiplies a range of a tile
 #pragma once
 #include <algorithm>
-#include <concepts>
 #include <utility>
 
 #include "kernels/device_math.h"
 #include "kernels/kernels.h"
 #include "kernels/tile_loop.h"
+#include "kernels/tile_operand.h"
 #include "kernels/tile_plan.h"
 #include "kernels/tile_stage.h"
 
@@ -78,20 +69,6 @@ __device__ void end_tile(Output& output, int64_t row0, int64_t M, int64_t column
   output.end_tile(row0, row0 + kRows < M ? row0 + kRows : M, column0, column0 + kColumns < N ? column0 + kColumns : N);
 }
 
-// Four neighbours, moved 16 bytes at a time.
-template <class T>
-struct alignas(16) Four {
-  T v[4];
-};
-template <class T>
-__device__ inline Four<T> load_four(const T* p) {
-  return *reinterpret_cast<const Four<T>*>(p);
-}
-template <class T>
-__device__ inline void store_four(T* p, const Four<T>& x) {
-  *reinterpret_cast<Four<T>*>(p) = x;
-}
-
 template <class Output>
 concept TakesQuads = requires(const Output& output) {
   output.load_quad(int64_t{}, int64_t{});
@@ -101,57 +78,6 @@ __device__ bool takes_quads(const Output& output) {
   if constexpr (TakesQuads<Output>) return output.wide();
   else return false;
 }
-
-template <class T>
-__device__ bool aligned_rows(const T* data, int64_t stride) {
-  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 4 == 0;
-}
-
-// A matrix as an operand, or its transpose.
-template <class T>
-struct MatrixOperand {
-  const T* data;
-  int64_t stride;
-  bool contiguous;  // stored [rows, K], else [K, rows]
-  __host__ __device__ bool k_contiguous() const { return contiguous; }
-  __device__ T at(int64_t row, int64_t k) const { return data[contiguous ? row * stride + k : k * stride + row]; }
-  __device__ int64_t of_row(int row) const { return contiguous ? int64_t{row} * static_cast<int>(stride) : row; }
-  __device__ int64_t of_k(int k) const { return contiguous ? k : int64_t{k} * static_cast<int>(stride); }
-  __device__ const T* address(int64_t of_row, int64_t of_k) const { return data + (of_row + of_k); }
-  __device__ bool wide() const { return aligned_rows(data, stride); }
-};
-// One that is stored [rows, K] whoever asks, which saves kernels.
-template <class T>
-struct RowsOperand {
-  const T* data;
-  int64_t stride;
-  __host__ __device__ static constexpr bool k_contiguous() { return true; }
-  __device__ T at(int64_t row, int64_t k) const { return data[row * stride + k]; }
-  __device__ int64_t of_row(int row) const { return row * stride; }
-  __device__ int64_t of_k(int k) const { return k; }
-  __device__ const T* address(int64_t of_row, int64_t of_k) const { return data + (of_row + of_k); }
-  __device__ bool wide() const { return aligned_rows(data, stride); }
-};
-
-inline constexpr int64_t kMostAddressed = int64_t{1} << 30;  // rows and k of PipelinedMain are 32-bit numbers
-
-template <class Operand, class T>
-concept Addressed = requires(const Operand& m, int i) {
-  { m.address(m.of_row(i), m.of_k(i)) } -> std::same_as<const T*>;
-  { m.data } -> std::convertible_to<const T*>;
-  m.wide();
-};
-
-template <class Operand>
-bool addressable(const Operand& m) {
-  if constexpr (requires { m.addressable(); }) return m.addressable();
-  else return true;
-}
-
-// The part of a product that a block computes: a tile of c from (row0, column0) on, over k in [k_begin, k_end).
-struct TileRange {
-  int64_t row0, rows, column0, columns, k_begin, k_end;
-};
 
 // ---- through registers
 // How one element is staged in shared memory. A word holds one element (ieee, tf32) or a pair along k (bf16).
@@ -284,12 +210,6 @@ struct RawView {
         else to[i][w] = pack_bf16(element(i, 2 * w), element(i, 2 * w + 1));
       }
   }
-};
-
-// A matrix: element (row, k) is data[outer * stride + inner], inner being the contiguous one.
-template <class Operand>
-concept Strided = requires(const Operand& m) {
-  { m.stride } -> std::convertible_to<int64_t>;
 };
 
 template <class Layout, int WIDTH, bool kContiguous>
@@ -562,14 +482,6 @@ void tile_launch(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, 
     const int64_t across = (N + 3) / 4;
     launch(stream, grid_for(M * across, kBlock), kBlock, 0, tile_total_kernel<T, Output>, static_cast<In<T>>(partials), output, M, N, plan.ranges, across);
   }
-}
-
-// f(std::bool_constant<whether k is contiguous>), one instance where the operand knows it when compiled.
-template <class Operand, class F>
-void by_contiguity(const Operand& m, F f) {
-  if constexpr (requires { typename std::bool_constant<Operand::k_contiguous()>; }) f(std::bool_constant<Operand::k_contiguous()>{});
-  else if (m.k_contiguous()) f(std::true_type{});
-  else f(std::false_type{});
 }
 
 // Warps of a tensor-core tile: each has 64 x 64 of 128 x 128, 64 x 32 of 64 x 128, 32 x 32 of 64 x 64. The larger a warp's tile, the fewer

@@ -34,8 +34,9 @@ enum class MathMode : int { ieee, tf32, bf16 };
 enum class Provider : int { automatic, ours, vendor };
 
 // How our products bring their operands to shared memory (kernels/tile.h): through registers or by asynchronous copies where
-// the product allows them. It never changes a bit of a result. automatic: as measured with the provider, else pipelined.
-enum class ProductFill : int { automatic, staged, pipelined };
+// the product allows them, with the same bits as result; or for warpgroups, with others, where product, math mode and device allow it,
+// else as if pipelined were asked for. automatic: as measured with the provider, else pipelined.
+enum class ProductFill : int { automatic, staged, pipelined, warpgroups };
 
 struct DeviceProperties {
   std::string name;

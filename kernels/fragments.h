@@ -29,7 +29,7 @@ __host__ __device__ constexpr Place bf16_a(int lane, int i) {
 __host__ __device__ constexpr Place bf16_b(int lane, int i) {
   return {lane % 4 * 2 + i % 2 + i / 2 * 8, lane / 4};
 }
-// D of a warpgroup: 64 x 64, thread 0 to 127, i < 32 (PTX ISA, "Matrix fragments for wgmma.mma_async").
+// D of a warpgroup: 64 x N, thread 0 to 127, i < N / 2 (PTX ISA, "Matrix fragments for wgmma.mma_async").
 __host__ __device__ constexpr Place warpgroup(int thread, int i) {
   return {thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8, i / 4 * 8 + thread % 4 * 2 + i % 2};
 }

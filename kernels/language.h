@@ -63,6 +63,12 @@ __host__ __device__ constexpr uint32_t tf32_bits(float x) {
   return (u + 0x1000u) & 0xFFFFE000u;
 }
 
+// Likewise for tensor cores alone, which ignore the low 13 bits: here these are what is left there.
+__host__ __device__ constexpr uint32_t tf32_of_product(float x) {
+  const auto u = std::bit_cast<uint32_t>(x);
+  return x == x ? u + 0x1000u : 0x7FFFFFFFu;  // infinity stays infinity
+}
+
 #ifdef __CUDACC__
 namespace cuda {
 
@@ -143,15 +149,16 @@ __device__ __forceinline__ void barrier_arrive(int id, int threads) {
 }
 
 // Products by a warpgroup, four warps whose first thread is a multiple of 128, from operands in shared memory (compute capability 9.0 alone,
-// code for sm_90a). An operand has 64 rows of 128 bytes, from a multiple of 1024 bytes on: 32 numbers of k as tf32, or 64 as bf16. Of row r
-// the 16 bytes c lie at warpgroup_chunk(r, c).
+// code for sm_90a). a has 64 rows of 128 bytes, b has N, 64 or 128, from a multiple of 1024 bytes on: 32 numbers of k as tf32, or 64 as bf16. Of
+// row r the 16 bytes c lie at warpgroup_chunk(r, c).
 //
 //   fence_shared()      what this thread has written to shared memory may be read by products that begin behind the next barrier
 //   warpgroup_fence()   before a group of products, whose sums were touched since
 //   warpgroup_mma<mode>(sums, a, b, part)   sums += a b^T over a part of k: 8 of tf32, 16 of bf16, part 0 to 3; begins, and returns
 //   warpgroup_commit(), warpgroup_wait()    close a group; wait for all that are closed. Before, nobody touches sums or operands
+//   warpgroup_wait(sums)   likewise; and no compiler moves what is made of the sums to before it
 //
-// sums: 64 x 64, of which thread t of the group has as sums[i] that at fragment::warpgroup(t, i).
+// sums: 64 x N, of which thread t of the group has as sums[i], i < N / 2, that at fragment::warpgroup(t, i).
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 inline constexpr bool kWarpgroupCode = true;
 #else
@@ -177,10 +184,16 @@ __device__ __forceinline__ void warpgroup_wait() {
   asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
 #endif
 }
-template <MathMode mode>
-__device__ __forceinline__ void warpgroup_mma([[maybe_unused]] float (&d)[32], [[maybe_unused]] const void* a, [[maybe_unused]] const void* b,
+template <int kSums>
+__device__ __forceinline__ void warpgroup_wait(float (&sums)[kSums]) {
+  warpgroup_wait();
+#pragma unroll
+  for (int i = 0; i < kSums; ++i) asm volatile("" : "+f"(sums[i])::"memory");
+}
+template <MathMode mode, int kSums>
+__device__ __forceinline__ void warpgroup_mma([[maybe_unused]] float (&d)[kSums], [[maybe_unused]] const void* a, [[maybe_unused]] const void* b,
                                               [[maybe_unused]] int part) {
-  static_assert(mode != MathMode::ieee);
+  static_assert(mode != MathMode::ieee && (kSums == 32 || kSums == 64));
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   // Descriptors (PTX ISA, "Matrix-descriptor"): address, and from eight rows to the next 1024 bytes, in units of 16; swizzled over 128 bytes.
   const auto descriptor = [part](const void* p) {
@@ -188,20 +201,31 @@ __device__ __forceinline__ void warpgroup_mma([[maybe_unused]] float (&d)[32], [
            uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
   };
   const uint64_t of_a = descriptor(a), of_b = descriptor(b);
-#define PV_SUMS(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
-#define PV_REGISTERS                                                                                                \
-  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, " \
-  "%24, %25, %26, %27, %28, %29, %30, %31}"
-  if constexpr (mode == MathMode::tf32)
-    asm volatile("wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32 " PV_REGISTERS ", %32, %33, 1, 1, 1;"
-                 : PV_SUMS(0), PV_SUMS(8), PV_SUMS(16), PV_SUMS(24)
+#define PV_SUMS_8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define PV_SUMS_32(i) PV_SUMS_8(i), PV_SUMS_8(i + 8), PV_SUMS_8(i + 16), PV_SUMS_8(i + 24)
+#define PV_REGISTERS_32                                                                                            \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, " \
+  "%24, %25, %26, %27, %28, %29, %30, %31"
+#define PV_REGISTERS_64                                                                                              \
+  PV_REGISTERS_32                                                                                                    \
+  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, " \
+  "%54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+  if constexpr (mode == MathMode::tf32 && kSums == 32)
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32 {" PV_REGISTERS_32 "}, %32, %33, 1, 1, 1;" : PV_SUMS_32(0) : "l"(of_a), "l"(of_b));
+  else if constexpr (mode == MathMode::tf32)
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k8.f32.tf32.tf32 {" PV_REGISTERS_64 "}, %64, %65, 1, 1, 1;"
+                 : PV_SUMS_32(0), PV_SUMS_32(32)
                  : "l"(of_a), "l"(of_b));
+  else if constexpr (kSums == 32)
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" PV_REGISTERS_32 "}, %32, %33, 1, 1, 1, 0, 0;" : PV_SUMS_32(0) : "l"(of_a), "l"(of_b));
   else
-    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " PV_REGISTERS ", %32, %33, 1, 1, 1, 0, 0;"
-                 : PV_SUMS(0), PV_SUMS(8), PV_SUMS(16), PV_SUMS(24)
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" PV_REGISTERS_64 "}, %64, %65, 1, 1, 1, 0, 0;"
+                 : PV_SUMS_32(0), PV_SUMS_32(32)
                  : "l"(of_a), "l"(of_b));
-#undef PV_REGISTERS
-#undef PV_SUMS
+#undef PV_REGISTERS_64
+#undef PV_REGISTERS_32
+#undef PV_SUMS_32
+#undef PV_SUMS_8
 #endif
 }
 // Whether kernels may use the above on the device, the calling thread's: compute capability 9.0, and this program has code for it.

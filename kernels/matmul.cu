@@ -92,6 +92,12 @@ void matmul_rows(Stream& stream, In<T> a, bool transpose_a, In<T> b, bool transp
 
 }  // namespace PV_EXEC
 
+#ifdef __CUDACC__
+bool multiplies_by_warpgroups(const Stream& stream) {
+  return stream.math != MathMode::ieee && cuda::warpgroups_multiply(stream.device().index);
+}
+#endif
+
 PV_INSTANTIATE(matmul)
 PV_INSTANTIATE(matmul_rows)
 

@@ -20,7 +20,7 @@ namespace {
 constexpr int kFormat = 2, kOldestFormat = 1;
 constexpr const char* kOps[] = {"matmul", "conv1d", "conv1d_grad_input", "conv1d_grad_weight"};
 constexpr const char* kMathModes[] = {"ieee", "tf32", "bf16"};
-constexpr const char* kFills[] = {"", "staged", "pipelined"};
+constexpr const char* kFills[] = {"", "staged", "pipelined", "warpgroups"};
 
 const char* word_of(Provider p) {
   return p == Provider::ours ? "ours" : p == Provider::vendor ? "vendor" : "auto";
@@ -238,43 +238,57 @@ ProviderChoice decide(const ProviderContest& contest) {
   ProviderChoice choice;
   choice.candidates = contest.candidates;
   contest.ours(ProductFill::pipelined);
-  std::vector<size_t> right;
-  for (size_t i = 0; i < contest.candidates; ++i) {
-    std::string why;
+  // "" where `compute`, which returns false where it does not, gives what ours gave.
+  auto why_wrong = [&](const char* who, const std::function<bool()>& compute) -> std::string {
     try {
       contest.fresh();
-      if (!contest.vendor(i)) why = "the library does not compute this";
-      else if (const std::string difference = contest.difference(); !difference.empty()) why = "the library's result is another: " + difference;
+      if (!compute()) return fmt::format("{} does not compute this", who);
+      const std::string difference = contest.difference();
+      return difference.empty() ? "" : fmt::format("the result of {} is another: {}", who, difference);
     } catch (const Error& e) {
-      why = e.what();
+      return e.what();
     }
+  };
+  std::vector<size_t> right;
+  for (size_t i = 0; i < contest.candidates; ++i) {
+    const std::string why = why_wrong("the library", [&] { return contest.vendor(i); });
     if (why.empty()) right.push_back(i);
     else if (choice.reason.empty()) choice.reason = why;
   }
+  // Our ways, of equals the first.
+  std::vector<std::pair<ProductFill, std::function<void()>>> ways;
+  for (const ProductFill fill : {ProductFill::pipelined, ProductFill::staged}) ways.emplace_back(fill, [&contest, fill] { contest.ours(fill); });
+  if (contest.ours_by_warpgroups) {
+    const std::string why = why_wrong("our product by warpgroups", [&] { return contest.ours_by_warpgroups(), true; });
+    if (why.empty()) ways.emplace_back(ProductFill::warpgroups, contest.ours_by_warpgroups);
+    else log::warning("{}, so it is not taken", why);
+  }
   constexpr size_t turns = 5;
   using Times = std::array<double, turns>;
-  Times staged{}, pipelined{};
-  std::vector<Times> vendor(right.size());
+  std::vector<Times> ours(ways.size()), vendor(right.size());
   for (size_t turn = 0; turn < turns; ++turn) {
-    staged[turn] = contest.microseconds([&] { contest.ours(ProductFill::staged); });
-    pipelined[turn] = contest.microseconds([&] { contest.ours(ProductFill::pipelined); });
+    for (size_t i = 0; i < ways.size(); ++i) ours[i][turn] = contest.microseconds(ways[i].second);
     for (size_t i = 0; i < right.size(); ++i) vendor[i][turn] = contest.microseconds([&] { contest.vendor(right[i]); });
   }
-  auto median = [](Times t) {
-    std::sort(t.begin(), t.end());
-    return t[turns / 2];
+  // The place of the smallest median, of equals the first, and the median.
+  auto fastest = [](const std::vector<Times>& times) {
+    std::pair<size_t, double> best{0, 0};
+    for (size_t i = 0; i < times.size(); ++i) {
+      Times t = times[i];
+      std::sort(t.begin(), t.end());
+      if (i == 0 || t[turns / 2] < best.second) best = {i, t[turns / 2]};
+    }
+    return best;
   };
-  const double staged_us = median(staged), pipelined_us = median(pipelined);
-  choice.fill = staged_us < pipelined_us ? ProductFill::staged : ProductFill::pipelined;
-  choice.ours_us = std::min(staged_us, pipelined_us);
+  const auto [way, ours_us] = fastest(ours);
+  choice.fill = ways[way].first;
+  choice.ours_us = ours_us;
   choice.provider = Provider::ours;
   if (right.empty()) return choice;
   choice.reason.clear();
-  size_t fastest = 0;  // of equals, what the library prefers
-  for (size_t i = 1; i < right.size(); ++i)
-    if (median(vendor[i]) < median(vendor[fastest])) fastest = i;
-  choice.candidate = right[fastest];
-  choice.vendor_us = median(vendor[fastest]);
+  const auto [algorithm, vendor_us] = fastest(vendor);
+  choice.candidate = right[algorithm];
+  choice.vendor_us = vendor_us;
   if (choice.vendor_us <= choice.ours_us) choice.provider = Provider::vendor;
   return choice;
 }
@@ -341,7 +355,7 @@ template <class T>
 ProviderChoice measure_providers(Stream& stream, const std::vector<int64_t>& inputs, int64_t output, double tolerance,
                                  const std::function<void(const std::vector<const T*>&, T*)>& ours,
                                  const std::function<bool(const std::vector<const T*>&, T*, size_t)>& vendor,
-                                 const std::function<size_t(const std::vector<const T*>&, T*)>& candidates) {
+                                 const std::function<size_t(const std::vector<const T*>&, T*)>& candidates, bool by_warpgroups) {
   Memory memory(stream);
   std::vector<const T*> operands;
   for (const int64_t n : inputs) operands.push_back(memory.random<T>(n, static_cast<uint32_t>(operands.size())));
@@ -349,14 +363,16 @@ ProviderChoice measure_providers(Stream& stream, const std::vector<int64_t>& inp
   T *of_ours = memory.random<T>(output, kOutput), *of_vendor = memory.random<T>(output, kOutput);
   Events events(stream);
   ProviderContest contest;
-  contest.ours = [&](ProductFill fill) {
+  auto by_fill = [&](ProductFill fill, T* out) {
     struct Restore {
       Stream& stream;
       ProductFill before;
       ~Restore() { stream.fill = before; }
     } restore{stream, std::exchange(stream.fill, fill)};
-    ours(operands, of_ours);
+    ours(operands, out);
   };
+  contest.ours = [&](ProductFill fill) { by_fill(fill, of_ours); };
+  if (by_warpgroups) contest.ours_by_warpgroups = [&] { by_fill(ProductFill::warpgroups, of_vendor); };
   if (candidates) contest.candidates = candidates(operands, of_vendor);
   if (contest.candidates == 0) contest.candidates = 1;  // it will decline
   contest.vendor = [&](size_t candidate) { return vendor(operands, of_vendor, candidate); };

@@ -29,6 +29,10 @@ enum class ProviderOp : int { matmul, conv1d, conv1d_grad_input, conv1d_grad_wei
 // (kernels/matmul_adam_warpgroups.h) in the stream's math mode and on its device, which is a GPU.
 bool updates_by_warpgroups(const Stream& stream, bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K);
 
+// Whether products of f32 matrices can be multiplied by warpgroups (kernels/tile_warpgroups.h) in the stream's math mode and on its device,
+// which is a GPU.
+bool multiplies_by_warpgroups(const Stream& stream);
+
 // What a choice depends on: everything about a call but the numbers in it. Addresses do not count: a provider that cannot
 // work with them declines.
 struct ProviderCall {
@@ -67,7 +71,7 @@ struct ProviderChoice {
   double ours_us = 0, vendor_us = 0;          // 0: not timed. Ours by the faster fill
   std::string reason = {};                    // why the vendor's result did not count; empty where it did
   bool measured = true;                       // false: the measurement failed, so this is the default, and is not written down
-  ProductFill fill = ProductFill::automatic;  // of ours. It changes no bit
+  ProductFill fill = ProductFill::automatic;  // of ours
   ProviderAlgorithm algorithm = {};           // the vendor's fastest, where one was right. Another may be another last bit
   size_t candidate = 0, candidates = 1;       // the vendor's fastest of so many, where one was right; of the measurement, in no file
 };
@@ -140,17 +144,18 @@ class ProviderTable {
 };
 
 // One call computed by both, the vendor in one of several ways, its own first choice first. `vendor` returns false where the library
-// declines; `difference`, called after both, is "" or says how their results differ; `fresh`, called before a way of the vendor's
-// that is to be compared, makes its output what ours began with; `microseconds` times one run.
+// declines; `difference`, called after both, is "" or says how their results differ; `fresh`, called before a way that is to be
+// compared, makes its output what ours began with; `microseconds` times one run.
 struct ProviderContest {
   std::function<void(ProductFill)> ours;
+  std::function<void()> ours_by_warpgroups;  // whose bits are others, so it is compared, too; null where there is none
   size_t candidates = 1;
   std::function<bool(size_t candidate)> vendor;
   std::function<void()> fresh;
   std::function<std::string()> difference;
   std::function<double(const std::function<void()>&)> microseconds;
 };
-// The faster one of those that are right; medians of five turns, our two fills and the vendor's ways in turn.
+// The faster one of those that are right; medians of five turns, our fills and the vendor's ways in turn.
 ProviderChoice decide(const ProviderContest& contest);
 
 // How far apart right results may lie, of sums of `terms` products of numbers in [-1, 1]: the rounding of the operands in
@@ -159,12 +164,12 @@ double provider_tolerance(MathMode math, int item, int64_t terms);
 
 // decide() on the device of `stream`, with random operands in [-1, 1] of memory of their own: `inputs` counts their
 // elements, `output` those of the result, whose memory holds random numbers before. `candidates`, called once and before `vendor`,
-// says how many ways the vendor has; where there is none it is one.
+// says how many ways the vendor has; where there is none it is one. `by_warpgroups`: ours are tried with that fill, too.
 template <class T>
 ProviderChoice measure_providers(Stream& stream, const std::vector<int64_t>& inputs, int64_t output, double tolerance,
                                  const std::function<void(const std::vector<const T*>& inputs, T* out)>& ours,
                                  const std::function<bool(const std::vector<const T*>& inputs, T* out, size_t candidate)>& vendor,
-                                 const std::function<size_t(const std::vector<const T*>& inputs, T* out)>& candidates = {});
+                                 const std::function<size_t(const std::vector<const T*>& inputs, T* out)>& candidates = {}, bool by_warpgroups = false);
 // Our kernels within a measurement.
 template <class F>
 void by_ours(Stream& stream, F f) {

@@ -192,8 +192,8 @@ void copy_commit(const Site& at) {
 void copy_wait(int groups, const Site& at) {
   running().copy_wait(groups, at);
 }
-void warpgroup_begin(float* sums, const WarpgroupProduct& product, const Site& at) {
-  running().warpgroup_begin(sums, product, at);
+void warpgroup_begin(float* sums, int count, const WarpgroupProduct& product, const Site& at) {
+  running().warpgroup_begin(sums, count, product, at);
 }
 void warpgroup_commit(const Site& at) {
   running().warpgroup_commit(at);

@@ -149,7 +149,7 @@ struct WarpgroupProduct {
   const void *a, *b;
   int part;
 };
-void warpgroup_begin(float* sums, const WarpgroupProduct& product, const Site& at);
+void warpgroup_begin(float* sums, int count, const WarpgroupProduct& product, const Site& at);
 void warpgroup_commit(const Site& at);
 void warpgroup_wait(const Site& at);
 
@@ -348,9 +348,9 @@ inline bool warpgroups_multiply(int) {
 }
 inline void fence_shared() {}
 inline void warpgroup_fence() {}
-template <MathMode mode>
-void warpgroup_mma(float (&sums)[32], const void* a, const void* b, int part, detail::Site at = detail::Site::current()) {
-  static_assert(mode != MathMode::ieee);
+template <MathMode mode, int kSums>
+void warpgroup_mma(float (&sums)[kSums], const void* a, const void* b, int part, detail::Site at = detail::Site::current()) {
+  static_assert(mode != MathMode::ieee && (kSums == 32 || kSums == 64));
   auto run = [](int thread, float* d, const void* of_a, const void* of_b, int of_k) {
     constexpr int kWords = 8;
     const auto words = [of_k](const void* p, int row, uint32_t(&to)[kWords]) {
@@ -360,7 +360,7 @@ void warpgroup_mma(float (&sums)[32], const void* a, const void* b, int part, de
       }
     };
     uint32_t rows[2][kWords], columns[2][kWords];
-    for (int i = 0; i < 32; ++i) {
+    for (int i = 0; i < kSums; ++i) {
       const fragment::Place place = fragment::warpgroup(thread, i);
       if (i < 4 && i % 2 == 0) words(of_a, place.row, rows[i / 2]);
       if (i % 4 < 2) words(of_b, place.col, columns[i % 4]);
@@ -375,12 +375,16 @@ void warpgroup_mma(float (&sums)[32], const void* a, const void* b, int part, de
       }
     }
   };
-  detail::warpgroup_begin(sums, {run, a, b, part}, at);
+  detail::warpgroup_begin(sums, kSums, {run, a, b, part}, at);
 }
 inline void warpgroup_commit(detail::Site at = detail::Site::current()) {
   detail::warpgroup_commit(at);
 }
 inline void warpgroup_wait(detail::Site at = detail::Site::current()) {
+  detail::warpgroup_wait(at);
+}
+template <int kSums>
+void warpgroup_wait(float (&)[kSums], detail::Site at = detail::Site::current()) {
   detail::warpgroup_wait(at);
 }
 

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <limits>
 #include <system_error>
+#include <utility>
 
 #include "kernels/simt_executor.h"
 
@@ -481,18 +482,19 @@ static void copy_unseen(const T* from, int count, T* to) {
   }
 }
 
-void BlockRunner::warpgroup_begin(float* sums, const WarpgroupProduct& product, const Site& site) {
-  constexpr size_t kOperand = 64 * 128;
-  for (const void* p : {product.a, product.b}) {
+void BlockRunner::warpgroup_begin(float* sums, int count, const WarpgroupProduct& product, const Site& site) {
+  constexpr size_t kRowBytes = 128;
+  const size_t columns = 2 * static_cast<size_t>(count);
+  for (const auto& [p, rows] : {std::pair(product.a, size_t{64}), {product.b, columns}}) {
     failure_.offset = static_cast<ptrdiff_t>(reinterpret_cast<uintptr_t>(p) % 1024);
-    if (failure_.offset != 0 || !arena_.array_at(p, kOperand)) stop(Fault::warpgroup_operand, site);
+    if (failure_.offset != 0 || !arena_.array_at(p, rows * kRowBytes)) stop(Fault::warpgroup_operand, site);
   }
   ProductQueue& q = product_queue();
   if (q.begun == ProductQueue::kProducts) stop(Fault::too_many_products, site);
   if (q.begun == 0) {
-    q.sums = sums;
-    copy_unseen(sums, ProductQueue::kSums, q.before);
-    std::fill_n(sums, ProductQueue::kSums, std::numeric_limits<float>::quiet_NaN());
+    q.sums = sums, q.count = count;
+    copy_unseen(sums, count, q.before);
+    std::fill_n(sums, count, std::numeric_limits<float>::quiet_NaN());
   } else if (sums != q.sums) {
     stop(Fault::warpgroup_sums, site);
   }
@@ -508,15 +510,15 @@ void BlockRunner::warpgroup_wait(const Site&) {
   ProductQueue& q = product_queue();
   if (q.committed == 0) return;
   const int thread = current_->thread % 128;
-  copy_unseen(q.before, ProductQueue::kSums, q.sums);
+  copy_unseen(q.before, q.count, q.sums);
   for (int i = 0; i < q.committed; ++i) q.products[i].run(thread, q.sums, q.products[i].a, q.products[i].b, q.products[i].part);
   // Those that nobody has closed stay under way.
   const int left = q.begun - q.committed;
   copy_unseen(q.products + q.committed, left, q.products);
   q.begun = left, q.committed = 0;
   if (left == 0) return;
-  copy_unseen(q.sums, ProductQueue::kSums, q.before);
-  std::fill_n(q.sums, ProductQueue::kSums, std::numeric_limits<float>::quiet_NaN());
+  copy_unseen(q.sums, q.count, q.before);
+  std::fill_n(q.sums, q.count, std::numeric_limits<float>::quiet_NaN());
 }
 
 ProductQueue& BlockRunner::product_queue() {

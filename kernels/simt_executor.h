@@ -155,9 +155,10 @@ void perform(const Copy& copy);
 
 // The products by warpgroups that a CUDA thread has begun and not yet waited for, all into the same sums.
 struct ProductQueue {
-  static constexpr int kProducts = 64, kSums = 32;
+  static constexpr int kProducts = 64, kSums = 64;
   int begun = 0, committed = 0;
   float* sums = nullptr;
+  int count = 0;        // of the sums
   float before[kSums];  // what they were when the first began
   WarpgroupProduct products[kProducts];
 };
@@ -205,7 +206,7 @@ class BlockRunner {
   void copy_under_way(void* shared, int size) { arena_.set_written(shared, static_cast<size_t>(size), false); }
   void copy_commit(const Site& at);
   void copy_wait(int groups, const Site& at);
-  void warpgroup_begin(float* sums, const WarpgroupProduct& product, const Site& at);
+  void warpgroup_begin(float* sums, int count, const WarpgroupProduct& product, const Site& at);
   void warpgroup_commit(const Site& at);
   void warpgroup_wait(const Site& at);
   [[noreturn]] void fiber_loop();

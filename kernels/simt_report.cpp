@@ -257,7 +257,7 @@ std::string BlockRunner::describe_failure(std::string& where, std::string& hint)
     case Fault::too_many_copies:
       return fmt::format("{}: more than {} asynchronous copies that nobody waits for", thread_name(f.thread), CopyQueue::kCopies);
     case Fault::warpgroup_operand:
-      hint = "an operand is 64 rows of 128 bytes in one shared array, from a multiple of 1024 bytes on";
+      hint = "an operand is 64 rows of 128 bytes, the second one as many as sums have columns, in one shared array, from a multiple of 1024 bytes on";
       return fmt::format("{}: warpgroup_mma of an operand that lies elsewhere, or begins {} bytes behind a multiple of 1024", thread_name(f.thread), f.offset);
     case Fault::warpgroup_sums:
       hint = "wait for the products into other sums first";

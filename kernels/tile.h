@@ -4,14 +4,16 @@
 //   block      a tile of BM x BN of c and a range of k (blockIdx.y; more than one only where c alone has too few tiles to
 //              fill a GPU: the partial tiles are then added in fixed order by a second kernel, so results are deterministic).
 //              kernels/tile_plan.h cuts
-//   main loop  brings BK of k at a time, a stage, to shared memory and multiplies it; one barrier a stage. Two of them:
+//   main loop  brings BK of k at a time, a stage, to shared memory and multiplies it; one barrier a stage. Three of them:
 //                StagedMain     through registers, the next stage being loaded while this one is multiplied. Any operand, any
 //                               alignment, f64 too; rounded when stored to shared memory, [k][row]
 //                PipelinedMain  cp.async into several stages, f32 as it lies in memory, in layouts without bank conflicts
 //                               (kernels/tile_stage.h); rounded when read
+//                WarpgroupMain  through registers, rounded, multiplied by whole warpgroups (kernels/tile_warpgroups.h); matrices in
+//                               tf32 and bf16, on cards that can, where it is asked for
 //   inner loop what math modes swap (kernels/tile_loop.h): ieee keeps TM x TN elements a thread (FMA in T); tf32 and bf16
 //              keep fragments of mma.sync m16n8k8 / m16n8k16 a warp, operands rounded to nearest, accumulated in f32
-// Both main loops add the same numbers in the same order: which one runs never changes a bit of c (Stream::fill; only what an
+// The first two add the same numbers in the same order: which one runs never changes a bit of c (Stream::fill; only what an
 // output sums over a tile follows the tile). Rows and columns outside are staged as zeros and not stored, so no size is special.
 //
 // An operand is what kernels/tile_operand.h says.
@@ -41,6 +43,7 @@
 #include "kernels/tile_operand.h"
 #include "kernels/tile_plan.h"
 #include "kernels/tile_stage.h"
+#include "kernels/tile_warpgroups.h"
 
 namespace panvae {
 
@@ -401,17 +404,19 @@ __global__ void __launch_bounds__(Main::Loop::threads, Main::blocks)
     tile_kernel(A a, B b, Output output, int64_t M, int64_t N, int64_t K, int64_t k_range, int64_t tiles_m, Out<T> partials) {
   begin_kernel();
   using Loop = typename Main::Loop;
-  const int64_t row0 = blockIdx.x % tiles_m * Loop::BM, column0 = blockIdx.x / tiles_m * Loop::BN;
-  const int64_t k_begin = blockIdx.y * k_range, k_end = k_begin + k_range < K ? k_begin + k_range : K;
-  Loop loop;
-  Main::run(loop, a, b, {row0, M, column0, N, k_begin, k_end});
-  if (partials) {
-    PartialOutput<T> sums{partials + blockIdx.y * M * partial_stride(N), partial_stride(N)};
-    return store_tile<T>(loop, sums, row0, M, column0, N);
+  if constexpr (has_code<Main>()) {
+    const int64_t row0 = blockIdx.x % tiles_m * Loop::BM, column0 = blockIdx.x / tiles_m * Loop::BN;
+    const int64_t k_begin = blockIdx.y * k_range, k_end = k_begin + k_range < K ? k_begin + k_range : K;
+    Loop loop;
+    Main::run(loop, a, b, {row0, M, column0, N, k_begin, k_end});
+    if (partials) {
+      PartialOutput<T> sums{partials + blockIdx.y * M * partial_stride(N), partial_stride(N)};
+      return store_tile<T>(loop, sums, row0, M, column0, N);
+    }
+    begin_tile(output);
+    store_tile<T>(loop, output, row0, M, column0, N);
+    if constexpr (EndsTiles<Output>) end_tile<Loop::BM, Loop::BN>(output, row0, M, column0, N);
   }
-  begin_tile(output);
-  store_tile<T>(loop, output, row0, M, column0, N);
-  if constexpr (EndsTiles<Output>) end_tile<Loop::BM, Loop::BN>(output, row0, M, column0, N);
 }
 
 // The sums of a quad's ranges in order, several loads under way.
@@ -504,12 +509,30 @@ void tile_pipelined(Stream& stream, A a, B b, Output output, int64_t M, int64_t 
 }
 
 template <MathMode mode, class A, class B, class Output>
+void tile_by_warpgroups(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, int64_t K) {
+  const TilePlan plan = warpgroup_plan(M, N, K);
+  by_contiguity(a, [&](auto a_k) {
+    by_contiguity(b, [&](auto b_k) {
+      if constexpr (a_k || !b_k) {
+        const auto run = [&]<int BM>() {
+          tile_launch<WarpgroupMain<WarpgroupLoop<mode, BM, 128>, a_k, b_k>, float>(stream, a, b, output, M, N, K, plan);
+        };
+        plan.tile.m == 256 ? run.template operator()<256>() : run.template operator()<128>();
+      }
+    });
+  });
+}
+
+template <MathMode mode, class A, class B, class Output>
 void tile_product_in(Stream& stream, A a, B b, Output output, int64_t M, int64_t N, int64_t K) {
   const TilePlan plan = tile_plan(M, N, K);
   [[maybe_unused]] const ProductFill measured = std::exchange(stream.measured_fill, ProductFill::automatic);
   if constexpr (Addressed<A, float> && Addressed<B, float>) {
     const bool possible = std::max({M, N, K}) <= kMostAddressed && addressable(a) && addressable(b) && (a.k_contiguous() || !b.k_contiguous());
     const ProductFill fill = stream.fill == ProductFill::automatic ? measured : stream.fill;
+    if constexpr (mode != MathMode::ieee && Strided<A> && Strided<B> && !requires { Output::medium_tiles; })
+      if (possible && fill == ProductFill::warpgroups && warpgroups_multiply(stream.device().index))
+        return tile_by_warpgroups<mode>(stream, a, b, output, M, N, K);
     if (possible && fill != ProductFill::staged) {
       if constexpr (requires { Output::medium_tiles; }) {
         return tile_pipelined<mode, 64, 128>(stream, a, b, output, M, N, K, plan);

@@ -28,10 +28,10 @@ constexpr int64_t tiles_of(TileSize t, int64_t M, int64_t N) {
   return ((M + t.m - 1) / t.m) * ((N + t.n - 1) / t.n);
 }
 
-// Ranges of k only where c alone has too few tiles to fill a GPU.
-constexpr TilePlan plan_ranges(TileSize tile, int64_t M, int64_t N, int64_t K) {
+// Ranges of k only where c alone has too few tiles to fill a GPU, as many blocks as are wanted.
+constexpr TilePlan plan_ranges(TileSize tile, int64_t M, int64_t N, int64_t K, int64_t blocks = kWantedBlocks) {
   const int64_t units = (K + kRangeUnit - 1) / kRangeUnit;
-  const int64_t wanted = std::clamp<int64_t>(kWantedBlocks / tiles_of(tile, M, N), 1, std::max<int64_t>(1, K / kLeastRange));
+  const int64_t wanted = std::clamp<int64_t>(blocks / tiles_of(tile, M, N), 1, std::max<int64_t>(1, K / kLeastRange));
   const int64_t k_range = std::max<int64_t>(1, (units + wanted - 1) / wanted) * kRangeUnit;
   return {tile, k_range, std::max<int64_t>(1, (K + k_range - 1) / k_range)};
 }
@@ -45,6 +45,16 @@ constexpr TilePlan tile_plan(int64_t M, int64_t N, int64_t K) {
     if (tiles_of(t, M, N) * plan.ranges >= kFewBlocks) return plan;
   }
   return plan_ranges({64, 64}, M, N, K);
+}
+
+// Of products by warpgroups. Where k is split, operands are most of what is moved: 256 rows, one block a multiprocessor, read b once
+// for as many. Else 128 x 128, two blocks, of which one multiplies while the other stores.
+constexpr TilePlan warpgroup_plan(int64_t M, int64_t N, int64_t K) {
+  if (M > 128) {
+    const TilePlan plan = plan_ranges({256, 128}, M, N, K, kFewBlocks);
+    if (plan.ranges > 1) return plan;
+  }
+  return plan_ranges({128, 128}, M, N, K);
 }
 
 // n / d and n % d by a multiplication, for 0 <= n < 2^31 and 1 <= d < 2^31. With s = ceil(log2 d) the factor is 2^(31 + s) / d,

@@ -20,6 +20,9 @@ std::string cuda_toolkit_version() {
 bool updates_by_warpgroups(const Stream&, bool, bool, int64_t, int64_t, int64_t) {
   return false;
 }
+bool multiplies_by_warpgroups(const Stream&) {
+  return false;
+}
 
 const Backend& cuda_backend() {
   static const Backend backend = {

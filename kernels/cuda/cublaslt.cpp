@@ -323,7 +323,8 @@ ProviderChoice Products::measure(Stream& stream, bool transpose_a, int64_t strid
       [&](const Inputs& in, T* out) {
         if (K > 0) algorithms = state_->heuristic(plan(in, out).first, kCandidates);
         return algorithms.size();
-      });
+      },
+      sizeof(T) == sizeof(float) && !(transpose_a && transpose_b) && multiplies_by_warpgroups(stream));
   if (choice.candidate < algorithms.size() && choice.reason.empty()) {
     choice.algorithm.named = true;
     std::memcpy(choice.algorithm.bytes.data(), &algorithms[choice.candidate].algo, choice.algorithm.bytes.size());

@@ -230,21 +230,27 @@ void math_mode(OpCase& c, MathMode mode) {
   for (const Sizes& s : wide_sizes()) c.sizes.push_back(s);
   c.f32 = [=](Run<float>& r, const Sizes& s) { multiply(r, s, mode, ieee_units(s)); };
 }
-// The main loop that does not run unless asked for, or where both operands are transposed. Other devices have no such choice.
-void staged(OpCase& c, MathMode mode) {
+// A main loop that does not run unless asked for (or, of those through registers, where both operands are transposed). Other devices have
+// no such choice.
+void by_fill(OpCase& c, MathMode mode, ProductFill fill) {
   common(c);
   c.kernel = "matmul";
   c.math = mode;
   c.cpu_rounds_otherwise = mode != MathMode::ieee;
-  c.bench.clear();
+  if (fill == ProductFill::staged) c.bench.clear();
   for (int64_t t = 0; t < 4; ++t) c.sizes.push_back({17, 33, 65, t, t == 0 ? plain : t == 1 ? bias_relu : t == 2 ? accumulate : accumulate_bias_leaky});
   for (const Sizes& s : {Sizes{1, 1, 1, 0, plain}, Sizes{129, 130, 67, 2, bias_relu}, Sizes{5, 7, 1100, 0, accumulate_bias_leaky}, Sizes{3, 5, 0, 0, bias}})
     c.sizes.push_back(s);
-  c.f32 = [=](Run<float>& r, const Sizes& s) { multiply(r, s, mode, ieee_units(s), ProductFill::staged); };
+  if (fill == ProductFill::warpgroups)  // rows by the lane and by sixteen bytes, both tiles, with k whole and split
+    for (const Sizes& s : {Sizes{36, 72, 44, 0, bias_relu}, {68, 64, 100, 1, accumulate}, {129, 20, 300, 2, bias}, {130, 130, 500, 2, bias_leaky}})
+      c.sizes.push_back(s);
+  c.f32 = [=](Run<float>& r, const Sizes& s) { multiply(r, s, mode, ieee_units(s), fill); };
 }
-const Case matmul_staged("matmul_staged", [](OpCase& c) { staged(c, MathMode::ieee); });
-const Case matmul_staged_tf32("matmul_staged_tf32", [](OpCase& c) { staged(c, MathMode::tf32); });
-const Case matmul_staged_bf16("matmul_staged_bf16", [](OpCase& c) { staged(c, MathMode::bf16); });
+const Case matmul_staged("matmul_staged", [](OpCase& c) { by_fill(c, MathMode::ieee, ProductFill::staged); });
+const Case matmul_staged_tf32("matmul_staged_tf32", [](OpCase& c) { by_fill(c, MathMode::tf32, ProductFill::staged); });
+const Case matmul_staged_bf16("matmul_staged_bf16", [](OpCase& c) { by_fill(c, MathMode::bf16, ProductFill::staged); });
+const Case matmul_warpgroups_tf32("matmul_warpgroups_tf32", [](OpCase& c) { by_fill(c, MathMode::tf32, ProductFill::warpgroups); });
+const Case matmul_warpgroups_bf16("matmul_warpgroups_bf16", [](OpCase& c) { by_fill(c, MathMode::bf16, ProductFill::warpgroups); });
 
 const Case matmul_tf32("matmul_tf32", [](OpCase& c) { math_mode(c, MathMode::tf32); });
 const Case matmul_bf16("matmul_bf16", [](OpCase& c) { math_mode(c, MathMode::bf16); });

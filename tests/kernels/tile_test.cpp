@@ -24,17 +24,21 @@ static_assert(tile_plan(64, 28928, 1536).tile == TileSize{64, 128});            
 static_assert(tile_plan(64, 512, 512).tile == TileSize{64, 64} && tile_plan(64, 512, 512).ranges == 4);        // too few blocks otherwise
 static_assert(tile_plan(5000, 40, 300).tile == TileSize{64, 64});
 static_assert(tile_plan(1, 1, 0).ranges == 1 && tile_plan(1, 1, 0).k_range == kRangeUnit);
+static_assert(warpgroup_plan(256, 1024, 19421).tile == TileSize{256, 128} && warpgroup_plan(256, 1024, 19421).ranges == 16);
+static_assert(warpgroup_plan(256, 19421, 1024).tile == TileSize{128, 128} && warpgroup_plan(256, 19421, 1024).ranges == 1);
+static_assert(warpgroup_plan(64, 2048, 5000).tile == TileSize{128, 128} && warpgroup_plan(64, 2048, 5000).ranges == 16);
 
 TEST(tile_plan, ranges_cover_k) {
   for (const int64_t M : {1, 64, 65, 128, 129, 1000, 100000})
     for (const int64_t N : {1, 63, 64, 200, 19421})
       for (const int64_t K : {0, 1, 31, 32, 33, 127, 128, 255, 256, 2100, 19421, 1000003}) {
-        const TilePlan p = tile_plan(M, N, K);
-        EXPECT_EQ(p.k_range % kRangeUnit, 0);
-        EXPECT_GE(p.ranges * p.k_range, K);
-        EXPECT_TRUE(p.ranges == 1 || (p.ranges - 1) * p.k_range < K) << "an empty range";
-        EXPECT_TRUE(p.ranges == 1 || p.k_range >= kLeastRange || p.ranges * kLeastRange <= K) << "ranges that do not pay";
-        EXPECT_LE(p.ranges * tiles_of(p.tile, M, N), std::max(kWantedBlocks, tiles_of(p.tile, M, N)));
+        for (const TilePlan& p : {tile_plan(M, N, K), warpgroup_plan(M, N, K)}) {
+          EXPECT_EQ(p.k_range % kRangeUnit, 0);
+          EXPECT_GE(p.ranges * p.k_range, K);
+          EXPECT_TRUE(p.ranges == 1 || (p.ranges - 1) * p.k_range < K) << "an empty range";
+          EXPECT_TRUE(p.ranges == 1 || p.k_range >= kLeastRange || p.ranges * kLeastRange <= K) << "ranges that do not pay";
+          EXPECT_LE(p.ranges * tiles_of(p.tile, M, N), std::max(kWantedBlocks, tiles_of(p.tile, M, N)));
+        }
       }
 }
 
@@ -225,6 +229,34 @@ TEST(loops, quads_are_the_tile) {
   expect_whole_tile<simt::MmaLoop<MathMode::tf32, 128, 128, 2, 2>>();
   expect_whole_tile<simt::MmaLoop<MathMode::tf32, 64, 128, 1, 4>>();
   expect_whole_tile<simt::MmaLoop<MathMode::tf32, 64, 64, 2, 2>>();
+  expect_whole_tile<simt::WarpgroupLoop<MathMode::tf32, 128, 128>>();
+  expect_whole_tile<simt::WarpgroupLoop<MathMode::tf32, 256, 128>>();
+}
+
+// Stores of pieces for warpgroups: without bank conflicts, and each piece of the rows once.
+template <MathMode mode, int ROWS, int THREADS, bool kContiguous>
+constexpr bool pieces_are_whole() {
+  using Pieces = simt::WarpgroupPieces<mode, ROWS, THREADS, kContiguous>;
+  std::array<int, ROWS * 8> times{};  // of 16 bytes each
+  int most = 0;
+  for (int i = 0; i < Pieces::kPieces; ++i)
+    for (int warp = 0; warp < THREADS; warp += 32) {
+      most = std::max(most, conflicts(4, [&](int lane) { return Pieces::place(warp + lane, i) / 4; }));
+      for (int lane = 0; lane < 32; ++lane) ++times[Pieces::place(warp + lane, i) / 16];
+    }
+  bool whole = most == 0;
+  for (unsigned row = 0; row < ROWS; ++row)
+    for (unsigned c = 0; c < 8; ++c) whole &= times[row * 8 + warpgroup_chunk(row, c)] == (c < Pieces::kDeep ? 1 : 0);
+  return whole;
+}
+template <MathMode mode>
+constexpr bool all_pieces_are_whole() {
+  return pieces_are_whole<mode, 128, 256, true>() && pieces_are_whole<mode, 128, 256, false>() && pieces_are_whole<mode, 256, 512, true>() &&
+         pieces_are_whole<mode, 256, 512, false>() && pieces_are_whole<mode, 128, 512, true>() && pieces_are_whole<mode, 128, 512, false>();
+}
+TEST(warpgroup_pieces, are_whole_and_without_conflicts) {
+  EXPECT_TRUE(all_pieces_are_whole<MathMode::tf32>());
+  EXPECT_TRUE(all_pieces_are_whole<MathMode::bf16>());
 }
 
 // ---- the same bits by both main loops
@@ -355,7 +387,7 @@ TEST(fills, take_nothing_from_beyond_an_edge) {
       for (int64_t i = 0; i < M * N; ++i)
         for (int64_t k = 0; k < K; ++k) expected[static_cast<size_t>(i)] += element(i / N, k) * element(i % N, k);
       for (const MathMode mode : {MathMode::ieee, MathMode::tf32, MathMode::bf16})
-        for (const ProductFill fill : {ProductFill::staged, ProductFill::pipelined}) {
+        for (const ProductFill fill : {ProductFill::staged, ProductFill::pipelined, ProductFill::warpgroups}) {
           Stream stream({DeviceType::simt, 0});
           stream.math = mode, stream.fill = fill;
           std::vector<float> out(expected.size(), NAN);
@@ -365,6 +397,53 @@ TEST(fills, take_nothing_from_beyond_an_edge) {
           EXPECT_TRUE(out == expected) << name(mode) << ", fill " << static_cast<int>(fill) << ", along k: " << a_by_k << b_by_k;
         }
     }
+}
+
+// ---- outputs that end tiles
+// Small whole numbers, whose sums are exact in any order and math mode: so what is stored is the same by all fills, and what is summed over
+// tiles is, but for rounding.
+TEST(fills, outputs_that_end_tiles_agree) {
+  struct Size {
+    int64_t rows, columns, K;
+  };
+  auto whole = [](int64_t n, int64_t step) {
+    std::vector<float> v(static_cast<size_t>(n));
+    for (int64_t i = 0; i < n; ++i) v[static_cast<size_t>(i)] = static_cast<float>((i * step + i / 7) % 5 - 2);
+    return v;
+  };
+  for (const Size& s : {Size{40, 200, 100}, {130, 140, 300}, {260, 37, 129}}) {  // one range of k; two, in tiles of 256 rows
+    if (kSlow && s.rows > 100) continue;
+    const std::vector<float> x = whole(s.rows * s.K, 3), w = whole(s.columns * s.K, 7), bias = whole(s.columns, 11), target = whole(s.rows * s.columns, 13);
+    for (const MathMode mode : {MathMode::tf32, MathMode::bf16}) {
+      SCOPED_TRACE(fmt::format("{} x {} x {}, {}", s.rows, s.columns, s.K, name(mode)));
+      struct Result {
+        std::vector<float> grad, h, y;
+        std::array<float, 3> loss;
+      };
+      auto result = [&](ProductFill fill, simt::Options order) {
+        Stream stream({DeviceType::simt, 0});
+        stream.math = mode, stream.fill = fill, stream.simt = order;
+        const auto count = static_cast<size_t>(s.rows * s.columns), n = static_cast<size_t>(s.columns);
+        Result r{std::vector<float>(count, NAN), std::vector<float>(count, NAN), std::vector<float>(count, NAN), {}};
+        const std::vector<float> latent(static_cast<size_t>(s.rows), 0.5f);
+        std::vector<float> mu(latent), logvar(latent), mean(n), var(n, 1), statistics(3 * n);
+        k::linear_huber_kl<float>(stream, x.data(), w.data(), bias.data(), target.data(), latent.data(), latent.data(), s.rows, s.rows, s.columns, s.K, 1, 1.5f,
+                                  0.5f, r.loss.data(), r.grad.data(), nullptr, mu.data(), logvar.data());
+        const Epilogue<float> e{bias.data(), Activation::leaky_relu, 0.5f, false};
+        k::linear_batchnorm<float>(stream, x.data(), w.data(), e, nullptr, nullptr, s.rows, s.columns, s.K, 1e-5f, 0.1f, mean.data(), var.data(), r.h.data(),
+                                   r.y.data(), statistics.data());
+        return r;
+      };
+      const Result expected = result(ProductFill::pipelined, {});
+      for (const simt::Order order : {simt::Order::forward, simt::Order::reverse, simt::Order::random}) {
+        const Result r = result(ProductFill::warpgroups, {order, 7, 1});
+        EXPECT_EQ(r.grad, expected.grad);
+        EXPECT_EQ(r.h, expected.h);
+        for (size_t i = 0; i < r.loss.size(); ++i) EXPECT_NEAR(r.loss[i], expected.loss[i], 1e-5f * std::abs(expected.loss[i]));
+        for (size_t i = 0; i < r.y.size(); ++i) ASSERT_NEAR(r.y[i], expected.y[i], 2e-5f) << i;
+      }
+    }
+  }
 }
 
 }  // namespace

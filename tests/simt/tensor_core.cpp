@@ -40,16 +40,16 @@ __global__ void bf16_tile(const bf16* a, const bf16* b, float* d) {
   for (int i = 0; i < 4; ++i) d[fragment::d(lane, i).row * 8 + fragment::d(lane, i).col] = rd[i];
 }
 
-// One warpgroup: d[64, 64] = a[64, K] b[64, K]^T + d, K 32 numbers as tf32 or 64 as bf16.
-template <MathMode mode>
+// One warpgroup: d[64, N] = a[64, K] b[N, K]^T + d, K 32 numbers as tf32 or 64 as bf16.
+template <MathMode mode, int N>
 __global__ void warpgroup_tile(const float* a, const float* b, float* d) {
   constexpr int K = mode == MathMode::tf32 ? 32 : 64;
   DYN_SHARED(unsigned char, shared);
   unsigned char* const operands = shared + (1024 - reinterpret_cast<uintptr_t>(shared) % 1024) % 1024;
-  for (int i = threadIdx.x; i < 2 * 64 * K; i += blockDim.x) {
-    const int row = i / K % 64, k = i % K;
+  for (int i = threadIdx.x; i < (64 + N) * K; i += blockDim.x) {
+    const int k = i % K, row = i / K < 64 ? i / K : i / K - 64;
     const float x = (i < 64 * K ? a : b)[row * K + k];
-    unsigned char* const of_row = operands + i / (64 * K) * 8192 + row * 128;
+    unsigned char* const of_row = operands + (i < 64 * K ? 0 : 8192) + row * 128;
     if constexpr (mode == MathMode::tf32) {
       reinterpret_cast<uint32_t*>(of_row + warpgroup_chunk(row, k / 4) * 16)[k % 4] = to_tf32(x);
     } else {
@@ -59,13 +59,13 @@ __global__ void warpgroup_tile(const float* a, const float* b, float* d) {
   fence_shared();
   __syncthreads();
   const int thread = threadIdx.x;
-  float sums[32];
-  for (int i = 0; i < 32; ++i) sums[i] = d[fragment::warpgroup(thread, i).row * 64 + fragment::warpgroup(thread, i).col];
+  float sums[N / 2];
+  for (int i = 0; i < N / 2; ++i) sums[i] = d[fragment::warpgroup(thread, i).row * N + fragment::warpgroup(thread, i).col];
   warpgroup_fence();
   for (int part = 0; part < 4; ++part) warpgroup_mma<mode>(sums, operands, operands + 8192, part);
   warpgroup_commit();
-  warpgroup_wait();
-  for (int i = 0; i < 32; ++i) d[fragment::warpgroup(thread, i).row * 64 + fragment::warpgroup(thread, i).col] = sums[i];
+  warpgroup_wait(sums);
+  for (int i = 0; i < N / 2; ++i) d[fragment::warpgroup(thread, i).row * N + fragment::warpgroup(thread, i).col] = sums[i];
 }
 
 // y[i] = the sum of x over the tile of i, tiles of 4 * blockDim.x floats streamed through two buffers; n need not be a
@@ -150,6 +150,10 @@ TEST(tf32, rounding) {
   EXPECT_EQ(tf32_bits(std::bit_cast<float>(0xFF800000u)), 0xFF800000u);
   EXPECT_TRUE(std::isnan(std::bit_cast<float>(tf32_bits(std::bit_cast<float>(0x7FFFFFFFu)))));
   EXPECT_TRUE(std::isnan(std::bit_cast<float>(tf32_bits(std::bit_cast<float>(0x7F800001u)))));
+  for (uint64_t u = 0; u < uint64_t{1} << 32; u += u % 4096 < 2 || u % 4096 > 4092 ? 1 : 1021) {
+    const float x = std::bit_cast<float>(static_cast<uint32_t>(u));
+    ASSERT_EQ(tf32_of_product(x) & 0xFFFFE000u, tf32_bits(x) & 0xFFFFE000u) << u;
+  }
 }
 
 float number(int i) {
@@ -194,35 +198,38 @@ TEST(mma, bf16_against_a_loop) {
   }
 }
 
-template <MathMode mode>
+template <MathMode mode, int columns>
 void warpgroup_against_a_loop() {
-  constexpr size_t K = mode == MathMode::tf32 ? 32 : 64;
-  std::vector<float> a(64 * K), b(64 * K), start(64 * 64);
-  for (size_t i = 0; i < a.size(); ++i) a[i] = number(static_cast<int>(i)), b[i] = number(static_cast<int>(i) + 77);
+  constexpr size_t K = mode == MathMode::tf32 ? 32 : 64, N = columns;
+  std::vector<float> a(64 * K), b(N * K), start(64 * N);
+  for (size_t i = 0; i < a.size(); ++i) a[i] = number(static_cast<int>(i));
+  for (size_t i = 0; i < b.size(); ++i) b[i] = number(static_cast<int>(i) + 77);
   for (size_t i = 0; i < start.size(); ++i) start[i] = number(static_cast<int>(i) + 5);
   const auto rounded = [](float x) { return mode == MathMode::tf32 ? std::bit_cast<float>(tf32_bits(x)) : to_float(to_bf16(x)); };
   const auto d = in_all_orders<float>(start.size(), [&](Stream& s, float* out) {
     std::copy(start.begin(), start.end(), out);
-    simt::launch(s, 1, 128, 2 * 8192 + 1024, simt::warpgroup_tile<mode>, a.data(), b.data(), out);
+    simt::launch(s, 1, 128, (64 + N) * 128 + 1024, simt::warpgroup_tile<mode, columns>, a.data(), b.data(), out);
   });
   for (size_t r = 0; r < 64; ++r)
-    for (size_t c = 0; c < 64; ++c) {
-      double sum = start[r * 64 + c];
+    for (size_t c = 0; c < N; ++c) {
+      double sum = start[r * N + c];
       for (size_t k = 0; k < K; ++k) sum += static_cast<double>(rounded(a[r * K + k])) * static_cast<double>(rounded(b[c * K + k]));
-      ASSERT_NEAR(d[r * 64 + c], sum, 1e-4 * std::max(1.0, std::abs(sum))) << r << ", " << c;
+      ASSERT_NEAR(d[r * N + c], sum, 1e-4 * std::max(1.0, std::abs(sum))) << r << ", " << c;
     }
 }
 TEST(mma, warpgroups_against_a_loop) {
-  warpgroup_against_a_loop<MathMode::tf32>();
-  warpgroup_against_a_loop<MathMode::bf16>();
+  warpgroup_against_a_loop<MathMode::tf32, 64>();
+  warpgroup_against_a_loop<MathMode::tf32, 128>();
+  warpgroup_against_a_loop<MathMode::bf16, 64>();
+  warpgroup_against_a_loop<MathMode::bf16, 128>();
 }
 
-// Every element of 64 x 64 has one place.
+// Every element of 64 x 128 has one place.
 TEST(fragment, of_a_warpgroup) {
-  std::vector<int> found(64 * 64);
+  std::vector<int> found(64 * 128);
   for (int thread = 0; thread < 128; ++thread)
-    for (int i = 0; i < 32; ++i) ++found[static_cast<size_t>(fragment::warpgroup(thread, i).row * 64 + fragment::warpgroup(thread, i).col)];
-  EXPECT_EQ(found, std::vector<int>(64 * 64, 1));
+    for (int i = 0; i < 64; ++i) ++found[static_cast<size_t>(fragment::warpgroup(thread, i).row * 128 + fragment::warpgroup(thread, i).col)];
+  EXPECT_EQ(found, std::vector<int>(64 * 128, 1));
   EXPECT_EQ(fragment::warpgroup(37, 6), (fragment::Place{25, 10}));  // warp 1, lane 5: row 16 + 1 + 8, column 8 + 2
 }
 

@@ -91,17 +91,18 @@ TEST(ProviderCall, HasANameThatTellsCallsApart) {
 struct Made {
   std::vector<double> ours{3, 1, 2, 9, 9};
   std::vector<std::vector<double>> vendor{{4, 4, 4, 4, 4}};  // of each of its ways
-  double staged = 1000;                                      // of our other fill, in each turn
+  double staged = 1000, warpgroups = 0;                      // of our other fills, in each turn; 0: there is none
   std::string difference;                                    // of `wrong`
   std::set<size_t> wrong{0};                                 // ways
   bool declines = false;
-  std::string fails;
+  std::string fails, wrong_by_warpgroups;
   int runs_of_ours = 0, runs_of_vendor = 0;
   ProviderChoice decide() {
     size_t turn_of_ours = 0, last = 0;
     std::vector<size_t> turns(vendor.size());
     std::function<double()> time;
     int fresh = 0;
+    bool by_warpgroups = false;
     ProviderContest c;
     c.ours = [&](ProductFill fill) {
       ++runs_of_ours;
@@ -116,7 +117,12 @@ struct Made {
       if (!fails.empty()) fail_machine(fails);
       return !declines;
     };
+    if (warpgroups > 0) c.ours_by_warpgroups = [&] { by_warpgroups = true, time = [&] { return warpgroups; }; };
     c.difference = [&] {
+      if (by_warpgroups) {
+        EXPECT_EQ(fresh, static_cast<int>(vendor.size()) + 1);
+        return wrong_by_warpgroups;
+      }
       EXPECT_EQ(fresh, static_cast<int>(last) + 1) << "none is compared where another one has added";
       return wrong.count(last) ? difference : "";
     };
@@ -153,6 +159,27 @@ TEST(ProviderChoice, TheFasterFillIsOurs) {
   EXPECT_EQ(c.provider, Provider::ours);
   staged.declines = true;
   EXPECT_EQ(staged.decide().fill, ProductFill::staged) << "also where the vendor has lost already";
+}
+
+TEST(ProviderChoice, OursByWarpgroupsIfTheyAreRight) {
+  Made fast;
+  fast.warpgroups = 2.5;
+  EXPECT_EQ(fast.decide().fill, ProductFill::warpgroups);
+  EXPECT_EQ(fast.decide().ours_us, 2.5);
+  fast.vendor = {{1, 1, 1, 1, 1}};
+  EXPECT_EQ(fast.decide().provider, Provider::vendor);
+  fast.warpgroups = 3;
+  EXPECT_EQ(fast.decide().fill, ProductFill::pipelined) << "whose bits stay the same, where there is nothing to gain";
+  fast.warpgroups = 0.5;
+  fast.wrong_by_warpgroups = "element 3 is 1, and 2 by ours";
+  std::vector<std::string> lines;
+  const log::Sink before = log::set_sink([&](log::Level, std::string_view line) { lines.emplace_back(line); });
+  const ProviderChoice c = fast.decide();
+  log::set_sink(before);
+  EXPECT_EQ(c.fill, ProductFill::pipelined);
+  EXPECT_EQ(c.provider, Provider::vendor);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_CONTAINS(lines[0], "the result of our product by warpgroups is another: element 3");
 }
 
 TEST(ProviderChoice, AResultThatDiffersLosesHoweverFast) {
@@ -409,8 +436,32 @@ TEST_F(Measuring, AcceptsWhatTheMathModeAllows) {
 TEST_F(Measuring, NoticesAWrongElement) {
   const ProviderChoice c = measure(MathMode::bf16, [](std::vector<float>& a) { std::swap(a[5], a[6]); });
   EXPECT_EQ(c.provider, Provider::ours);
-  EXPECT_CONTAINS(c.reason, "the library's result is another: element");
+  EXPECT_CONTAINS(c.reason, "the result of the library is another: element");
   EXPECT_EQ(measure(MathMode::bf16, [](std::vector<float>& a) { a[7] = NAN; }).provider, Provider::ours) << "NaN is a difference";
+}
+
+// On simt, which has them. All fills round operands alike, so the tolerance of ieee is enough.
+TEST_F(Measuring, TriesOursByWarpgroups) {
+  const int64_t M = 33, N = 17, K = 129;
+  Stream stream({DeviceType::simt, 0});
+  stream.math = MathMode::tf32;
+  std::set<ProductFill> fills;
+  auto ours = [&](const std::vector<const float*>& in, float* out) {
+    fills.insert(stream.fill);
+    k::matmul<float>(stream, in[0], false, in[1], false, out, M, N, K, Epilogue<float>{});
+  };
+  auto vendor = [&](const std::vector<const float*>&, float*, size_t) { return false; };
+  const auto measure = [&](bool by_warpgroups) {
+    return measure_providers<float>(stream, {M * K, K * N}, M * N, provider_tolerance(MathMode::ieee, 4, K), ours, vendor, {}, by_warpgroups);
+  };
+  EXPECT_GT(measure(false).ours_us, 0);
+  EXPECT_EQ(fills, (std::set<ProductFill>{ProductFill::staged, ProductFill::pipelined}));
+  std::vector<std::string> lines;
+  const log::Sink before = log::set_sink([&](log::Level, std::string_view line) { lines.emplace_back(line); });
+  EXPECT_GT(measure(true).ours_us, 0);
+  log::set_sink(before);
+  EXPECT_TRUE(fills.count(ProductFill::warpgroups));
+  EXPECT_TRUE(lines.empty()) << lines[0];
 }
 
 // Each way is compared with what ours gave at first: wrong ones before and behind a right one, which adds to what was there.

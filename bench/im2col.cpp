@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "base/blas.h"
 #include "base/threads.h"
-#include "kernels/blas.h"
 #include "tests/cases/conv_formulas.h"
 
 namespace panvae::bench {

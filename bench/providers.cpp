@@ -1,7 +1,7 @@
 #include "bench/providers.h"
 
+#include "base/blas.h"
 #include "bench/im2col.h"
-#include "kernels/blas.h"
 
 namespace panvae::bench {
 

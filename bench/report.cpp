@@ -4,11 +4,11 @@
 #include <cstdio>
 #include <fstream>
 
+#include "base/blas.h"
 #include "base/text.h"
 #include "base/threads.h"
 #include "bench/processor.h"
 #include "git_hash.h"
-#include "kernels/blas.h"
 #include "kernels/provider.h"
 
 namespace panvae::bench {

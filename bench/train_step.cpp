@@ -32,6 +32,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/blas.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -41,7 +42,6 @@
 #include "engine/checkpoint.h"
 #include "engine/profile_report.h"
 #include "engine/step_graph.h"
-#include "kernels/blas.h"
 #include "kernels/kernels.h"
 #include "models/atac_block_vae.h"
 #include "models/atac_hierarchical_vae.h"

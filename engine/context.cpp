@@ -3,7 +3,7 @@
 #include <cmath>
 #include <utility>
 
-#include "kernels/blas.h"
+#include "base/blas.h"
 #include "kernels/kernels.h"
 #include "kernels/profile.h"
 
@@ -11,7 +11,7 @@ namespace panvae {
 
 Context::Context(Device device, uint64_t seed, ExternalAllocator allocator)
     : generator{seed, 0, 0}, stream_(device), memory_(std::make_shared<Memory>(device, std::move(allocator))) {
-  if (device.type == DeviceType::cpu) prepare_blas(true, false);
+  if (device.type == DeviceType::cpu) prepare_blas();
 }
 
 void Context::prepare_overlap() {

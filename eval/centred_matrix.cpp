@@ -1,13 +1,12 @@
 #include "eval/centred_matrix.h"
 
-#include <cblas.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/threads.h"
+#include "eval/parallel_blas.h"
 
 namespace panvae::eval {
 
@@ -16,10 +15,6 @@ namespace {
 // About 32 MiB of doubles at 20,000 features: large enough for BLAS, small beside the matrix.
 constexpr int64_t kBlockRows = 200;
 constexpr int64_t kBlockColumns = 512;
-
-int as_int(int64_t n) {
-  return static_cast<int>(n);
-}
 
 }  // namespace
 
@@ -75,8 +70,7 @@ ColMatrix CentredMatrix<T>::times(const ColMatrix& m) const {
     const int64_t count = std::min(kBlockRows, rows() - first);
     block(first, count, b);
     // A row-major block is its transpose in column-major: out[first.., :] = b^T(stored) m.
-    cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, as_int(count), as_int(m.cols()), as_int(cols()), 1.0, b.data(), as_int(cols()), m.data(),
-                as_int(m.rows()), 0.0, out.data() + first, as_int(rows()));
+    gemm(true, false, count, m.cols(), cols(), 1, b.data(), cols(), m.data(), m.rows(), 0, out.data() + first, rows());
   }
   return out;
 }
@@ -89,8 +83,7 @@ ColMatrix CentredMatrix<T>::transposed_times(const ColMatrix& m) const {
   for (int64_t first = 0; first < rows(); first += kBlockRows) {
     const int64_t count = std::min(kBlockRows, rows() - first);
     block(first, count, b);
-    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, as_int(cols()), as_int(m.cols()), as_int(count), 1.0, b.data(), as_int(cols()), m.data() + first,
-                as_int(m.rows()), 1.0, out.data(), as_int(cols()));
+    gemm(false, false, cols(), m.cols(), count, 1, b.data(), cols(), m.data() + first, m.rows(), 1, out.data(), cols());
   }
   return out;
 }
@@ -112,13 +105,13 @@ ColMatrix CentredMatrix<T>::gram() const {
           for (int64_t j = 0; j < count; ++j) b(i, j) = static_cast<double>(from[j]) - mean_[first + j];
         }
       });
-      cblas_dsyrk(CblasColMajor, CblasLower, CblasTrans, as_int(m), as_int(count), 1.0, b.data(), as_int(count), 1.0, g.data(), as_int(m));
+      add_square(true, m, count, b.data(), count, g.data(), m);
     }
   } else {
     for (int64_t first = 0; first < rows(); first += kBlockRows) {
       const int64_t count = std::min(kBlockRows, rows() - first);
       block(first, count, b);
-      cblas_dsyrk(CblasColMajor, CblasLower, CblasNoTrans, as_int(m), as_int(count), 1.0, b.data(), as_int(m), 1.0, g.data(), as_int(m));
+      add_square(false, m, count, b.data(), m, g.data(), m);
     }
   }
   return g;

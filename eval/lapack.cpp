@@ -1,5 +1,6 @@
 #include "eval/lapack.h"
 
+#include <cblas.h>
 #include <lapacke.h>
 
 #include <algorithm>
@@ -8,16 +9,43 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/threads.h"
+#include "eval/parallel_blas.h"
 #include "eval/two_stage.h"
 
 namespace panvae::eval::lapack {
 
 namespace {
 
-constexpr int64_t kTwoStage = 2048;  // from here on two stages are faster: the matrix is larger than caches
+// Two stages are faster from some 250 on, where many vectors are wanted; below this either is through in a tenth of a second.
+constexpr int64_t kTwoStage = 640;
 
 lapack_int as_int(int64_t n) {
   return static_cast<lapack_int>(n);
+}
+
+constexpr int64_t kPanel = 32;  // columns of a QR decomposition whose reflectors are applied as one block
+
+// Those of columns [j, j + w) of a decomposition by dgeqrt, with their ones and zeros: [rows - j, w].
+void reflectors_of(const ColMatrix& a, int64_t j, int64_t w, ColMatrix& v) {
+  v = a.block(j, j, a.rows() - j, w);
+  for (int64_t c = 0; c < w; ++c) {
+    v.col(c).head(c).setZero();
+    v(c, c) = 1;
+  }
+}
+
+// c [rows of v, n] becomes (I - V T V^T) c, or with T^T; t [w, w] upper in columns of kPanel.
+void reflect(const ColMatrix& v, const double* t, bool transpose, double* c, int64_t ldc, int64_t n) {
+  const int64_t m = v.rows(), w = v.cols();
+  ColMatrix work(w, n);
+  in_ranges(n, 2 * m * w, [&](int64_t first, int64_t count) {
+    const int columns = as_int(count), width = as_int(w), rows = as_int(m);
+    double *to = c + first * ldc, *part = work.data() + first * w;
+    cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, width, columns, rows, 1, v.data(), rows, to, as_int(ldc), 0, part, width);
+    cblas_dtrmm(CblasColMajor, CblasLeft, CblasUpper, transpose ? CblasTrans : CblasNoTrans, CblasNonUnit, width, columns, 1, t, as_int(kPanel), part, width);
+    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, rows, columns, width, -1, v.data(), rows, part, width, 1, to, as_int(ldc));
+  });
 }
 
 }  // namespace
@@ -32,11 +60,27 @@ void check(int info, const char* routine) {
 ColMatrix qr(ColMatrix& a) {
   PV_CHECK(a.rows() >= a.cols(), "qr: [{}, {}] is wider than tall", a.rows(), a.cols());
   throw_if_interrupted();
-  const lapack_int m = as_int(a.rows()), n = as_int(a.cols());
-  std::vector<double> tau(static_cast<size_t>(n));
-  check(LAPACKE_dgeqrf(LAPACK_COL_MAJOR, m, n, a.data(), m, tau.data()), "dgeqrf");
+  const int64_t m = a.rows(), n = a.cols();
+  ColMatrix t = ColMatrix::Zero(kPanel, n), v;
+  for (int64_t j = 0; j < n; j += kPanel) {
+    const int64_t w = std::min(kPanel, n - j), right = j + w;
+    {
+      const OneThread one;
+      check(LAPACKE_dgeqrt(LAPACK_COL_MAJOR, as_int(m - j), as_int(w), as_int(w), &a(j, j), as_int(m), &t(0, j), as_int(kPanel)), "dgeqrt");
+    }
+    reflectors_of(a, j, w, v);
+    reflect(v, &t(0, j), true, a.data() + right * m + j, m, n - right);
+  }
   ColMatrix r = a.topRows(n).triangularView<Eigen::Upper>();
-  check(LAPACKE_dorgqr(LAPACK_COL_MAJOR, m, n, n, a.data(), m, tau.data()), "dorgqr");
+  // Q from its last columns to the first: those of a panel are the reflectors before it applied to the panel's own.
+  for (int64_t j = (n - 1) / kPanel * kPanel; j >= 0; j -= kPanel) {
+    throw_if_interrupted();
+    const int64_t w = std::min(kPanel, n - j);
+    reflectors_of(a, j, w, v);
+    a.middleCols(j, w).setZero();
+    for (int64_t i = 0; i < w; ++i) a(j + i, j + i) = 1;
+    reflect(v, &t(0, j), false, a.data() + j * m + j, m, n - j);
+  }
   return r;
 }
 
@@ -45,6 +89,7 @@ Svd svd(ColMatrix& a) {
   const lapack_int m = as_int(a.rows()), n = as_int(a.cols()), r = std::min(m, n);
   Svd out{ColMatrix(m, r), Eigen::VectorXd(r), {}};
   ColMatrix vt(r, n);
+  const OneThread one;
   check(LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', m, n, a.data(), m, out.s.data(), out.u.data(), m, vt.data(), r), "dgesdd");
   out.v = vt.transpose();
   return out;
@@ -59,6 +104,7 @@ EigenPairs largest_eigenvectors(ColMatrix& a, int64_t k) {
   ColMatrix vectors(m, k);
   std::vector<lapack_int> support(static_cast<size_t>(2 * k));
   lapack_int found = 0;
+  const OneThread one;
   check(
       LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'L', m, a.data(), m, 0, 0, as_int(m - k + 1), m, 0, &found, values.data(), vectors.data(), m, support.data()),
       "dsyevr");
@@ -76,6 +122,7 @@ EigenPairs tridiagonal_eigenvectors(const Eigen::VectorXd& diagonal, const Eigen
   std::vector<lapack_int> support(static_cast<size_t>(2 * k));
   lapack_int found = 0;
   lapack_logical relative = 0;
+  const OneThread one;
   const lapack_int info = LAPACKE_dstemr(LAPACK_COL_MAJOR, 'V', 'I', as_int(m), d.data(), e.data(), 0, 0, as_int(m - k + 1), as_int(m), &found, values.data(),
                                          vectors.data(), as_int(m), as_int(k), support.data(), &relative);
   if (info < 0) check(info, "dstemr");
@@ -90,6 +137,7 @@ EigenPairs tridiagonal_by_bisection(const Eigen::VectorXd& diagonal, const Eigen
   ColMatrix vectors(m, k);
   std::vector<lapack_int> block(static_cast<size_t>(m)), split(block), failed(static_cast<size_t>(k));
   lapack_int found = 0, blocks = 0;
+  const OneThread one;
   // In the order of blocks, as dstein wants them, and exact to the last place.
   check(LAPACKE_dstebz('I', 'B', as_int(m), 0, 0, as_int(m - k + 1), as_int(m), 2 * LAPACKE_dlamch('S'), diagonal.data(), below.data(), &found, &blocks,
                        values.data(), block.data(), split.data()),

@@ -1,10 +1,11 @@
-// The few LAPACK routines of the PCA, on column-major matrices, with errors as exceptions.
+// The few LAPACK routines of the PCA, on column-major matrices, with errors as exceptions. Their products run on threads() threads
+// (eval/parallel_blas.h), what else LAPACK does on one.
 #pragma once
 #include "eval/centred_matrix.h"
 
 namespace panvae::eval::lapack {
 
-// A = Q R, Householder (dgeqrf, dorgqr). a [m, n], m >= n, becomes Q [m, n] with orthonormal columns, whatever A's rank;
+// A = Q R, Householder (dgeqrt, panels of columns). a [m, n], m >= n, becomes Q [m, n] with orthonormal columns, whatever A's rank;
 // returns R [n, n], upper.
 ColMatrix qr(ColMatrix& a);
 
@@ -17,7 +18,7 @@ struct Svd {
 Svd svd(ColMatrix& a);
 
 // Eigenvectors of the k largest eigenvalues of a symmetric matrix, largest first. a [m, m] holds the lower triangle and is
-// destroyed. dsyevr, or from m = 2048 on two_stage_eigenvectors (eval/two_stage.h).
+// destroyed. dsyevr, or from m = 640 on two_stage_eigenvectors (eval/two_stage.h).
 struct EigenPairs {
   Eigen::VectorXd values;  // [k]
   ColMatrix vectors;       // [m, k]

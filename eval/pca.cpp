@@ -1,12 +1,11 @@
 #include "eval/pca.h"
 
-#include <cblas.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
+#include "base/blas.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/philox.h"
@@ -14,6 +13,7 @@
 #include "eval/centred_matrix.h"
 #include "eval/extreme.h"
 #include "eval/lapack.h"
+#include "eval/parallel_blas.h"
 
 namespace panvae::eval {
 
@@ -35,7 +35,7 @@ Decomposition project_rows(const CentredMatrix<T>& x, const ColMatrix& q) {
   ColMatrix w = x.transposed_times(q);  // [p, r]
   ColMatrix r = lapack::qr(w);
   lapack::Svd d = lapack::svd(r);
-  return {std::move(d.s), q * d.v, w * d.u};
+  return {std::move(d.s), product(q, d.v), product(w, d.u)};
 }
 
 // The same on the column side, v [p, r]: Xc v = Q R, R = A S B^T, so the right vectors are v B and the left ones Q A.
@@ -44,7 +44,7 @@ Decomposition project_columns(const CentredMatrix<T>& x, const ColMatrix& v) {
   ColMatrix w = x.times(v);  // [n, r]
   ColMatrix r = lapack::qr(w);
   lapack::Svd d = lapack::svd(r);
-  return {std::move(d.s), w * d.u, v * d.v};
+  return {std::move(d.s), product(w, d.u), product(v, d.v)};
 }
 
 template <class T>
@@ -53,8 +53,8 @@ Decomposition full_svd(const CentredMatrix<T>& x) {
   ColMatrix r = lapack::qr(a);
   lapack::Svd d = lapack::svd(r);
   // tall is Xc^T = Q R where n <= p: right vectors of Xc are left ones of it.
-  if (x.rows() <= x.cols()) return {std::move(d.s), std::move(d.v), a * d.u};
-  return {std::move(d.s), a * d.u, std::move(d.v)};
+  if (x.rows() <= x.cols()) return {std::move(d.s), std::move(d.v), product(a, d.u)};
+  return {std::move(d.s), product(a, d.u), std::move(d.v)};
 }
 
 template <class T>
@@ -167,9 +167,7 @@ void project(const PcaModel& model, const data::RowMatrix<T>& x, const std::vect
     parallel_chunks(count, 16, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) b.row(i) = x.row(rows[static_cast<size_t>(first + i)]).template cast<double>() - model.mean.transpose();
     });
-    const int columns = static_cast<int>(p), components = static_cast<int>(k);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(count), components, columns, 1, b.data(), columns, model.components.data(), columns,
-                0, part.data(), components);
+    gemm_in_parts<double>(false, true, count, k, p, b.data(), p, model.components.data(), p, 0, part.data(), k);
     for (int64_t i = 0; i < count; ++i) scores.row(rows[static_cast<size_t>(first + i)]) = part.row(i);
   }
 }
@@ -216,7 +214,9 @@ data::RowMatrix<T> inverse_transform(const PcaModel& model, const data::RowMatri
   for (int64_t first = 0; first < scores.rows(); first += kRows) {
     throw_if_interrupted();
     const int64_t count = std::min(kRows, scores.rows() - first);
-    data::RowMatrix<double> b = scores.middleRows(first, count) * model.components;
+    data::RowMatrix<double> b(count, out.cols());
+    gemm_in_parts<double>(false, false, count, out.cols(), scores.cols(), scores.row(first).data(), scores.cols(), model.components.data(), out.cols(), 0,
+                          b.data(), out.cols());
     b.rowwise() += model.mean.transpose();
     out.middleRows(first, count) = b.template cast<T>();
   }

@@ -31,7 +31,7 @@ struct PcaOptions {
   // At most so many; min(components, n - 1, p) are computed, and fewer where the matrix has lower rank.
   int64_t components = 512;
   // exact:      agrees with a full SVD to 1e-6 relative and better. The smaller Gram matrix, min(n, p) squared, is
-  //             eigen-decomposed, only the wanted vectors (LAPACK dsyevr, from 2048 on eval/two_stage.h); then the matrix
+  //             eigen-decomposed, only the wanted vectors (LAPACK dsyevr, from 640 on eval/two_stage.h); then the matrix
   //             itself, projected on these vectors, is decomposed by QR and SVD (Rayleigh-Ritz), so that singular values
   //             are not limited by the squaring of the Gram matrix and components are orthonormal to rounding. Where the
   //             smallest wanted singular value is below 1e-4 of the largest, the eigenvectors would be too coarse: QR and

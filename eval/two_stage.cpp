@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/threads.h"
+#include "eval/parallel_blas.h"
 
 namespace panvae::eval::lapack {
 
@@ -58,7 +59,10 @@ Band to_band(ColMatrix& a, int64_t band, ColMatrix& t) {
     const int64_t m = n - j - band, w = std::min(band, m), cols = std::min(band, n - j);
     double* v = a.data() + j * n + j + band;
     double* tj = t.data() + j * band;
-    if (m > 0) check(LAPACKE_dgeqrt(LAPACK_COL_MAJOR, as_int(m), as_int(band), as_int(w), v, as_int(n), tj, as_int(band)), "dgeqrt");
+    if (m > 0) {
+      const OneThread one;
+      check(LAPACKE_dgeqrt(LAPACK_COL_MAJOR, as_int(m), as_int(band), as_int(w), v, as_int(n), tj, as_int(band)), "dgeqrt");
+    }
     for (int64_t c = j; c < j + cols; ++c) std::copy_n(&a(c, c), std::min(band + 1, n - c), b.at(c, c));
     if (m <= 0) break;
     for (int64_t c = 0; c < w; ++c) {
@@ -69,12 +73,18 @@ Band to_band(ColMatrix& a, int64_t band, ColMatrix& t) {
     double* trailing = a.data() + (j + band) * n + j + band;
     y.resize(m, w);
     s.resize(w, w);
-    cblas_dsymm(CblasColMajor, CblasLeft, CblasLower, as_int(m), as_int(w), 1, trailing, as_int(n), v, as_int(n), 0, y.data(), as_int(m));
-    cblas_dtrmm(CblasColMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, as_int(m), as_int(w), 1, tj, as_int(band), y.data(), as_int(m));
-    cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, as_int(w), as_int(w), as_int(m), 1, v, as_int(n), y.data(), as_int(m), 0, s.data(), as_int(w));
-    cblas_dtrmm(CblasColMajor, CblasLeft, CblasUpper, CblasTrans, CblasNonUnit, as_int(w), as_int(w), 1, tj, as_int(band), s.data(), as_int(w));
-    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, as_int(m), as_int(w), as_int(w), -0.5, v, as_int(n), s.data(), as_int(w), 1, y.data(), as_int(m));
-    cblas_dsyr2k(CblasColMajor, CblasLower, CblasNoTrans, as_int(m), as_int(w), -1, v, as_int(n), y.data(), as_int(m), 1, trailing, as_int(n));
+    multiply_symmetric(m, w, trailing, n, v, n, y.data(), m);
+    in_ranges(m, w * w / 2, [&](int64_t first, int64_t count) {
+      cblas_dtrmm(CblasColMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, as_int(count), as_int(w), 1, tj, as_int(band), y.data() + first,
+                  as_int(m));
+    });
+    gemm(true, false, w, w, m, 1, v, n, y.data(), m, 0, s.data(), w);
+    {
+      const OneThread one;
+      cblas_dtrmm(CblasColMajor, CblasLeft, CblasUpper, CblasTrans, CblasNonUnit, as_int(w), as_int(w), 1, tj, as_int(band), s.data(), as_int(w));
+    }
+    gemm(false, false, m, w, w, -0.5, v, n, s.data(), w, 1, y.data(), m);
+    subtract_both(m, w, v, n, y.data(), m, trailing, n);
   }
   return b;
 }
@@ -156,9 +166,13 @@ void to_tridiagonal(Band& b, Reflectors& r) {
 // z^T becomes z^T (I - V T V^T)^T, V [m, w].
 void apply(double* z, int64_t k, const double* v, int64_t ldv, const double* t, int64_t ldt, int64_t m, int64_t w, ColMatrix& work) {
   work.resize(k, w);
-  cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, as_int(k), as_int(w), as_int(m), 1, z, as_int(k), v, as_int(ldv), 0, work.data(), as_int(k));
-  cblas_dtrmm(CblasColMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, as_int(k), as_int(w), 1, t, as_int(ldt), work.data(), as_int(k));
-  cblas_dgemm(CblasColMajor, CblasNoTrans, CblasTrans, as_int(k), as_int(m), as_int(w), -1, work.data(), as_int(k), v, as_int(ldv), 1, z, as_int(k));
+  in_ranges(k, 2 * m * w, [&](int64_t first, int64_t count) {
+    const int rows = as_int(count), stride = as_int(k);
+    double *from = z + first, *part = work.data() + first;
+    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, rows, as_int(w), as_int(m), 1, from, stride, v, as_int(ldv), 0, part, stride);
+    cblas_dtrmm(CblasColMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, rows, as_int(w), 1, t, as_int(ldt), part, stride);
+    cblas_dgemm(CblasColMajor, CblasNoTrans, CblasTrans, rows, as_int(m), as_int(w), -1, part, stride, v, as_int(ldv), 1, from, stride);
+  });
 }
 
 // Q z for the second stage, on z^T [k, m]. Reflectors of the same step of neighbouring columns overlap in all but a row
@@ -180,7 +194,10 @@ void undo_tridiagonal(Reflectors& r, ColMatrix& z) {
         tau[i] = v(i, i);
         v(i, i) = 1;
       }
-      check(LAPACKE_dlarft_work(LAPACK_COL_MAJOR, 'F', 'C', as_int(m), as_int(w), v.data(), as_int(m), tau.data(), t.data(), as_int(kGather)), "dlarft");
+      {
+        const OneThread one;
+        check(LAPACKE_dlarft_work(LAPACK_COL_MAJOR, 'F', 'C', as_int(m), as_int(w), v.data(), as_int(m), tau.data(), t.data(), as_int(kGather)), "dlarft");
+      }
       apply(z.data() + r.first(s, j) * z.rows(), z.rows(), v.data(), m, t.data(), kGather, m, w, work);
     }
   }

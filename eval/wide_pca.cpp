@@ -1,16 +1,16 @@
 #include "eval/wide_pca.h"
 
-#include <cblas.h>
-
 #include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
 
+#include "base/blas.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/threads.h"
 #include "eval/extreme.h"
 #include "eval/lapack.h"
+#include "eval/parallel_blas.h"
 
 namespace panvae::eval {
 
@@ -20,10 +20,6 @@ constexpr int64_t kStrip = 4096;      // features at a time
 constexpr int64_t kRows = 1024;       // samples at a time that are projected
 constexpr double kGramRange = 1e-4;   // least s_k / s_1 that the Gram matrix holds
 constexpr int64_t kHeld = 256 << 20;  // bytes of a mapped matrix that stay in memory
-
-int as_int(int64_t n) {
-  return static_cast<int>(n);
-}
 
 // body(first, count) for each strip of features.
 template <class Matrix, class F>
@@ -91,8 +87,7 @@ void transposed_times(const data::RowMatrix<double>& b, const ColMatrix& m, ColM
   out.resize(b.cols(), m.cols());
   if (out.size() == 0) return;
   // A row-major strip is its transpose in column-major.
-  cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, as_int(b.cols()), as_int(m.cols()), as_int(b.rows()), 1.0, b.data(), as_int(b.cols()), m.data(),
-              as_int(m.rows()), 0.0, out.data(), as_int(b.cols()));
+  gemm(false, false, b.cols(), m.cols(), b.rows(), 1, b.data(), b.cols(), m.data(), m.rows(), 0, out.data(), b.cols());
 }
 
 }  // namespace
@@ -119,7 +114,7 @@ WidePca fit_wide_pca(const Matrix& x, const std::vector<int64_t>& rows, const Pc
   double squared_norm = 0;
   over_strips(x, [&](int64_t first, int64_t count) {
     squared_norm += centre(x, rows, first, count, m.mean, b);
-    cblas_dsyrk(CblasColMajor, CblasLower, CblasTrans, as_int(n), as_int(count), 1.0, b.data(), as_int(count), 1.0, gram.data(), as_int(n));
+    add_square(true, n, count, b.data(), count, gram.data(), n);
   });
   m.total_variance = squared_norm / static_cast<double>(n - 1);
   check_varies(m, squared_norm);
@@ -134,14 +129,14 @@ WidePca fit_wide_pca(const Matrix& x, const std::vector<int64_t>& rows, const Pc
   over_strips(x, [&](int64_t first, int64_t count) {
     load(x, rows.data(), n, first, count, m.mean.data(), b);
     transposed_times(b, scaled, w);
-    cblas_dsyrk(CblasColMajor, CblasLower, CblasTrans, as_int(k), as_int(count), 1.0, w.data(), as_int(count), 1.0, gram_w.data(), as_int(k));
+    add_square(true, k, count, w.data(), count, gram_w.data(), k);
   });
   const Eigen::LLT<ColMatrix, Eigen::Lower> cholesky(gram_w);
   PV_CHECK(cholesky.info() == Eigen::Success, "wide pca: the projected directions are dependent");
   ColMatrix r = ColMatrix(cholesky.matrixL()).transpose() * d.asDiagonal();
   const lapack::Svd ritz = lapack::svd(r);
   m.singular = ritz.s;
-  out.weights = e.vectors.leftCols(k) * ritz.v * ritz.s.cwiseInverse().asDiagonal();
+  out.weights = product(e.vectors.leftCols(k), ritz.v) * ritz.s.cwiseInverse().asDiagonal();
 
   // The signs need the components, and so do the samples that were not fitted.
   std::vector<bool> fitted(static_cast<size_t>(x.rows()), false);
@@ -164,8 +159,7 @@ WidePca fit_wide_pca(const Matrix& x, const std::vector<int64_t>& rows, const Pc
     for (int64_t at = 0; at < n_others; at += kRows) {
       const int64_t some = std::min(kRows, n_others - at);
       load(x, others.data() + at, some, first, count, m.mean.data(), b);
-      cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, as_int(some), as_int(k), as_int(count), 1.0, b.data(), as_int(count), w.data(), as_int(count), 1.0,
-                  projected.data() + at, as_int(n_others));
+      gemm(true, false, some, k, count, 1, b.data(), count, w.data(), count, 1, projected.data() + at, n_others);
     }
   });
   const Eigen::VectorXd sign = extreme.unaryExpr([](double v) { return v < 0 ? -1.0 : 1.0; });
@@ -194,7 +188,8 @@ data::RowMatrix<float> inverse_transform(const WidePca& pca, const Matrix& x, co
   PV_CHECK(scores.cols() == pca.model.count(), "wide pca inverse_transform: {} scores for {} components", scores.cols(), pca.model.count());
   data::RowMatrix<float> out(scores.rows(), x.cols());
   for_components(pca, x, [&](int64_t first, const data::RowMatrix<double>& part) {
-    data::RowMatrix<double> b = scores * part;
+    data::RowMatrix<double> b(scores.rows(), part.cols());
+    gemm_in_parts<double>(false, false, b.rows(), b.cols(), scores.cols(), scores.data(), scores.cols(), part.data(), part.cols(), 0, b.data(), b.cols());
     b.rowwise() += pca.model.mean.segment(first, part.cols()).transpose();
     out.middleCols(first, part.cols()) = b.cast<float>();
   });

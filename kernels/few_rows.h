@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "kernels/blas.h"
+#include "base/blas.h"
 
 namespace panvae::cpu {
 

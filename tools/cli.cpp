@@ -4,12 +4,12 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/blas.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/threads.h"
 #include "engine/profile_report.h"
-#include "kernels/blas.h"
 #include "tools/at_least.h"
 #include "tools/terminal.h"
 
@@ -68,7 +68,7 @@ void Session::begin() const {
   if (globals.threads > 1024) fail_usage(fmt::format("{} threads are more than any processor has", globals.threads), "--threads", "give 1024 at most");
   set_threads(globals.threads);
   for (const Command& c : commands_)
-    if (c.app->parsed()) prepare_blas((c.options & device) != 0, (c.options & blas) != 0);
+    if (c.app->parsed() && (c.options & (device | blas)) != 0) prepare_blas();
   if (!answer) install_terminal(globals.quiet, globals.verbose);
   if (globals.threads > threads()) log::warning("--threads {}: OMP_THREAD_LIMIT allows {}", globals.threads, threads());
   refuse_to_replace_what_is_named();

@@ -33,7 +33,7 @@ class Session {
   std::string* answer = nullptr;       // within a command that runs others: what goes to stdout elsewhere
   // Declares --json, --quiet, --verbose, --threads and, where asked for, --seed, --device with --profile, and --precision with
   // --provider and --tune. blas: the command decomposes matrices; it and one with a device begin with prepare_blas()
-  // (kernels/blas.h).
+  // (base/blas.h).
   enum Option : unsigned { none = 0, seed = 1, device = 2, precision = 4, blas = 8 };
   void common(CLI::App& command, unsigned options = none);
   // The same option, marked as the name of a file or folder that the command writes.

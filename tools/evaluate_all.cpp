@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/blas.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -13,7 +14,6 @@
 #include "eval/pairs.h"
 #include "eval/pca.h"
 #include "eval/survival.h"
-#include "kernels/blas.h"
 #include "kernels/device.h"
 #include "tools/commands.h"
 #include "tools/device_options.h"

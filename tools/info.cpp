@@ -1,11 +1,11 @@
 // panvae info: the build and the devices of this machine; or what a file or a run holds.
 #include <sys/stat.h>
 
+#include "base/blas.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "data/describe.h"
 #include "engine/context.h"
-#include "kernels/blas.h"
 #include "kernels/device.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"

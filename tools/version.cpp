@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/blas.h"
 #include "git_hash.h"
-#include "kernels/blas.h"
 #include "kernels/device.h"
 
 namespace panvae::tools {

@@ -1,5 +1,5 @@
 // Products in parts: each element of c is computed once, from what stands in a and b and from nothing beside it.
-#include "kernels/blas.h"
+#include "base/blas.h"
 
 #include <gtest/gtest.h>
 
@@ -70,6 +70,7 @@ TYPED_TEST(gemm_in_parts_of, each_element_once) {
         expect(257, 263, 64);  // of both, where there are many threads
         expect(64, 64, 300);   // one part: nothing to cut
         expect(2, 9000, 40);
+        expect(300, 300, 0);
       }
   }
 }

@@ -10,10 +10,13 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <exception>
 #include <thread>
 #include <vector>
+
+#include "base/cgroup.h"
 
 namespace panvae {
 
@@ -176,9 +179,16 @@ class Pool {
 
 }  // namespace
 
+// As many as the system lets work at a time: more would only be stopped together when the quota is used up.
+static int all_cores() {
+  const double quota = cpu_quota();
+  const int cores = omp_get_num_procs();
+  return quota > 0 ? static_cast<int>(std::clamp(std::ceil(quota), 1.0, static_cast<double>(cores))) : cores;
+}
+
 void set_threads(int n) {
   static const int at_first = omp_get_max_threads();  // where the variable is set, OpenMP has taken it from there
-  if (n <= 0) n = std::getenv("OMP_NUM_THREADS") ? at_first : omp_get_num_procs();
+  if (n <= 0) n = std::getenv("OMP_NUM_THREADS") ? at_first : all_cores();
   // OpenBLAS waits for as many threads as are said, and for ever where OpenMP gives fewer: under OMP_THREAD_LIMIT, or with OMP_DYNAMIC on a
   // busy machine. Beyond 1024: OpenMP keeps a note of each on the stack, and crashes on 100,000.
   omp_set_dynamic(0);

@@ -7,7 +7,7 @@
 namespace panvae {
 
 // Number of threads that parallel loops and BLAS use where this thread calls them; other threads of a host program say so for themselves.
-// 0 = OMP_NUM_THREADS where it is set, else all cores this process may run on. OMP_THREAD_LIMIT caps either; OMP_DYNAMIC is switched off.
+// 0 = OMP_NUM_THREADS where it is set, else all cores this process may use (base/cgroup.h). OMP_THREAD_LIMIT caps either; OMP_DYNAMIC is switched off.
 void set_threads(int n);
 // Within a parallel loop: 1.
 int threads();

@@ -24,7 +24,7 @@ void info(const Session& session) {
   TextTable t({"panvae", version_short()});
   t.row({"CUDA", cuda_toolkit_version().empty() ? "not compiled in" : "toolkit " + cuda_toolkit_version()});
   t.row({"BLAS", blas_description()});
-  t.row({"cpu", fmt::format("{} threads, {} of memory available", threads(), human_bytes(available_bytes()))});
+  t.row({"cpu", fmt::format("{} thread{}, {} of memory available", threads(), threads() == 1 ? "" : "s", human_bytes(available_bytes()))});
   json["devices"].push_back({{"name", "cpu"}, {"threads", threads()}});
   for (int i = 0; i < cuda.device_count(); ++i) {
     const DeviceProperties p = cuda.properties(i);

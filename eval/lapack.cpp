@@ -17,7 +17,7 @@ namespace panvae::eval::lapack {
 
 namespace {
 
-// Two stages are faster from some 250 on, where many vectors are wanted; below this either is through in a tenth of a second.
+// Two stages are faster from some 250 on, below this by hundredths of a second.
 constexpr int64_t kTwoStage = 640;
 
 lapack_int as_int(int64_t n) {

@@ -1,6 +1,7 @@
 #include "eval/parallel_blas.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/blas.h"
 #include "base/error.h"

@@ -316,6 +316,22 @@ TEST(Cohort, MissingLabelsAreLeftOutAndCounted) {
   EXPECT_EQ(r.n, 58);
 }
 
+TEST(Cohort, ACohortNeedsADonorForEachFold) {
+  for (const int donors : {4, 5, 6}) {
+    auto d = cohorts(2, 10, 4, 3);
+    set_factor(d.obs, "cohort", [&] {
+      std::vector<std::string> cohort;
+      for (int i = 0; i < 20; ++i) cohort.push_back(i < donors ? "few" : i % 2 ? "A" : "B");
+      return cohort;
+    }());
+    CohortOptions o = quick();
+    o.folds = 5;
+    const CohortResult r = evaluate_cohort(d, o);
+    EXPECT_EQ(r.classes.size(), donors < 5 ? 2u : 3u) << donors;
+    EXPECT_EQ(r.dropped.size(), donors < 5 ? 1u : 0u) << donors;
+  }
+}
+
 TEST(Cohort, NumericCohortsAreNames) {
   auto d = cohorts(2, 20, 4, 5);
   std::vector<double> number;
@@ -341,14 +357,14 @@ TEST(Cohort, MergesByTable) {
 TEST(Cohort, FoldsOfAColumn) {
   auto d = cohorts(3, 20, 4, 3);
   std::vector<double> fold;
-  for (int i = 0; i < 60; ++i) fold.push_back(std::array{0, 2, 3}[static_cast<size_t>(i / 3 % 3)]);
+  for (int i = 0; i < 60; ++i) fold.push_back(std::array{0, 3, 4}[static_cast<size_t>(i / 3 % 3)]);
   set_number(d.obs, "part", fold);
   CohortOptions o = quick();
   o.fold_key = "part";
   const CohortResult r = evaluate_cohort(d, o);
   ASSERT_EQ(r.folds.size(), 3u);
-  EXPECT_EQ(r.folds[1].fold, 2);
-  ASSERT_EQ(r.warnings.size(), 1u);
+  EXPECT_EQ(r.folds[1].fold, 3);
+  ASSERT_EQ(r.warnings.size(), 1u);  // of a gap its first fold
   EXPECT_NE(r.warnings[0].find("lack fold 1"), std::string::npos) << r.warnings[0];
   // As categories, the way h5ad keeps them.
   auto as_factor = d;

@@ -140,7 +140,7 @@ for name in $names; do
   else
     status=0
     run "$name" "$room" "$(field "$name" 3)" || status=$?
-    by=$(sed -n 's/^\[  FAILED  \] \([^ ,]*\) (.*/\1/p' "$work/$name.log" | paste -sd ' ' -)
+    by=$(sed -n 's/^\[  FAILED  \] \([^ ,]*\).* ([0-9]* ms)$/\1/p' "$work/$name.log" | paste -sd ' ' -)
     # A crash or an endless loop ends the program within a test.
     last=$(sed -n 's/^\[ RUN      \] //p' "$work/$name.log" | tail -n 1)
     if [ $status = 124 ]; then by="${by:+$by }$last (no end)"

@@ -40,12 +40,7 @@ CentredMatrix<T>::CentredMatrix(const data::RowMatrix<T>& x, const std::vector<i
     squares.segment(begin, w) = sum;
   });
   squared_norm_ = squares.sum();
-  if (mean_.allFinite()) return;
-  for (int64_t row : rows)  // a value that is not finite leaves no finite mean
-    for (int64_t j = 0; j < p; ++j)
-      if (!std::isfinite(x(row, j)))
-        fail_input(fmt::format("the value is {}", x(row, j)), fmt::format("sample {}, feature {} (from 1)", row + 1, j + 1),
-                   "principal components need finite values");
+  if (!std::isfinite(squared_norm_)) refuse_value(x, rows, 0, p);  // nor is it where a value is not
 }
 
 template <class T>

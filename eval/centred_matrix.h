@@ -1,18 +1,42 @@
 // Some rows of a matrix minus their column means, as an operator: products in blocks, never a centred copy.
 #pragma once
+#include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "data/dataset.h"
 
 namespace panvae::eval {
 
 using ColMatrix = Eigen::MatrixXd;  // column-major, as LAPACK takes it
 
+// Says which value of these rows, in features [first, first + count), stands in the way of principal components: one that is not finite, or
+// the largest, whose square a double does not hold.
+template <class Matrix>
+[[noreturn]] void refuse_value(const Matrix& x, const std::vector<int64_t>& rows, int64_t first, int64_t count) {
+  const auto [row, column] = [&] {
+    std::pair at{rows.front(), first};
+    double largest = 0;
+    for (const int64_t r : rows)
+      for (int64_t j = first; j < first + count; ++j) {
+        const double size = std::abs(static_cast<double>(x(r, j)));
+        if (size <= largest) continue;
+        at = {r, j}, largest = size;
+        if (!std::isfinite(size)) return at;
+      }
+    return at;
+  }();
+  fail_input(fmt::format("the value is {}", x(row, column)), fmt::format("sample {}, feature {} (from 1)", row + 1, column + 1),
+             std::isfinite(x(row, column)) ? "the squares of the values add up to more than a double holds: is it a mistake?"
+                                           : "principal components need finite values");
+}
+
 template <class T>
 class CentredMatrix {
  public:
-  // Computes means and the squared Frobenius norm. ErrorCode::input for values that are not finite.
+  // Computes means and the squared Frobenius norm. ErrorCode::input for values that are not finite, or too large for the norm.
   CentredMatrix(const data::RowMatrix<T>& x, const std::vector<int64_t>& rows);
 
   int64_t rows() const { return static_cast<int64_t>(rows_.size()); }  // n

@@ -55,12 +55,10 @@ double centre(const Matrix& x, const std::vector<int64_t>& rows, int64_t first, 
   const auto n = static_cast<int64_t>(rows.size());
   load(x, rows.data(), n, first, count, nullptr, b);
   Eigen::VectorXd squares(count);
-  std::vector<uint8_t> finite(static_cast<size_t>(count), 1);
   parallel_chunks(count, 256, [&](int64_t begin, int64_t end) {
     const int64_t w = end - begin;
     Eigen::VectorXd sum = Eigen::VectorXd::Zero(w);
     for (int64_t i = 0; i < n; ++i) sum += b.row(i).segment(begin, w).transpose();
-    for (int64_t j = 0; j < w; ++j) finite[static_cast<size_t>(begin + j)] = std::isfinite(sum[j]);
     Eigen::VectorXd m = sum / static_cast<double>(n);
     // A second pass takes the rounding error of the first out of the means, so that constant features centre to zero.
     sum.setZero();
@@ -74,11 +72,6 @@ double centre(const Matrix& x, const std::vector<int64_t>& rows, int64_t first, 
     }
     squares.segment(begin, w) = sum;
   });
-  for (int64_t j = 0; j < count; ++j)
-    for (int64_t i = 0; finite[static_cast<size_t>(j)] == 0 && i < n; ++i)
-      if (const auto v = x(rows[static_cast<size_t>(i)], first + j); !std::isfinite(v))
-        fail_input(fmt::format("the value is {}", v), fmt::format("sample {}, feature {} (from 1)", rows[static_cast<size_t>(i)] + 1, first + j + 1),
-                   "principal components need finite values");
   return squares.sum();
 }
 
@@ -114,6 +107,7 @@ WidePca fit_wide_pca(const Matrix& x, const std::vector<int64_t>& rows, const Pc
   double squared_norm = 0;
   over_strips(x, [&](int64_t first, int64_t count) {
     squared_norm += centre(x, rows, first, count, m.mean, b);
+    if (!std::isfinite(squared_norm)) refuse_value(x, rows, first, count);
     add_square(true, n, count, b.data(), count, gram.data(), n);
   });
   m.total_variance = squared_norm / static_cast<double>(n - 1);

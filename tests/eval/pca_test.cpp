@@ -378,6 +378,13 @@ TEST(Pca, RefusesWhatCannotBeFitted) {
   x(7, 2) = -std::numeric_limits<double>::infinity();
   for (const std::vector<int64_t>& rows : {all_rows(10), std::vector<int64_t>{1, 4, 7, 9}})
     EXPECT_ERROR(ErrorCode::input, "sample 8, feature 3", fit_pca(x, rows, with(2)));
+  for (const double large : {1e160, -1.7e308}) {  // whose squares, and even whose sum, no double holds
+    x(5, 1) = large / 1.5, x(7, 2) = large;
+    const Error e = test::error_of([&] { fit_pca(x, all_rows(10), with(2)); });
+    EXPECT_EQ(e.code(), ErrorCode::input);
+    EXPECT_CONTAINS(e.what(), "sample 8, feature 3");
+    EXPECT_CONTAINS(e.what(), "more than a double holds");
+  }
   const PcaModel m = fit_pca(gaussian(10, 6, 131), all_rows(10), with(2));
   EXPECT_ERROR(ErrorCode::usage, "5 features for components of 6", transform(m, gaussian(10, 5, 1)));
   EXPECT_ERROR(ErrorCode::usage, "3 scores for 2 components", inverse_transform<double>(m, gaussian(10, 3, 1)));

@@ -178,7 +178,7 @@ TEST(WidePca, RefusesWhatCannotBeFitted) {
   EXPECT_ERROR(ErrorCode::usage, "10 samples of 6 features", fit_wide_pca(Matrix(gaussian(10, 6, 1)), all_rows(10), with(2)));
   EXPECT_ERROR(ErrorCode::input, "no feature varies", fit_wide_pca(Matrix(Matrix::Constant(10, 60, 0.1)), all_rows(10), with(2)));
   for (const int64_t row : {-1, 10}) EXPECT_ERROR(ErrorCode::usage, fmt::format("pca: row {} of 10", row), fit_wide_pca(x, {0, row, 3}, with(2)));
-  for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+  for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 1e160}) {
     x(7, 4200) = bad;
     for (const std::vector<int64_t>& rows : {all_rows(10), std::vector<int64_t>{1, 4, 7, 9}})
       EXPECT_ERROR(ErrorCode::input, "sample 8, feature 4201", fit_wide_pca(x, rows, with(2)));

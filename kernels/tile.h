@@ -514,9 +514,7 @@ void tile_by_warpgroups(Stream& stream, A a, B b, Output output, int64_t M, int6
   by_contiguity(a, [&](auto a_k) {
     by_contiguity(b, [&](auto b_k) {
       if constexpr (a_k || !b_k) {
-        const auto run = [&]<int BM>() {
-          tile_launch<WarpgroupMain<WarpgroupLoop<mode, BM, 128>, a_k, b_k>, float>(stream, a, b, output, M, N, K, plan);
-        };
+        const auto run = [&]<int BM>() { tile_launch<WarpgroupMain<WarpgroupLoop<mode, BM, 128>, a_k, b_k>, float>(stream, a, b, output, M, N, K, plan); };
         plan.tile.m == 256 ? run.template operator()<256>() : run.template operator()<128>();
       }
     });

@@ -24,11 +24,9 @@ namespace warpgroups {
 
 inline constexpr int kFixed = 128, kMoving = 64;         // rows of the operands in a tile
 inline constexpr int kHalf = 256, kThreads = 2 * kHalf;  // threads that multiply, and all
-inline constexpr int kRowBytes = 128;                    // of an operand in shared memory: a chunk of k
-inline constexpr int kChunkBytes = kFixed * kRowBytes, kStageBytes = 2 * kMoving * kRowBytes;
+inline constexpr int kChunkBytes = kFixed * kWarpgroupRowBytes, kStageBytes = 2 * kMoving * kWarpgroupRowBytes;
 inline constexpr int kMostChunks = 8;
 inline constexpr int kTileNumbers = kFixed * kMoving;
-inline constexpr int kAlignment = 1024;
 inline constexpr int kUnit = 32;  // ranges of the longer side are multiples of it: of whole lines of memory
 enum Barrier { multiplying = 1, tile_ready = 2, tile_taken = 3 };
 
@@ -48,7 +46,7 @@ __host__ __device__ constexpr int pairs_of(int64_t K) {
 }
 template <MathMode mode>
 size_t shared_bytes(int64_t K) {
-  return static_cast<size_t>(kAlignment + 2 * pairs_of<mode>(K) * kChunkBytes + 2 * kStageBytes) + kTileNumbers * sizeof(float);
+  return static_cast<size_t>(kWarpgroupAlignment + 2 * pairs_of<mode>(K) * kChunkBytes + 2 * kStageBytes) + kTileNumbers * sizeof(float);
 }
 
 struct Cut {
@@ -83,7 +81,7 @@ struct Piece {
         else words.v[i] = pack_bf16(x[2 * i].v[j], x[2 * i + 1].v[j]);
       }
       const int row = row0 + j;
-      store_four(reinterpret_cast<uint32_t*>(chunk + row * kRowBytes + warpgroup_chunk(row, sixteen) * 16), words);
+      store_four(reinterpret_cast<uint32_t*>(chunk + row * kWarpgroupRowBytes + warpgroup_chunk(row, sixteen) * 16), words);
     }
   }
 };
@@ -267,7 +265,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if constexpr (kWarpgroupCode) {
     if (slots[adam_gradient_scale] == 0) return;  // the step is skipped
     DYN_SHARED(unsigned char, shared);
-    unsigned char* const resident = shared + (kAlignment - reinterpret_cast<uintptr_t>(shared) % kAlignment) % kAlignment;
+    unsigned char* const resident = shared + (kWarpgroupAlignment - reinterpret_cast<uintptr_t>(shared) % kWarpgroupAlignment) % kWarpgroupAlignment;
     unsigned char* const stages = resident + 2 * pairs_of<mode>(weight.K) * kChunkBytes;
     float* const grads = reinterpret_cast<float*>(stages + 2 * kStageBytes);
     const Share<kTall> share(weight, cut);

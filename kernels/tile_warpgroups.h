@@ -12,7 +12,8 @@
 
 namespace panvae::PV_EXEC {
 
-inline constexpr int kWarpgroupStep = 32, kWarpgroupThreads = 128, kWarpgroupRowBytes = 128, kWarpgroupAlignment = 1024;
+inline constexpr int kWarpgroupStep = 32, kWarpgroupThreads = 128;
+inline constexpr int kWarpgroupRowBytes = 128, kWarpgroupAlignment = 1024;  // of operands in shared memory (kernels/language.h)
 
 template <MathMode mode_, int BM_, int BN_>
 struct WarpgroupLoop {

@@ -24,11 +24,10 @@ struct Part {
 
 // Parts of c for `threads` threads: of those that come out alike in work, the one for which BLAS rearranges the least of a and b.
 Part part_for(int64_t M, int64_t N, int64_t K, int64_t threads) {
-  constexpr int64_t kStep = 64;                 // whole tiles of BLAS
-  constexpr int64_t kAlone = int64_t{1} << 18;  // multiply-adds, below which one thread is through before others come
-  constexpr int64_t kRearranged = 32;           // multiply-adds in the time that an element takes to be rearranged
+  constexpr int64_t kStep = 64;        // whole tiles of BLAS
+  constexpr int64_t kRearranged = 32;  // multiply-adds in the time that an element takes to be rearranged
   Part best{M, N};
-  if (threads == 1 || K == 0 || M * N <= kAlone / K) return best;
+  if (threads == 1 || K == 0 || M * N <= kUncutWork / K) return best;
   const auto cost = [](Part p) { return p.rows * p.columns + kRearranged * (p.rows + p.columns); };
   const auto share = [](int64_t size, int64_t parts) { return std::min(size, (size + parts * kStep - 1) / (parts * kStep) * kStep); };
   for (int64_t down = 1; down <= threads; ++down)

@@ -1,6 +1,7 @@
 #pragma once
 #include <cblas.h>
 
+#include <cstdint>
 #include <string>
 
 namespace panvae {
@@ -16,6 +17,9 @@ void prepare_blas();
 // Whether BLAS and LAPACK work on the calling thread alone within a parallel loop and under OneThread (base/threads.h): OpenBLAS with the
 // threads of OpenMP, or without any.
 bool blas_keeps_to_one_thread();
+
+// Multiply-adds up to which work of BLAS is not cut for threads: one is through with them before the others come.
+inline constexpr int64_t kUncutWork = int64_t{1} << 18;
 
 // c [M, N] = alpha op(a) op(b) + beta c, row-major with the given distances between rows; one name for both types.
 inline void gemm(bool transpose_a, bool transpose_b, int64_t M, int64_t N, int64_t K, const float* a, int64_t lda, const float* b, int64_t ldb, float beta,

@@ -11,8 +11,7 @@ namespace panvae::eval {
 
 namespace {
 
-constexpr int64_t kAlone = int64_t{1} << 18;  // multiply-adds, below which one thread is through before others come
-constexpr int64_t kStep = 16;                 // of rows and columns: whole tiles of BLAS
+constexpr int64_t kStep = 16;  // of rows and columns: whole tiles of BLAS
 
 int as_int(int64_t n) {
   return static_cast<int>(n);
@@ -20,7 +19,7 @@ int as_int(int64_t n) {
 
 // Whether a work of so many multiply-adds is cut.
 bool pays(int64_t work) {
-  return blas_keeps_to_one_thread() && work > kAlone;
+  return blas_keeps_to_one_thread() && work > kUncutWork;
 }
 
 // body(first, count) for n rows or columns in parts of `size`.

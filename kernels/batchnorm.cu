@@ -60,7 +60,7 @@ struct Group {
 #pragma unroll
     for (int j = 0; j < K; ++j) v[j] = x[at[j]];
   }
-  __device__ void centre(const Channel<T>& s) {
+  __device__ void centre(const Normaliser<T>& s) {
 #pragma unroll
     for (int j = 0; j < K; ++j) v[j] = s.centred(v[j]);
   }
@@ -152,8 +152,8 @@ struct Training {
     T mean, var;
   };
   __device__ Before before(int64_t c, bool leads) const { return leads ? Before{running_mean[c], running_var[c]} : Before{T(0), T(0)}; }
-  __device__ Channel<T> end(int64_t c, int64_t C, T origin, PartMoments<T> all, Before old, bool leads) const {
-    const Channel<T> s{exact_sum(origin, all.distance), inverse_root(all.m2 * share + eps)};
+  __device__ Normaliser<T> end(int64_t c, int64_t C, T origin, PartMoments<T> all, Before old, bool leads) const {
+    const Normaliser<T> s{exact_sum(origin, all.distance), inverse_root(all.m2 * share + eps)};
     if (leads) {
       auto moved = [this](T from, T value) { return (T(1) - momentum) * from + momentum * value; };
       put(statistics, c, C, s);
@@ -233,7 +233,7 @@ struct FromParts {
                      const T d = part[j].distance - distance;
                      return Sum<T>{part[j].m2 + count[j] * (d * d)};
                    }).value;
-      return place.there ? to.end(place.c, C, origin, {distance, m2}, before, place.leads) : Channel<T>{};
+      return place.there ? to.end(place.c, C, origin, {distance, m2}, before, place.leads) : Normaliser<T>{};
     };
   }
 };
@@ -247,7 +247,7 @@ struct FromRunning {
   __device__ auto read(const P& place, I, I C, I, I) const {
     const T m = place.there ? mean[place.c] : T(0), v = place.there ? var[place.c] : T(1);
     return [=, to = statistics, e = eps] {
-      const Channel<T> s{{m, T(0)}, inverse_root(v + e)};
+      const Normaliser<T> s{{m, T(0)}, inverse_root(v + e)};
       if (place.leads) put(to, place.c, C, s);
       return s;
     };
@@ -267,7 +267,7 @@ __global__ void __launch_bounds__(kBlock) batchnorm_normalise_kernel(In<T> x, In
   some.place(walk, place.last);
   some.load(x);
   __syncthreads();
-  const Channel<T> s = statistics();
+  const Normaliser<T> s = statistics();
   const T scale = w * s.inverse;
   for (;;) {
     some.store(y, [&](int j) { return s.centred(some.v[j]) * scale + shift; });
@@ -306,7 +306,7 @@ __global__ void __launch_bounds__(kRowThreads)
   const Numbers mean = load(running_mean + c), var = load(running_var + c);
 #pragma unroll
   for (int i = 0; i < kSize; ++i) {
-    const Channel<T> s{{mean.v[i], T(0)}, inverse_root(var.v[i] + eps)};
+    const Normaliser<T> s{{mean.v[i], T(0)}, inverse_root(var.v[i] + eps)};
     w.v[i] = weight ? w.v[i] * s.inverse : s.inverse;
     shift.v[i] = bias ? shift.v[i] : T(0);
     if (blockIdx.y == 0 && threadIdx.x < kColumns) put(statistics, c + i, C, s);
@@ -379,7 +379,7 @@ __global__ void __launch_bounds__(Threads)
   SHARED(Sums<T>, partial, (kPartials<W, Threads>));
   const Place<W, Threads, uint32_t> place(N, C);
   Walk<W, uint32_t> walk = place.walk(C, L);
-  const Channel<T> s = place.there ? channel_of(statistics, place.c, C) : Channel<T>{};
+  const Normaliser<T> s = place.there ? normaliser_of(statistics, place.c, C) : Normaliser<T>{};
   const T w = gradient.weight_of(place.c, place.there);
   Pairs<T, K, Threads / W, uint32_t> some;
   some.load(grad_y, x, walk, place.last);
@@ -396,7 +396,7 @@ __global__ void __launch_bounds__(kBlock) batchnorm_grad_parts_kernel(In<T> x, c
   SHARED(Sums<T>, partial, (kPartials<W, kBlock>));
   const Place<W, kBlock, I> place(N, C, stretch);
   Walk<W, I> walk = place.walk(C, L);
-  const Channel<T> s = place.there ? channel_of(statistics, place.c, C) : Channel<T>{};
+  const Normaliser<T> s = place.there ? normaliser_of(statistics, place.c, C) : Normaliser<T>{};
   Sums<T> sums{T(0), T(0)};
 #pragma unroll 1
   while (walk.element < place.last) {
@@ -416,7 +416,7 @@ __global__ void __launch_bounds__(kBlock) batchnorm_grad_write_kernel(In<T> x, c
   begin_kernel();
   const Place<W, kBlock, I> place(N, C, stretch);
   Walk<W, I> walk = place.walk(C, L);
-  const Channel<T> s = place.there ? channel_of(statistics, place.c, C) : Channel<T>{};
+  const Normaliser<T> s = place.there ? normaliser_of(statistics, place.c, C) : Normaliser<T>{};
   const T w = gradient.weight_of(place.c, place.there);
   Pairs<T, K, kBlock / W, I> some;
   some.load(grad_y, x, walk, grad_x ? place.last : place.first);

@@ -1,34 +1,12 @@
-// What the kernels of batch normalisation share: a channel's statistics, and the sums of columns on cpu.
+// What the kernels of batch normalisation share: running statistics, and the sums of columns on cpu.
 #pragma once
-#include "kernels/moments.h"
+#include "kernels/normalisation.h"
 
 namespace panvae {
 
-// A channel's normalisation: h = ((x - mean.large) - mean.small) inverse, inverse = 1 / sqrt(var + eps).
-template <class T>
-struct Channel {
-  TwoPart<T> mean;
-  T inverse;
-
-  __host__ __device__ T centred(T x) const { return (x - mean.large) - mean.small; }
-};
-
-// statistics [3, C]
-template <class T>
-__host__ __device__ inline Channel<T> channel_of(const T* statistics, int64_t c, int64_t C) {
-  return {{statistics[c], statistics[C + c]}, statistics[2 * C + c]};
-}
-template <class T>
-__host__ __device__ inline void put(T* statistics, int64_t c, int64_t C, const Channel<T>& s) {
-  statistics[c] = s.mean.large, statistics[C + c] = s.mean.small, statistics[2 * C + c] = s.inverse;
-}
 template <class T>
 __host__ __device__ inline void update_running(T* running, int64_t c, T momentum, T value) {
   running[c] = (T(1) - momentum) * running[c] + momentum * value;
-}
-template <class T>
-__host__ __device__ inline void put_or_add(T* to, int64_t c, bool add, T value) {
-  if (to) to[c] = add ? to[c] + value : value;
 }
 
 namespace PV_EXEC {

@@ -13,7 +13,6 @@ namespace cpu {
 
 constexpr int64_t kBand = 2048;     // columns of [B, C L] that are swept together, in whole channels
 constexpr int64_t kTile = 65536;    // elements of a tile
-constexpr int64_t kPiece = 512;     // elements that are summed in T, before their sum is added in f64
 constexpr int64_t kManyRows = 64;   // from which on elements of a channel of L > 1 are columns of their own
 constexpr int64_t kTogether = 256;  // columns whose stripes are put together at a time
 
@@ -61,20 +60,6 @@ void each_piece(const Tiles::Tile& tile, int64_t row, const T* x, int64_t stride
       for (int64_t c = first; c < first + n; c += kLine) __builtin_prefetch(x + (row + R + r) * stride + c, 0, 2);
     f(first, n);
   }
-}
-
-// Sum of f(i), i < n.
-template <class F>
-double sum_of(int64_t n, F f) {
-  double total = 0;
-  for (int64_t first = 0; first < n; first += kPiece) {
-    const int64_t last = std::min(n, first + kPiece);
-    decltype(f(first)) s = 0;
-#pragma omp simd reduction(+ : s)
-    for (int64_t i = first; i < last; ++i) s += f(i);
-    total += static_cast<double>(s);
-  }
-  return total;
 }
 
 // add_moments for channels of L > 1 elements.

@@ -17,64 +17,24 @@
 #include "kernels/block_sums.h"
 #include "kernels/instantiate.h"
 #include "kernels/kernels.h"
-#include "kernels/moments.h"
+#include "kernels/normalisation.h"
 
 namespace panvae {
 
-namespace {
-
-// A row's normalisation: h = ((x - mean.large) - mean.small) inverse.
-template <class T>
-struct Row {
-  TwoPart<T> mean;
-  T inverse;
-  __host__ __device__ T operator()(T x) const { return ((x - mean.large) - mean.small) * inverse; }
-};
-// statistics [3, R]
-template <class T>
-__host__ __device__ inline Row<T> row_of(const T* statistics, int64_t r, int64_t R) {
-  return {{statistics[r], statistics[R + r]}, statistics[2 * R + r]};
-}
-template <class T>
-__host__ __device__ inline void put(T* statistics, int64_t r, int64_t R, const Row<T>& row) {
-  statistics[r] = row.mean.large, statistics[R + r] = row.mean.small, statistics[2 * R + r] = row.inverse;
-}
-template <class T>
-__host__ __device__ inline void put_or_add(T* to, int64_t c, bool add, T value) {
-  if (to) to[c] = add ? to[c] + value : value;
-}
-
-}  // namespace
-
 namespace cpu {
 
-constexpr int64_t kChunk = 32;   // rows
-constexpr int64_t kPiece = 512;  // elements of a row that are summed in T, before their sum is added in f64
-
-// Sum of f(c) over a row.
-template <class F>
-double row_sum(int64_t C, F f) {
-  double total = 0;
-  for (int64_t first = 0; first < C; first += kPiece) {
-    const int64_t last = std::min(C, first + kPiece);
-    decltype(f(first)) s = 0;
-#pragma omp simd reduction(+ : s)
-    for (int64_t c = first; c < last; ++c) s += f(c);
-    total += static_cast<double>(s);
-  }
-  return total;
-}
+constexpr int64_t kChunk = 32;  // rows
 
 template <class T>
-Row<T> row_moments(const T* x, int64_t C, T eps) {
+Normaliser<T> row_moments(const T* x, int64_t C, T eps) {
   const T origin = x[0];
-  const double count = static_cast<double>(C), mean = row_sum(C, [=](int64_t c) { return x[c] - origin; }) / count;
+  const double count = static_cast<double>(C), mean = sum_of(C, [=](int64_t c) { return x[c] - origin; }) / count;
   const T m = static_cast<T>(mean), rest = static_cast<T>(mean - static_cast<double>(m));
-  const double variance = row_sum(C,
-                                  [=](int64_t c) {
-                                    const T d = ((x[c] - origin) - m) - rest;
-                                    return d * d;
-                                  }) /
+  const double variance = sum_of(C,
+                                 [=](int64_t c) {
+                                   const T d = ((x[c] - origin) - m) - rest;
+                                   return d * d;
+                                 }) /
                           count;
   const TwoPart<double> sum = exact_sum<double>(origin, mean);
   const T large = static_cast<T>(sum.large);
@@ -87,7 +47,7 @@ void layernorm(Stream&, In<T> x, In<T> weight, In<T> bias, int64_t R, int64_t C,
     for (int64_t r = begin; r < end; ++r) {
       const T* from = x + r * C;
       T* to = y + r * C;
-      const Row<T> row = row_moments(from, C, eps);
+      const Normaliser<T> row = row_moments(from, C, eps);
       put(statistics, r, R, row);
       if (weight && bias) {
 #pragma omp simd
@@ -112,15 +72,15 @@ void layernorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
     std::fill_n(of_bias, C, T(0));
     for (int64_t r = begin; r < end; ++r) {
       const T *const from = x + r * C, *const gy = grad_y + r * C;
-      const Row<T> row = row_of(statistics, r, R);
+      const Normaliser<T> row = normaliser_of(statistics, r, R);
       if (grad_weight || grad_bias) {
 #pragma omp simd
         for (int64_t c = 0; c < C; ++c) of_weight[c] += gy[c] * row(from[c]), of_bias[c] += gy[c];
       }
       if (!grad_x) continue;
       const double count = static_cast<double>(C);
-      const T mean = static_cast<T>(row_sum(C, [=](int64_t c) { return scale[c] * gy[c]; }) / count),
-              slope = static_cast<T>(row_sum(C, [=](int64_t c) { return scale[c] * gy[c] * row(from[c]); }) / count);
+      const T mean = static_cast<T>(sum_of(C, [=](int64_t c) { return scale[c] * gy[c]; }) / count),
+              slope = static_cast<T>(sum_of(C, [=](int64_t c) { return scale[c] * gy[c] * row(from[c]); }) / count);
       T* const to = grad_x + r * C;
 #pragma omp simd
       for (int64_t c = 0; c < C; ++c) to[c] = row.inverse * ((scale[c] * gy[c] - mean) - row(from[c]) * slope);
@@ -179,7 +139,7 @@ __global__ void __launch_bounds__(kMost, 8 / sizeof(T))
   };
   load_affine(threadIdx.x);  // on its way while the row is summed
   m = merge_block(m, Moments<T>{T(0), T(0), T(0)});
-  const Row<T> row{exact_sum(origin, m.mean), T(1) / std::sqrt(m.m2 / T(C) + eps)};
+  const Normaliser<T> row{exact_sum(origin, m.mean), T(1) / std::sqrt(m.m2 / T(C) + eps)};
   if (threadIdx.x == 0) put(statistics, r, R, row);
 #pragma unroll 1
   for (int64_t c = threadIdx.x; c < C;) {
@@ -196,7 +156,7 @@ __global__ void __launch_bounds__(kMost, 2) layernorm_rows_kernel(In<T> x, const
   begin_kernel();
   constexpr int N = kTogether<T> / 2;  // of three arrays
   const int64_t r = blockIdx.x, first = r * C, step = blockDim.x;
-  const Row<T> row = row_of(statistics, r, R);
+  const Normaliser<T> row = normaliser_of(statistics, r, R);
   T g[N] = {}, v[N] = {};
   auto load = [&](int64_t c) {
     T w[N];
@@ -235,13 +195,13 @@ __global__ void __launch_bounds__(kBlock)
 #pragma unroll 1
   for (int64_t r = threadIdx.x / W; r < R;) {
     T g[N], v[N];
-    Row<T> row[N];
+    Normaliser<T> row[N];
 #pragma unroll
     for (int j = 0; j < N; ++j, r += step) {
       const bool there = r < R && c < C;
       g[j] = there ? grad_y[r * C + c] : T(0);
       v[j] = there ? x[r * C + c] : T(0);
-      row[j] = there ? row_of(statistics, r, R) : Row<T>{};
+      row[j] = there ? normaliser_of(statistics, r, R) : Normaliser<T>{};
     }
 #pragma unroll
     for (int j = 0; j < N; ++j) sums.merge({g[j], g[j] * row[j](v[j])});

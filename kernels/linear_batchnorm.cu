@@ -166,7 +166,7 @@ __global__ void linear_batchnorm_total_kernel(In<T> h, In<T> slots, int64_t M, i
     m.merge({T(first + kSlot < M ? kSlot : M - first), (h[first * N + c] - origin) + slot[0], slot[N]});
   }
   const TwoPart<T> mean = exact_sum(origin, m.mean);
-  put(statistics, c, N, Channel<T>{mean, T(1) / std::sqrt(m.m2 / T(M) + eps)});
+  put(statistics, c, N, Normaliser<T>{mean, T(1) / std::sqrt(m.m2 / T(M) + eps)});
   update_running(running_mean, c, momentum, mean.large);
   update_running(running_var, c, momentum, m.m2 / T(M - 1));
 }
@@ -177,7 +177,7 @@ __global__ void linear_batchnorm_write_kernel(In<T> h, In<T> weight, In<T> bias,
   begin_kernel();
   const int64_t c = blockIdx.x / parts * kWarp + threadIdx.x % kWarp, first = blockIdx.x % parts * kRowsOfBlock;
   if (c >= N) return;
-  const Channel<T> s = channel_of(statistics, c, N);
+  const Normaliser<T> s = normaliser_of(statistics, c, N);
   const T scale = weight ? weight[c] * s.inverse : s.inverse, shift = bias ? bias[c] : T(0);
   const int64_t last = first + kRowsOfBlock < M ? first + kRowsOfBlock : M;
 #pragma unroll kGroup

@@ -22,11 +22,8 @@ void run(Options& o, const Session& session) {
   o.alignment.seed = session.globals.seed;
   const data::Dataset<double> embedding = data::read_dataset<double>(o.in, o.dataset.read());
   const eval::AlignmentResult result = eval::evaluate_alignment(embedding, o.alignment);
-  for (const std::string& warning : result.warnings) log::warning("{}", warning);
   if (result.unlabelled > 0) log::info("{} samples without a cohort are left out", result.unlabelled);
-  Json json = eval::to_json(result);
-  json["seconds"] = result.seconds;
-  session.emit(eval::to_text(result), json);
+  emit_judgement(session, result);
 }
 
 }  // namespace

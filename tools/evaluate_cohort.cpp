@@ -35,11 +35,8 @@ void run(Options& o, const Session& session) {
   o.cohort.seed = session.globals.seed;
   const data::Dataset<double> embedding = data::read_dataset<double>(o.in, o.dataset.read());
   const eval::CohortResult result = eval::evaluate_cohort(embedding, o.cohort);
-  for (const std::string& warning : result.warnings) log::warning("{}", warning);
   if (result.unlabelled > 0) log::info("{} samples without a cohort are left out", result.unlabelled);
-  Json json = eval::to_json(result);
-  json["seconds"] = result.seconds;
-  session.emit(eval::to_text(result), json);
+  emit_judgement(session, result);
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 #include <optional>
 
 #include "base/file.h"
-#include "base/log.h"
 #include "data/matrix_path.h"
 #include "data/write.h"
 #include "eval/expression.h"
@@ -46,11 +45,8 @@ void run(Options& o, const Session& session) {
   std::optional<data::SampleSource> counts;
   if (!o.counts.empty()) o.expression.counts = &counts.emplace(matched_by_name(o.counts, read));
   const eval::ExpressionResult result = eval::evaluate_expression(observed, reconstructed, o.expression);
-  for (const std::string& warning : result.warnings) log::warning("{}", warning);
   if (!o.table.empty()) data::write_table(o.table, eval::de_table(result));
-  Json json = eval::to_json(result);
-  json["seconds"] = result.seconds;
-  session.emit(eval::to_text(result) + (o.table.empty() ? "" : "\nwritten: " + o.table + "\n"), json);
+  emit_judgement(session, result, o.table.empty() ? "" : "\nwritten: " + o.table + "\n");
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
 // panvae evaluate pairs: whether RNA and ATAC of a donor land at one place of a common space.
-#include "base/log.h"
 #include "eval/pairs.h"
 #include "tools/commands.h"
 #include "tools/judging_options.h"
@@ -27,10 +26,7 @@ void run(Options& o, const Session& session) {
   }
   const data::Dataset<double> rna = data::read_dataset<double>(o.rna, o.input.rna()), atac = data::read_dataset<double>(o.atac, o.input.atac());
   const eval::PairsResult result = eval::evaluate_pairs(rna, atac, o.evaluation);
-  for (const std::string& warning : result.warnings) log::warning("{}", warning);
-  Json json = eval::to_json(result);
-  json["seconds"] = result.seconds;
-  session.emit(eval::to_text(result), json);
+  emit_judgement(session, result);
 }
 
 }  // namespace

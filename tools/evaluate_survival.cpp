@@ -29,14 +29,11 @@ void run(Options& o, const Session& session) {
   o.survival.seed = session.globals.seed;
   const data::Dataset<double> embedding = data::read_dataset<double>(o.in, o.dataset.read());
   const eval::SurvivalResult result = eval::evaluate_survival(embedding, o.survival);
-  for (const std::string& warning : result.warnings) log::warning("{}", warning);
   if (result.dropped > 0) log::info("{} samples without a usable time and event are left out", result.dropped);
   for (size_t c = 0; c < result.covariate_missing.size(); ++c)
     if (result.covariate_missing[c] > 0) log::info("{} samples have no {}", result.covariate_missing[c], quoted(o.survival.covariates[c]));
   if (!o.risk.empty()) data::write_table(o.risk, eval::risk_table(result, embedding.obs));
-  Json json = eval::to_json(result);
-  json["seconds"] = result.seconds;
-  session.emit(eval::to_text(result), json);
+  emit_judgement(session, result);
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
-// Options that commands which judge share: which samples, under which names of their cohorts, beside which control.
+// What commands that judge share: options (which samples, under which names of their cohorts, beside which control), and how they
+// end.
 #pragma once
 #include <optional>
 #include <string>
 
+#include "base/log.h"
 #include "data/table.h"
 #include "eval/controls.h"
 #include "eval/selection.h"
@@ -32,5 +34,14 @@ struct JudgingOptions {
  private:
   mutable std::optional<data::Table> map_;
 };
+
+// Warnings go to the log; then the text, with what else there is to say behind it, or JSON with the seconds taken.
+template <class Result>
+void emit_judgement(const Session& session, const Result& result, const std::string& behind = {}) {
+  for (const std::string& warning : result.warnings) log::warning("{}", warning);
+  Json json = to_json(result);
+  json["seconds"] = result.seconds;
+  session.emit(to_text(result) + behind, json);
+}
 
 }  // namespace panvae::tools

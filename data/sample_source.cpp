@@ -55,16 +55,20 @@ SampleSource::SampleSource(Dataset<double> data) : impl_(std::make_unique<Impl>(
 
 SampleSource::SampleSource(const std::string& path, const ReadOptions& options) : impl_(std::make_unique<Impl>()) {
   const MatrixPath at = parse_matrix_path(path);
+  expect_rows_to_say(at, path, options.rows);
   Dataset<double>& data = impl_->data;
   if (at.format == MatrixPath::Format::h5ad && options.missing == Missing::refuse) {
     auto file = std::make_unique<hdf5::File>(at.file);
     auto matrix = std::make_unique<H5adMatrix>(*file, at.inner);
     if (matrix->by_rows()) {
       read_h5ad_tables(*file, at.inner, *matrix, data);
-      impl_->row_of = prepare_tables(data.obs, data.var, path, options);
-      impl_->file = std::move(file);
-      impl_->matrix = std::move(matrix);
-      return;
+      expect_samples_in_rows(data.obs, data.var, data.frozen, data.path, options.rows);
+      if (!holds_tallies(data.var, data.frozen)) {
+        impl_->row_of = prepare_tables(data.obs, data.var, path, options);
+        impl_->file = std::move(file);
+        impl_->matrix = std::move(matrix);
+        return;
+      }
     }
   }
   data = read_dataset<double>(path, options);

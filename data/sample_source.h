@@ -13,8 +13,8 @@ namespace panvae::data {
 class SampleSource {
  public:
   // As read_dataset(path, options): the same formats, tables, selections and refusals. Dense and CSR matrices of an h5ad
-  // stay on disk, and their values are checked as they are read; everything else (text, 10x, CSC, and whatever
-  // Missing::mean has to fill) is read whole.
+  // stay on disk, and their values are checked as they are read; everything else (text, 10x, CSC, what Missing::mean has to fill, and
+  // counts with htseq-count's or STAR's tallies among the genes, which are left out) is read whole.
   SampleSource(const std::string& path, const ReadOptions& options);
   explicit SampleSource(Dataset<double> data);  // in memory, checked already
   ~SampleSource();
@@ -31,8 +31,8 @@ class SampleSource {
   int64_t samples() const { return obs().rows(); }
   int64_t features() const { return var().rows(); }
 
-  // use(i, values) for each i: the values [features] of sample rows[i]. Called in the order of the file, from one thread;
-  // `values` lives until use returns.
+  // use(i, values) for each i: the values [features] of sample rows[i]. Called from one thread, on disk in the order of the file, in
+  // memory in that of `rows`; `values` lives until use returns.
   template <class F>
   void for_samples(std::span<const int64_t> rows, F&& use) const {
     read(rows, &call<F>, &use);

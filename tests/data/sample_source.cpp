@@ -124,6 +124,31 @@ TEST_F(SampleSourceTest, RefusesWhatReadDatasetRefuses) {
   unique.make_unique = true;
   EXPECT_EQ(SampleSource(file, unique).samples(), 5);
   expect_names(error_of([&] { SampleSource(path("none.h5ad"), {}); }), {"none.h5ad"});
+  ReadOptions turned;
+  turned.rows = Rows::features;
+  expect_names(error_of([&] { SampleSource(file, turned); }, ErrorCode::usage), {"--rows features", "x.h5ad"});
+  d.obs.keys = {"ENSG00000141510", "ENSG00000012048", "ENSG00000139618", "ENSG00000171862", "ENSG00000133703"};
+  d.frozen = {};
+  write_dataset(file, d);
+  expect_names(error_of([&] { read_dataset<double>(file); }), {"x.h5ad", "samples are expected"});
+  expect_names(error_of([&] { SampleSource(file, {}); }), {"x.h5ad", "samples are expected"});
+}
+
+// They would swell every library.
+TEST_F(SampleSourceTest, LeavesTalliesOut) {
+  Dataset<double> d = numbers(4, 3);
+  d.x = d.x.cwiseAbs();
+  d.var.keys = {"TP53", "__no_feature", "BRCA1"};
+  d.frozen = {};
+  const std::string file = path("x.h5ad");
+  write_dataset(file, d);
+  const Dataset<double> whole = read_dataset<double>(file);
+  const SampleSource source(file, {});
+  ASSERT_EQ(source.var().keys, (std::vector<std::string>{"TP53", "BRCA1"}));
+  EXPECT_FALSE(source.holds_floats());
+  const std::vector<int64_t> rows = {2, 0};
+  const RowMatrix<double> x = source.samples_of(rows);
+  for (int64_t i = 0; i < 2; ++i) EXPECT_EQ(x.row(i), whole.x.row(rows[static_cast<size_t>(i)]));
 }
 
 }  // namespace

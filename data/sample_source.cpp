@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "data/damage.h"
 #include "data/finite.h"
 #include "data/h5ad.h"
 #include "data/raw_matrix.h"
@@ -28,6 +29,13 @@ struct SampleSource::Impl {
                fmt::format("{}, sample {}, feature {}", quoted(data.path, 400), quoted(data.obs.keys[static_cast<size_t>(sample)]),
                            quoted(data.var.keys[static_cast<size_t>(c)])),
                std::isnan(values[c]) ? "correct the file, or in logs fill missing values with --missing mean" : "correct the file");
+  }
+
+  // Rows of the file from `first` on: [count, features]. True where reading has shown that all of them are finite.
+  template <class T>
+  bool read_rows(int64_t first, int64_t count, T* out) const {
+    const detail::FileBeingRead reading(file->path());
+    return matrix->read_rows(first, count, out);
   }
 
   // use(places, row) for runs of rows that are neighbours in the file from `row` on, up to 16 MiB as T: rows[places[0]] and so on.
@@ -65,6 +73,7 @@ SampleSource::SampleSource(const std::string& path, const ReadOptions& options) 
       expect_samples_in_rows(data.obs, data.var, data.frozen, data.path, options.rows);
       if (!holds_tallies(data.var, data.frozen)) {
         impl_->row_of = prepare_tables(data.obs, data.var, path, options);
+        file->rest();
         impl_->file = std::move(file);
         impl_->matrix = std::move(matrix);
         return;
@@ -105,7 +114,7 @@ void SampleSource::read(std::span<const int64_t> rows, Use use, void* context) c
   std::vector<double> values;
   impl_->for_runs<double>(rows, [&](std::span<const size_t> places, int64_t file_row) {
     values.resize(places.size() * static_cast<size_t>(g));
-    impl_->matrix->read_rows(file_row, static_cast<int64_t>(places.size()), values.data());
+    impl_->read_rows(file_row, static_cast<int64_t>(places.size()), values.data());
     for (size_t k = 0; k < places.size(); ++k) {
       const double* row = values.data() + k * static_cast<size_t>(g);
       impl_->check(rows[places[k]], row);
@@ -128,7 +137,7 @@ void SampleSource::floats_of(std::span<const int64_t> rows, float* out) const {
     for (size_t k = 1; k < places.size(); ++k) in_order &= places[k] == places[0] + k;
     if (!in_order) values.resize(places.size() * g);
     float* to = in_order ? out + places[0] * g : values.data();
-    if (!impl_->matrix->read_rows(file_row, static_cast<int64_t>(places.size()), to))
+    if (!impl_->read_rows(file_row, static_cast<int64_t>(places.size()), to))
       for (size_t k = 0; k < places.size(); ++k) impl_->check(rows[places[k]], to + k * g);
     if (!in_order)
       for (size_t k = 0; k < places.size(); ++k) std::copy(to + k * g, to + (k + 1) * g, out + places[k] * g);

@@ -47,8 +47,9 @@ void expect_rows_to_say(const MatrixPath& at, const std::string& path, Rows rows
 // ErrorCode::input where the samples of a file of another format than text are named like features: written from a table of genes x
 // samples as it was.
 void expect_samples_in_rows(const Table& obs, const Table& var, const Frozen& frozen, const std::string& path, Rows rows);
-// Whether read_dataset() takes features out: those of htseq-count and STAR beside the genes. What is fitted has the features of its fit.
-bool holds_tallies(const Table& var, const Frozen& frozen);
+// The features without what htseq-count and STAR count beside the genes, which would swell every library; none where all stay, as those
+// of a fit do. Says what is left out.
+std::vector<int64_t> features_without_tallies(const Table& var, const Frozen& frozen, const std::string& path);
 
 // What read_dataset() does to the tables: names checked, --obs and --var joined, columns renamed by the keys, --where
 // applied. Returns the rows of the file that are left, which `obs` then holds.

@@ -201,23 +201,9 @@ void keep_columns(LargeMatrix<T>& x, const std::vector<int64_t>& columns) {
   x.reshape(n, g);
 }
 
-// Takes out what htseq-count and STAR count beside the genes, which would swell every library.
 template <class T, class Matrix>
 void drop_tallies(Dataset<T, Matrix>& data) {
-  if (!holds_tallies(data.var, data.frozen)) return;
-  std::vector<int64_t> genes;
-  std::string first;
-  for (int64_t c = 0; c < data.features(); ++c) {
-    const std::string& name = data.var.keys[static_cast<size_t>(c)];
-    if (!is_tally(name)) genes.push_back(c);
-    else if (first.empty()) first = name;
-  }
-  const auto n = data.features() - static_cast<int64_t>(genes.size());
-  if (genes.empty())
-    fail_input("every feature is a count of reads without a gene", fmt::format("{}, {}", quoted(data.path, 400), quoted(first)), "is it the right file?");
-  log::warning("{} feature{} of {} left out: {} of reads without a gene ({}{})", n, n == 1 ? "" : "s", quoted(data.path, 400), n == 1 ? "the count" : "counts",
-               quoted(first), n == 1 ? "" : ", ...");
-  select_features(data, genes);
+  if (const std::vector<int64_t> genes = features_without_tallies(data.var, data.frozen, data.path); !genes.empty()) select_features(data, genes);
 }
 
 }  // namespace
@@ -248,8 +234,22 @@ void expect_samples_in_rows(const Table& obs, const Table& var, const Frozen& fr
                "write it transposed (AnnData.T in Python), or say --rows samples if these are samples");
 }
 
-bool holds_tallies(const Table& var, const Frozen& frozen) {
-  return frozen.empty() && std::any_of(var.keys.begin(), var.keys.end(), is_tally);
+std::vector<int64_t> features_without_tallies(const Table& var, const Frozen& frozen, const std::string& path) {
+  if (!frozen.empty()) return {};
+  std::vector<int64_t> genes;
+  std::string first;
+  for (int64_t c = 0; c < var.rows(); ++c) {
+    const std::string& name = var.keys[static_cast<size_t>(c)];
+    if (!is_tally(name)) genes.push_back(c);
+    else if (first.empty()) first = name;
+  }
+  if (first.empty()) return {};
+  const auto n = var.rows() - static_cast<int64_t>(genes.size());
+  if (genes.empty())
+    fail_input("every feature is a count of reads without a gene", fmt::format("{}, {}", quoted(path, 400), quoted(first)), "is it the right file?");
+  log::warning("{} feature{} of {} left out: {} of reads without a gene ({}{})", n, n == 1 ? "" : "s", quoted(path, 400), n == 1 ? "the count" : "counts",
+               quoted(first), n == 1 ? "" : ", ...");
+  return genes;
 }
 
 std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& path, const ReadOptions& options) {

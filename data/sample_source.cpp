@@ -18,7 +18,8 @@ struct SampleSource::Impl {
   Dataset<double> data;  // without x where the file is read
   std::unique_ptr<hdf5::File> file;
   std::unique_ptr<H5adMatrix> matrix;
-  std::vector<int64_t> row_of;  // of the file, for each sample of data.obs
+  std::vector<int64_t> row_of;   // of the file, for each sample of data.obs
+  std::vector<int64_t> columns;  // of the file, where some are left out
 
   template <class T>
   void check(int64_t sample, const T* values) const {
@@ -35,7 +36,12 @@ struct SampleSource::Impl {
   template <class T>
   bool read_rows(int64_t first, int64_t count, T* out) const {
     const detail::FileBeingRead reading(file->path());
-    return matrix->read_rows(first, count, out);
+    if (columns.empty()) return matrix->read_rows(first, count, out);
+    std::vector<T> whole(static_cast<size_t>(count * matrix->columns()));
+    const bool finite = matrix->read_rows(first, count, whole.data());
+    for (int64_t r = 0; r < count; ++r)
+      for (const int64_t c : columns) *out++ = whole[static_cast<size_t>(r * matrix->columns() + c)];
+    return finite;
   }
 
   // use(places, row) for runs of rows that are neighbours in the file from `row` on, up to 16 MiB as T: rows[places[0]] and so on.
@@ -71,13 +77,13 @@ SampleSource::SampleSource(const std::string& path, const ReadOptions& options) 
     if (matrix->by_rows()) {
       read_h5ad_tables(*file, at.inner, *matrix, data);
       expect_samples_in_rows(data.obs, data.var, data.frozen, data.path, options.rows);
-      if (!holds_tallies(data.var, data.frozen)) {
-        impl_->row_of = prepare_tables(data.obs, data.var, path, options);
-        file->rest();
-        impl_->file = std::move(file);
-        impl_->matrix = std::move(matrix);
-        return;
-      }
+      impl_->row_of = prepare_tables(data.obs, data.var, path, options);
+      impl_->columns = features_without_tallies(data.var, data.frozen, data.path);
+      if (!impl_->columns.empty()) data.var = data.var.select(impl_->columns);
+      file->rest();
+      impl_->file = std::move(file);
+      impl_->matrix = std::move(matrix);
+      return;
     }
   }
   data = read_dataset<double>(path, options);

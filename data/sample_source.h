@@ -13,8 +13,8 @@ namespace panvae::data {
 class SampleSource {
  public:
   // As read_dataset(path, options): the same formats, tables, selections and refusals. Dense and CSR matrices of an h5ad
-  // stay on disk, and their values are checked as they are read; everything else (text, 10x, CSC, what Missing::mean has to fill, and
-  // counts with htseq-count's or STAR's tallies among the genes, which are left out) is read whole.
+  // stay on disk, and their values are checked as they are read; everything else (text, 10x, CSC, and whatever
+  // Missing::mean has to fill) is read whole.
   SampleSource(const std::string& path, const ReadOptions& options);
   explicit SampleSource(Dataset<double> data);  // in memory, checked already
   ~SampleSource();

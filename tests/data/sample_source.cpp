@@ -136,19 +136,25 @@ TEST_F(SampleSourceTest, RefusesWhatReadDatasetRefuses) {
 
 // They would swell every library.
 TEST_F(SampleSourceTest, LeavesTalliesOut) {
-  Dataset<double> d = numbers(4, 3);
-  d.x = d.x.cwiseAbs();
-  d.var.keys = {"TP53", "__no_feature", "BRCA1"};
-  d.frozen = {};
+  Dataset<float> d;
+  d.x = numbers(4, 4).x.cwiseAbs().cast<float>();
+  d.obs.keys = {"a", "b", "c", "d"};
+  d.var.keys = {"TP53", "__no_feature", "BRCA1", "__ambiguous"};
   const std::string file = path("x.h5ad");
   write_dataset(file, d);
   const Dataset<double> whole = read_dataset<double>(file);
   const SampleSource source(file, {});
+  EXPECT_FALSE(source.in_memory());
   ASSERT_EQ(source.var().keys, (std::vector<std::string>{"TP53", "BRCA1"}));
-  EXPECT_FALSE(source.holds_floats());
-  const std::vector<int64_t> rows = {2, 0};
+  ASSERT_TRUE(source.holds_floats());
+  const std::vector<int64_t> rows = {2, 0, 1};
   const RowMatrix<double> x = source.samples_of(rows);
-  for (int64_t i = 0; i < 2; ++i) EXPECT_EQ(x.row(i), whole.x.row(rows[static_cast<size_t>(i)]));
+  RowMatrix<float> as_stored(3, 2);
+  source.floats_of(rows, as_stored.data());
+  for (int64_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(x.row(i), whole.x.row(rows[static_cast<size_t>(i)]));
+    EXPECT_EQ(as_stored.row(i).cast<double>(), x.row(i));
+  }
 }
 
 }  // namespace

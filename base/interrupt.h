@@ -1,4 +1,4 @@
-// Ctrl-C. Long loops ask interrupted() at a safe point, save what they have and throw Interrupted.
+// Ctrl-C. Long loops ask interrupted() at a safe point, save what they have and throw ErrorCode::interrupted.
 #pragma once
 
 namespace panvae {

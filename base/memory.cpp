@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/cgroup.h"
+
 namespace panvae {
 
 namespace {
@@ -25,7 +27,7 @@ int64_t number_in(const char* file) {
   std::FILE* f = std::fopen(file, "r");
   if (!f) return 0;
   long long v = 0;
-  if (std::fscanf(f, "%lld", &v) != 1) v = 0;  // "max" stands for no limit
+  if (std::fscanf(f, "%lld", &v) != 1) v = 0;
   std::fclose(f);
   return v;
 }
@@ -40,8 +42,7 @@ int64_t resident_bytes() {
 
 int64_t available_bytes() {
   int64_t available = proc_kilobytes("/proc/meminfo", "MemAvailable");
-  int64_t limit = number_in("/sys/fs/cgroup/memory.max");
-  if (limit > 0) available = std::min(available, std::max<int64_t>(0, limit - number_in("/sys/fs/cgroup/memory.current")));
+  available = std::min(available, memory_left().value_or(available));
   return std::min(available, address_space_left().value_or(available));
 }
 

@@ -3,8 +3,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstring>
 #include <iterator>
 
 #include "base/error.h"
@@ -14,7 +12,7 @@ namespace panvae::data {
 namespace {
 
 // All that the handler touches: plain memory, written before the signal can come.
-char line[600];
+const char* volatile line = nullptr;
 volatile sig_atomic_t line_length = 0;
 constexpr int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGABRT};  // the last: the allocator found its memory overwritten
 constexpr size_t count = std::size(signals);
@@ -43,13 +41,29 @@ void install_damage_handler() {
 
 namespace detail {
 
-void file_being_read(const char* path) noexcept {
+namespace {
+FileBeingRead* last = nullptr;
+
+void say(const std::string* text) {
   line_length = 0;
-  if (!path) return;
-  const std::string text = fmt::format("panvae: error: the HDF5 library fails on this file ({}): it is damaged, fetch or write it again\n", quoted(path, 400));
-  const size_t n = std::min(text.size(), sizeof line);
-  std::memcpy(line, text.data(), n);
-  line_length = static_cast<sig_atomic_t>(n);
+  if (!text) return;
+  line = text->data();
+  line_length = static_cast<sig_atomic_t>(text->size());
+}
+}  // namespace
+
+FileBeingRead::FileBeingRead(const std::string& path)
+    : line_(fmt::format("panvae: error: the HDF5 library fails on this file ({}): it is damaged, fetch or write it again\n", quoted(path, 400))),
+      before_(last) {
+  if (before_) before_->after_ = this;
+  last = this;
+  say(&line_);
+}
+
+FileBeingRead::~FileBeingRead() {
+  if (before_) before_->after_ = after_;
+  (after_ ? after_->before_ : last) = before_;
+  say(last ? &last->line_ : nullptr);
 }
 
 }  // namespace detail

@@ -2,6 +2,7 @@
 // buffers; no check from outside can rule that out. This catches what fails while the file is read. What it cannot catch:
 // memory overwritten so that the program fails later, and, on rare damage, a loop without end (Ctrl-C, twice, ends it).
 #pragma once
+#include <string>
 
 namespace panvae::data {
 
@@ -11,8 +12,19 @@ namespace panvae::data {
 void install_damage_handler();
 
 namespace detail {
-// Set by the reader of HDF5 files around its work; nullptr when done.
-void file_being_read(const char* path) noexcept;
+// While it lives, a fault is that of the HDF5 library on this file. Of several the one that began last is named, in whatever order they end.
+// One thread reads (data/hdf5_file.h).
+class FileBeingRead {
+ public:
+  explicit FileBeingRead(const std::string& path);
+  ~FileBeingRead();
+  FileBeingRead(const FileBeingRead&) = delete;
+  FileBeingRead& operator=(const FileBeingRead&) = delete;
+
+ private:
+  std::string line_;
+  FileBeingRead *before_ = nullptr, *after_ = nullptr;
+};
 }  // namespace detail
 
 }  // namespace panvae::data

@@ -14,16 +14,9 @@ namespace panvae::data {
 
 namespace {
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
 // "chr1" and "1" are one chromosome, as are "chrM" and "MT".
 std::string bare_chromosome(std::string_view name) {
-  std::string out = lower(name);
+  std::string out = folded(std::string(name));
   if (out.size() > 3 && out.compare(0, 3, "chr") == 0) out.erase(0, 3);
   return out == "mt" ? "m" : out;
 }
@@ -31,7 +24,7 @@ std::string bare_chromosome(std::string_view name) {
 const Column* find_any_case(const Table& table, std::initializer_list<const char*> names) {
   for (const char* name : names)
     for (const Column& c : table.columns)
-      if (lower(c.name) == name) return &c;
+      if (folded(c.name) == name) return &c;
   return nullptr;
 }
 
@@ -39,7 +32,7 @@ const Column* find_any_case(const Table& table, std::initializer_list<const char
 class GeneTable {
  public:
   GeneTable(const Table& table, const std::string& path) : table_(table), path_(path) {
-    std::string key = lower(table.key_name);
+    std::string key = folded(table.key_name);
     if (!key.empty() && key.front() == '#') key.erase(0, 1);
     symbol_ = find_any_case(table, {"symbol", "gene_symbol", "gene_name"});
     chrom_ = required({"chrom", "chr", "chromosome"}, "chrom");

@@ -41,6 +41,7 @@ bool write_chunks(hid_t dataset, int64_t rows, int64_t row, int64_t chunk_rows, 
   for (int64_t first = 0; first < chunks; first += group) {
     throw_if_interrupted();
     const int64_t count = std::min(group, chunks - first);
+    std::atomic<bool> deflated = true;
     parallel_chunks(count, 1, [&](int64_t begin, int64_t end) {
       std::vector<char> whole, shuffled(bytes);
       for (int64_t c = begin; c < end; ++c) {
@@ -55,10 +56,12 @@ bool write_chunks(hid_t dataset, int64_t rows, int64_t row, int64_t chunk_rows, 
         uLongf size = compressBound(static_cast<uLong>(bytes));
         std::vector<char>& out = packed[static_cast<size_t>(c)];
         out.resize(size);
-        compress2(reinterpret_cast<Bytef*>(out.data()), &size, reinterpret_cast<const Bytef*>(shuffled.data()), static_cast<uLong>(bytes), level);
+        if (compress2(reinterpret_cast<Bytef*>(out.data()), &size, reinterpret_cast<const Bytef*>(shuffled.data()), static_cast<uLong>(bytes), level) != Z_OK)
+          deflated = false;
         out.resize(size);
       }
     });
+    if (!deflated) return false;
     for (int64_t c = 0; c < count; ++c) {
       const hsize_t offset[2] = {static_cast<hsize_t>((first + c) * chunk_rows), 0};
       const std::vector<char>& out = packed[static_cast<size_t>(c)];

@@ -9,7 +9,7 @@
 namespace panvae::data::hdf5 {
 
 // The whole of a dataset whose chunks are `chunk_rows` whole rows, with the filters shuffle and deflate of this level. `values` are as
-// stored: rows * row elements of `item` bytes. False if the library could not write.
+// stored: rows * row elements of `item` bytes. False if the library could not write, or zlib had no memory.
 bool write_chunks(hid_t dataset, int64_t rows, int64_t row, int64_t chunk_rows, size_t item, int level, const void* values);
 
 // Numbers of one or two dimensions in chunks that are compressed by deflate, shuffled before or not, and stored as this machine has

@@ -13,7 +13,6 @@
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "data/damage.h"
 #include "data/foreign.h"
 
 namespace panvae::data::hdf5 {
@@ -92,13 +91,15 @@ File::File(const std::string& path) : path_(path) {
       fail_input(fmt::format("not an HDF5 file: {}", foreign.what), quoted(path, 400), std::string(foreign.hint));
     fail_input("not an HDF5 file", quoted(path, 400), "an .h5ad file is written by AnnData or by panvae; is this one damaged or another format?");
   }
-  detail::file_being_read(path.c_str());
+  being_read_.emplace(path);
   file_ = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (!file_) fail_input("the HDF5 file cannot be opened", quoted(path, 400), "it is damaged, cut off, or still open for writing elsewhere");
 }
 
-File::~File() {
-  detail::file_being_read(nullptr);
+File::~File() = default;
+
+void File::rest() {
+  being_read_.reset();
 }
 
 std::string File::where(const std::string& inner) const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/float_types.h"
+#include "data/damage.h"
 #include "data/hdf5_chunks.h"
 #include "data/hdf5_direct.h"
 
@@ -78,6 +79,8 @@ class File {
   File(const File&) = delete;
   File& operator=(const File&) = delete;
   const std::string& path() const { return path_; }
+  // Faults are no longer taken for this file's (data/damage.h): for one that stays open between reads, each of which says so itself.
+  void rest();
   std::string where(const std::string& inner) const;
   [[noreturn]] void fail(const std::string& inner, const std::string& what, const std::string& hint = {}) const;
 
@@ -110,6 +113,7 @@ class File {
   void expect_utf8(const std::string& inner, const std::vector<std::string>& texts) const;
   Handle open(const std::string& dataset) const;
   std::string path_;
+  std::optional<detail::FileBeingRead> being_read_;  // closing it included
   Handle file_;
   friend class NumberSource;
 };

@@ -54,14 +54,15 @@ struct Samples {
     age_filled.assign(table.keys.size(), false);
     const Column* c = table.find("age");
     if (!c) return;
-    if (!c->numeric) {
-      int64_t row = 0;
-      double number = 0;
-      while (c->missing(row) || parse_number(c->text(row), number)) ++row;
-      fail_input(fmt::format("the age {} is no number", quoted(c->text(row))),
-                 fmt::format("{} samples, sample {}", what, quoted(table.keys[static_cast<size_t>(row)])), "ages are in years; leave unknown ones empty");
+    if (c->numeric) {
+      age = c->number;
+      return;
     }
-    age = c->number;
+    // A factor: of an h5ad, the levels may all be numbers.
+    for (int64_t row = 0; row < table.rows(); ++row)
+      if (!c->missing(row) && !parse_number(c->text(row), age[static_cast<size_t>(row)]))
+        fail_input(fmt::format("the age {} is no number", quoted(c->text(row))),
+                   fmt::format("{} samples, sample {}", what, quoted(table.keys[static_cast<size_t>(row)])), "ages are in years; leave unknown ones empty");
   }
   // 0 for the primary tumour, more for what is chosen only where there is none.
   int rank_of_type(int64_t row) const {

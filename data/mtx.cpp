@@ -44,6 +44,7 @@ std::vector<std::vector<std::string>> read_columns(const std::string& path) {
     if (cells[0].empty()) fail_input("a line without a name", reader.where(), "the first column holds the names");
     for (size_t c = 0; c < cells.size(); ++c) columns[c].push_back(std::move(cells[c]));
   }
+  if (rows == 0) fail_input("the file holds no names", quoted(path, 400), "it should have one line for each row or column of the matrix");
   return columns;
 }
 

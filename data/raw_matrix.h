@@ -42,6 +42,15 @@ void read_h5ad_tables(const hdf5::File& file, const std::string& inner, const H5
 // must not end in the kernel's out-of-memory killer.
 void expect_room_for(int64_t rows, int64_t columns, size_t item, const std::string& where);
 
+// ErrorCode::usage where `rows` says of a file of another format than text that its rows are features.
+void expect_rows_to_say(const MatrixPath& at, const std::string& path, Rows rows);
+// ErrorCode::input where the samples of a file of another format than text are named like features: written from a table of genes x
+// samples as it was.
+void expect_samples_in_rows(const Table& obs, const Table& var, const Frozen& frozen, const std::string& path, Rows rows);
+// The features without what htseq-count and STAR count beside the genes, which would swell every library; none where all stay, as those
+// of a fit do. Says what is left out.
+std::vector<int64_t> features_without_tallies(const Table& var, const Frozen& frozen, const std::string& path);
+
 // What read_dataset() does to the tables: names checked, --obs and --var joined, columns renamed by the keys, --where
 // applied. Returns the rows of the file that are left, which `obs` then holds.
 std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& path, const ReadOptions& options);

@@ -201,33 +201,9 @@ void keep_columns(LargeMatrix<T>& x, const std::vector<int64_t>& columns) {
   x.reshape(n, g);
 }
 
-// A file of another format than text whose samples are named like features: written from a table of genes x samples as it was.
-template <class T, class Matrix>
-void expect_samples_in_rows(const Dataset<T, Matrix>& data, Rows rows) {
-  if (rows != Rows::unsaid || !data.frozen.empty()) return;
-  if (const std::string why = rows_are_features_because(data.obs.key_name, data.obs.keys, data.var.keys); !why.empty())
-    fail_input(fmt::format("{}: genes or peaks, where samples are expected", why), quoted(data.path, 400),
-               "write it transposed (AnnData.T in Python), or say --rows samples if these are samples");
-}
-
-// Takes out what htseq-count and STAR count beside the genes, which would swell every library.
 template <class T, class Matrix>
 void drop_tallies(Dataset<T, Matrix>& data) {
-  if (!data.frozen.empty()) return;  // its features are those of its fit
-  std::vector<int64_t> genes;
-  std::string first;
-  for (int64_t c = 0; c < data.features(); ++c) {
-    const std::string& name = data.var.keys[static_cast<size_t>(c)];
-    if (!is_tally(name)) genes.push_back(c);
-    else if (first.empty()) first = name;
-  }
-  if (first.empty()) return;
-  const auto n = data.features() - static_cast<int64_t>(genes.size());
-  if (genes.empty())
-    fail_input("every feature is a count of reads without a gene", fmt::format("{}, {}", quoted(data.path, 400), quoted(first)), "is it the right file?");
-  log::warning("{} feature{} of {} left out: {} of reads without a gene ({}{})", n, n == 1 ? "" : "s", quoted(data.path, 400), n == 1 ? "the count" : "counts",
-               quoted(first), n == 1 ? "" : ", ...");
-  select_features(data, genes);
+  if (const std::vector<int64_t> genes = features_without_tallies(data.var, data.frozen, data.path); !genes.empty()) select_features(data, genes);
 }
 
 }  // namespace
@@ -244,6 +220,36 @@ void expect_room_for(int64_t rows, int64_t columns, size_t item, const std::stri
     fail_machine(fmt::format("the matrix of {} x {} needs {}, {} are free", rows, columns, human_bytes(static_cast<int64_t>(std::min(needed, 9e18))),
                              human_bytes(static_cast<int64_t>(available))),
                  where, "select samples or features first, or use a machine with more memory");
+}
+
+void expect_rows_to_say(const MatrixPath& at, const std::string& path, Rows rows) {
+  if (rows == Rows::features && at.format != MatrixPath::Format::text)
+    fail_usage("--rows features is for text tables", quoted(path, 400), "h5ad files hold samples in rows, 10x files are recognised");
+}
+
+void expect_samples_in_rows(const Table& obs, const Table& var, const Frozen& frozen, const std::string& path, Rows rows) {
+  if (rows != Rows::unsaid || !frozen.empty()) return;
+  if (const std::string why = rows_are_features_because(obs.key_name, obs.keys, var.keys); !why.empty())
+    fail_input(fmt::format("{}: genes or peaks, where samples are expected", why), quoted(path, 400),
+               "write it transposed (AnnData.T in Python), or say --rows samples if these are samples");
+}
+
+std::vector<int64_t> features_without_tallies(const Table& var, const Frozen& frozen, const std::string& path) {
+  if (!frozen.empty()) return {};
+  std::vector<int64_t> genes;
+  std::string first;
+  for (int64_t c = 0; c < var.rows(); ++c) {
+    const std::string& name = var.keys[static_cast<size_t>(c)];
+    if (!is_tally(name)) genes.push_back(c);
+    else if (first.empty()) first = name;
+  }
+  if (first.empty()) return {};
+  const auto n = var.rows() - static_cast<int64_t>(genes.size());
+  if (genes.empty())
+    fail_input("every feature is a count of reads without a gene", fmt::format("{}, {}", quoted(path, 400), quoted(first)), "is it the right file?");
+  log::warning("{} feature{} of {} left out: {} of reads without a gene ({}{})", n, n == 1 ? "" : "s", quoted(path, 400), n == 1 ? "the count" : "counts",
+               quoted(first), n == 1 ? "" : ", ...");
+  return genes;
 }
 
 std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& path, const ReadOptions& options) {
@@ -268,13 +274,12 @@ std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& p
 template <class T>
 Dataset<T> read_dataset(const std::string& path, const ReadOptions& options) {
   const MatrixPath at = parse_matrix_path(path);
-  if (options.rows == Rows::features && at.format != MatrixPath::Format::text)
-    fail_usage("--rows features is for text tables", quoted(path, 400), "h5ad files hold samples in rows, 10x files are recognised");
+  expect_rows_to_say(at, path, options.rows);
   bool finite = false;  // known to be
   Dataset<T> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad<T>(at.file, at.inner, finite)
                     : at.format == MatrixPath::Format::text ? read_text_matrix<T>(at.file, options.rows)
                                                             : read_mtx<T>(at.file);
-  if (at.format != MatrixPath::Format::text) expect_samples_in_rows(data, options.rows);
+  if (at.format != MatrixPath::Format::text) expect_samples_in_rows(data.obs, data.var, data.frozen, data.path, options.rows);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
   drop_tallies(data);
@@ -289,13 +294,12 @@ template Dataset<double> read_dataset(const std::string&, const ReadOptions&);
 LargeDataset<float> read_large_dataset(const std::string& path, const ReadOptions& options, const std::string& folder) {
   const MatrixPath at = parse_matrix_path(path);
   PV_CHECK(options.missing != Missing::mean, "read_large_dataset: missing values are kept or refused");
-  if (options.rows == Rows::features && at.format != MatrixPath::Format::text)
-    fail_usage("--rows features is for text tables", quoted(path, 400), "h5ad files hold samples in rows, 10x files are recognised");
+  expect_rows_to_say(at, path, options.rows);
   bool finite = false;  // known to be
   LargeDataset<float> data = at.format == MatrixPath::Format::h5ad   ? read_h5ad_large(at.file, at.inner, folder, finite)
                              : at.format == MatrixPath::Format::text ? read_text_matrix_large(at.file, options.rows, folder)
                                                                      : read_mtx_large(at.file, folder);
-  if (at.format != MatrixPath::Format::text) expect_samples_in_rows(data, options.rows);
+  if (at.format != MatrixPath::Format::text) expect_samples_in_rows(data.obs, data.var, data.frozen, data.path, options.rows);
   const std::vector<int64_t> rows = prepare_tables(data.obs, data.var, path, options);
   if (static_cast<int64_t>(rows.size()) < data.x.rows()) keep_rows(data.x, rows);
   drop_tallies(data);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "data/damage.h"
 #include "data/finite.h"
 #include "data/h5ad.h"
 #include "data/raw_matrix.h"
@@ -17,7 +18,8 @@ struct SampleSource::Impl {
   Dataset<double> data;  // without x where the file is read
   std::unique_ptr<hdf5::File> file;
   std::unique_ptr<H5adMatrix> matrix;
-  std::vector<int64_t> row_of;  // of the file, for each sample of data.obs
+  std::vector<int64_t> row_of;   // of the file, for each sample of data.obs
+  std::vector<int64_t> columns;  // of the file, where some are left out
 
   template <class T>
   void check(int64_t sample, const T* values) const {
@@ -28,6 +30,18 @@ struct SampleSource::Impl {
                fmt::format("{}, sample {}, feature {}", quoted(data.path, 400), quoted(data.obs.keys[static_cast<size_t>(sample)]),
                            quoted(data.var.keys[static_cast<size_t>(c)])),
                std::isnan(values[c]) ? "correct the file, or in logs fill missing values with --missing mean" : "correct the file");
+  }
+
+  // Rows of the file from `first` on: [count, features]. True where reading has shown that all of them are finite.
+  template <class T>
+  bool read_rows(int64_t first, int64_t count, T* out) const {
+    const detail::FileBeingRead reading(file->path());
+    if (columns.empty()) return matrix->read_rows(first, count, out);
+    std::vector<T> whole(static_cast<size_t>(count * matrix->columns()));
+    const bool finite = matrix->read_rows(first, count, whole.data());
+    for (int64_t r = 0; r < count; ++r)
+      for (const int64_t c : columns) *out++ = whole[static_cast<size_t>(r * matrix->columns() + c)];
+    return finite;
   }
 
   // use(places, row) for runs of rows that are neighbours in the file from `row` on, up to 16 MiB as T: rows[places[0]] and so on.
@@ -55,13 +69,18 @@ SampleSource::SampleSource(Dataset<double> data) : impl_(std::make_unique<Impl>(
 
 SampleSource::SampleSource(const std::string& path, const ReadOptions& options) : impl_(std::make_unique<Impl>()) {
   const MatrixPath at = parse_matrix_path(path);
+  expect_rows_to_say(at, path, options.rows);
   Dataset<double>& data = impl_->data;
   if (at.format == MatrixPath::Format::h5ad && options.missing == Missing::refuse) {
     auto file = std::make_unique<hdf5::File>(at.file);
     auto matrix = std::make_unique<H5adMatrix>(*file, at.inner);
     if (matrix->by_rows()) {
       read_h5ad_tables(*file, at.inner, *matrix, data);
+      expect_samples_in_rows(data.obs, data.var, data.frozen, data.path, options.rows);
       impl_->row_of = prepare_tables(data.obs, data.var, path, options);
+      impl_->columns = features_without_tallies(data.var, data.frozen, data.path);
+      if (!impl_->columns.empty()) data.var = data.var.select(impl_->columns);
+      file->rest();
       impl_->file = std::move(file);
       impl_->matrix = std::move(matrix);
       return;
@@ -101,7 +120,7 @@ void SampleSource::read(std::span<const int64_t> rows, Use use, void* context) c
   std::vector<double> values;
   impl_->for_runs<double>(rows, [&](std::span<const size_t> places, int64_t file_row) {
     values.resize(places.size() * static_cast<size_t>(g));
-    impl_->matrix->read_rows(file_row, static_cast<int64_t>(places.size()), values.data());
+    impl_->read_rows(file_row, static_cast<int64_t>(places.size()), values.data());
     for (size_t k = 0; k < places.size(); ++k) {
       const double* row = values.data() + k * static_cast<size_t>(g);
       impl_->check(rows[places[k]], row);
@@ -124,7 +143,7 @@ void SampleSource::floats_of(std::span<const int64_t> rows, float* out) const {
     for (size_t k = 1; k < places.size(); ++k) in_order &= places[k] == places[0] + k;
     if (!in_order) values.resize(places.size() * g);
     float* to = in_order ? out + places[0] * g : values.data();
-    if (!impl_->matrix->read_rows(file_row, static_cast<int64_t>(places.size()), to))
+    if (!impl_->read_rows(file_row, static_cast<int64_t>(places.size()), to))
       for (size_t k = 0; k < places.size(); ++k) impl_->check(rows[places[k]], to + k * g);
     if (!in_order)
       for (size_t k = 0; k < places.size(); ++k) std::copy(to + k * g, to + (k + 1) * g, out + places[k] * g);

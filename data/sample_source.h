@@ -31,8 +31,8 @@ class SampleSource {
   int64_t samples() const { return obs().rows(); }
   int64_t features() const { return var().rows(); }
 
-  // use(i, values) for each i: the values [features] of sample rows[i]. Called in the order of the file, from one thread;
-  // `values` lives until use returns.
+  // use(i, values) for each i: the values [features] of sample rows[i]. Called from one thread, on disk in the order of the file, in
+  // memory in that of `rows`; `values` lives until use returns.
   template <class F>
   void for_samples(std::span<const int64_t> rows, F&& use) const {
     read(rows, &call<F>, &use);

@@ -1,4 +1,4 @@
-// The CPU side of kernels/conv1d.cu: convolutions without im2col. docs at the functions in conv1d_direct.cpp.
+// The CPU side of kernels/conv1d.cu: convolutions without im2col. Its functions are described in conv1d_direct.cpp.
 #pragma once
 #include "kernels/kernels.h"
 

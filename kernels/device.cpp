@@ -64,7 +64,13 @@ Stream::Stream(Device device) : device_(device), backend_(&backend_of(device.typ
 }
 
 Stream::~Stream() {
-  if (profile) profile->settle(*this);
+  if (profile) {
+    try {
+      profile->settle(*this);
+    } catch (const Error&) {
+      // The device is lost: its last calls stay untimed.
+    }
+  }
   vendor.reset();  // while the stream is still there
   if (scratch_) backend_->free(device_.index, scratch_);
   backend_->stream_destroy(device_.index, handle_);

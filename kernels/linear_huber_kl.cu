@@ -26,6 +26,12 @@
 
 namespace panvae {
 
+namespace {
+void expect_summands(const void* grad_pred, const void* grad_bias) {
+  PV_CHECK(grad_pred || !grad_bias, "linear_huber_kl: the gradient of the bias is the sum of that of the predictions, which is not asked for");
+}
+}  // namespace
+
 namespace cpu {
 
 constexpr int64_t kColumns = 256, kRowsAtOnce = 256;  // of a buffer: 256 KiB in f32
@@ -47,6 +53,7 @@ T huber_row(Loss<T> f, T* pred, const T* bias, const T* target, int64_t n, T* gr
 template <class T>
 void linear_huber_kl(Stream& stream, In<T> h, In<T> w, In<T> bias, In<T> target, In<T> mu, In<T> logvar, int64_t B, int64_t R, int64_t G, int64_t H, int64_t Z,
                      T delta, T kl_weight, Out<T> loss, Out<T> grad_pred, Out<T> grad_bias, Out<T> grad_mu, Out<T> grad_logvar) {
+  expect_summands(grad_pred, grad_bias);
   PV_CHECK(R <= INT_MAX && H <= INT_MAX, "linear_huber_kl: sizes {}, {} are beyond what BLAS counts", R, H);
   huber_kl<T>(stream, nullptr, nullptr, mu, logvar, B, 0, Z, delta, kl_weight, loss, nullptr, grad_mu, grad_logvar);
   const Loss<T> f{delta, kl_weight, T(1) / static_cast<T>(B)};
@@ -146,6 +153,7 @@ __global__ void linear_huber_kl_total_kernel(In<double> sums, int64_t count, dou
 template <class T>
 void linear_huber_kl(Stream& stream, In<T> h, In<T> w, In<T> bias, In<T> target, In<T> mu, In<T> logvar, int64_t B, int64_t R, int64_t G, int64_t H, int64_t Z,
                      T delta, T kl_weight, Out<T> loss, Out<T> grad_pred, Out<T> grad_bias, Out<T> grad_mu, Out<T> grad_logvar) {
+  expect_summands(grad_pred, grad_bias);
   Epilogue<T> e;
   e.bias = bias;
   if (grad_pred && R * G > 0 && vendor::matmul<T>(stream, h, false, H, w, true, grad_pred, R, G, H, e)) {

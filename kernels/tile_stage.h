@@ -1,5 +1,5 @@
 // Where the elements of a stage lie in shared memory, and which thread copies which of them. constexpr, so that tests can
-// prove what matters (tests/kernels/tile_stage_test.cpp): every element has one place and is copied once, and no warp's
+// prove what matters (tests/kernels/tile_test.cpp): every element has one place and is copied once, and no warp's
 // access, copying or reading, has bank conflicts.
 //
 // A stage is ROWS x BK elements of an operand as they are in memory (f32, not yet rounded), copied asynchronously: 16 bytes

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "base/interrupt.h"
@@ -232,15 +233,24 @@ int64_t TrainingLoop::resume() {
   if (written == file.metadata().end() || written->second != fingerprint)
     fail_input("the checkpoint was written with another configuration or other data", quoted(checkpoint_path, 400),
                "resume with the input and the settings it began with, or start a new run");
-  for (Learner& l : learners_) l.read(file);
   const std::vector<double> position = file.doubles("position");
-  const std::vector<double*> fields = at_.fields();
-  PV_CHECK(position.size() == fields.size() + sums_.size(), "resume: the checkpoint is of another version of panvae");
+  Position at;
+  std::vector<double> sums = sums_;
+  const std::vector<double*> fields = at.fields();
+  if (position.size() != fields.size() + sums.size())
+    fail_input(fmt::format("the checkpoint's position has {} numbers, {} are expected", position.size(), fields.size() + sums.size()),
+               quoted(checkpoint_path, 400), "it is of another version of panvae: start a new run");
   for (size_t i = 0; i < position.size(); ++i) {
     if (i < kBeforeSums) *fields[i] = position[i];
-    else if (i < kBeforeSums + sums_.size()) sums_[i - kBeforeSums] = position[i];
-    else *fields[i - sums_.size()] = position[i];
+    else if (i < kBeforeSums + sums.size()) sums[i - kBeforeSums] = position[i];
+    else *fields[i - sums.size()] = position[i];
   }
+  for (const double counted : {at.epoch, at.batch, at.best_epoch, at.waited, at.generator_step, at.steps, at.finished})
+    if (!(counted >= 0 && counted <= std::numeric_limits<uint32_t>::max() && counted == std::floor(counted)))
+      fail_input(fmt::format("the checkpoint's position counts {} epochs or steps", counted), quoted(checkpoint_path, 400), "it is damaged: start a new run");
+  for (Learner& l : learners_) l.read(file);
+  at_ = at;
+  sums_ = std::move(sums);
   context_.generator = {options_.seed, static_cast<uint32_t>(at_.generator_step), 0};
   return static_cast<int64_t>(at_.epoch);
 }

@@ -5,12 +5,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <functional>
 #include <limits>
 
 #include "data/damage.h"
 #include "data/h5ad.h"
+#include "data/hdf5_file.h"
 #include "data/large_dataset.h"
+#include "data/sample_source.h"
 #include "data/write.h"
 #include "h5ad_fixture.h"
 
@@ -294,7 +297,7 @@ TEST_F(H5ad, AFaultOfTheLibraryNamesTheFile) {
     if (child == 0) {
       if (!std::freopen(message.c_str(), "w", stderr)) ::_exit(99);
       install_damage_handler();
-      detail::file_being_read("damaged.h5ad");
+      const detail::FileBeingRead reading("damaged.h5ad");
       ::raise(signal);
       ::_exit(98);
     }
@@ -306,6 +309,43 @@ TEST_F(H5ad, AFaultOfTheLibraryNamesTheFile) {
     EXPECT_NE(text.find("panvae: error: "), std::string::npos);
     EXPECT_NE(text.find("damaged.h5ad"), std::string::npos);
   }
+}
+
+// Of files read one within the other, and of one that stays open between reads.
+TEST_F(H5ad, AFaultElsewhereIsNotTheFiles) {
+  const auto d = test::dataset(RowMatrix<double>(RowMatrix<double>::Ones(4, 3)));
+  write_dataset(path("open.h5ad"), d);
+  write_dataset(path("other.h5ad"), d);
+  const auto fault_in = [&](auto&& work) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (!std::freopen(path("message.txt").c_str(), "w", stderr)) ::_exit(99);
+      install_damage_handler();
+      work();
+      ::_exit(98);
+    }
+    int status = 0;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    return status;
+  };
+  const int idle = fault_in([&] {
+    const SampleSource source(path("open.h5ad"), {});
+    std::abort();
+  });
+  EXPECT_TRUE(WIFSIGNALED(idle) && WTERMSIG(idle) == SIGABRT) << idle;
+  const int refused = fault_in([&] {
+    put("damaged.h5ad", std::string("\x89HDF\r\n\x1a\n") + std::string(500, 'x'));
+    error_of([&] { read_dataset<double>(path("damaged.h5ad")); });
+    std::abort();
+  });
+  EXPECT_TRUE(WIFSIGNALED(refused) && WTERMSIG(refused) == SIGABRT) << refused;
+  const int outer = fault_in([&] {
+    const hdf5::File file(path("open.h5ad"));
+    { const hdf5::File inner(path("other.h5ad")); }
+    std::abort();
+  });
+  EXPECT_TRUE(WIFEXITED(outer) && WEXITSTATUS(outer) == 3) << outer;
+  EXPECT_NE(read_file(path("message.txt")).find("open.h5ad"), std::string::npos);
 }
 
 }  // namespace

@@ -267,6 +267,22 @@ TEST(Matching, AnAgeFilledOnEitherSideIsSaid) {
   }
 }
 
+// As h5ad files hold them whose ages were made a category.
+TEST(Matching, AgesMayBeAFactorOfNumbers) {
+  const Table atac = table({{"A1", "d1", "X", "f", "w", "50", "train", "-"}, {"A2", "d2", "X", "f", "w", "-", "train", "-"}});
+  Table rna =
+      table({{"R1", "e1", "X", "f", "w", "-", "train", "-"}, {"R2", "e2", "X", "f", "w", "-", "train", "-"}, {"R3", "e3", "X", "f", "w", "-", "train", "-"}});
+  rna.set(factor_from_text("age", {"80", "", "53"}));
+  TierReport report;
+  const auto pairs = match(rna, atac, report);
+  ASSERT_EQ(pairs.size(), 2u);
+  EXPECT_EQ(rna.keys[static_cast<size_t>(pairs[0].rna)], "R3");
+  EXPECT_DOUBLE_EQ(pairs[0].age_distance, 3);
+  EXPECT_EQ(report.filled_ages_rna, 1);
+  rna.set(factor_from_text("age", {"80", "", "old"}));
+  expect_names(error_of([&] { match(rna, atac, report); }), {"RNA", "'R3'", "old"});
+}
+
 TEST(Matching, Refused) {
   Table atac = table({{"A1", "d1", "X", "f", "w", "50", "train", "-"}}), rna = table({{"R1", "d1", "-", "f", "w", "50", "train", "-"}});
   TierReport report;

@@ -43,6 +43,15 @@ TEST_F(TextInput, MatrixMarketAsTenXWritesIt) {
   expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"barcodes.tsv"});
 }
 
+TEST_F(TextInput, MatrixMarketWithoutNames) {
+  put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n3 2 1\n1 1 5\n");
+  for (const auto& [empty, full, text] : {std::tuple{"barcodes.tsv", "features.tsv", "a\nb\nc\n"}, std::tuple{"features.tsv", "barcodes.tsv", "a\nb\n"}})
+    for (const char* blank : {"\n", "\n\n\n"}) {
+      put(full, text), put(empty, blank);
+      expect_names(error_of([&] { read_dataset<float>(path("matrix.mtx")); }), {"no names", empty});
+    }
+}
+
 // Where there are as many features as barcodes, rows are features, as 10x writes them. Entries of one cell add up; a pattern has ones.
 TEST_F(TextInput, MatrixMarketOfEquallyManyFeaturesAndBarcodes) {
   put("GSM1_barcodes.tsv", "AAA-1\nCCC-1\n");

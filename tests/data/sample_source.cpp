@@ -124,6 +124,37 @@ TEST_F(SampleSourceTest, RefusesWhatReadDatasetRefuses) {
   unique.make_unique = true;
   EXPECT_EQ(SampleSource(file, unique).samples(), 5);
   expect_names(error_of([&] { SampleSource(path("none.h5ad"), {}); }), {"none.h5ad"});
+  ReadOptions turned;
+  turned.rows = Rows::features;
+  expect_names(error_of([&] { SampleSource(file, turned); }, ErrorCode::usage), {"--rows features", "x.h5ad"});
+  d.obs.keys = {"ENSG00000141510", "ENSG00000012048", "ENSG00000139618", "ENSG00000171862", "ENSG00000133703"};
+  d.frozen = {};
+  write_dataset(file, d);
+  expect_names(error_of([&] { read_dataset<double>(file); }), {"x.h5ad", "samples are expected"});
+  expect_names(error_of([&] { SampleSource(file, {}); }), {"x.h5ad", "samples are expected"});
+}
+
+// They would swell every library.
+TEST_F(SampleSourceTest, LeavesTalliesOut) {
+  Dataset<float> d;
+  d.x = numbers(4, 4).x.cwiseAbs().cast<float>();
+  d.obs.keys = {"a", "b", "c", "d"};
+  d.var.keys = {"TP53", "__no_feature", "BRCA1", "__ambiguous"};
+  const std::string file = path("x.h5ad");
+  write_dataset(file, d);
+  const Dataset<double> whole = read_dataset<double>(file);
+  const SampleSource source(file, {});
+  EXPECT_FALSE(source.in_memory());
+  ASSERT_EQ(source.var().keys, (std::vector<std::string>{"TP53", "BRCA1"}));
+  ASSERT_TRUE(source.holds_floats());
+  const std::vector<int64_t> rows = {2, 0, 1};
+  const RowMatrix<double> x = source.samples_of(rows);
+  RowMatrix<float> as_stored(3, 2);
+  source.floats_of(rows, as_stored.data());
+  for (int64_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(x.row(i), whole.x.row(rows[static_cast<size_t>(i)]));
+    EXPECT_EQ(as_stored.row(i).cast<double>(), x.row(i));
+  }
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/error.h"
 #include "base/philox.h"
 #include "kernels/kernels.h"
 
@@ -443,6 +444,20 @@ TEST(fills, outputs_that_end_tiles_agree) {
         for (size_t i = 0; i < r.y.size(); ++i) ASSERT_NEAR(r.y[i], expected.y[i], 2e-5f) << i;
       }
     }
+  }
+}
+
+TEST(linear_huber_kl, gradients_of_the_bias_need_those_of_the_predictions) {
+  for (const DeviceType type : {DeviceType::cpu, DeviceType::simt}) {
+    Stream stream({type, 0});
+    const std::vector<float> ones(4, 1.0f);
+    std::vector<float> loss(3), grad_bias(2), mu(2), logvar(2);
+    const float* const x = ones.data();
+    const auto call = [&](float* sums) {
+      k::linear_huber_kl<float>(stream, x, x, x, x, x, x, 2, 2, 2, 2, 1, 1.0f, 0.5f, loss.data(), nullptr, sums, mu.data(), logvar.data());
+    };
+    call(nullptr);
+    EXPECT_THROW(call(grad_bias.data()), Error);
   }
 }
 

@@ -1,6 +1,9 @@
 // A run goes on where it was stopped, and what lies between its rows changes nothing.
+#include <limits>
+
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "base/safetensors.h"
 #include "engine/checkpoint.h"
 #include "models/trainer.h"
 #include "tests/engine/helpers.h"
@@ -255,6 +258,27 @@ TEST(trainer, a_checkpoint_of_something_else_is_refused_and_changes_nothing) {
   cut.checkpoint = folder.file("cut");
   write_file(cut.checkpoint, whole.substr(0, whole.size() / 2));
   EXPECT_CONTAINS(refused(cut).message(), "not a valid safetensors file");
+  RunSetup moved = s;
+  moved.checkpoint = folder.file("moved");
+  const SafetensorsReader written(s.checkpoint);
+  const std::vector<double> position = written.doubles("position");
+  const auto refused_at = [&](const std::vector<double>& elsewhere) {
+    SafetensorsWriter w;
+    for (const auto& [name, tensor] : written.tensors())
+      if (name != "position") w.add(name, tensor.dtype, tensor.shape, tensor.data);
+    w.add("position", elsewhere);
+    for (const auto& [key, value] : written.metadata()) w.metadata(key, value);
+    w.write(moved.checkpoint);
+    const Error e = refused(moved);
+    EXPECT_CONTAINS(e.where(), "moved");
+    return e;
+  };
+  std::vector<double> longer = position, no_number = position, fraction = position;
+  longer.push_back(0);
+  no_number.front() = std::numeric_limits<double>::quiet_NaN();
+  fraction[1] = 0.5;
+  EXPECT_CONTAINS(refused_at(longer).hint(), "another version");
+  for (const auto& damaged : {no_number, fraction}) EXPECT_CONTAINS(refused_at(damaged).message(), "counts");
 }
 
 }  // namespace

@@ -193,6 +193,11 @@ FolderLock::~FolderLock() {
   if (folder_ >= 0) ::close(folder_);
 }
 
+bool exists(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0;
+}
+
 void write_file(const std::string& path, std::string_view content) {
   AtomicFile f(path);
   f.write(content);

@@ -68,6 +68,8 @@ class FolderLock {
   int folder_;
 };
 
+// Whether a file or folder of that name is there.
+bool exists(const std::string& path);
 void write_file(const std::string& path, std::string_view content);
 // The whole file as bytes; ErrorCode::input if it cannot be read.
 std::string read_file(const std::string& path);

@@ -10,16 +10,11 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "data/log_cpm.h"
+#include "data/read.h"
 
 namespace panvae::data {
 
 namespace {
-
-std::vector<int64_t> all_rows(int64_t n) {
-  std::vector<int64_t> rows(static_cast<size_t>(n));
-  std::iota(rows.begin(), rows.end(), int64_t{0});
-  return rows;
-}
 
 // Means and variances of columns, one row after the other (Welford).
 class Moments {

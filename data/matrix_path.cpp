@@ -5,17 +5,13 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "data/foreign.h"
 
 namespace panvae::data {
 
 namespace {
-
-bool exists(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0;
-}
 
 bool is_folder(const std::string& path) {
   struct stat info {};

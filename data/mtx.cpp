@@ -1,20 +1,15 @@
 // Matrix Market files as 10x Genomics writes them: features x barcodes, with the names in files beside the matrix.
-#include <sys/stat.h>
 
 #include <charconv>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "data/raw_matrix.h"
 #include "data/text_reader.h"
 
 namespace panvae::data {
 
 namespace {
-
-bool exists(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0;
-}
 
 // "GSM1_matrix.mtx.gz" has "GSM1_barcodes.tsv" beside it, "matrix.mtx" has "barcodes.tsv".
 std::string beside(const std::string& path, const std::vector<std::string>& names) {

@@ -19,12 +19,6 @@ namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-std::vector<int64_t> all_rows(int64_t n) {
-  std::vector<int64_t> rows(static_cast<size_t>(n));
-  std::iota(rows.begin(), rows.end(), int64_t{0});
-  return rows;
-}
-
 // No sample has so many reads, and from 2^53 on a number does not tell its neighbours apart: a fault of the file, or of who wrote it.
 constexpr double kLargestCount = 1e12;
 

@@ -7,7 +7,6 @@
 #include <bit>
 #include <cmath>
 #include <functional>
-#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -260,11 +259,7 @@ std::vector<int64_t> prepare_tables(Table& obs, Table& var, const std::string& p
   if (!options.obs_table.empty()) join_table(obs, read_table(options.obs_table), "sample", options.obs_table);
   if (!options.var_table.empty()) join_table(var, read_table(options.var_table), "feature", options.var_table);
   apply_keys(obs, options.keys);
-  if (options.where.empty()) {
-    std::vector<int64_t> all(obs.keys.size());
-    std::iota(all.begin(), all.end(), int64_t{0});
-    return all;
-  }
+  if (options.where.empty()) return all_rows(obs.rows());
   std::vector<int64_t> rows = rows_where(obs, options.where);
   log::info("{} of {} samples selected", rows.size(), obs.rows());
   obs = obs.select(rows);

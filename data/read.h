@@ -57,6 +57,8 @@ void join_table(Table& table, const Table& more, const std::string& what, const 
 std::vector<int64_t> rows_where(const Table& obs, const std::vector<std::string>& conditions);
 // Donor of each row: the column `donor`, the sample's own name where it is missing or absent.
 std::vector<std::string> donors_of(const Table& obs);
+// 0 to n - 1.
+std::vector<int64_t> all_rows(int64_t n);
 // Rows whose split is `train`; all rows where there is no split column.
 std::vector<int64_t> training_rows(const Table& obs);
 // Rows whose split is `side` (train, validation, holdout); ErrorCode::input for a value that is none of the three.

@@ -1,6 +1,7 @@
 // What a matrix holds and which of its samples train.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -133,6 +134,12 @@ std::vector<int64_t> rows_of_split(const Table& obs, const std::string& side) {
                  "use train, validation or holdout for every sample, or name another column with --split-key");
     if (value == side) rows.push_back(r);
   }
+  return rows;
+}
+
+std::vector<int64_t> all_rows(int64_t n) {
+  std::vector<int64_t> rows(static_cast<size_t>(n));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
   return rows;
 }
 

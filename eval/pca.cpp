@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "base/blas.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/philox.h"
 #include "base/threads.h"
+#include "data/read.h"
 #include "eval/centred_matrix.h"
 #include "eval/extreme.h"
 #include "eval/lapack.h"
@@ -201,9 +201,7 @@ FittedPca fit_transform_pca(const data::RowMatrix<T>& x, const std::vector<int64
 template <class T>
 data::RowMatrix<double> transform(const PcaModel& model, const data::RowMatrix<T>& x) {
   data::RowMatrix<double> out(x.rows(), model.count());
-  std::vector<int64_t> rows(static_cast<size_t>(x.rows()));
-  std::iota(rows.begin(), rows.end(), int64_t{0});
-  project(model, x, rows, out);
+  project(model, x, data::all_rows(x.rows()), out);
   return out;
 }
 

@@ -4,8 +4,10 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
 
 #include "data/read.h"
+#include "data/table.h"
 #include "eval/distributions.h"
 
 namespace panvae::eval {
@@ -24,6 +26,19 @@ std::vector<int64_t> one_per_donor(const data::Table& obs, std::span<const int64
   }
   std::vector<int64_t> out;
   for (const auto& [donor, row] : first) out.push_back(row);
+  return out;
+}
+
+// Ages of donors, NaN where unknown; nothing without a column `age` of numbers, which may be the levels of a factor of an h5ad.
+std::optional<std::vector<double>> ages(const data::Table& obs, const std::vector<int64_t>& donors) {
+  const data::Column* age = obs.find("age");
+  if (!age) return {};
+  std::vector<double> out;
+  for (int64_t r : donors) {
+    double years = kNaN;
+    if (!age->missing(r) && !data::parse_number(age->text(r), years)) return {};
+    out.push_back(years);
+  }
   return out;
 }
 
@@ -103,14 +118,9 @@ PopulationComparison compare_populations(const data::Table& a, std::span<const i
   const std::vector<int64_t> donors_a = one_per_donor(a, rows_a), donors_b = one_per_donor(b, rows_b);
   PopulationComparison out;
   out.donors_a = static_cast<int64_t>(donors_a.size()), out.donors_b = static_cast<int64_t>(donors_b.size());
-  const data::Column *age_a = a.find("age"), *age_b = b.find("age");
-  out.has_age = age_a && age_b && age_a->numeric && age_b->numeric;
-  if (out.has_age) {
-    std::vector<double> x, y;
-    for (int64_t r : donors_a) x.push_back(age_a->number[static_cast<size_t>(r)]);
-    for (int64_t r : donors_b) y.push_back(age_b->number[static_cast<size_t>(r)]);
-    out.age = compare_numbers(std::move(x), std::move(y));
-  }
+  std::optional<std::vector<double>> ages_a = ages(a, donors_a), ages_b = ages(b, donors_b);
+  out.has_age = ages_a && ages_b;
+  if (out.has_age) out.age = compare_numbers(std::move(*ages_a), std::move(*ages_b));
   for (const char* name : {"cohort", "sex", "ethnicity"})
     if (a.find(name) && b.find(name)) out.factors.push_back(compare_factor(name, a, donors_a, b, donors_b));
   return out;

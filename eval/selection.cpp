@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "base/error.h"
 #include "data/read.h"
@@ -23,10 +22,7 @@ Selection select_evaluated(const data::Table& obs, On on) {
   if (on == On::holdout && !s.holdout)
     fail_input("there is no hold-out", obs.find("split") ? "column split" : "sample table",
                obs.find("split") ? "no sample has split = holdout; use --on all" : "there is no column split; use --on all");
-  if (!s.holdout) {
-    s.rows.resize(static_cast<size_t>(obs.rows()));
-    std::iota(s.rows.begin(), s.rows.end(), int64_t{0});
-  }
+  if (!s.holdout) s.rows = data::all_rows(obs.rows());
   return s;
 }
 

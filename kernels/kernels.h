@@ -179,7 +179,7 @@ PV_KERNEL(reparameterize_grad, In<T> logvar, In<T> grad_z, Out<T> grad_logvar, i
 PV_KERNEL(huber_kl, In<T> pred /*[B, G]*/, In<T> target /*[B, G]*/, In<T> mu /*[B, Z]*/, In<T> logvar /*[B, Z]*/, int64_t B, int64_t G, int64_t Z, T delta,
           T kl_weight, Out<T> loss /*[3]*/, Out<T> grad_pred /*may be pred*/, Out<T> grad_mu, Out<T> grad_logvar)
 // linear_huber_kl.cu: huber_kl of pred = h w^T + bias [R, G], which is not stored. R is a multiple of B: means are over B
-// samples, of which each may have several rows. grad_pred and grad_bias, its sums over the rows, are null where not wanted.
+// samples, of which each may have several rows. grad_pred, and grad_bias, its sums over the rows, are null where not wanted.
 PV_KERNEL(linear_huber_kl, In<T> h /*[R, H]*/, In<T> w /*[G, H]*/, In<T> bias /*[G] or null*/, In<T> target /*[R, G]*/, In<T> mu, In<T> logvar, int64_t B,
           int64_t R, int64_t G, int64_t H, int64_t Z, T delta, T kl_weight, Out<T> loss /*[3]*/, Out<T> grad_pred /*[R, G]*/, Out<T> grad_bias /*[G]*/,
           Out<T> grad_mu, Out<T> grad_logvar)

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "data/matching.h"
 #include "data/pairs.h"
+#include "data/read.h"
 #include "tools/training.h"
 
 namespace panvae::tools {
@@ -82,7 +83,7 @@ CoembedHalf::CoembedHalf(Context& context, const std::string& modality, const st
   donors = data::donors_of(obs);
   split_where_missing(obs, seed);
   inputs.reserve(static_cast<size_t>(samples.samples() * run.model->latent_vae().features()));
-  samples.for_chunks(samples.all_rows(), [&](int64_t, const data::RowMatrix<float>& x) {
+  samples.for_chunks(data::all_rows(samples.samples()), [&](int64_t, const data::RowMatrix<float>& x) {
     const std::vector<float> part = run.model->latent_inputs(context, x.data(), x.rows());
     inputs.insert(inputs.end(), part.begin(), part.end());
   });

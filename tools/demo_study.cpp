@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "data/read.h"
 
@@ -57,11 +58,6 @@ Arguments train_blocks(const Sizes& s) {
 }
 Arguments train_dense(const Sizes& s) {
   return set(joined({"model.network=dense", std::string("model.latent=") + s.latent}, s.dense));
-}
-
-bool exists(const std::string& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
 }
 
 // Counts with a column batch are corrected for it.

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "data/read.h"
 #include "eval/alignment.h"
 #include "eval/cohort.h"
 #include "eval/expression.h"
@@ -318,7 +319,7 @@ class Judge {
     x << p.rna->x, p.atac->x;
     eval::PcaOptions two;
     two.components = 2;
-    const eval::PcaModel pca = eval::fit_pca(x, all_rows(n), two);
+    const eval::PcaModel pca = eval::fit_pca(x, data::all_rows(n), two);
     const data::RowMatrix<double> xy = eval::transform(pca, x);
     if (xy.cols() < 2) return;
     const Eigen::VectorXd ratio = pca.explained_ratio();
@@ -350,12 +351,6 @@ class Judge {
     results.tables.push_back({"plane", p.info.id, "", std::move(t)});
   }
 
-  static std::vector<int64_t> all_rows(int64_t n) {
-    std::vector<int64_t> rows(static_cast<size_t>(n));
-    for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<int64_t>(i);
-    return rows;
-  }
-
   // The first two principal components of an embedding, fitted on all samples: a picture, not a judgement.
   void add_points(const JudgedModel& m) {
     const data::Dataset<double>& e = m.embedding;
@@ -365,7 +360,7 @@ class Judge {
     } else {
       eval::PcaOptions two;
       two.components = 2;
-      const eval::PcaModel pca = eval::fit_pca(e.x, all_rows(e.samples()), two);
+      const eval::PcaModel pca = eval::fit_pca(e.x, data::all_rows(e.samples()), two);
       xy = eval::transform(pca, e.x);
       const Eigen::VectorXd ratio = pca.explained_ratio();
       results.models.back().explained.assign(ratio.begin(), ratio.end());

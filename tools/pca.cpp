@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "data/matrix_path.h"
+#include "data/read.h"
 #include "data/write.h"
 #include "eval/wide_pca.h"
 #include "tools/at_least.h"
@@ -105,8 +106,7 @@ void run_on(data::Dataset<T, Matrix> in, const Options& o, const Session& sessio
     rows = data::training_rows(in.obs);
     if (!in.obs.find("split")) log::info("no column split: fitted on all samples");
   } else {
-    rows.resize(static_cast<size_t>(in.samples()));
-    std::iota(rows.begin(), rows.end(), int64_t{0});
+    rows = data::all_rows(in.samples());
   }
   eval::PcaOptions options;
   options.components = o.components;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <unordered_set>
 
+#include "data/read.h"
 #include "data/write.h"
 #include "eval/selection.h"
 #include "eval/spearman.h"
@@ -50,7 +51,7 @@ void reconstruct(Context& context, const Options& o, const Session& session) {
   const std::unordered_set<int64_t> judged_rows(judged.rows.begin(), judged.rows.end());
   double sum = 0;
   int64_t defined = 0;
-  for_reconstructions(context, run, in, in.all_rows(), [&](int64_t i, std::span<const float> observed, std::span<const float> decoded) {
+  for_reconstructions(context, run, in, data::all_rows(in.samples()), [&](int64_t i, std::span<const float> observed, std::span<const float> decoded) {
     std::copy(decoded.begin(), decoded.end(), out.x.row(i).data());
     if (!judged_rows.count(i)) return;
     const double r = eval::spearman(std::vector<double>(observed.begin(), observed.end()), std::vector<double>(decoded.begin(), decoded.end()));

@@ -1,12 +1,11 @@
 #include "tools/run_folder.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cmath>
 #include <tuple>
 #include <utility>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/read_json.h"
 #include "base/threads.h"
@@ -55,11 +54,6 @@ void FeatureScale::apply(data::RowMatrix<float>& x) const {
         x(r, c) = clip ? std::clamp(z, -kClip, kClip) : z;
       }
   });
-}
-
-bool exists(const std::string& path) {
-  struct stat st {};
-  return ::stat(path.c_str(), &st) == 0;
 }
 
 std::unique_ptr<TrainedModel> make_model(Context& context, const RunConfig& config, int64_t features, uint64_t seed) {

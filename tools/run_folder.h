@@ -38,9 +38,6 @@ struct Run {
   bool canonical_axes() const { return config.modality == "rna" && !coembedded; }
 };
 
-// Whether a file or folder of that name is there.
-bool exists(const std::string& path);
-
 // The networks that a resolved configuration asks for, with weights drawn from `seed`.
 std::unique_ptr<TrainedModel> make_model(Context& context, const RunConfig& config, int64_t features, uint64_t seed);
 

@@ -1,9 +1,9 @@
 #include "tools/run_samples.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/log.h"
+#include "data/read.h"
 
 namespace panvae::tools {
 
@@ -29,7 +29,7 @@ RunSamples::RunSamples(const Run& run, const std::string& path, const data::Read
     // A file that preprocess wrote is recognised by its frozen steps; anything else by its numbers.
     std::string kind = source_.kind();
     if (kind.empty()) {
-      const std::vector<int64_t> rows = all_rows();
+      const std::vector<int64_t> rows = data::all_rows(source_.samples());
       const int64_t few = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, source_.features() * static_cast<int64_t>(sizeof(double))));
       kind = data::detect_kind(source_.samples_of(std::span(rows).first(static_cast<size_t>(std::min(few, samples())))));
     }
@@ -54,12 +54,6 @@ RunSamples::RunSamples(const Run& run, const std::string& path, const data::Read
   // Also says what of the model's features is in the file.
   const int64_t first = 0;
   features_ = prepared(std::span(&first, samples() > 0 ? 1 : 0), true).var;
-}
-
-std::vector<int64_t> RunSamples::all_rows() const {
-  std::vector<int64_t> rows(static_cast<size_t>(samples()));
-  std::iota(rows.begin(), rows.end(), int64_t{0});
-  return rows;
 }
 
 data::Dataset<double> RunSamples::prepared(std::span<const int64_t> rows, bool say_coverage) const {
@@ -110,7 +104,7 @@ void RunSamples::for_values(std::span<const int64_t> rows, const std::function<v
 data::RowMatrix<float> embedding_of(Context& context, const Run& run, const RunSamples& samples, bool canonical) {
   const int64_t latent = run.model->latent();
   data::RowMatrix<float> z(samples.samples(), latent);
-  samples.for_chunks(samples.all_rows(), [&](int64_t first, const data::RowMatrix<float>& x) {
+  samples.for_chunks(data::all_rows(samples.samples()), [&](int64_t first, const data::RowMatrix<float>& x) {
     const Posteriors q = run.model->posteriors(context, x.data(), x.rows());
     z.middleRows(first, x.rows()) = Eigen::Map<const data::RowMatrix<float>>(q.mean.data(), x.rows(), latent);
   });

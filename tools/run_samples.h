@@ -20,7 +20,6 @@ class RunSamples {
   const data::Table& obs() const { return source_.obs(); }
   const data::Table& features() const { return features_; }
   int64_t samples() const { return source_.samples(); }
-  std::vector<int64_t> all_rows() const;
   const std::string& path() const { return path_; }
 
   // use(first, x): x [n, features] are the samples rows[first], rows[first + 1], ..., scaled.

@@ -115,6 +115,8 @@ TEST(Population, AgesAndEachFactorThatBothHave) {
   EXPECT_EQ(counts("ethnicity"), (std::vector<Json>{{"p", "q"}, {10, 0}, {8, 2}, 2}));
   set_factor(b, "age", repeated({{"60s", 10}}));
   EXPECT_FALSE(compare_populations(a, all_rows(10), b, all_rows(10)).has_age) << "no numbers";
+  set_factor(b, "age", repeated({{"60", 10}}));
+  EXPECT_EQ(to_json(compare_populations(a, all_rows(10), b, all_rows(10)))["age"], j["age"]) << "a factor of numbers, as h5ad files may have";
 }
 
 }  // namespace

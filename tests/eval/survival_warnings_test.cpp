@@ -250,6 +250,16 @@ TEST(Survival, WarnsOfMonotoneLikelihoodAndConstantColumns) {
 }
 
 // Ten columns of one value; deaths in folds 1 and 4 alone, so that the others have no pair to compare.
+TEST(Survival, APValueIsNeverZero) {
+  SurvivalResult r;
+  r.log_rank.degrees = 2;
+  for (const auto& [p, words] :
+       {std::pair{0.0, "freedom, p < 1e-300"}, {2e-9, "freedom, p = 2.0e-09"}, {0.25, "freedom, p = 0.2500"}, {std::nan(""), "freedom, p = -"}}) {
+    r.log_rank.p_value = p;
+    EXPECT_NE(to_text(r).find(words), std::string::npos) << to_text(r);
+  }
+}
+
 TEST(Survival, ListsOfTermsAndFolds) {
   auto d = study(100, 3, 1);
   std::vector<std::string> names;

@@ -243,6 +243,15 @@ TEST(Alignment, ConstantColumnsAndOffsetsAddNoDirection) {
   EXPECT_NEAR(s.distance, r.distance, 1e-8);
 }
 
+// Coordinates of 20 bits below a large offset have all their digits in a double, and the angles are those without the offset.
+TEST(Alignment, AnOffsetChangesNothing) {
+  auto d = cohorts(3, 20, 5, 2);
+  d.x = d.x.unaryExpr([](double v) { return std::round(v * 0x1p12) * 0x1p-32; });
+  const AlignmentResult r = evaluate_alignment(d, without_permutations());
+  d.x.array() += 3 * 0x1p18;
+  EXPECT_NEAR(evaluate_alignment(d, without_permutations()).distance, r.distance, 1e-12);
+}
+
 // The mean of equal values is not always their value: beside coordinates this small the rest would be a direction.
 TEST(Alignment, LargeConstantsAndExtremeValuesAddNoDirection) {
   auto d = cohorts(3, 20, 5, 2);

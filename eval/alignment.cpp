@@ -109,6 +109,8 @@ AlignmentResult evaluate_alignment(const data::Dataset<double>& e, const Alignme
     label = std::move(permuted);
   }
 
+  if (options.permutations > 0 || options.control == Control::permuted) add_warning(r.warnings, warn_unpermuted(donor));
+
   ColMatrix indicator = ColMatrix::Zero(n, r.classes), x(n, e.features());
   for (int64_t i = 0; i < n; ++i) {
     indicator(i, std::distance(size_of.begin(), size_of.find(label[static_cast<size_t>(i)]))) = 1;

@@ -231,6 +231,19 @@ TEST(Survival, WarnsOfFewDeathsAndSharedDonors) {
   EXPECT_FALSE(warned(evaluate_survival(d, o), "aliased"));
 }
 
+// Outcomes that no other donor can take stay where they are, and a control that leaves most of them is none.
+TEST(Survival, WarnsOfOutcomesThatNoPermutationMoves) {
+  auto d = study(100, 30, 1);
+  std::vector<std::string> donor;
+  for (int size = 1; size <= 13; ++size) donor.insert(donor.end(), static_cast<size_t>(size), fmt::format("D{}", size));
+  donor.resize(100, "D13");
+  set_factor(d.obs, "donor", donor);
+  SurvivalOptions o = with(2);
+  EXPECT_FALSE(warned(evaluate_survival(d, o), "as many samples as no other"));
+  o.control = Control::permuted;
+  EXPECT_TRUE(warned(evaluate_survival(d, o), "as many samples as no other")) << all_warnings(evaluate_survival(d, o));
+}
+
 TEST(Survival, WarnsOfMonotoneLikelihoodAndConstantColumns) {
   auto d = study(120, 3, 1);
   std::vector<std::string> status;

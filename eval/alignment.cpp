@@ -109,20 +109,26 @@ AlignmentResult evaluate_alignment(const data::Dataset<double>& e, const Alignme
     label = std::move(permuted);
   }
 
+  if (options.permutations > 0 || options.control == Control::permuted) add_warning(r.warnings, warn_unpermuted(donor));
+
   ColMatrix indicator = ColMatrix::Zero(n, r.classes), x(n, e.features());
   for (int64_t i = 0; i < n; ++i) {
     indicator(i, std::distance(size_of.begin(), size_of.find(label[static_cast<size_t>(i)]))) = 1;
     x.row(i) = e.x.row(rows[static_cast<size_t>(i)]);
   }
   indicator.rowwise() -= indicator.colwise().mean().eval();
-  // Scaled by its largest value, so that no square leaves the range of doubles. A constant column leaves rounding behind
-  // where it is centred, which is no direction.
-  const double scale = x.cwiseAbs().maxCoeff();
-  if (scale > 0) x /= scale;
+  // Scaled by its largest value, so that no square leaves the range of doubles; by its power of two, which rounds nothing: the
+  // differences of an embedding far from 0 keep all their digits. A constant column leaves rounding behind where it is centred,
+  // which is no direction.
+  if (const double largest = x.cwiseAbs().maxCoeff(); largest > 0) {
+    const int power = std::ilogb(largest);
+    x = x.unaryExpr([power](double v) { return std::ldexp(v, -power); }).eval();
+  }
   bool varies = false;
   for (int64_t j = 0; j < x.cols(); ++j) {
     const double largest = x.col(j).cwiseAbs().maxCoeff();
-    x.col(j).array() -= x.col(j).mean();
+    // Twice: far from 0 the mean itself is rounded.
+    for (int pass = 0; pass < 2; ++pass) x.col(j).array() -= x.col(j).mean();
     if (x.col(j).cwiseAbs().maxCoeff() <= 1e-14 * largest) x.col(j).setZero();
     else varies = true;
   }

@@ -140,6 +140,7 @@ Prepared prepare(const data::Dataset<double>& e, const CohortOptions& options) {
     // Folds stay those of the true labels: the row beside this one differs in the labels alone.
     const std::vector<int32_t> label = r.label;
     const std::vector<int64_t> from = permute_donors(donor, options.seed);
+    add_warning(r.warnings, warn_unpermuted(donor));
     for (size_t i = 0; i < n; ++i) r.label[i] = label[static_cast<size_t>(from[i])];
   }
   const std::set<int32_t> numbers(r.fold.begin(), r.fold.end());

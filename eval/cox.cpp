@@ -21,6 +21,10 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr int64_t kBlock = 512;
 // A column is aliased if less than this of its length is left beside the columns before it, as in lm() of R.
 constexpr double kAliased = 1e-7;
+// Standard deviations per which a coefficient need not be a double.
+constexpr double kLeastScale = 1e-300;
+// Of a scaled coefficient: it is zero then, and the information stays finite.
+constexpr double kLargestPenalty = 1e100;
 // Newton steps below it, in the linear predictor of a column's standard deviation, end the search; larger ones after the
 // likelihood has settled show a coefficient that grows without end.
 constexpr double kSmallStep = 1e-7, kGrowingStep = 1e-2;
@@ -266,8 +270,10 @@ CoxFit fit_cox(std::span<const double> time, std::span<const uint8_t> event, con
   for (Eigen::Index j = 0; j < d; ++j) {
     const double low = x.col(j).minCoeff(), high = x.col(j).maxCoeff();
     fit.mean[j] = low + (x.col(j).array() - low).mean();
-    scale[j] = std::sqrt((x.col(j).array() - fit.mean[j]).square().mean());
-    if (!(high - low > 1e-10 * std::max(std::abs(low), std::abs(high))) || !(scale[j] > 0)) {
+    // In units of the largest deviation, whose square a double need not hold.
+    if (const double reach = (x.col(j).array() - fit.mean[j]).abs().maxCoeff(); reach > 0)
+      scale[j] = reach * std::sqrt(((x.col(j).array() - fit.mean[j]) / reach).square().mean());
+    if (!(high - low > 1e-10 * std::max(std::abs(low), std::abs(high))) || !(scale[j] > kLeastScale)) {
       fit.constant.push_back(j);
       scale[j] = 1;
       continue;
@@ -288,7 +294,7 @@ CoxFit fit_cox(std::span<const double> time, std::span<const uint8_t> event, con
   for (Eigen::Index j = 0; j < k; ++j) {
     const auto from = static_cast<Eigen::Index>(used[static_cast<size_t>(j)]);
     columns.col(j) = z.col(from);
-    if (!options.penalty.empty()) penalty[j] = options.penalty[static_cast<size_t>(from)] / (scale[from] * scale[from]);
+    if (!options.penalty.empty()) penalty[j] = std::min(options.penalty[static_cast<size_t>(from)] / scale[from] / scale[from], kLargestPenalty);
   }
   z.resize(0, 0);
 

@@ -45,6 +45,14 @@ Matrix normalised(const data::Preprocessor& preprocessing, const data::SampleSou
   return std::move(d.x);
 }
 
+// Whether replicate a comes before b: by number or by name, unknown ones last. What differs between first and second replicates is
+// found where they are first and second in every donor.
+bool before(const data::Column& replicate, int64_t a, int64_t b) {
+  if (replicate.missing(a) || replicate.missing(b)) return !replicate.missing(a) && replicate.missing(b);
+  if (!replicate.numeric) return replicate.text(a) < replicate.text(b);
+  return replicate.number[static_cast<size_t>(a)] < replicate.number[static_cast<size_t>(b)];
+}
+
 std::vector<std::pair<int64_t, int64_t>> replicate_pairs(const data::Table& obs, const std::vector<int64_t>& rows) {
   const std::vector<std::string> donor = data::donors_of(obs);
   const data::Column *cohort = obs.find("cohort"), *type = obs.find("sample_type"), *replicate = obs.find("replicate");
@@ -55,9 +63,7 @@ std::vector<std::pair<int64_t, int64_t>> replicate_pairs(const data::Table& obs,
   std::string last;
   for (auto& [key, samples] : groups) {
     if (samples.size() < 2 || key.front() == last) continue;  // one pair per donor
-    if (replicate && replicate->numeric)
-      std::stable_sort(samples.begin(), samples.end(),
-                       [&](int64_t a, int64_t b) { return replicate->number[static_cast<size_t>(a)] < replicate->number[static_cast<size_t>(b)]; });
+    if (replicate) std::stable_sort(samples.begin(), samples.end(), [&](int64_t a, int64_t b) { return before(*replicate, a, b); });
     pairs.emplace_back(samples[0], samples[1]);
     last = key.front();
   }

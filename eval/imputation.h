@@ -2,6 +2,7 @@
 // donors, beside the predictor that knows no more than the cohort: the mean of its training samples.
 #pragma once
 #include <cstdint>
+#include <span>
 
 #include "base/json.h"
 #include "data/dataset.h"
@@ -19,14 +20,16 @@ struct ImputationResult {
   ImputationScores imputed, cohort_mean;
   // 1 - squared error of the imputation / squared error of the cohort mean: above 0 it knows more than the cohort.
   double r2_over_cohort_mean = 0;
-  // Per feature, Spearman of (imputed - cohort mean) and (observed - cohort mean) across pairs, mean of the features: what
-  // is known of a donor beyond the cohort. NaN where nothing varies.
+  // Per feature, Spearman of imputed and observed across pairs, each less its own mean over the judged pairs of the cohort; mean
+  // of the features: what is known of a donor beyond the cohort. NaN where nothing varies. The training mean, taken from both,
+  // would leave its own error in both: a constant prediction then scored 0.09 (470 training samples of 12 cohorts).
   double spearman_beyond_cohort_mean = 0;
 };
 
-// All [pairs, features], in the units of the preprocessed data. ErrorCode::input for fewer than two pairs.
+// All [pairs, features], in the units of the preprocessed data; cohort [pairs]: codes, -1 where unknown: such a pair, and one alone
+// in its cohort, tells nothing beyond the cohort. ErrorCode::input for fewer than two pairs.
 ImputationResult evaluate_imputation(const data::RowMatrix<double>& observed, const data::RowMatrix<double>& imputed,
-                                     const data::RowMatrix<double>& cohort_mean);
+                                     const data::RowMatrix<double>& cohort_mean, std::span<const int32_t> cohort);
 Json to_json(const ImputationResult& result);
 
 }  // namespace panvae::eval

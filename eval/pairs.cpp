@@ -452,6 +452,7 @@ PairsResult evaluate_pairs(const data::Dataset<double>& rna_embedding, const dat
     out.recall[k] = (out.rna.recall[k] + out.atac.recall[k]) / 2;
     out.chance_recall[k] = (out.rna.chance_recall[k] + out.atac.chance_recall[k]) / 2;
   }
+  if (options.permutations > 0 || options.control == Control::permuted) add_warning(out.warnings, warn_unpermuted(donor));
   permute(out, distance, of_atac, of_rna, donor, options);
   mix(out, x_rna, x_atac, options.mixing_neighbours);
 

@@ -401,6 +401,7 @@ SurvivalResult evaluate_survival(const data::Dataset<double>& e, const SurvivalO
   r.donors = static_cast<int64_t>(std::set<std::string>(study.donor.begin(), study.donor.end()).size());
   if (options.control == Control::permuted) {
     const Rows from = permute_donors(study.donor, options.seed);
+    add_warning(r.warnings, warn_unpermuted(study.donor));
     study.time = pick(study.time, from);
     study.event = pick(study.event, from);
   }

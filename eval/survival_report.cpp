@@ -35,8 +35,10 @@ std::string fixed(double x) {
   return std::isfinite(x) ? fmt::format("{:.4f}", x) : "-";
 }
 
+// "p = 0.0123". A p-value is not zero, however small: below the range of doubles it is said to be small.
 std::string p_text(double p) {
-  return !std::isfinite(p) ? "-" : p < 1e-4 ? fmt::format("{:.1e}", p) : fmt::format("{:.4f}", p);
+  if (!std::isfinite(p)) return "p = -";
+  return p < 1e-300 ? std::string("p < 1e-300") : p < 1e-4 ? fmt::format("p = {:.1e}", p) : fmt::format("p = {:.4f}", p);
 }
 
 }  // namespace
@@ -176,8 +178,7 @@ std::string to_text(const SurvivalResult& r) {
     groups.row({kRiskGroups[g], std::to_string(r.log_rank.n[g]), std::to_string(r.log_rank.observed[g]), fmt::format("{:.1f}", r.log_rank.expected[g]),
                 std::isfinite(r.median[g]) ? fmt::format("{:.0f}", r.median[g]) : "-"});
   out += "\n" + groups.str() +
-         fmt::format("log-rank test: chi-square {}, {} degrees of freedom, p = {}\n", fixed(r.log_rank.chi_square), r.log_rank.degrees,
-                     p_text(r.log_rank.p_value));
+         fmt::format("log-rank test: chi-square {}, {} degrees of freedom, {}\n", fixed(r.log_rank.chi_square), r.log_rank.degrees, p_text(r.log_rank.p_value));
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string_view>
 
 #include "base/error.h"
 
@@ -29,6 +30,21 @@ std::string warn_shared_donors(std::span<const std::string> donor, std::span<con
   if (shared == 0) return {};
   return fmt::format("{} donors have samples in more than one fold ({} for one): a model tested on donors it has seen scores too high", shared,
                      panvae::quoted(example));
+}
+
+std::string warn_unpermuted(std::span<const std::string> donor) {
+  std::map<std::string_view, int64_t> samples_of;
+  for (const std::string& name : donor) ++samples_of[name];
+  std::map<int64_t, int64_t> donors_of_size;
+  for (const auto& [name, samples] : samples_of) ++donors_of_size[samples];
+  int64_t donors = 0, samples = 0;
+  for (const auto& [size, count] : donors_of_size)
+    if (count == 1) ++donors, samples += size;
+  if (20 * samples <= static_cast<int64_t>(donor.size())) return {};
+  return fmt::format(
+      "{} donors have as many samples as no other and keep their own labels in every permutation: {} of {} samples, so what is to be chance is nearer to the "
+      "score than chance is",
+      donors, samples, donor.size());
 }
 
 std::string warn_aliased(const data::Table& obs, std::span<const int64_t> rows, std::span<const std::string> label) {

@@ -20,6 +20,10 @@ std::string warn_few_samples(int64_t samples, int64_t dimensions, const std::str
 //   donor [n], fold [n]
 std::string warn_shared_donors(std::span<const std::string> donor, std::span<const int32_t> fold);
 
+// Donors whom no permutation moves (permute_donors), since no other donor has as many samples, with more than 5 % of the samples.
+//   donor [n]
+std::string warn_unpermuted(std::span<const std::string> donor);
+
 // Cohorts confounded with datasets. Cohorts and datasets are linked where a sample has both; if they fall into several
 // unlinked parts, no difference between cohorts of two parts can be told from a difference between their datasets.
 //   rows  samples looked at; label [rows] the cohort of each

@@ -51,16 +51,24 @@ eval::ImputationResult judge_imputation(const data::Table& obs, const data::RowM
   const std::map<std::string, Eigen::RowVectorXd> means = training_means(observed);
   data::RowMatrix<double> truth(n, p), guess(n, p), cohort_mean(n, p);
   int64_t unseen = 0;
+  std::vector<std::string> cohort;
   for (int64_t i = 0; i < n; ++i) {
     guess.row(i) = imputed.row(left[static_cast<size_t>(i)]).cast<double>();
-    auto mean = means.find(cohort_of(obs, left[static_cast<size_t>(i)]));
+    cohort.push_back(cohort_of(obs, left[static_cast<size_t>(i)]));
+    auto mean = means.find(cohort.back());
     if (mean == means.end()) mean = means.find(""), ++unseen;
     cohort_mean.row(i) = mean->second;
   }
   if (unseen > 0) log::warning("{} pairs are of cohorts without training samples: their mean is that of all training samples", unseen);
   observed.for_values(right,
                       [&](int64_t i, std::span<const float> values) { truth.row(i) = Eigen::Map<const Eigen::RowVectorXf>(values.data(), p).cast<double>(); });
-  return eval::evaluate_imputation(truth, guess, cohort_mean);
+  // Where no cohort is known all pairs are of one.
+  std::map<std::string, int32_t> code;
+  for (const std::string& c : cohort)
+    if (!c.empty()) code.emplace(c, static_cast<int32_t>(code.size()));
+  std::vector<int32_t> codes;
+  for (const std::string& c : cohort) codes.push_back(code.empty() ? 0 : c.empty() ? -1 : code.at(c));
+  return eval::evaluate_imputation(truth, guess, cohort_mean, codes);
 }
 
 }  // namespace panvae::tools

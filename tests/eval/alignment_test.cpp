@@ -243,6 +243,34 @@ TEST(Alignment, ConstantColumnsAndOffsetsAddNoDirection) {
   EXPECT_NEAR(s.distance, r.distance, 1e-8);
 }
 
+// Coordinates of 20 bits below a large offset have all their digits in a double, and the angles are those without the offset.
+TEST(Alignment, AnOffsetChangesNothing) {
+  auto d = cohorts(3, 20, 5, 2);
+  d.x = d.x.unaryExpr([](double v) { return std::round(v * 0x1p12) * 0x1p-32; });
+  const AlignmentResult r = evaluate_alignment(d, without_permutations());
+  d.x.array() += 3 * 0x1p18;
+  EXPECT_NEAR(evaluate_alignment(d, without_permutations()).distance, r.distance, 1e-12);
+}
+
+TEST(Alignment, DonorsWhomNoPermutationMovesAreWarnedOf) {
+  auto d = cohorts(4, 9, 3, 2);
+  std::vector<std::string> donor;
+  for (int size = 1; size <= 8; ++size) donor.insert(donor.end(), static_cast<size_t>(size), fmt::format("D{}", size));
+  const auto said = [](const AlignmentResult& r) {
+    return std::any_of(r.warnings.begin(), r.warnings.end(), [](const std::string& w) { return w.find("8 donors have as many samples as no other") == 0; });
+  };
+  EXPECT_FALSE(said(evaluate_alignment(d)));
+  set_factor(d.obs, "donor", donor);
+  AlignmentOptions o;
+  const AlignmentResult r = evaluate_alignment(d, o);
+  EXPECT_TRUE(said(r)) << "every permutation is the labels themselves";
+  EXPECT_NEAR(r.chance_distance, r.distance, 1e-12);
+  o.permutations = 0;
+  EXPECT_FALSE(said(evaluate_alignment(d, o)));
+  o.control = Control::permuted;
+  EXPECT_TRUE(said(evaluate_alignment(d, o)));
+}
+
 // The mean of equal values is not always their value: beside coordinates this small the rest would be a direction.
 TEST(Alignment, LargeConstantsAndExtremeValuesAddNoDirection) {
   auto d = cohorts(3, 20, 5, 2);

@@ -192,6 +192,25 @@ TEST(Cohort, PermutedControlIsAtMostTheMajorityShare) {
 }
 
 // Predictions stand beside their samples, and every number follows from them.
+TEST(Cohort, DonorsWhomNoPermutationMovesAreWarnedOf) {
+  auto d = cohorts(2, 30, 2, 4);
+  std::vector<std::string> donor, cohort;
+  for (int size = 1; size <= 10; ++size) donor.insert(donor.end(), static_cast<size_t>(size), fmt::format("D{}", size));
+  donor.resize(60, "D10");
+  for (const std::string& name : donor) cohort.push_back(name.back() % 2 ? "A" : "B");
+  set_factor(d.obs, "donor", donor);
+  set_factor(d.obs, "cohort", cohort);
+  const auto said = [](const CohortResult& r) {
+    return std::any_of(r.warnings.begin(), r.warnings.end(),
+                       [](const std::string& w) { return w.find("keep their own labels in every permutation") != w.npos; });
+  };
+  CohortOptions o;
+  o.trees.rounds = 2;
+  EXPECT_FALSE(said(evaluate_cohort(d, o)));
+  o.control = Control::permuted;
+  EXPECT_TRUE(said(evaluate_cohort(d, o)));
+}
+
 TEST(Cohort, NumbersAreThoseOfThePredictions) {
   auto d = cohorts(3, 20, 4, 0.8);
   std::vector<std::string> cohort, donor;

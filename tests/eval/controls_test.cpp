@@ -36,6 +36,18 @@ TEST(Controls, DonorsMoveAsWholes) {
   EXPECT_EQ(permute_donors(std::vector<std::string>{"x"}, 1), std::vector<int64_t>{0});
 }
 
+TEST(Controls, DonorsWhomNoPermutationMovesAreWarnedOf) {
+  std::vector<std::string> donor = {"a", "b", "b", "c", "c", "c"};
+  EXPECT_EQ(permute_donors(donor, 3), (std::vector<int64_t>{0, 1, 2, 3, 4, 5}));
+  EXPECT_NE(warn_unpermuted(donor).find("3 donors"), std::string::npos) << warn_unpermuted(donor);
+  EXPECT_NE(warn_unpermuted(donor).find("6 of 6 samples"), std::string::npos) << warn_unpermuted(donor);
+  for (int i = 0; i < 54; ++i) donor.push_back(fmt::format("single{}", i));  // "a" is no exception any more; "b" and "c" are 5 of 60
+  EXPECT_NE(warn_unpermuted(donor).find("2 donors"), std::string::npos) << warn_unpermuted(donor);
+  for (int i = 54; i < 94; ++i) donor.push_back(fmt::format("single{}", i));  // 5 of 100
+  EXPECT_EQ(warn_unpermuted(donor), "");
+  EXPECT_EQ(warn_unpermuted(std::vector<std::string>{"a", "b"}), "");
+}
+
 // Every donor is equally likely to give its label: 4 donors, 4,000 draws, four standard errors.
 TEST(Controls, AllPermutationsAreEquallyLikely) {
   const std::vector<std::string> donor = {"a", "b", "c", "d"};

@@ -332,6 +332,24 @@ TEST(Cox, SaysWhenTheMaximumIsNotReached) {
     }
 }
 
+// Units of a column whose squares no double holds: the same model, with the coefficient per unit.
+TEST(Cox, AnyUnitOfAColumnServes) {
+  const TiedPatients p;
+  const CoxFit plain = fit_cox(p.time, p.event, p.x);
+  for (const double unit : {1e-200, 1e-160, 1e160, 1e200}) {
+    data::RowMatrix<double> x = p.x;
+    x.col(0) *= unit;
+    const CoxFit fit = fit_cox(p.time, p.event, x);
+    EXPECT_EQ(fit.rank(), 3) << unit;
+    expect_relative(fit.coefficient[0] * unit, plain.coefficient[0], 1e-9, fmt::format("coefficient per {}", unit));
+    expect_relative(fit.loglik, plain.loglik, 1e-12, fmt::format("loglik, {}", unit));
+    CoxOptions ridge;
+    ridge.penalty = {1, 0, 0};
+    const CoxFit without = fit_cox(p.time, p.event, p.x.rightCols(2));
+    expect_relative(fit_cox(p.time, p.event, x, {}, ridge).loglik, unit < 1 ? without.loglik : plain.loglik, 1e-9, fmt::format("with a penalty, {}", unit));
+  }
+}
+
 // What differs by rounding alone is constant, what is a combination but for rounding is left out, and what is nearly one stays.
 TEST(Cox, RoundingIsNoVariation) {
   Patients p = patients(80, 4, 30, 4);

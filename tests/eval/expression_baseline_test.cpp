@@ -69,6 +69,14 @@ TEST(Expression, ReplicatesAndThinningAreBaselines) {
   }());
   o.counts = nullptr;
   EXPECT_EQ(evaluate(p, o).baseline_count.down, rep.baseline_count.up);
+  // By a name or by a number, and known ones before unknown ones.
+  std::vector<std::string> name;
+  std::vector<double> known;
+  for (int i = 0; i < 32; ++i) name.push_back(i % 2 ? "T1" : "T2"), known.push_back(i % 2 ? 1 : std::nan(""));
+  set_factor(p.observed.obs, "replicate", name);
+  EXPECT_EQ(evaluate(p, o).baseline_count.down, rep.baseline_count.up);
+  test::set_number(p.observed.obs, "replicate", known);
+  EXPECT_EQ(evaluate(p, o).baseline_count.down, rep.baseline_count.up);
   // Two halves of the same counts do not differ.
   o.baseline = Baseline::thin;
   EXPECT_ERROR(ErrorCode::usage, "--counts", evaluate(p, o));

@@ -287,6 +287,22 @@ TEST(Pairs, ControlsAreAtChanceAndCohortsAloneAreNoPairs) {
   EXPECT_EQ(to_json(control)["control"], "permuted");
 }
 
+TEST(Pairs, DonorsWhomNoPermutationMovesAreWarnedOf) {
+  std::vector<std::string> of_atac;
+  for (int size = 1; size <= 5; ++size) of_atac.insert(of_atac.end(), static_cast<size_t>(size), fmt::format("D{:03d}", size - 1));
+  const auto rna = embedding("R", gaussian(5, 3, 90), donors(5)), atac = embedding("A", gaussian(15, 3, 91), of_atac);
+  const auto said = [](const PairsResult& r) {
+    return std::any_of(r.warnings.begin(), r.warnings.end(), [](const std::string& w) { return w.find("5 donors have as many samples as no other") == 0; });
+  };
+  const PairsResult r = evaluate_pairs(rna, atac);
+  EXPECT_TRUE(said(r));
+  EXPECT_NEAR(r.chance_foscttm, r.foscttm, 1e-12) << "every permutation is the pairs themselves";
+  EXPECT_FALSE(said(evaluate_pairs(rna, atac, quick())));
+  PairsOptions o = quick();
+  o.control = Control::permuted;
+  EXPECT_TRUE(said(evaluate_pairs(rna, atac, o)));
+}
+
 TEST(Pairs, NothingDependsOnOrderOrThreads) {
   const int n = 40;
   std::vector<std::string> cohort;

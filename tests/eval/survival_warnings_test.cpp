@@ -231,6 +231,19 @@ TEST(Survival, WarnsOfFewDeathsAndSharedDonors) {
   EXPECT_FALSE(warned(evaluate_survival(d, o), "aliased"));
 }
 
+// Outcomes that no other donor can take stay where they are, and a control that leaves most of them is none.
+TEST(Survival, WarnsOfOutcomesThatNoPermutationMoves) {
+  auto d = study(100, 30, 1);
+  std::vector<std::string> donor;
+  for (int size = 1; size <= 13; ++size) donor.insert(donor.end(), static_cast<size_t>(size), fmt::format("D{}", size));
+  donor.resize(100, "D13");
+  set_factor(d.obs, "donor", donor);
+  SurvivalOptions o = with(2);
+  EXPECT_FALSE(warned(evaluate_survival(d, o), "as many samples as no other"));
+  o.control = Control::permuted;
+  EXPECT_TRUE(warned(evaluate_survival(d, o), "as many samples as no other")) << all_warnings(evaluate_survival(d, o));
+}
+
 TEST(Survival, WarnsOfMonotoneLikelihoodAndConstantColumns) {
   auto d = study(120, 3, 1);
   std::vector<std::string> status;
@@ -250,6 +263,16 @@ TEST(Survival, WarnsOfMonotoneLikelihoodAndConstantColumns) {
 }
 
 // Ten columns of one value; deaths in folds 1 and 4 alone, so that the others have no pair to compare.
+TEST(Survival, APValueIsNeverZero) {
+  SurvivalResult r;
+  r.log_rank.degrees = 2;
+  for (const auto& [p, words] :
+       {std::pair{0.0, "freedom, p < 1e-300"}, {2e-9, "freedom, p = 2.0e-09"}, {0.25, "freedom, p = 0.2500"}, {std::nan(""), "freedom, p = -"}}) {
+    r.log_rank.p_value = p;
+    EXPECT_NE(to_text(r).find(words), std::string::npos) << to_text(r);
+  }
+}
+
 TEST(Survival, ListsOfTermsAndFolds) {
   auto d = study(100, 3, 1);
   std::vector<std::string> names;

@@ -42,9 +42,8 @@ std::string warn_unpermuted(std::span<const std::string> donor) {
     if (count == 1) ++donors, samples += size;
   if (20 * samples <= static_cast<int64_t>(donor.size())) return {};
   return fmt::format(
-      "{} donors have as many samples as no other and keep their own labels in every permutation: {} of {} samples, so what is to be chance is nearer to the "
-      "score than chance is",
-      donors, samples, donor.size());
+      "{} as many samples as no other and keep{} labels in every permutation: {} of {} samples, so what is to be chance is nearer to the score than chance is",
+      donors == 1 ? "a donor has" : fmt::format("{} donors have", donors), donors == 1 ? "s its" : " their", samples, donor.size());
 }
 
 std::string warn_aliased(const data::Table& obs, std::span<const int64_t> rows, std::span<const std::string> label) {

@@ -106,6 +106,13 @@ TEST(rows, what_there_is_not_is_named) {
   EXPECT_NE(message({"--shape", "huber_kl=1,x,3"}).find("'x' is no number"), std::string::npos);
   EXPECT_NE(message({"--shape", "huber_kl=1,-2,3"}).find("is no number of 0 or more"), std::string::npos);
   EXPECT_NE(message({"--shape", "matmul=1,2,3,1,99"}).find("size 5 of matmul is 99; the case knows 0 to 6"), std::string::npos);
+  EXPECT_NE(message({"--shape", "gather_rows=0,5,3"}).find("size 1 of gather_rows is 0; the case knows 1 and more"), std::string::npos);
+  EXPECT_NE(message({"--shape", "layernorm=4,0"}).find("size 2 of layernorm is 0"), std::string::npos);
+  EXPECT_NE(message({"--shape", "batchnorm_train=0,3,1"}).find("size 1 of batchnorm_train is 0"), std::string::npos);
+  EXPECT_NE(message({"--shape", "conv1d=1,1,5,1,3,0,0,1,0"}).find("size 6 of conv1d is 0; the case knows 1 to 4"), std::string::npos);
+  EXPECT_EQ(message({"--shape", "conv1d=1,1,4,1,4,1,0,1,0", "--shape", "gather_rows=5,0,3", "--shape", "relu=0"}), "no error");
+  EXPECT_NE(message({"--seconds", "inf"}).find("'inf' is no number"), std::string::npos);
+  EXPECT_NE(message({"--memory", "1e999"}).find("is no number"), std::string::npos);
   EXPECT_NE(message({"--provider", "cublas"}).find("use ours, blas"), std::string::npos);
   EXPECT_NE(message({"--precision", "ieee,tf32"}).find("there is no tf32 on cpu: use ieee"), std::string::npos);
   EXPECT_NE(message({"--dtype", "f16"}).find("use f32, f64"), std::string::npos);

@@ -77,6 +77,16 @@ TEST(rows, products_stand_beside_the_vendors) {
   }
 }
 
+TEST(rows, what_is_named_several_times_is_read_once) {
+  const auto bytes = [](const char* shape) { return make_rows(parsed({"--shape", shape}), kCpu).front().bytes(); };
+  EXPECT_EQ(bytes("gather_rows=2,100,10"), 4 * (100 + 2) * 10 + 8 * 100);
+  EXPECT_EQ(bytes("gather_rows=100,2,10"), 4 * (2 + 2) * 10 + 8 * 2);
+  EXPECT_EQ(bytes("gather_blocks=2,7,100,5"), 4 * (100 * 5 + 2 * 7) + 16 * 100);
+  EXPECT_EQ(bytes("scatter_add_rows=1000,2,10,1,0"), 4 * (2 + 2 * 2) * 10 + 8 * 2) << "of the others nothing is read nor written";
+  EXPECT_EQ(bytes("triplet=100,3,4,10,0"), 4 * 2 * (3 + 4) * 10 + 24 * 100);
+  EXPECT_EQ(bytes("triplet=100,3,3,10,1"), 4 * 2 * 3 * 10 + 24 * 100) << "one matrix, one gradient";
+}
+
 TEST(rows, math_modes_are_rows_where_the_device_has_them) {
   const auto count = [](const std::vector<Row>& rows, MathMode m) {
     return std::count_if(rows.begin(), rows.end(), [&](const Row& r) { return r.op->math == m; });

@@ -1,7 +1,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <memory>
+#include <new>
+#include <stdexcept>
 
 #include "base/error.h"
 #include "base/threads.h"
@@ -17,6 +20,8 @@ struct Session {
   std::map<std::string, std::string> errors;
   bool failed = false;
 };
+
+constexpr const char* kTooLarge = "out of memory: for buffers of this size, or the values that they must hold";
 
 // Google Benchmark asks for one iteration, whose time is the median of ours.
 void run(benchmark::State& state, const Row& row, Session& session) {
@@ -44,7 +49,11 @@ void run(benchmark::State& state, const Row& row, Session& session) {
     session.failed |= over(floor);
     report_row(state, row, m, floor, over(floor));
     for (auto _ : state) state.SetIterationTime(m.time.median);
-  } catch (const std::exception& e) {  // an Error, or memory that is not there
+  } catch (const std::bad_alloc&) {
+    fail(kTooLarge);
+  } catch (const std::length_error&) {
+    fail(kTooLarge);
+  } catch (const std::exception& e) {
     fail(e.what());
   }
 }
@@ -66,7 +75,7 @@ int main(int argc, char** argv) {
   }
   const std::string format = flag(argc, argv, "--benchmark_format"), list = flag(argc, argv, "--benchmark_list_tests"),
                     out_format = flag(argc, argv, "--benchmark_out_format");
-  const bool writes = !flag(argc, argv, "--benchmark_out").empty();
+  const std::string out = flag(argc, argv, "--benchmark_out");
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
 
@@ -79,6 +88,10 @@ int main(int argc, char** argv) {
     for (const Row& r : rows) fmt::print("{}\n", r.name());
     return 0;
   }
+
+  // Google Benchmark would say so when the ceilings are measured, with the status of a row that is wrong.
+  if (!out.empty() && !std::ofstream(out, std::ios::app))
+    fail_machine("cannot write " + quoted(out), "--benchmark_out", "check the folder and its permissions");
 
   Stream stream(device);
   Ceilings ceilings(stream, options);
@@ -93,7 +106,7 @@ int main(int argc, char** argv) {
   std::unique_ptr<benchmark::BenchmarkReporter> display, file;
   if (format.empty() || format == "console") display = std::make_unique<TableReporter>(context, width, session.errors);
   else if (format == "json") display = std::make_unique<JsonReporter>();
-  if (writes && (out_format.empty() || out_format == "json")) file = std::make_unique<JsonReporter>();
+  if (!out.empty() && (out_format.empty() || out_format == "json")) file = std::make_unique<JsonReporter>();
   benchmark::RunSpecifiedBenchmarks(display.get(), file.get(), "all");
   benchmark::Shutdown();
   return session.failed ? 1 : 0;

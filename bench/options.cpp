@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <string_view>
 
 #include "base/error.h"
@@ -28,7 +29,8 @@ const char* const kUsage =
   --threads N                           default OMP_NUM_THREADS, or all cores
   --benchmark_list_tests                names only
   --benchmark_...                       what else Google Benchmark offers: repetitions, formats, files
-Exit status: 0; 1 where a row was wrong, or above 105 % of its ceiling; 2 for bad arguments.
+Exit status: 0; 1 where a row was wrong, or above 105 % of its ceiling; 2 for bad arguments; 4 where a device, a library or memory is missing,
+or a file cannot be written.
 )";
 
 namespace {
@@ -47,7 +49,7 @@ template <class N>
 N number(const std::string& text, const std::string& option, N least) {
   N value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || !(value >= least))
+  if (error != std::errc{} || end != text.data() + text.size() || !(value >= least) || std::isinf(static_cast<double>(value)))
     fail_usage(fmt::format("{}: {} is no number of {} or more", option, quoted(text), least));
   return value;
 }

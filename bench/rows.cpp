@@ -62,12 +62,16 @@ void check(const Options& o, Device device) {
       fail_usage(fmt::format("--shape: {} takes {} sizes{}; {} are given", name, count, dims, sizes.size()), "",
                  fmt::format("one of its rows is --shape {}={}", name, fmt::join(c.bench.empty() ? c.sizes.back() : c.bench.front(), ",")));
     }
-    // Sizes without a name are switches of the case: what its tests never try means nothing to it.
-    for (size_t i = c.dims.size(); i < count; ++i) {
-      int64_t most = 0;
-      for (const auto* list : {&c.sizes, &c.bench})
-        for (const cases::Sizes& known : *list) most = std::max(most, known[i]);
-      if (sizes[i] > most) fail_usage(fmt::format("--shape: size {} of {} is {}; the case knows 0 to {}", i + 1, name, sizes[i], most));
+    // What the tests of a case never try means nothing to it: no elements of a kind, and other values of sizes without a name, which are
+    // its switches.
+    for (size_t i = 0; i < count; ++i) {
+      int64_t least = c.sizes.front()[i], most = 0;
+      for (const auto* list : {&c.sizes, &c.simt_sizes, &c.bench})
+        for (const cases::Sizes& known : *list) least = std::min(least, known[i]), most = std::max(most, known[i]);
+      const bool named = i < c.dims.size();
+      if (named ? sizes[i] == 0 && least > 0 : sizes[i] < least || sizes[i] > most)
+        fail_usage(
+            fmt::format("--shape: size {} of {} is {}; the case knows {}", i + 1, name, sizes[i], named ? "1 and more" : fmt::format("{} to {}", least, most)));
     }
   }
   for (MathMode m : o.modes)

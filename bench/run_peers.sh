@@ -15,12 +15,22 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 part=${1:-}
 case $part in
+  -h | --help)
+    sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0"
+    exit 0
+    ;;
   steps | pipeline | all | prepare) shift ;;
   *)
     echo "usage: bench/run_peers.sh steps|pipeline|all|prepare [options]" >&2
     exit 2
     ;;
 esac
+for word; do
+  case $part:$word in
+    steps:-h | steps:--help | prepare:-h | prepare:--help) exec python3 "$root/bench/peers/interleave.py" --help ;;
+    pipeline:-h | pipeline:--help) exec python3 "$root/bench/peers/pipeline.py" --help ;;
+  esac
+done
 if [ "$part" = all ] && [ $# -gt 0 ]; then
   echo "run_peers.sh: options go to one part: steps or pipeline" >&2
   exit 2
@@ -72,9 +82,10 @@ case $part in
   steps) steps "$@" ;;
   pipeline) pipeline "$@" ;;
   all)
+    # Each in a shell of its own: in a function before || this one would go on after a build that failed, and time the program of before.
     status=0
-    steps || status=$?
-    pipeline || status=$?
+    bash "$0" steps || status=$?
+    bash "$0" pipeline || status=$?
     exit $status
     ;;
   prepare)

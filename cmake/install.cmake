@@ -9,6 +9,8 @@ foreach(room ${rooms})
   install(TARGETS panvae_${room} EXPORT panvaeTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(DIRECTORY ${room} DESTINATION include/panvae FILES_MATCHING PATTERN "*.h")
 endforeach()
+install(CODE "set(ROOMS ${rooms})\nset(FOLDER \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/include/panvae)")
+install(SCRIPT cmake/relative_includes.cmake)
 install(EXPORT panvaeTargets NAMESPACE panvae:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/panvae)
 configure_package_config_file(cmake/panvaeConfig.cmake.in ${CMAKE_BINARY_DIR}/panvaeConfig.cmake
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/panvae)

@@ -11,7 +11,12 @@ namespace panvae {
 
 Context::Context(Device device, uint64_t seed, ExternalAllocator allocator)
     : generator{seed, 0, 0}, stream_(device), memory_(std::make_shared<Memory>(device, std::move(allocator))) {
+  memory_->context = this;
   if (device.type == DeviceType::cpu) prepare_blas();
+}
+
+Context::~Context() {
+  memory_->context = nullptr;
 }
 
 void Context::prepare_overlap() {

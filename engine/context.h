@@ -27,6 +27,9 @@ inline constexpr uint32_t kInitStep = 0xFFFFFFFFu;
 class Context {
  public:
   explicit Context(Device device = {}, uint64_t seed = 0, ExternalAllocator allocator = {});
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
 
   Device device() const { return stream_.device(); }
   Stream& stream() { return aside_ ? *side_ : stream_; }

@@ -42,7 +42,10 @@ class Linear : public FusingLayer {
     declare_parameter("weight", weight, {out.width, in.width}, init, {out.count, in.count});
     if (with_bias) declare_parameter("bias", bias, {out.width}, init, {out.count});
   }
-  Tensor forward_with(const Tensor& x, Fusable after) override { return ops::linear(x, weight, bias, after.activation, after.slope); }
+  Tensor forward_with(const Tensor& x, Fusable after) override {
+    check_has_memory("Linear", weight);
+    return ops::linear(x, weight, bias, after.activation, after.slope);
+  }
   int64_t inputs() const { return inputs_; }  // without padding
   int64_t outputs() const { return outputs_; }
 
@@ -62,7 +65,10 @@ class Conv1d : public FusingLayer {
     declare_parameter("weight", weight, {out, in, window}, init);
     if (with_bias) declare_parameter("bias", bias, {out}, init);
   }
-  Tensor forward_with(const Tensor& x, Fusable after) override { return ops::conv1d(x, weight, bias, options_, after.activation, after.slope); }
+  Tensor forward_with(const Tensor& x, Fusable after) override {
+    check_has_memory("Conv1d", weight);
+    return ops::conv1d(x, weight, bias, options_, after.activation, after.slope);
+  }
 
   Tensor weight, bias;
 
@@ -81,7 +87,10 @@ class ConvTranspose1d : public FusingLayer {
     declare_parameter("weight", weight, {in, out, window}, init);
     if (with_bias) declare_parameter("bias", bias, {out}, init);
   }
-  Tensor forward_with(const Tensor& x, Fusable after) override { return ops::conv_transpose1d(x, weight, bias, options_, after.activation, after.slope); }
+  Tensor forward_with(const Tensor& x, Fusable after) override {
+    check_has_memory("ConvTranspose1d", weight);
+    return ops::conv_transpose1d(x, weight, bias, options_, after.activation, after.slope);
+  }
 
   Tensor weight, bias;
 

@@ -25,6 +25,10 @@ Memory::~Memory() {
 
 void* Memory::device_alloc(size_t bytes) {
   void* p = external_.alloc ? external_.alloc(bytes) : backend_of(device_.type).alloc(device_.index, bytes);
+  if (reinterpret_cast<uintptr_t>(p) % kAlign != 0) {
+    external_.free(p);
+    PV_CHECK(false, "memory: the allocator of the host program gave an address that is no multiple of {} bytes", kAlign);
+  }
   if (p) {
     held_ += bytes;
     peak_ = std::max(peak_, held_);

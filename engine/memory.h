@@ -12,6 +12,8 @@
 
 namespace panvae {
 
+class Context;
+
 // An embedding code may bring its own memory.
 struct ExternalAllocator {
   std::function<void*(size_t)> alloc;  // null when out of memory; 256-byte aligned. Both functions or none
@@ -46,6 +48,8 @@ class Memory {
   bool arena_only = false;
   bool in_step() const { return in_step_; }
   uint64_t step() const { return step_; }
+  // Whose memory it is; null once that is gone: tensors share the memory, and may outlive their context.
+  Context* context = nullptr;
   // Tests: the arena is filled with NaN at each begin_step, so that reading what a step did not write is seen.
   bool poison_arena = false;
 

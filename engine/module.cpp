@@ -25,6 +25,10 @@ void Module::declare_module(std::string name, Module& child) {
   children_.emplace_back(std::move(name), &child);
 }
 
+void Module::check_has_memory(const char* layer, const Tensor& declared) {
+  PV_CHECK(declared.defined(), "{}: used before its parameters have memory: make a ModuleState of it, or of the module that declares it", layer);
+}
+
 void Module::set_training(bool training) {
   training_ = training;
   for (auto& [name, child] : children_) child->set_training(training);

@@ -61,6 +61,8 @@ class Module {
   void declare_parameter(std::string name, Tensor& slot, Shape shape, Init init, Shape used);
   void declare_buffer(std::string name, Tensor& slot, Shape shape, Init init);
   void declare_module(std::string name, Module& child);
+  // For forward(): an error where a declared tensor, such as the layer's weight, has no memory yet.
+  static void check_has_memory(const char* layer, const Tensor& declared);
 
  private:
   friend class Constant;

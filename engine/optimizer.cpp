@@ -31,6 +31,7 @@ void Adam::upload_settings() {
 }
 
 void Adam::step(const Tensor& losses) {
+  if (losses.defined()) check_same_context("adam", state_.flat_parameters(), losses);
   state_.settle_gradients(max_norm > 0);  // clipping needs the norm before the update, hence all gradients
   upload_settings();
   // Products with their places; between them, ranges whose gradients are written.

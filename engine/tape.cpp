@@ -19,6 +19,13 @@ void check_not_used_up(const Variable& v) {
   PV_CHECK(!v.used_up, "backward: the gradient of {} was used up by the optimizer's step, so nothing can be added to it; call zero_grad() first", v.name);
 }
 
+// null where nobody wants the gradient
+const std::shared_ptr<Variable>& variable_of(const std::vector<std::shared_ptr<Variable>>& inputs, int input) {
+  PV_CHECK(input >= 0 && static_cast<size_t>(input) < inputs.size(), "backward: a gradient of input {} of an op that was recorded with {}", input,
+           inputs.size());
+  return inputs[static_cast<size_t>(input)];
+}
+
 }  // namespace
 
 void compute_product(Variable& v) {
@@ -30,11 +37,11 @@ void compute_product(Variable& v) {
 }
 
 bool Grads::needs(int input) const {
-  return inputs_[static_cast<size_t>(input)] != nullptr;
+  return variable_of(inputs_, input) != nullptr;
 }
 
 void Grads::write_or_add(int input, const std::function<void(Tensor&, bool)>& f) {
-  Variable* v = inputs_[static_cast<size_t>(input)].get();
+  Variable* v = variable_of(inputs_, input).get();
   if (!v) return;
   check_not_used_up(*v);
   const Context::Aside aside(out_.context(), v->leaf && v->hooks.empty());
@@ -49,8 +56,12 @@ void Grads::write_or_add(int input, const std::function<void(Tensor&, bool)>& f)
 }
 
 void Grads::write_product(int input, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
-  Variable* v = inputs_[static_cast<size_t>(input)].get();
+  Variable* v = variable_of(inputs_, input).get();
   if (!v) return;
+  const Shape shape{a.size(transpose_a ? 1 : 0), b.size(transpose_b ? 0 : 1)};
+  PV_CHECK(shape == shapes_[static_cast<size_t>(input)] && a.size(transpose_a ? 0 : 1) == b.size(transpose_b ? 1 : 0),
+           "backward: the product of {}{} and {}{} for an input of shape {}", a.shape().str(), transpose_a ? "^T" : "", b.shape().str(),
+           transpose_b ? "^T" : "", shapes_[static_cast<size_t>(input)].str());
   MatrixProduct product(a, transpose_a, b, transpose_b);
   // The only share so far, and nobody looks at the gradient before the optimizer does.
   const bool keep = v->keeps_product && (!v->keeps_best_alone || product.best_kept());
@@ -80,13 +91,17 @@ void Grads::write(int input, const std::function<void(Tensor&)>& f) {
 }
 
 void Grads::give(int input, Tensor share) {
-  Variable* v = inputs_[static_cast<size_t>(input)].get();
+  Variable* v = variable_of(inputs_, input).get();
   if (!v) return;
+  const Shape& shape = shapes_[static_cast<size_t>(input)];
+  PV_CHECK(share.count() == shape.count() && share.dtype() == out_.dtype(), "backward: a share of shape {} {} for the gradient of an input of shape {} {}",
+           share.shape().str(), dtype_name(share.dtype()), shape.str(), dtype_name(out_.dtype()));
+  check_same_context("backward", out_, share);
   const bool taken = std::any_of(taken_.begin(), taken_.end(), [&](const Tensor& t) { return t.same_memory(share); });
   if (!v->leaf && !v->written && !taken) {
     taken_.push_back(share);
     if (went_aside_ && share.same_memory(out_)) out_.context().join();  // others may add to it, and it is still read aside
-    v->gradient = std::make_unique<Tensor>(share.view(shapes_[static_cast<size_t>(input)]));
+    v->gradient = std::make_unique<Tensor>(share.view(shape));
     v->written = true;
     return;
   }
@@ -130,10 +145,13 @@ void Tape::retire(const Node& node) {
 Tensor record(const char* name, const std::vector<Tensor>& inputs, Tensor output, std::initializer_list<Tensor> saved, std::function<void(Grads&)> backward) {
   Context& context = output.context();
   context.claim_calls(name, told_by(output.shape(), inputs.empty() ? output.shape() : inputs.front().shape()));
+  for (const Tensor& t : inputs)
+    if (t.defined()) check_same_context(name, output, t);
   if (context.nan_guard) context.check_finite(output, name, "its output");
   bool wanted = false;
   for (const Tensor& t : inputs) wanted = wanted || t.needs_gradient();
   if (!context.tape() || !wanted) return output;
+  PV_CHECK(backward, "{}: recorded without a backward function", name);
   for (const Tensor& t : inputs)
     PV_CHECK(
         !t.needs_gradient() || !t.variable()->spent,

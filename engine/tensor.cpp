@@ -10,8 +10,8 @@
 namespace panvae {
 
 struct Storage {
-  Context* context = nullptr;
-  std::shared_ptr<Memory> memory;  // null for wrapped memory; shared, so a tensor may die after its context
+  std::shared_ptr<Memory> memory;  // shared, so a tensor may die after its context
+  bool wrapped = false;            // the block is the caller's
   Memory::Block block;
   uint64_t version = 0;
 
@@ -19,7 +19,7 @@ struct Storage {
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
   ~Storage() {
-    if (memory) memory->give(block);
+    if (memory && !wrapped) memory->give(block);
   }
 };
 
@@ -60,7 +60,6 @@ Tensor Tensor::empty(Context& context, Shape shape, DType dtype, const char* lab
   t.shape_ = shape;
   t.dtype_ = dtype;
   t.storage_ = std::make_shared<Storage>();
-  t.storage_->context = &context;
   t.storage_->block = context.memory().take(static_cast<size_t>(shape.count() * item_bytes(dtype)), label);
   t.storage_->memory = context.shared_memory();
   return t;
@@ -80,14 +79,16 @@ Tensor Tensor::wrap(Context& context, void* data, Shape shape, DType dtype) {
   t.shape_ = shape;
   t.dtype_ = dtype;
   t.storage_ = std::make_shared<Storage>();
-  t.storage_->context = &context;
+  t.storage_->memory = context.shared_memory();
+  t.storage_->wrapped = true;
   t.storage_->block = {data, static_cast<size_t>(shape.count() * item_bytes(dtype)), 0};
   return t;
 }
 
 Context& Tensor::context() const {
   PV_CHECK(storage_, "tensor: undefined");
-  return *storage_->context;
+  PV_CHECK(storage_->memory->context, "tensor: {} is of a context that is gone", shape_.str());
+  return *storage_->memory->context;
 }
 
 void* Tensor::raw(DType as) const {
@@ -121,7 +122,7 @@ void Tensor::upload_bytes(const void* from, int64_t n, DType as) {
 void Tensor::assign(const Tensor& from) {
   PV_CHECK(from.shape() == shape_ && from.dtype() == dtype_, "assign: {} {} from {} {}", shape_.str(), dtype_name(dtype_), from.shape().str(),
            dtype_name(from.dtype()));
-  PV_CHECK(&from.context() == &context(), "assign: tensors of two contexts");
+  check_same_context("assign", *this, from);
   Stream& s = context().stream();
   s.backend().copy(s.device().index, bytes(), from.bytes(), static_cast<size_t>(count() * item_bytes(dtype_)), CopyKind::device_to_device, s.handle());
   bump_version();
@@ -203,7 +204,12 @@ void MatrixProduct::check_unchanged(const std::string& of) const {
   }
 }
 
+void check_same_context(const char* op, const Tensor& a, const Tensor& b) {
+  PV_CHECK(&a.context() == &b.context(), "{}: tensors of two contexts, on {} and on {}", op, to_string(a.context().device()), to_string(b.context().device()));
+}
+
 void Tensor::bump_version() {
+  PV_CHECK(storage_, "tensor: undefined");
   ++storage_->version;
 }
 uint64_t Tensor::version() const {

@@ -135,6 +135,9 @@ class Tensor {
   std::shared_ptr<Variable> variable_;
 };
 
+// Throws where the two are of different contexts.
+void check_same_context(const char* op, const Tensor& a, const Tensor& b);
+
 // op(a) op(b), op = transpose where asked, of tensors that must not change before it is computed.
 struct MatrixProduct {
   MatrixProduct(Tensor a, bool transpose_a, Tensor b, bool transpose_b);

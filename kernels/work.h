@@ -1,7 +1,9 @@
 // What one call of each kernel of the table must do: the fewest bytes that move, and the operations of its formula, for the
 // profile. Parameters are those of the kernel. Included by kernels.h, behind the table; the OpCases check that bench counts
-// the same.
+// the same. A row that is named several times needs to be read once.
 #pragma once
+#include <algorithm>
+
 #include "kernels/kernels.h"
 
 namespace panvae::work {
@@ -51,18 +53,19 @@ template <class T> Work cast_from_f32(In<float>, Out<T>, int64_t n) { return {st
 template <class T> Work cast_to_bf16(In<T>, Out<bf16>, int64_t n) { return {static_cast<double>(n) * (item<T> + 2), 0, {n}}; }
 template <class T> Work cast_from_bf16(In<bf16>, Out<T>, int64_t n) { return {static_cast<double>(n) * (item<T> + 2), 0, {n}}; }
 
-template <class T> Work gather_rows(In<T>, In<int64_t>, Out<T>, int64_t, int64_t count, int64_t columns, T) {
-  return {static_cast<double>(count) * (2 * static_cast<double>(columns) * item<T> + 8), 0, {count, columns}};
+template <class T> Work gather_rows(In<T>, In<int64_t>, Out<T>, int64_t rows, int64_t count, int64_t columns, T) {
+  return {static_cast<double>((count + std::min(count, rows)) * columns) * item<T> + 8 * static_cast<double>(count), 0, {count, columns}};
 }
 template <class T> Work scatter_add_rows(In<T>, In<int64_t>, InOut<T>, int64_t target_rows, int64_t count, int64_t columns, bool accumulate) {
-  const double moved = static_cast<double>(count * columns), target = static_cast<double>(target_rows * columns);
-  return {(moved + (accumulate ? 2 : 1) * target) * item<T> + 8 * static_cast<double>(count), moved, {target_rows, count, columns}};
+  const double moved = static_cast<double>(count * columns);
+  const double target = static_cast<double>((accumulate ? 2 * std::min(count, target_rows) : target_rows) * columns);
+  return {(moved + target) * item<T> + 8 * static_cast<double>(count), moved, {target_rows, count, columns}};
 }
-template <class T> Work gather_blocks(In<T>, In<int64_t>, In<int64_t>, Out<T>, int64_t, int64_t, int64_t count, int64_t width) {
-  return {static_cast<double>(count) * (static_cast<double>(width) * 2 * item<T> + 16), 0, {count, width}};
+template <class T> Work gather_blocks(In<T>, In<int64_t>, In<int64_t>, Out<T>, int64_t rows, int64_t columns, int64_t count, int64_t width) {
+  return {static_cast<double>(count * width + std::min(count * width, rows * columns)) * item<T> + 16 * static_cast<double>(count), 0, {count, width}};
 }
-template <class T> Work gather_blocks_f16(In<f16>, In<int64_t>, In<int64_t>, Out<T>, int64_t, int64_t, int64_t count, int64_t width) {
-  return {static_cast<double>(count) * (static_cast<double>(width) * (item<T> + 2) + 16), 0, {count, width}};
+template <class T> Work gather_blocks_f16(In<f16>, In<int64_t>, In<int64_t>, Out<T>, int64_t rows, int64_t columns, int64_t count, int64_t width) {
+  return {static_cast<double>(count * width) * item<T> + 2 * static_cast<double>(std::min(count * width, rows * columns)) + 16 * static_cast<double>(count), 0, {count, width}};
 }
 
 template <class T> Work copy_strided(In<T>, int64_t, InOut<T>, int64_t, int64_t rows, int64_t columns, bool accumulate) {
@@ -124,8 +127,9 @@ template <class T> Work softmax(In<T>, Out<T>, int64_t R, int64_t C) { return ea
 template <class T> Work softmax_grad(In<T>, In<T>, Out<T>, int64_t R, int64_t C) { return each<T>(R, C, 3, 4); }
 template <class T> Work mse(In<T>, In<T>, int64_t n, Out<T>, Out<T>) { return each<T>(n, 3, 5); }
 template <class T> Work bce_with_logits(In<T>, In<T>, int64_t n, Out<T>, Out<T>) { return each<T>(n, 3, 40); }
-template <class T> Work triplet(In<T>, In<T>, In<int64_t>, In<int64_t>, In<int64_t>, int64_t N, int64_t M, int64_t D, int64_t count, T, Out<T>, Out<T>, Out<T>) {
-  return {(3 * static_cast<double>(count * D) + static_cast<double>((N + M) * D)) * item<T> + 24 * static_cast<double>(count),
+template <class T> Work triplet(In<T> x, In<T> y, In<int64_t>, In<int64_t>, In<int64_t>, int64_t N, int64_t M, int64_t D, int64_t count, T, Out<T>, Out<T> grad_x, Out<T> grad_y) {
+  const int64_t read = x == y ? std::min(3 * count, N) : std::min(count, N) + std::min(2 * count, M), written = (grad_x ? N : 0) + (grad_y && grad_y != grad_x ? M : 0);
+  return {static_cast<double>((read + written) * D) * item<T> + 24 * static_cast<double>(count),
           20 * static_cast<double>(count * D), {count, D}};
 }
 template <class T> Work adam_prepare(In<double>, In<T>, int64_t, InOut<double>, AdamOptions) { return {8.0 * static_cast<double>(adam_slots), 10, {}}; }

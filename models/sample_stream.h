@@ -1,6 +1,7 @@
 // An endless sequence of items below a size: one shuffled pass after the other. What stands at a place depends on the seed
 // alone, so a trainer that resumes needs to know its step and nothing else.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <numeric>
 #include <utility>

@@ -259,6 +259,27 @@ class Script(unittest.TestCase):
             done = subprocess.run(["bash", self.script, *arguments], capture_output=True, text=True, check=False)
             self.assertEqual(done.returncode, 2, done.stderr)
 
+    def test_help_needs_no_pytorch(self):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = dict(os.environ, BUILD=os.path.join(folder, "build"), PEERS_PYTHON="/nowhere/python")
+            for arguments, text in ((["--help"], "PEERS_PYTHON"), (["steps", "--help"], "--rounds"), (["pipeline", "-h"], "--samples")):
+                done = subprocess.run(["bash", self.script, *arguments], env=environment, capture_output=True, text=True, check=False)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn(text, done.stdout)
+            self.assertEqual(os.listdir(folder), [])
+
+    def test_all_times_nothing_where_the_build_fails(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in (("cmake", "exit 1"), ("python", f"case $1 in -c) ;; *) echo $1 >>'{folder}/timed' ;; esac")):
+                with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                    file.write(f"#!/bin/sh\n{text}\n")
+                os.chmod(os.path.join(folder, name), 0o755)
+            environment = dict(os.environ, PATH=folder + ":" + os.environ["PATH"], BUILD=os.path.join(folder, "build"),
+                               PEERS_PYTHON=os.path.join(folder, "python"))
+            done = subprocess.run(["bash", self.script, "all"], env=environment, capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertFalse(os.path.exists(os.path.join(folder, "timed")))
+
 
 if __name__ == "__main__":
     unittest.main()

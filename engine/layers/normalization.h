@@ -16,7 +16,10 @@ class BatchNorm1d : public Module {
     declare_buffer("running_mean", running_mean, {channels}, Init::constant(0));
     declare_buffer("running_var", running_var, {channels}, Init::constant(1));
   }
-  Tensor forward(const Tensor& x) override { return folded ? x : ops::batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, eps_); }
+  Tensor forward(const Tensor& x) override {
+    check_has_memory("BatchNorm1d", weight);
+    return folded ? x : ops::batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, eps_);
+  }
   double eps() const { return eps_; }
   double momentum() const { return momentum_; }
 
@@ -35,7 +38,10 @@ class LayerNorm : public Module {
     declare_parameter("weight", weight, {features}, Init::constant(1));
     declare_parameter("bias", bias, {features}, Init::constant(0));
   }
-  Tensor forward(const Tensor& x) override { return ops::layer_norm(x, weight, bias, eps_); }
+  Tensor forward(const Tensor& x) override {
+    check_has_memory("LayerNorm", weight);
+    return ops::layer_norm(x, weight, bias, eps_);
+  }
 
   Tensor weight, bias;
 

@@ -10,7 +10,7 @@ namespace detail {
 inline OpRule same_shape_rule(const char* op, const Tensor& a, const Tensor& b) {
   PV_CHECK(a.shape() == b.shape() && a.dtype() == b.dtype(), "{}: {} {} with {} {}", op, a.shape().str(), dtype_name(a.dtype()), b.shape().str(),
            dtype_name(b.dtype()));
-  PV_CHECK(&a.context() == &b.context(), "{}: tensors of two contexts", op);
+  check_same_context(op, a, b);
   const double n = static_cast<double>(a.count());
   return {a.shape(), n, 3 * n * static_cast<double>(item_bytes(a.dtype()))};
 }

@@ -17,15 +17,15 @@ namespace detail {
 
 inline void check_conv(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias, int64_t out_channels, const Conv1dOptions& o) {
   PV_CHECK(x.rank() == 3 && weight.rank() == 3, "{}: x{} by w{}: both need three dimensions", op, x.shape().str(), weight.shape().str());
-  PV_CHECK(x.dtype() == weight.dtype() && &x.context() == &weight.context(), "{}: x {} and w {} of two types or contexts", op, dtype_name(x.dtype()),
-           dtype_name(weight.dtype()));
+  PV_CHECK(x.dtype() == weight.dtype(), "{}: x {} by w {}", op, dtype_name(x.dtype()), dtype_name(weight.dtype()));
+  check_same_context(op, x, weight);
   constexpr int64_t kMost = int64_t{1} << 31;  // so that no sum of positions overflows
   PV_CHECK(o.stride >= 1 && o.stride <= kMost && o.dilation >= 1 && o.dilation <= kMost && o.padding >= 0 && o.padding <= kMost,
            "{}: stride {}, padding {}, dilation {}", op, o.stride, o.padding, o.dilation);
   PV_CHECK(weight.size(2) >= 1, "{}: w{} has no taps", op, weight.shape().str());
   PV_CHECK(!bias.defined() || (bias.shape() == Shape{out_channels} && bias.dtype() == x.dtype()), "{}: bias{} for {} output channels", op, bias.shape().str(),
            out_channels);
-  PV_CHECK(!bias.defined() || &bias.context() == &x.context(), "{}: a bias of another context", op);
+  if (bias.defined()) check_same_context(op, x, bias);
 }
 inline Conv1dRule conv_rule(const Conv1dShape& s, Shape out, const Tensor& x) {
   Conv1dRule r;

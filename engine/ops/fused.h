@@ -63,7 +63,7 @@ inline OpRule linear_huber_kl_rule(const Tensor& h, const Tensor& weight, const 
   PV_CHECK(h.size(0) > 0 && h.size(0) % mu.size(0) == 0, "linear_huber_kl: {} rows for a batch of {}", h.size(0), mu.size(0));
   for (const Tensor* t : {&target, &mu, &logvar}) {
     PV_CHECK(t->dtype() == h.dtype(), "linear_huber_kl: tensors of different types");
-    PV_CHECK(&t->context() == &h.context(), "linear_huber_kl: tensors of two contexts");
+    check_same_context("linear_huber_kl", h, *t);
   }
   PV_CHECK(!target.needs_gradient(), "linear_huber_kl: target needs a gradient, which this op does not give");
   const double n = static_cast<double>(target.count()), latents = static_cast<double>(mu.count());

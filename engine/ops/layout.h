@@ -54,7 +54,8 @@ inline OpRule concat_rule(const std::vector<Tensor>& parts, int dimension) {
   for (const Tensor& t : parts) {
     PV_CHECK(t.rank() == first.rank() && t.shape() == detail::with_size(first.shape(), a.dimension, t.size(a.dimension)),
              "concat: {} and {} differ not only in dimension {}", first.shape().str(), t.shape().str(), a.dimension);
-    PV_CHECK(t.dtype() == first.dtype() && &t.context() == &first.context(), "concat: tensors of two types or contexts");
+    PV_CHECK(t.dtype() == first.dtype(), "concat: tensors of two types, {} and {}", dtype_name(first.dtype()), dtype_name(t.dtype()));
+    check_same_context("concat", first, t);
     size += t.size(a.dimension);
   }
   return detail::copy_rule(detail::with_size(first.shape(), a.dimension, size), first.dtype());
@@ -122,7 +123,7 @@ inline Tensor transpose(const Tensor& x) {
 inline OpRule gather_rows_rule(const Tensor& x, const Tensor& rows) {
   PV_CHECK(x.rank() == 2 && rows.rank() == 1 && rows.dtype() == DType::i64, "gather_rows: x{} by rows{} {}", x.shape().str(), rows.shape().str(),
            dtype_name(rows.dtype()));
-  PV_CHECK(&x.context() == &rows.context(), "gather_rows: tensors of two contexts");
+  check_same_context("gather_rows", x, rows);
   OpRule rule = detail::copy_rule({rows.size(0), x.size(1)}, x.dtype());
   rule.bytes += 8.0 * static_cast<double>(rows.size(0));
   return rule;
@@ -148,7 +149,7 @@ inline Tensor gather_rows(const Tensor& x, const Tensor& rows) {
 inline OpRule scatter_add_rows_rule(const Tensor& x, const Tensor& rows, int64_t target_rows) {
   PV_CHECK(x.rank() == 2 && rows.shape() == Shape{x.size(0)} && rows.dtype() == DType::i64 && target_rows >= 0, "scatter_add_rows: x{} by rows{} {} to {} rows",
            x.shape().str(), rows.shape().str(), dtype_name(rows.dtype()), target_rows);
-  PV_CHECK(&x.context() == &rows.context(), "scatter_add_rows: tensors of two contexts");
+  check_same_context("scatter_add_rows", x, rows);
   const Shape out{target_rows, x.size(1)};
   return {out, static_cast<double>(x.count()), static_cast<double>((x.count() + out.count()) * item_bytes(x.dtype()) + 8 * x.size(0))};
 }

@@ -8,7 +8,7 @@ namespace panvae::ops {
 inline OpRule matmul_rule(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b) {
   PV_CHECK(a.rank() == 2 && b.rank() == 2 && a.dtype() == b.dtype(), "matmul: {} {} by {} {}", a.shape().str(), dtype_name(a.dtype()), b.shape().str(),
            dtype_name(b.dtype()));
-  PV_CHECK(&a.context() == &b.context(), "matmul: tensors of two contexts");
+  check_same_context("matmul", a, b);
   const int64_t M = a.size(transpose_a ? 1 : 0), K = a.size(transpose_a ? 0 : 1), N = b.size(transpose_b ? 0 : 1);
   PV_CHECK(b.size(transpose_b ? 1 : 0) == K, "matmul: {}{} by {}{}: the inner sizes differ", a.shape().str(), transpose_a ? "^T" : "", b.shape().str(),
            transpose_b ? "^T" : "");
@@ -32,11 +32,11 @@ inline Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false,
 // x [B, in], weight [out, in], bias [out] or undefined
 inline OpRule linear_rule(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   PV_CHECK(x.rank() == 2 && weight.rank() == 2 && x.size(1) == weight.size(1), "linear: x{} against W{}", x.shape().str(), weight.shape().str());
-  PV_CHECK(x.dtype() == weight.dtype() && &x.context() == &weight.context(), "linear: x {} against W {} of two types or contexts", dtype_name(x.dtype()),
-           dtype_name(weight.dtype()));
+  PV_CHECK(x.dtype() == weight.dtype(), "linear: x {} against W {}", dtype_name(x.dtype()), dtype_name(weight.dtype()));
+  check_same_context("linear", x, weight);
   PV_CHECK(!bias.defined() || (bias.shape() == Shape{weight.size(0)} && bias.dtype() == x.dtype()), "linear: bias{} for W{}", bias.shape().str(),
            weight.shape().str());
-  PV_CHECK(!bias.defined() || &bias.context() == &x.context(), "linear: a bias of another context");
+  if (bias.defined()) check_same_context("linear", x, bias);
   OpRule r = matmul_rule(x, false, weight, true);
   if (bias.defined()) r.flops += static_cast<double>(r.out.count());
   return r;

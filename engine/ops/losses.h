@@ -10,7 +10,7 @@ namespace detail {
 inline OpRule mean_loss_rule(const char* op, const Tensor& x, const Tensor& target, double flops_per_element) {
   PV_CHECK(x.shape() == target.shape() && x.dtype() == target.dtype(), "{}: {} {} against {} {}", op, x.shape().str(), dtype_name(x.dtype()),
            target.shape().str(), dtype_name(target.dtype()));
-  PV_CHECK(&x.context() == &target.context(), "{}: tensors of two contexts", op);
+  check_same_context(op, x, target);
   PV_CHECK(x.count() > 0, "{}: of no elements", op);
   const double n = static_cast<double>(x.count());
   return {{1}, flops_per_element * n, 3 * n * static_cast<double>(item_bytes(x.dtype()))};
@@ -62,7 +62,7 @@ inline OpRule triplet_rule(const Tensor& x, const Tensor& y, const Tensor& ancho
     PV_CHECK(t->rank() == 1 && t->dtype() == DType::i64, "triplet: rows{} {} are no list of i64", t->shape().str(), dtype_name(t->dtype()));
     PV_CHECK(t->count() == anchors.count(), "triplet: {} anchors, {} positives, {} negatives", anchors.count(), positives.count(), negatives.count());
   }
-  for (const Tensor* t : {&y, &anchors, &positives, &negatives}) PV_CHECK(&x.context() == &t->context(), "triplet: tensors of two contexts");
+  for (const Tensor* t : {&y, &anchors, &positives, &negatives}) check_same_context("triplet", x, *t);
   PV_CHECK(anchors.count() > 0, "triplet: no triplets");
   const double elements = static_cast<double>(anchors.count() * x.size(1)), written = static_cast<double>(x.count() + y.count());
   return {{1}, 20 * elements, (3 * elements + written) * static_cast<double>(item_bytes(x.dtype())) + 24.0 * static_cast<double>(anchors.count())};

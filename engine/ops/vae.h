@@ -9,7 +9,7 @@ namespace panvae::ops {
 // noise is drawn again in backward.
 inline Tensor reparameterize(const Tensor& mu, const Tensor& logvar, PhiloxKey key) {
   PV_CHECK(mu.shape() == logvar.shape() && mu.dtype() == logvar.dtype(), "reparameterize: mu{} with logvar{}", mu.shape().str(), logvar.shape().str());
-  PV_CHECK(&mu.context() == &logvar.context(), "reparameterize: tensors of two contexts");
+  check_same_context("reparameterize", mu, logvar);
   Tensor z = Tensor::empty(mu.context(), mu.shape(), mu.dtype(), "reparameterize");
   dispatch(mu.dtype(), "reparameterize",
            [&]<class T>(T) { k::reparameterize<T>(mu.context().stream(), mu.data<T>(), logvar.data<T>(), z.data<T>(), z.count(), key); });
@@ -33,7 +33,7 @@ inline OpRule huber_kl_rule(const Tensor& pred, const Tensor& target, const Tens
            logvar.shape().str(), pred.size(0));
   PV_CHECK(pred.size(0) > 0, "huber_kl: an empty batch");
   PV_CHECK(pred.dtype() == target.dtype() && pred.dtype() == mu.dtype() && pred.dtype() == logvar.dtype(), "huber_kl: tensors of different types");
-  for (const Tensor* t : {&target, &mu, &logvar}) PV_CHECK(&t->context() == &pred.context(), "huber_kl: tensors of two contexts");
+  for (const Tensor* t : {&target, &mu, &logvar}) check_same_context("huber_kl", pred, *t);
   PV_CHECK(!target.needs_gradient(), "huber_kl: target needs a gradient, which this op does not give");
   const double elements = static_cast<double>(pred.count()), latents = static_cast<double>(mu.count()), item = static_cast<double>(item_bytes(pred.dtype()));
   return {{1}, 8 * elements + 20 * latents, item * (3 * elements + 4 * latents)};

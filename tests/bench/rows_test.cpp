@@ -77,6 +77,16 @@ TEST(rows, products_stand_beside_the_vendors) {
   }
 }
 
+TEST(rows, what_is_named_several_times_is_read_once) {
+  const auto bytes = [](const char* shape) { return make_rows(parsed({"--shape", shape}), kCpu).front().bytes(); };
+  EXPECT_EQ(bytes("gather_rows=2,100,10"), 4 * (100 + 2) * 10 + 8 * 100);
+  EXPECT_EQ(bytes("gather_rows=100,2,10"), 4 * (2 + 2) * 10 + 8 * 2);
+  EXPECT_EQ(bytes("gather_blocks=2,7,100,5"), 4 * (100 * 5 + 2 * 7) + 16 * 100);
+  EXPECT_EQ(bytes("scatter_add_rows=1000,2,10,1,0"), 4 * (2 + 2 * 2) * 10 + 8 * 2) << "of the others nothing is read nor written";
+  EXPECT_EQ(bytes("triplet=100,3,4,10,0"), 4 * 2 * (3 + 4) * 10 + 24 * 100);
+  EXPECT_EQ(bytes("triplet=100,3,3,10,1"), 4 * 2 * 3 * 10 + 24 * 100) << "one matrix, one gradient";
+}
+
 TEST(rows, math_modes_are_rows_where_the_device_has_them) {
   const auto count = [](const std::vector<Row>& rows, MathMode m) {
     return std::count_if(rows.begin(), rows.end(), [&](const Row& r) { return r.op->math == m; });
@@ -106,6 +116,13 @@ TEST(rows, what_there_is_not_is_named) {
   EXPECT_NE(message({"--shape", "huber_kl=1,x,3"}).find("'x' is no number"), std::string::npos);
   EXPECT_NE(message({"--shape", "huber_kl=1,-2,3"}).find("is no number of 0 or more"), std::string::npos);
   EXPECT_NE(message({"--shape", "matmul=1,2,3,1,99"}).find("size 5 of matmul is 99; the case knows 0 to 6"), std::string::npos);
+  EXPECT_NE(message({"--shape", "gather_rows=0,5,3"}).find("size 1 of gather_rows is 0; the case knows 1 and more"), std::string::npos);
+  EXPECT_NE(message({"--shape", "layernorm=4,0"}).find("size 2 of layernorm is 0"), std::string::npos);
+  EXPECT_NE(message({"--shape", "batchnorm_train=0,3,1"}).find("size 1 of batchnorm_train is 0"), std::string::npos);
+  EXPECT_NE(message({"--shape", "conv1d=1,1,5,1,3,0,0,1,0"}).find("size 6 of conv1d is 0; the case knows 1 to 4"), std::string::npos);
+  EXPECT_EQ(message({"--shape", "conv1d=1,1,4,1,4,1,0,1,0", "--shape", "gather_rows=5,0,3", "--shape", "relu=0"}), "no error");
+  EXPECT_NE(message({"--seconds", "inf"}).find("'inf' is no number"), std::string::npos);
+  EXPECT_NE(message({"--memory", "1e999"}).find("is no number"), std::string::npos);
   EXPECT_NE(message({"--provider", "cublas"}).find("use ours, blas"), std::string::npos);
   EXPECT_NE(message({"--precision", "ieee,tf32"}).find("there is no tf32 on cpu: use ieee"), std::string::npos);
   EXPECT_NE(message({"--dtype", "f16"}).find("use f32, f64"), std::string::npos);

@@ -119,6 +119,19 @@ TEST_F(smoke, json_on_stdout) {
   EXPECT_EQ(Json::parse(o.out)["benchmarks"][0]["name"], "fill/f32/N70/ours");
 }
 
+TEST_F(smoke, a_file_that_cannot_be_written_is_named_before_anything_is_measured) {
+  const Outcome o = run("--device cpu --shape fill=70 --benchmark_out=nowhere/a.json");
+  EXPECT_EQ(o.code, 4);
+  EXPECT_EQ(o.out, "");
+  EXPECT_NE(o.err.find("cannot write 'nowhere/a.json'"), std::string::npos) << o.err;
+}
+
+TEST_F(smoke, sizes_beyond_all_memory_are_a_row_that_says_so) {
+  const Outcome o = run("--device simt --shape fill=9000000000000000000");
+  EXPECT_EQ(o.code, 1);
+  EXPECT_NE(o.out.find("ERROR out of memory"), std::string::npos) << o.out;
+}
+
 TEST_F(smoke, wrong_arguments_end_with_2_and_say_what_is_wrong) {
   const std::pair<const char*, const char*> wrong[] = {{"--benchmark_filter=no_such_row", "no row of these options matches 'no_such_row'"},
                                                        {"--shape fil=3", "did you mean fill?"},

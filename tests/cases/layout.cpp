@@ -1,6 +1,8 @@
 // Kernels that move elements.
 #include "engine/ops/layout.h"
 
+#include <algorithm>
+
 #include "engine/ops/arithmetic.h"
 #include "op_case.h"
 
@@ -102,7 +104,9 @@ const Case scatter_add_rows("scatter_add_rows", [](OpCase& c) {
         y, 32, [&](int64_t i) { return sum[static_cast<size_t>(i)]; }, [&](int64_t i) { return size[static_cast<size_t>(i)]; });
   });
   c.flops = [](const Sizes& s) { return static_cast<double>(s[1] * s[2]); };
-  c.bytes = [](const Sizes& s, double item) { return static_cast<double>(s[1] * s[2] + (s[3] ? 2 : 1) * s[0] * s[2]) * item + 8 * static_cast<double>(s[1]); };
+  c.bytes = [](const Sizes& s, double item) {
+    return static_cast<double>(s[1] * s[2] + (s[3] ? 2 * std::min(s[0], s[1]) : s[0]) * s[2]) * item + 8 * static_cast<double>(s[1]);
+  };
   c.op_sizes = {{5, 4, 3, 0, 0}, {1, 2, 1, 0, 0}, {3, 50, 2, 0, 0}};
   c.op_inputs = [](const Sizes& s) { return std::vector<OpInput>{{{s[1], s[2]}}, {{s[0], s[2]}}, {{s[1]}, indices(s[0]), false, true}}; };
   c.op = [](const std::vector<Tensor>& x, const Sizes& s) { return ops::mul(ops::scatter_add_rows(x[0], x[2], s[0]), x[1]); };
@@ -128,7 +132,9 @@ const Case gather_rows("gather_rows", [](OpCase& c) {
     });
   });
   c.flops = [](const Sizes&) { return 0.0; };
-  c.bytes = [](const Sizes& s, double item) { return static_cast<double>(s[1]) * (2 * static_cast<double>(s[2]) * item + 8); };
+  c.bytes = [](const Sizes& s, double item) {
+    return item * static_cast<double>((s[1] + std::min(s[1], s[0])) * s[2]) + 8 * static_cast<double>(s[1]);  // a row that is named twice is read once
+  };
   c.op_sizes = {{5, 4, 3}, {1, 2, 1}, {4, 90, 3}};
   c.op_inputs = [](const Sizes& s) { return std::vector<OpInput>{{{s[1], s[2]}}, {{s[0], s[2]}}, {{s[1]}, indices(s[0]), false, true}}; };
   c.op = [](const std::vector<Tensor>& x, const Sizes&) { return ops::mul(x[0], ops::gather_rows(x[1], x[2])); };
@@ -160,7 +166,8 @@ void gather_blocks_case(OpCase& c) {
   c.flops = [](const Sizes&) { return 0.0; };
   c.bytes = [](const Sizes& s, double item) {
     const double stored = std::is_same_v<Stored, f16> ? 2 : item;
-    return static_cast<double>(s[2]) * (static_cast<double>(s[3]) * (item + stored) + 16);
+    const int64_t named = s[2] * s[3];
+    return static_cast<double>(named) * item + static_cast<double>(std::min(named, s[0] * s[1])) * stored + 16 * static_cast<double>(s[2]);
   };
   c.op_sizes = {{3, 9, 4, 5}, {1, 2, 1, 1}};
   c.op_inputs = [](const Sizes& s) {

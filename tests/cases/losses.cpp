@@ -158,7 +158,12 @@ const Case triplet("triplet", [](OpCase& c) {
           grad_y, 48, [&](int64_t i) { return of_y[static_cast<size_t>(i)]; }, [&](int64_t i) { return size_y[static_cast<size_t>(i)]; });
   });
   c.flops = [](const Sizes& s) { return 20 * static_cast<double>(s[0] * s[3]); };
-  c.bytes = [](const Sizes& s, double item) { return item * static_cast<double>(3 * s[0] * s[3] + (s[1] + s[2]) * s[3]) + 24 * static_cast<double>(s[0]); };
+  c.bytes = [](const Sizes& s, double item) {
+    const int64_t count = s[0], N = s[1], M = s[2], kind = s[4];
+    const int64_t read = kind == 1 ? std::min(3 * count, N) : std::min(count, N) + std::min(2 * count, M);
+    const int64_t written = (kind == 3 || kind == 4 ? 0 : N) + (kind == 0 || kind == 3 || kind == 5 ? M : 0);
+    return item * static_cast<double>((read + written) * s[3]) + 24 * static_cast<double>(count);
+  };
   // Rows far enough apart that no hinge or distance is near its kink.
   c.op_sizes = {{4, 3, 4, 2, 0}, {9, 4, 4, 7, 1}, {5, 3, 6, 3, 0}};
   c.op_inputs = [](const Sizes& s) {

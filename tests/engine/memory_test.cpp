@@ -1,6 +1,7 @@
 #include "engine/memory.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <set>
 
 #include "engine/ops/activation.h"
@@ -58,6 +59,23 @@ TEST(memory, a_tensor_may_die_after_its_context) {
     t = Tensor::empty(c, {100});
   }
   t = {};
+}
+
+TEST(memory, a_tensor_whose_context_is_gone_says_so) {
+  float mine[3] = {1, 2, 3};
+  Tensor own, wrapped;
+  {
+    Context c;
+    own = Tensor::zeros(c, {3});
+    wrapped = Tensor::wrap(c, mine, {3}, DType::f32);
+  }
+  const Context another;  // it may lie where the other one lay
+  for (Tensor* t : {&own, &wrapped}) {
+    EXPECT_CONTAINS(error_of([&] { t->context(); }).message(), "[3] is of a context that is gone");
+    EXPECT_CONTAINS(error_of([&] { t->host<float>(); }).message(), "context that is gone");
+    EXPECT_CONTAINS(error_of([&] { ops::scale(*t, 2); }).message(), "context that is gone");
+  }
+  EXPECT_EQ(mine[2], 3);
 }
 
 std::vector<void*> addresses_of_a_step(Context& c, int64_t n, bool keep_order = true) {
@@ -181,6 +199,16 @@ TEST(memory, half_an_allocator_is_an_error) {
   const ExternalAllocator whole = limited.allocator();
   EXPECT_CONTAINS(error_of([&] { Context c({}, 0, {whole.alloc, {}}); }).message(), "alloc alone");
   EXPECT_CONTAINS(error_of([&] { Context c({}, 0, {{}, whole.free}); }).message(), "free alone");
+}
+
+TEST(memory, an_allocator_that_does_not_align_is_an_error) {
+  int held = 0;
+  ExternalAllocator odd;
+  odd.alloc = [&](size_t bytes) -> void* { return ++held, static_cast<char*>(std::aligned_alloc(256, bytes + 256)) + 16; };
+  odd.free = [&](void* p) { --held, std::free(static_cast<char*>(p) - 16); };
+  Context c({}, 0, odd);
+  EXPECT_CONTAINS(error_of([&] { Tensor::empty(c, {8}); }).message(), "no multiple of 256 bytes");
+  EXPECT_EQ(held, 0);
 }
 
 TEST(memory, the_cache_is_emptied_before_giving_up) {

@@ -238,6 +238,14 @@ TEST(adam, refuses_rates_that_are_no_rates) {
 }
 
 // Rate and norm are looked at in each step, whichever of them has changed: against the update by hand.
+TEST(adam, refuses_losses_of_another_context) {
+  Context c, other;
+  Linear layer(2, 1);
+  ModuleState state(c, layer, 0);
+  Adam adam(state);
+  EXPECT_CONTAINS(error_of([&] { adam.step(Tensor::zeros(other, {1})); }).message(), "adam: tensors of two contexts");
+}
+
 TEST(adam, takes_the_rate_and_the_norm_of_each_step) {
   for (Device device : host_devices()) {
     Context c(device);
@@ -435,6 +443,24 @@ TEST(sequential, fuses_at_all) {
   s(tensor(c, {2, 7}, ramp(14)));
   EXPECT_EQ(tape.size(), 1u) << "one node for layer and activation";
   EXPECT_EQ(state.entries()[0].name, "0.weight");
+}
+
+TEST(layers, say_that_they_have_no_memory_yet) {
+  Context c;
+  const Tensor rows = Tensor::zeros(c, {2, 3}), signal = Tensor::zeros(c, {2, 3, 5});
+  Linear linear(3, 2);
+  Conv1d conv(3, 2, 1);
+  ConvTranspose1d transposed(3, 2, 1);
+  BatchNorm1d batch_norm(3);
+  LayerNorm layer_norm(3);
+  const auto message = [](Module& layer, const Tensor& x) { return error_of([&] { layer(x); }).message(); };
+  EXPECT_CONTAINS(message(linear, rows), "Linear: used before its parameters have memory: make a ModuleState");
+  EXPECT_CONTAINS(message(conv, signal), "Conv1d: used before");
+  EXPECT_CONTAINS(message(transposed, signal), "ConvTranspose1d: used before");
+  EXPECT_CONTAINS(message(batch_norm, rows), "BatchNorm1d: used before");
+  EXPECT_CONTAINS(message(layer_norm, rows), "LayerNorm: used before");
+  ModuleState state(c, layer_norm, 0);
+  EXPECT_NO_THROW(layer_norm(rows));
 }
 
 TEST(layers, refuse_senseless_sizes) {

@@ -351,6 +351,38 @@ TEST(tape, an_error_in_backward_leaves_the_context_usable) {
   EXPECT_EQ(x.gradient().item(), 3);
 }
 
+// What backward functions written elsewhere get wrong: nothing is read or written beside the gradient.
+TEST(tape, shares_that_do_not_fit_are_errors) {
+  Context c, other;
+  const Tensor x = parameter(c, {2, 3}, Values(6), "x");
+  const auto message = [&](std::function<void(Grads&)> backward) {
+    Tape tape(c);
+    const Tensor y = record("mine", {x}, ops::sum(x.detach()), {}, std::move(backward));
+    return error_of([&] { tape.backward(y); }).message();
+  };
+  EXPECT_CONTAINS(message([&](Grads& g) { g.give(0, Tensor::zeros(c, {2})); }), "a share of shape [2] F32 for the gradient of an input of shape [2, 3] F32");
+  EXPECT_CONTAINS(message([&](Grads& g) { g.give(0, Tensor::zeros(c, {2, 3}, DType::f64)); }), "[2, 3] F64 for the gradient");
+  EXPECT_CONTAINS(message([&](Grads& g) { g.give(0, Tensor::zeros(other, {2, 3})); }), "two contexts");
+  EXPECT_CONTAINS(message([&](Grads& g) { g.give(1, Tensor::zeros(c, {2, 3})); }), "a gradient of input 1 of an op that was recorded with 1");
+  EXPECT_CONTAINS(message([](Grads& g) { g.write(-1, [](Tensor&) {}); }), "a gradient of input -1");
+  EXPECT_CONTAINS(message([](Grads& g) { g.needs(1); }), "a gradient of input 1");
+  const Tensor a = Tensor::zeros(c, {2, 4}), b = Tensor::zeros(c, {4, 2});
+  EXPECT_CONTAINS(message([&](Grads& g) { g.write_product(0, a, false, b, false); }), "the product of [2, 4] and [4, 2] for an input of shape [2, 3]");
+  EXPECT_CONTAINS(message([&](Grads& g) { g.write_product(0, a, false, Tensor::zeros(c, {3, 5}), true); }), "[2, 4] and [3, 5]^T");
+  Tape tape(c);
+  EXPECT_CONTAINS(error_of([&] { record("mine", {x}, ops::sum(x.detach()), {}, nullptr); }).message(), "mine: recorded without a backward function");
+}
+
+TEST(tape, inputs_of_another_context_are_an_error) {
+  Context c, other({DeviceType::simt, 0});
+  const Tensor x = parameter(c, {1}, {1}, "x"), elsewhere = parameter(other, {1}, {1}, "elsewhere");
+  Tape tape(c);
+  EXPECT_CONTAINS(error_of([&] {
+                    record("mine", {x, elsewhere}, ops::sum(x.detach()), {}, [](Grads&) {});
+                  }).message(),
+                  "mine: tensors of two contexts, on cpu and on simt");
+}
+
 TEST(tape, hooks_see_each_leaf_once_when_its_gradient_is_complete) {
   Context c;
   const Tensor x = parameter(c, {1}, {2}, "x"), w = parameter(c, {1}, {5}, "w"), unused = parameter(c, {1}, {1}, "unused");
@@ -400,6 +432,7 @@ TEST(tensor, reading_as_another_type_is_an_error) {
   const Tensor t = tensor(c, {2}, {1, 2});
   EXPECT_CONTAINS(error_of([&] { t.data<double>(); }).message(), "F32 read as F64");
   error_of([&] { Tensor().data<float>(); });
+  error_of([&] { Tensor().bump_version(); });
   error_of([&] { t.item(); });
   error_of([&] { Tensor::from(c, {3}, std::vector<float>{1, 2}); });
   error_of([&] { Shape{1, 2, 3, 4, 5}; });

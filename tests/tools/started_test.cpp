@@ -222,7 +222,7 @@ TEST_F(started, threads_are_those_that_are_said_or_else_of_the_environment) {
 }
 
 TEST_F(started, more_threads_than_there_can_be_are_refused_and_those_of_the_environment_cut) {
-  expect_error(run("info rna.h5ad --threads 100000"), 2, "give 1024 at most");
+  expect_error(run("info rna.h5ad --threads 100000"), 2, "give 512 at most");
   const Outcome o = shell("OMP_NUM_THREADS=100000 '" + kProgram + "' preprocess --modality rna -o threads.h5ad sim/rna.h5ad", folder);
   EXPECT_EQ(o.code, 0) << o.err;
 }

@@ -1,0 +1,1 @@
+#error "a header of the host program in place of panvae's"

@@ -27,6 +27,20 @@ std::vector<std::string> levels_among(const Column& column, const std::vector<in
   return levels;
 }
 
+// A few cells that are no number ('90+') make a factor of a column of ages, with a level for each; who names it as a covariate means numbers.
+void refuse_numbers_as_levels(const Column& column, const Table& obs, const std::vector<std::string>& levels) {
+  constexpr int64_t kMany = 10;
+  double x = 0;
+  const auto is_number = [&](const std::string& level) { return parse_number(level, x); };
+  const int64_t numbers = std::count_if(levels.begin(), levels.end(), is_number);
+  if (numbers < kMany || 2 * numbers < static_cast<int64_t>(levels.size())) return;
+  int64_t row = 0;
+  while (row + 1 < obs.rows() && (column.missing(row) || is_number(column.text(row)))) ++row;
+  fail_input(fmt::format("{} is no number, which would make a factor of {} levels of the covariate", quoted(column.text(row)), levels.size()),
+             fmt::format("sample {}, column {}", quoted(obs.keys[static_cast<size_t>(row)]), quoted(column.name)),
+             "write numbers, nothing (or NA) where unknown; --batch-key takes the column as a factor");
+}
+
 // Intercept and preserved columns on the given rows: [rows, columns]. Factors by dummies of all but their first level.
 Eigen::MatrixXd preserved_design(const Table& obs, const std::vector<int64_t>& rows, const std::vector<std::string>& preserve) {
   const auto n = static_cast<int64_t>(rows.size());
@@ -90,6 +104,7 @@ BatchEffects::BatchEffects(const Table& obs, const std::vector<int64_t>& rows, c
       term.mean = sum / static_cast<double>(count);
     } else {
       term.levels = levels_among(column, rows);
+      if (!as_batch) refuse_numbers_as_levels(column, obs, term.levels);
       if (term.levels.size() < 2) {
         log::warning("{} has one level over the training samples: nothing to remove", quoted(name));
         return;

@@ -1,6 +1,8 @@
 // Frozen preprocessing: unpacked from what files hold, and stored in safetensors.
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/read_json.h"
 #include "data/h5ad.h"
@@ -25,6 +27,12 @@ const NamedArray& array_of(const Frozen& frozen, const std::string& name, size_t
 
 bool holds_preprocessing(const Frozen& frozen) {
   return frozen.settings.contains("format");
+}
+
+bool same_fit(const Frozen& a, const Frozen& b) {
+  if (a.features != b.features || a.arrays.size() != b.arrays.size()) return false;
+  return std::equal(a.arrays.begin(), a.arrays.end(), b.arrays.begin(),
+                    [](const auto& x, const auto& y) { return x.first == y.first && x.second.values == y.second.values; });
 }
 
 Preprocessor Preprocessor::from(Frozen frozen) {

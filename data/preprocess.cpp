@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <set>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -60,7 +61,7 @@ bool may_be_thousands(const Matrix& x) {
 }
 
 template <class T, class Matrix>
-void check_counts(const Dataset<T, Matrix>& data) {
+void check_counts(const Dataset<T, Matrix>& data, Say say) {
   const int64_t n = data.samples(), g = data.features();
   const std::string kind = data.kind.empty() ? detect_kind(data.x) : data.kind;
   // Of each sample the first value that is no count at all, the first that is a fraction, and how many are; and its sum.
@@ -109,7 +110,7 @@ void check_counts(const Dataset<T, Matrix>& data) {
   if (sums_are_fixed(sums))
     fail_input(fmt::format("the values of every sample add up to {:.6g}: they are normalised (TPM, CPM), not counts{}", sums[static_cast<size_t>(r)], example),
                where, "start from raw or expected counts, or take their logs and say --input log");
-  if (data.kind == "counts") return;  // said before
+  if (data.kind == "counts" || say == Say::errors) return;  // said before
   if (!meant.empty()) {
     log::warning(
         "{}: none of the counts is above 999, and all that are no whole numbers have three digits behind the point, as if it separated "
@@ -172,11 +173,52 @@ NamedArray vector_array(std::vector<double> values) {
   return {{static_cast<int64_t>(values.size())}, std::move(values)};
 }
 
+struct Spread {
+  double mean = 0, deviation = 0;
+};
+Spread spread_of(const std::vector<double>& values) {
+  const auto n = static_cast<double>(values.size());
+  if (values.empty()) return {};
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+  double squares = 0;
+  for (double v : values) squares += (v - mean) * (v - mean);
+  return {mean, std::sqrt(squares / n)};
+}
+
+// Ensembl writes the version of a gene behind a point.
+std::string without_version(const std::string& name) {
+  const size_t point = name.rfind('.');
+  const bool version =
+      name.starts_with("ENS") && point != std::string::npos && point + 1 < name.size() && name.find_first_not_of("0123456789", point + 1) == std::string::npos;
+  return version ? name.substr(0, point) : name;
+}
+
+// Less than half of `features` are in `var`, where they stand at `columns` (-1: absent). The names shown are of those that were not found.
+[[noreturn]] void fail_coverage(const std::vector<std::string>& features, const std::vector<int64_t>& columns, int64_t found, const Table& var,
+                                const std::string& path) {
+  const auto absent = static_cast<size_t>(std::find(columns.begin(), columns.end(), -1) - columns.begin());
+  std::set<std::string> names, unversioned;
+  for (const std::string& name : features) names.insert(name), unversioned.insert(without_version(name));
+  std::string other;
+  int64_t alike = 0;
+  for (const std::string& name : var.keys) {
+    if (other.empty() && !names.contains(name)) other = name;
+    alike += unversioned.contains(without_version(name));
+  }
+  std::string where = quoted(path, 400);
+  if (!other.empty()) where += fmt::format(", features such as {} where the model has {}", quoted(other), quoted(features[absent]));
+  else where += fmt::format(", {} features; absent are {} and others", var.rows(), quoted(features[absent]));
+  fail_input(fmt::format("only {} of {} features of the model are in the data", found, features.size()), where,
+             2 * alike >= static_cast<int64_t>(features.size())
+                 ? "versions of Ensembl identifiers (the numbers behind the point) keep them apart: rename the features as the model names them"
+                 : "rename the features as the model names them (same annotation, same identifiers)");
+}
+
 }  // namespace
 
 template <class T, class Matrix>
 void Preprocessor::drop_empty(Dataset<T, Matrix>& data, PreprocessReport& report) {
-  check_counts(data);
+  check_counts(data, Say::all);
   data.kind = "counts";
   const int64_t n = data.samples(), g = data.features();
   std::vector<uint8_t> seen(static_cast<size_t>(g), 0);
@@ -368,14 +410,11 @@ std::vector<int64_t> Preprocessor::match(const Table& var, const std::vector<std
   return columns;
 }
 
-double Preprocessor::checked_coverage(const std::vector<int64_t>& columns, const std::string& path, const std::string& example) const {
+double Preprocessor::checked_coverage(const std::vector<int64_t>& columns, const Table& var, const std::string& path, Say say) const {
   const auto found = static_cast<int64_t>(columns.size()) - std::count(columns.begin(), columns.end(), -1);
   const double coverage = static_cast<double>(found) / static_cast<double>(columns.size());
-  if (2 * found < static_cast<int64_t>(columns.size()))
-    fail_input(fmt::format("only {} of {} features of the model are in the data", found, columns.size()),
-               fmt::format("{}, features such as {} where the model has {}", quoted(path, 400), quoted(example), quoted(frozen_.features.front())),
-               "rename the features as the model names them (same annotation, same identifiers)");
-  if (found < static_cast<int64_t>(columns.size()))
+  if (2 * found < static_cast<int64_t>(columns.size())) fail_coverage(frozen_.features, columns, found, var, path);
+  if (say == Say::all && found < static_cast<int64_t>(columns.size()))
     log::warning("{} of {} features of the model are in the data ({:.1f} %); the others take their training means", found, columns.size(), 100 * coverage);
   return coverage;
 }
@@ -388,20 +427,66 @@ Table Preprocessor::feature_table(const std::string& key_name) const {
   return var;
 }
 
+std::vector<int64_t> Preprocessor::measured(const Table& var) const {
+  std::vector<int64_t> columns = match(var, frozen_.features);
+  if (!input_is_log()) {
+    const std::vector<int64_t> others = match(var, frozen_.settings.at("other_features").get<std::vector<std::string>>());
+    columns.insert(columns.end(), others.begin(), others.end());
+  }
+  return columns;
+}
+
+std::vector<int64_t> Preprocessor::counted_features(const Table& var) const {
+  std::vector<int64_t> columns = measured(var);
+  std::erase(columns, -1);
+  return columns;
+}
+
+void Preprocessor::check(const Dataset<double>& data, bool processed) const {
+  if (!processed && !input_is_log()) check_counts(data, Say::all);
+  checked_coverage(match(data.var, frozen_.features), data.var, data.path, Say::all);
+}
+
+void Preprocessor::refuse_other_scales(const Dataset<double>& data) const {
+  if (reference_.features() == 0) return;
+  // After the quantile step all samples have the values of the reference; ties and features that are absent change little of their
+  // mean and spread. Removing the effects of batches of few samples adds spread (1.26 times that of the reference, on simulated peaks).
+  constexpr double kTolerance = 0.25;
+  const double widest = effects_.empty() ? 1 + kTolerance : 1.5;
+  std::vector<int64_t> columns = match(data.var, frozen_.features);
+  std::vector<double> usual;
+  for (size_t c = 0; c < columns.size(); ++c)
+    if (columns[c] >= 0) usual.push_back(feature_mean()[c]);
+  std::erase(columns, -1);
+  const Spread all = spread_of(feature_mean()), present = spread_of(usual), reference = spread_of(reference_.quantiles());
+  const double mean = present.mean, deviation = all.deviation > 0 ? reference.deviation * present.deviation / all.deviation : reference.deviation;
+  for (int64_t r = 0; r < data.samples(); ++r) {
+    std::vector<double> values;
+    for (int64_t c : columns)
+      if (!std::isnan(data.x(r, c))) values.push_back(data.x(r, c));
+    const Spread sample = spread_of(values);
+    const bool as_wide = sample.deviation >= (1 - kTolerance) * deviation && sample.deviation <= widest * deviation;
+    if (std::abs(sample.mean - mean) <= kTolerance * deviation && as_wide) continue;
+    fail_input(fmt::format("the values are neither counts nor on the scale of the preprocessed training samples: mean {:.4g}, standard deviation {:.4g} "
+                           "over the features, where {:.4g} and {:.4g} are expected",
+                           sample.mean, sample.deviation, mean, deviation),
+               fmt::format("{}, sample {}", quoted(data.path, 400), quoted(data.obs.keys[static_cast<size_t>(r)])),
+               "start from raw or expected counts; values that were preprocessed elsewhere in the very same way are taken with --input processed");
+  }
+}
+
 template <class T, class Matrix>
-PreprocessReport Preprocessor::apply(Dataset<T, Matrix>& data, UnknownBatch unknown) const {
+PreprocessReport Preprocessor::apply(Dataset<T, Matrix>& data, UnknownBatch unknown, Say say) const {
   PreprocessReport report;
   const auto g = static_cast<int64_t>(frozen_.features.size());
   PV_CHECK(g > 0, "preprocess: not fitted");
   const bool counts = !input_is_log();
-  if (counts) check_counts(data);
-  const std::vector<int64_t> columns = match(data.var, frozen_.features);
-  report.coverage = checked_coverage(columns, data.path, data.var.keys.front());
-  std::vector<int64_t> measured = columns;  // kept, then others: the features of library sizes
+  if (counts) check_counts(data, say);
+  const std::vector<int64_t> measured = this->measured(data.var);  // kept, then others: the features of library sizes
+  const std::vector<int64_t> columns(measured.begin(), measured.begin() + g);
+  report.coverage = checked_coverage(columns, data.var, data.path, say);
   std::vector<double> library(static_cast<size_t>(data.samples()), 0);
   if (counts) {
-    const std::vector<int64_t> others = match(data.var, frozen_.settings.at("other_features").get<std::vector<std::string>>());
-    measured.insert(measured.end(), others.begin(), others.end());
     library = row_sums(data.x, measured);
     std::vector<int64_t> rows;
     for (int64_t r = 0; r < data.samples(); ++r)
@@ -458,15 +543,15 @@ PreprocessReport Preprocessor::apply(Dataset<T, Matrix>& data, UnknownBatch unkn
   data.kind = "log";
   return report;
 }
-template PreprocessReport Preprocessor::apply(Dataset<float>&, UnknownBatch) const;
-template PreprocessReport Preprocessor::apply(Dataset<double>&, UnknownBatch) const;
-template PreprocessReport Preprocessor::apply(LargeDataset<float>&, UnknownBatch) const;
+template PreprocessReport Preprocessor::apply(Dataset<float>&, UnknownBatch, Say) const;
+template PreprocessReport Preprocessor::apply(Dataset<double>&, UnknownBatch, Say) const;
+template PreprocessReport Preprocessor::apply(LargeDataset<float>&, UnknownBatch, Say) const;
 
 template <class T>
-PreprocessReport Preprocessor::align(Dataset<T>& data) const {
+PreprocessReport Preprocessor::align(Dataset<T>& data, Say say) const {
   PreprocessReport report;
   const std::vector<int64_t> columns = match(data.var, frozen_.features);
-  report.coverage = checked_coverage(columns, data.path, data.var.keys.front());
+  report.coverage = checked_coverage(columns, data.var, data.path, say);
   if (data.var.keys != frozen_.features) {
     const std::vector<double>& means = feature_mean();
     RowMatrix<T> out(data.samples(), static_cast<int64_t>(columns.size()));
@@ -480,7 +565,7 @@ PreprocessReport Preprocessor::align(Dataset<T>& data) const {
   data.kind = "log";
   return report;
 }
-template PreprocessReport Preprocessor::align(Dataset<float>&) const;
-template PreprocessReport Preprocessor::align(Dataset<double>&) const;
+template PreprocessReport Preprocessor::align(Dataset<float>&, Say) const;
+template PreprocessReport Preprocessor::align(Dataset<double>&, Say) const;
 
 }  // namespace panvae::data

@@ -43,6 +43,9 @@ struct PreprocessReport {
   std::vector<double> tmm_factors;  // fit with TMM: one per sample that is left
 };
 
+// errors: the rest was said before, of samples that are applied in parts for instance.
+enum class Say { all, errors };
+
 class Preprocessor {
  public:
   Preprocessor() = default;
@@ -70,11 +73,19 @@ class Preprocessor {
     return apply(data, unknown_batch());
   }
   template <class T, class Matrix>
-  PreprocessReport apply(Dataset<T, Matrix>& data, UnknownBatch unknown) const;
+  PreprocessReport apply(Dataset<T, Matrix>& data, UnknownBatch unknown, Say say = Say::all) const;
 
   // For data that is preprocessed already ("processed"): features matched by name, missing ones filled with means.
   template <class T>
-  PreprocessReport align(Dataset<T>& data) const;
+  PreprocessReport align(Dataset<T>& data, Say say = Say::all) const;
+
+  // What apply() and align() refuse and say of some samples, which stay as they are.
+  void check(const Dataset<double>& data, bool processed) const;
+  // ErrorCode::input where a sample cannot have come out of the quantile step, by mean or spread of its values: logs of another pipeline.
+  void refuse_other_scales(const Dataset<double>& data) const;
+  // Where the features that library sizes are of stand among those of `var`, those that are not there left out: apply() drops samples
+  // without a count in them.
+  std::vector<int64_t> counted_features(const Table& var) const;
 
   bool input_is_log() const;
   UnknownBatch unknown_batch() const;
@@ -85,8 +96,9 @@ class Preprocessor {
   // Where each feature of `names` stands among the data's columns, -1 where it does not.
   static std::vector<int64_t> match(const Table& var, const std::vector<std::string>& names);
   Table feature_table(const std::string& key_name) const;  // the features, with their positions where they are peaks
-  double checked_coverage(const std::vector<int64_t>& columns, const std::string& path, const std::string& example) const;
-  void unpack();  // members below from frozen_
+  double checked_coverage(const std::vector<int64_t>& columns, const Table& var, const std::string& path, Say say) const;
+  std::vector<int64_t> measured(const Table& var) const;  // by match(): the features, then the others of library sizes
+  void unpack();                                          // members below from frozen_
 
   Frozen frozen_;
   LogCpm log_cpm_;
@@ -98,6 +110,8 @@ class Preprocessor {
 
 // Whether it is a fit of preprocessing: embeddings carry other things in uns/panvae (their axes, components of a PCA).
 bool holds_preprocessing(const Frozen& frozen);
+// Whether two fits make the same values of a sample.
+bool same_fit(const Frozen& a, const Frozen& b);
 
 // A Frozen within a safetensors file: tensors "preprocess.ARRAY" (F64) and metadata keys "preprocess.settings" (JSON)
 // and "preprocess.features" (JSON list). The writer keeps pointers: `frozen` must live until write().

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -60,9 +61,37 @@ std::string_view patient_of(std::string_view name) {
   return is_separator(4) && is_separator(7) && is_separator(12) ? name.substr(0, 12) : std::string_view();
 }
 
-// Without the column 'donor' every sample is a donor of its own; barcodes tell that some are not.
+// Columns whose name is one of `names`, in small or capital letters, with spaces, points or dashes for _.
+std::vector<std::string> columns_like(const Table& obs, const std::set<std::string>& names) {
+  std::vector<std::string> out;
+  for (const Column& c : obs.columns) {
+    std::string name = folded(c.name);
+    std::replace_if(
+        name.begin(), name.end(), [](char ch) { return ch == ' ' || ch == '.' || ch == '-'; }, '_');
+    if (names.contains(name)) out.push_back(c.name);
+  }
+  return out;
+}
+
+// Without the column 'donor' every sample is a donor of its own; columns under other names, or barcodes, tell that some are not.
 void warn_about_patients(const Table& obs) {
-  if (obs.find("donor")) return;
+  if (const Column* donor = obs.find("donor")) {
+    if (const int64_t missing = donor->count_missing(); missing > 0)
+      log::warning("{} samples have no donor: each counts as a donor of its own, and those of one patient may land on both sides of the split", missing);
+    return;
+  }
+  for (const std::string& name :
+       columns_like(obs, {"donor", "donor_id", "donorid", "patient", "patient_id", "patientid", "patient_barcode", "bcr_patient_barcode", "case_id",
+                          "case_submitter_id", "subject", "subject_id", "individual", "individual_id", "participant", "participant_id"})) {
+    const size_t donors = as_factor(obs.at(name)).levels.size();
+    if (donors >= 2 && donors < static_cast<size_t>(obs.rows()) - static_cast<size_t>(obs.at(name).count_missing())) {
+      log::warning(
+          "the column {} looks like donors, {} of {} samples, but there is no column 'donor', so samples of one may land on both sides of the "
+          "split: name it with --donor-key",
+          quoted(name), donors, obs.rows());
+      return;
+    }
+  }
   std::map<std::string_view, int64_t> samples_of;
   for (const std::string& name : obs.keys)
     if (const std::string_view patient = patient_of(name); !patient.empty()) ++samples_of[patient];
@@ -72,6 +101,34 @@ void warn_about_patients(const Table& obs) {
       "{} of the patients in the samples' barcodes have several samples ({}: {}), which may land on both sides of the split, for there is no column "
       "'donor': give one with --obs or --donor-key",
       std::count_if(samples_of.begin(), samples_of.end(), [](const auto& s) { return s.second > 1; }), several->first, several->second);
+}
+
+// Without the column 'cohort' donors are drawn whatever their cohort, and batch removal keeps no differences between cohorts.
+void note_cohorts(const Table& obs) {
+  if (obs.find("cohort")) return;
+  std::string names;
+  for (const std::string& name : columns_like(obs, {"cohort", "cancer_type", "cancertype", "tumor_type", "tumour_type", "tumortype", "tumourtype", "cancer",
+                                                    "disease", "disease_type", "project", "project_id", "cell_type", "celltype", "tissue", "type"}))
+    if (const size_t levels = as_factor(obs.at(name)).levels.size(); levels >= 2 && 2 * levels <= static_cast<size_t>(obs.rows()))
+      names += (names.empty() ? "" : ", ") + quoted(name);
+  if (!names.empty()) log::warning("there is no column 'cohort'; columns that look like cohorts: {} (name one with --cohort-key)", names);
+}
+
+// 'BRCA' and 'BRCA ' are two cohorts, and 'P1' and 'p1' two donors, to everything that follows.
+void warn_about_spelling(const Table& obs) {
+  for (const char* name : {"cohort", "donor"}) {
+    const Column* column = obs.find(name);
+    if (!column) continue;
+    std::map<std::string, std::string> spelt;
+    for (const std::string& level : as_factor(*column).levels) {
+      const size_t first = level.find_first_not_of(' '), last = level.find_last_not_of(' ');
+      const auto [at, fresh] = spelt.emplace(folded(first == std::string::npos ? "" : level.substr(first, last - first + 1)), level);
+      if (fresh) continue;
+      log::warning("{} and {} of the column '{}' differ in capitals or spaces alone and are taken for two: write them alike if they are one",
+                   quoted(at->second), quoted(level), name);
+      break;
+    }
+  }
 }
 
 }  // namespace
@@ -88,6 +145,8 @@ SplitCounts assign_split(Table& obs, const SplitOptions& options) {
   check_share(options.holdout, "--holdout");
   check_share(options.validation, "--validation");
   const std::vector<std::string> donors = donors_of(obs);
+  warn_about_spelling(obs);
+  note_cohorts(obs);
   if (obs.find("split")) {
     const SplitCounts counts = count_split(obs);
     std::unordered_map<std::string, std::string> side_of;

@@ -12,6 +12,16 @@ data::Rows RowsOption::value() const {
   return word.empty() ? data::Rows::unsaid : word == "features" ? data::Rows::features : data::Rows::samples;
 }
 
+CLI::Option* UnknownBatchOption::declare(CLI::App& command, const std::string& otherwise) {
+  return command.add_option("--unknown-batch", word, "A batch that training never saw: error, or zero (its effect stays in); default: " + otherwise)
+      ->check(CLI::IsMember({"error", "zero"}));
+}
+
+std::optional<data::UnknownBatch> UnknownBatchOption::value() const {
+  if (word.empty()) return {};
+  return word == "zero" ? data::UnknownBatch::zero : data::UnknownBatch::error;
+}
+
 void DatasetOptions::declare(CLI::App& command) {
   command.add_option("--obs", read_options.obs_table, "Table of samples (TSV or CSV, first column the sample's name) whose columns are joined")
       ->type_name("TABLE")

@@ -1,8 +1,10 @@
 // Options of every command that reads a matrix.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "data/batch_effects.h"
 #include "data/read.h"
 #include "tools/cli.h"
 
@@ -13,6 +15,13 @@ struct RowsOption {
   std::string word;  // empty: nothing was said
   CLI::Option* declare(CLI::App& command);
   data::Rows value() const;
+};
+
+// --unknown-batch error|zero
+struct UnknownBatchOption {
+  std::string word;
+  CLI::Option* declare(CLI::App& command, const std::string& otherwise);  // otherwise: what is done where nothing is said
+  std::optional<data::UnknownBatch> value() const;
 };
 
 // Filled by the parser; read() turns them into what read_dataset() takes.

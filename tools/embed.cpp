@@ -12,6 +12,7 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
+  UnknownBatchOption unknown_batch;
   std::string run, in, out, input, modality, axes = "auto";
 };
 
@@ -25,7 +26,7 @@ void embed(const std::shared_ptr<Options>& o, const Session& session) {
   const Run run = load_run(*context, o->run, o->modality);
   if (run.coembedded && o->axes == "canonical")
     fail_usage("a co-embedding has one space for both modalities, whose axes are the latent units", "--axes canonical", "leave it out");
-  const RunSamples in(run, o->in, o->dataset.read(), o->input);
+  const RunSamples in(run, o->in, o->dataset.read(), o->input, o->unknown_batch.value());
   const int64_t latent = run.model->latent();
   data::Dataset<float> out;
   const bool canonical = o->axes == "auto" ? run.canonical_axes() : o->axes == "canonical";
@@ -66,6 +67,7 @@ void add_embed(CLI::App& root, Session& session) {
                   "co-embeddings")
       ->check(CLI::IsMember({"auto", "canonical", "latent"}))
       ->capture_default_str();
+  o->unknown_batch.declare(*cmd, "as the preprocessing of the run says");
   o->dataset.declare(*cmd);
   session.common(*cmd, Session::device | Session::precision);
   cmd->callback([o, &session] { embed(o, session); });

@@ -22,7 +22,8 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
-  std::string in, out, modality, like, variables, input = "counts", variance = "nzv:0.01", unknown_batch, fit_on = "train", split = "donor", type = "float32";
+  UnknownBatchOption unknown_batch;
+  std::string in, out, modality, like, variables, input = "counts", variance = "nzv:0.01", fit_on = "train", split = "donor", type = "float32";
   MemoryOption memory;
   std::vector<std::string> preserve;
   bool no_quantile = false, no_batch = false;
@@ -101,14 +102,13 @@ void warn_about_modality(const std::string& modality, const std::vector<std::str
 // Everything after reading, in memory or on disk.
 template <class Data>
 void finish(Data data, data::Preprocessor& preprocessor, Options& o, data::Storage storage, const Session& session) {
-  const auto unknown_batch = o.unknown_batch == "zero" ? data::UnknownBatch::zero : data::UnknownBatch::error;
   const bool is_log = o.like.empty() ? o.input == "log" : preprocessor.input_is_log();
   log::info("{}: {} samples x {} features", o.in, data.samples(), data.features());
   warn_about_rows(o, data.samples(), data.features());
 
   data::PreprocessReport report;
   if (!o.like.empty()) {
-    report = o.unknown_batch.empty() ? preprocessor.apply(data) : preprocessor.apply(data, unknown_batch);
+    report = preprocessor.apply(data, o.unknown_batch.value().value_or(preprocessor.unknown_batch()));
     if (!o.draw.from.empty()) data::assign_split(data.obs, o.draw);
   } else {
     o.fit.modality = o.modality;
@@ -116,7 +116,7 @@ void finish(Data data, data::Preprocessor& preprocessor, Options& o, data::Stora
     o.fit.variance = data::VarianceFilter::parse(o.variance);
     o.fit.quantile = !o.no_quantile;
     o.fit.batch = !o.no_batch;
-    o.fit.unknown_batch = unknown_batch;
+    o.fit.unknown_batch = o.unknown_batch.value().value_or(data::UnknownBatch::error);
     o.fit.fit_on_all = o.fit_on == "all";
     o.draw.by_sample = o.split == "sample";
     o.draw.seed = session.globals.seed;
@@ -214,10 +214,7 @@ void add_preprocess(CLI::App& root, Session& session) {
   fitting(cmd->add_option("--preserve", o->preserve, "Column whose effect stays (default: cohort where it exists; none: nothing); repeatable"), "Steps")
       ->type_name("COLUMN")
       ->allow_extra_args(false);
-  cmd->add_option("--unknown-batch", o->unknown_batch,
-                  "A batch that training never saw: error, or zero (its effect stays in); default: with --like as the fit says, else error")
-      ->check(CLI::IsMember({"error", "zero"}))
-      ->group("Steps");
+  o->unknown_batch.declare(*cmd, "with --like as the fit says, else error")->group("Steps");
   fitting(cmd->add_option("--fit-on", o->fit_on, "Samples that the filters, quantiles and effects are fitted on"), "Steps")
       ->check(CLI::IsMember({"train", "all"}))
       ->capture_default_str();

@@ -20,6 +20,7 @@ namespace {
 
 struct Options {
   DatasetOptions dataset;
+  UnknownBatchOption unknown_batch;
   std::string run, in, out, input, modality, to, against;
 };
 
@@ -42,7 +43,7 @@ std::string shown(double v) {
 // Within one modality.
 void reconstruct(Context& context, const Options& o, const Session& session) {
   const Run run = load_run(context, o.run, o.to.empty() ? o.modality : o.to, o.to.empty() && !o.modality.empty() ? "--modality" : "--to");
-  const RunSamples in(run, o.in, o.dataset.read(), o.input);
+  const RunSamples in(run, o.in, o.dataset.read(), o.input, o.unknown_batch.value());
   data::Dataset<float> out = output_like(in, run);
   out.var = in.features();
 
@@ -77,9 +78,9 @@ void reconstruct(Context& context, const Options& o, const Session& session) {
 // One modality from the other.
 void impute(Context& context, const Options& o, const std::string& from, const Session& session) {
   const Run source = load_run(context, o.run, from), target = load_run(context, o.run, o.to);
-  const RunSamples in(source, o.in, o.dataset.read(), o.input);
+  const RunSamples in(source, o.in, o.dataset.read(), o.input, o.unknown_batch.value());
   std::optional<RunSamples> against;
-  if (!o.against.empty()) against.emplace(target, o.against, o.dataset.read(), "");
+  if (!o.against.empty()) against.emplace(target, o.against, o.dataset.read(), "", o.unknown_batch.value());
   data::Dataset<float> out = output_like(in, target);
   out.var.keys = target.features;
   const data::RowMatrix<float> z = embedding_of(context, source, in, false);
@@ -137,6 +138,7 @@ void add_reconstruct(CLI::App& root, Session& session) {
       ->check(CLI::IsMember({"rna", "atac"}));
   cmd->add_option("--against", o->against, "Observed samples of the imputed modality: pairs of equal donors judge the imputation, beside the cohort's mean")
       ->type_name("FILE");
+  o->unknown_batch.declare(*cmd, "as the preprocessing of the run says");
   o->dataset.declare(*cmd);
   session.common(*cmd, Session::device | Session::precision);
   cmd->callback([o, &session] { run(*o, session); });

@@ -22,52 +22,94 @@ std::span<const float> values_of(const data::RowMatrix<float>& x, int64_t row) {
 
 }  // namespace
 
-RunSamples::RunSamples(const Run& run, const std::string& path, const data::ReadOptions& options, const std::string& input)
-    : run_(run), source_(path, reading(options)), path_(path), how_(input) {
-  const bool has_preprocessing = !run.preprocess.empty();
+RunSamples::RunSamples(const Run& run, const std::string& path, const data::ReadOptions& options, const std::string& input,
+                       std::optional<data::UnknownBatch> unknown_batch)
+    : run_(run), source_(path, reading(options)), row_of_(data::all_rows(source_.samples())), obs_(source_.obs()), path_(path), how_(input) {
+  if (!run.preprocess.empty()) {
+    preprocessor_ = data::Preprocessor::from(run.preprocess);
+    unknown_batch_ = unknown_batch.value_or(preprocessor_->unknown_batch());
+  }
+  // Where the file does not say what it holds, some of its samples do.
+  const int64_t at_once = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, source_.features() * static_cast<int64_t>(sizeof(double))));
+  const int64_t some = std::min(samples(), source_.kind().empty() ? at_once : 1);
+  const data::Dataset<double> few = read(std::span(row_of_).first(static_cast<size_t>(some)));
   if (how_.empty()) {
-    // A file that preprocess wrote is recognised by its frozen steps; anything else by its numbers.
-    std::string kind = source_.kind();
-    if (kind.empty()) {
-      const std::vector<int64_t> rows = data::all_rows(source_.samples());
-      const int64_t few = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, source_.features() * static_cast<int64_t>(sizeof(double))));
-      kind = data::detect_kind(source_.samples_of(std::span(rows).first(static_cast<size_t>(std::min(few, samples())))));
-    }
-    if (!source_.frozen().empty() && kind != "counts") how_ = "processed";
-    else if (kind == "counts") how_ = "counts";
-    else how_ = has_preprocessing && data::Preprocessor::from(run.preprocess).input_is_log() ? "log" : "processed";
+    how_ = found_out(few);
     log::info("{} is taken as {} (--input says otherwise)", quoted(path, 200), how_);
   }
   if (how_ != "processed") {
-    if (!has_preprocessing)
+    if (!preprocessor_)
       fail_input("the run holds no preprocessing, so it cannot take " + how_, quoted(path, 400),
                  "preprocess the samples as the training matrix was, and say --input processed");
-    const bool logs = data::Preprocessor::from(run.preprocess).input_is_log();
+    const bool logs = preprocessor_->input_is_log();
     if ((how_ == "log") != logs)
       fail_input(fmt::format("the run was preprocessed from {}, not from {}", logs ? "logs" : "counts", how_), quoted(path, 400),
                  "give it the same kind of input");
-  } else if (!has_preprocessing && source_.var().keys != run.features) {
+  } else if (!preprocessor_ && source_.var().keys != run.features) {
     fail_input("its features are not those of the run, in the same order", quoted(path, 400), "give it the features the run was trained on");
   }
-  as_stored_ = source_.holds_floats() &&
-               (!has_preprocessing || (how_ == "processed" && source_.var().keys == data::Preprocessor::from(run.preprocess).frozen().features));
-  // Also says what of the model's features is in the file.
+  if (preprocessor_) {
+    preprocessor_->check(few, how_ == "processed");
+    if (how_ == "counts") leave_out_empty();
+    const bool preprocessed = data::holds_preprocessing(source_.frozen());
+    if (how_ == "processed" && preprocessed && !data::same_fit(source_.frozen(), run.preprocess))
+      log::warning(
+          "{} was preprocessed by another fit than the run's training samples: its values are on another scale, and its embedding is off; "
+          "give raw counts, or preprocess them with --like RUN",
+          quoted(path, 200));
+    if (how_ == "processed" && !preprocessed && input.empty()) preprocessor_->refuse_other_scales(few);
+  }
+  as_stored_ = source_.holds_floats() && (!preprocessor_ || (how_ == "processed" && source_.var().keys == preprocessor_->features()));
   const int64_t first = 0;
-  features_ = prepared(std::span(&first, samples() > 0 ? 1 : 0), true).var;
+  features_ = prepared(std::span(&first, samples() > 0 ? 1 : 0)).var;
 }
 
-data::Dataset<double> RunSamples::prepared(std::span<const int64_t> rows, bool say_coverage) const {
+// What preprocess wrote is recognised by its frozen steps; anything else by its numbers.
+std::string RunSamples::found_out(const data::Dataset<double>& few) const {
+  const std::string kind = few.kind.empty() ? data::detect_kind(few.x) : few.kind;
+  if (kind == "counts") return "counts";
+  if (!source_.frozen().empty() || !preprocessor_) return "processed";
+  if (preprocessor_->input_is_log()) return "log";
+  return kind.empty() ? "counts" : "processed";  // expected counts are fractions, and no log is that large
+}
+
+void RunSamples::leave_out_empty() {
+  const std::vector<int64_t> counted = preprocessor_->counted_features(source_.var());
+  std::vector<int64_t> kept, empty;
+  source_.for_samples(row_of_, [&](int64_t i, const double* values) {
+    const bool any = std::any_of(counted.begin(), counted.end(), [&](int64_t c) { return values[c] != 0; });
+    (any ? kept : empty).push_back(i);
+  });
+  if (empty.empty()) return;
+  if (kept.empty()) fail_input("no sample has any count in the features of the model", quoted(path_, 400), "is it the right matrix?");
+  log::warning("{} samples without counts in the features of the model are left out ({}, first sample {})", empty.size(), quoted(path_, 200),
+               quoted(obs_.keys[static_cast<size_t>(empty.front())]));
+  row_of_ = std::move(kept);
+  obs_ = source_.obs().select(row_of_);
+}
+
+std::vector<int64_t> RunSamples::in_file(std::span<const int64_t> rows) const {
+  std::vector<int64_t> out;
+  out.reserve(rows.size());
+  for (int64_t row : rows) out.push_back(row_of_[static_cast<size_t>(row)]);
+  return out;
+}
+
+data::Dataset<double> RunSamples::read(std::span<const int64_t> rows) const {
   data::Dataset<double> d;
-  d.x = source_.samples_of(rows);
-  d.obs = source_.obs().select({rows.begin(), rows.end()});
+  d.x = source_.samples_of(in_file(rows));
+  d.obs = obs_.select({rows.begin(), rows.end()});
   d.var = source_.var();
   d.kind = source_.kind();
   d.path = path_;
-  if (run_.preprocess.empty()) return d;
-  const data::Preprocessor p = data::Preprocessor::from(run_.preprocess);
-  const data::PreprocessReport report = how_ == "processed" ? p.align(d) : p.apply(d);
-  if (say_coverage && report.coverage < 1)
-    log::warning("{:.1f} % of the model's features are in {}; the others take their training mean", 100 * report.coverage, quoted(path_, 200));
+  return d;
+}
+
+data::Dataset<double> RunSamples::prepared(std::span<const int64_t> rows) const {
+  data::Dataset<double> d = read(rows);
+  if (!preprocessor_) return d;
+  if (how_ == "processed") preprocessor_->align(d, data::Say::errors);
+  else preprocessor_->apply(d, unknown_batch_, data::Say::errors);
   return d;
 }
 
@@ -80,9 +122,9 @@ void RunSamples::for_preprocessed(std::span<const int64_t> rows, const std::func
     const std::span<const int64_t> some = rows.subspan(static_cast<size_t>(first), static_cast<size_t>(n));
     if (as_stored_) {
       x.resize(n, source_.features());
-      source_.floats_of(some, x.data());
+      source_.floats_of(in_file(some), x.data());
     } else {
-      x = prepared(some, false).x.cast<float>();
+      x = prepared(some).x.cast<float>();
     }
     use(first, x);
   }

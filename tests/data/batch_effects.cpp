@@ -135,6 +135,23 @@ TEST(BatchEffects, ColumnsWhoseNamesSayBatch) {
   EXPECT_FALSE(like("batch", {"a", "b", "c", "d", "e", "b", "c", "d"})) << "a level of its own for most samples";
 }
 
+// A covariate of numbers stays one: a cell such as '90+' is refused by its sample, wherever the split puts it.
+TEST(BatchEffects, NumbersBesideTextAreNoLevels) {
+  Table obs;
+  std::vector<std::string> ages, groups;
+  for (int64_t i = 0; i < 14; ++i) {
+    obs.keys.push_back("s" + std::to_string(i + 1));
+    ages.push_back(i == 5 ? "" : i == 12 ? "90+" : std::to_string(40 + i));
+    groups.push_back(i % 3 == 0 ? "1" : i % 3 == 1 ? "2" : "unknown");
+  }
+  obs.set(column_from_text("age", ages));
+  obs.set(column_from_text("group", groups));
+  for (const std::vector<int64_t>& rows : {range(14), range(12)})
+    expect_names(error_of([&] { BatchEffects(obs, rows, {}, {"age"}); }), {"'90+' is no number", "'s13'", "'age'"});
+  EXPECT_EQ(BatchEffects(obs, range(14), {"age"}, {}).columns(), 13);
+  EXPECT_EQ(BatchEffects(obs, range(14), {}, {"group"}).columns(), 2);
+}
+
 TEST(BatchEffects, AsManyEffectsAsSamplesAreSaid) {
   Dataset<double> d = logs_of_two_batches();
   PreprocessOptions o;

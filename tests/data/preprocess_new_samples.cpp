@@ -38,7 +38,23 @@ TEST(PreprocessNewSamples, HalfOfTheFeaturesAreEnough) {
   EXPECT_EQ(p.apply(half).coverage, 0.5);
   EXPECT_EQ(half.x.col(3), logs().x.col(3));
   select_features(less, {1});
-  expect_names(error_of([&] { p.apply(less); }), {"only 1 of 4 features", "'g2'"});
+  expect_names(error_of([&] { p.apply(less); }), {"only 1 of 4 features", "1 features; absent are 'g1'"});
+}
+
+// The names shown are of features that were not found, on either side.
+TEST(PreprocessNewSamples, VersionsOfIdentifiersAreTold) {
+  const auto named = [](const std::vector<std::string>& names) {
+    Dataset<double> d = logs();
+    d.var.keys = names;
+    return d;
+  };
+  const Preprocessor p = fit_on(named({"ENSG01.1", "ENSG02.1", "ENSG03.12", "ENSG04.2"}), {});
+  Dataset<double> bare = named({"ENSG01.1", "ENSG02", "ENSG03", "ENSG04"}), others = named({"ENSG01.1", "TP53", "BRCA1", "AR"});
+  expect_names(error_of([&] { p.apply(bare); }),
+               {"only 1 of 4 features", "such as 'ENSG02' where the model has 'ENSG02.1'", "versions of Ensembl identifiers (the numbers behind the point)"});
+  const std::string message = error_of([&] { p.apply(others); });
+  expect_names(message, {"such as 'TP53' where the model has 'ENSG02.1'", "same annotation"});
+  EXPECT_EQ(message.find("versions"), std::string::npos) << message;
 }
 
 TEST(PreprocessNewSamples, EmptyOnesAreCounted) {

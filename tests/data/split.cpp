@@ -278,6 +278,44 @@ TEST(Split, AliquotsOfAPatientAreSaid) {
   EXPECT_EQ(said({several[0], several[2], "TCGA-BH", "TCGAxBHxA0B3-01A-1", "TCGAxBHxA0B3-01A-2"}, false, false), "");
 }
 
+// Columns under other names than 'donor' and 'cohort' are not used, which would go unnoticed.
+TEST(Split, ColumnsThatLookLikeDonorsAndCohortsAreSaid) {
+  const auto said = [](const std::vector<std::pair<std::string, std::vector<std::string>>>& columns) {
+    Table t;
+    t.keys = {"a", "b", "c", "d"};
+    for (const auto& [name, cells] : columns) t.set(factor_from_text(name, cells));
+    const panvae::test::Warnings warnings;
+    assign_split(t, {});
+    std::string all;
+    for (const std::string& line : warnings.lines) all += line + "\n";
+    return all;
+  };
+  const std::vector<std::string> two = {"P1", "P1", "P2", "P2"}, four = {"P1", "P2", "P3", "P4"};
+  for (const char* name : {"Donor", "patient_id", "Patient ID", "bcr_patient_barcode"})
+    expect_names(said({{name, two}}), {"the column '" + std::string(name) + "' looks like donors, 2 of 4 samples", "--donor-key"});
+  EXPECT_EQ(said({{"patient_id", four}}), "");
+  EXPECT_EQ(said({{"patient_id", two}, {"donor", two}}), "");
+  expect_names(said({{"donor", {"P1", "", "P2", ""}}}), {"2 samples have no donor"});
+  for (const char* name : {"Cohort", "cancer_type", "Tumor.Type"})
+    expect_names(said({{name, {"X", "X", "Y", "Y"}}}), {"no column 'cohort'", "look like cohorts: '" + std::string(name) + "'", "--cohort-key"});
+  EXPECT_EQ(said({{"cancer_type", {"X", "X", "Y", "Y"}}, {"cohort", {"X", "X", "Y", "Y"}}}), "");
+  EXPECT_EQ(said({{"cancer_type", {"X", "X", "X", "X"}}}), "");
+}
+
+TEST(Split, LevelsThatAreOneButForCapitalsAndSpacesAreSaid) {
+  const auto said = [](const char* column, const std::vector<std::string>& cells) {
+    Table t;
+    t.keys = {"a", "b", "c", "d"};
+    t.set(factor_from_text(column, cells));
+    const panvae::test::Warnings warnings;
+    assign_split(t, {});
+    return warnings.lines.empty() ? std::string() : warnings.lines[0];
+  };
+  expect_names(said("cohort", {"BRCA", "BRCA ", "LUAD", "LUAD"}), {"'BRCA' and 'BRCA '", "'cohort'", "capitals or spaces"});
+  expect_names(said("donor", {"P1", "p1", "P2", "P2"}), {"'P1' and 'p1'", "'donor'"});
+  EXPECT_EQ(said("cohort", {"BRCA", "BRCA", "LUAD", "LUAD"}), "");
+}
+
 // Samples without a donor are each of a donor of their own, not of one that has no name.
 TEST(Split, UnknownDonorsAreNotOne) {
   Table t;

@@ -41,6 +41,18 @@ ColumnSummary describe(const Column& c) {
 
 }  // namespace
 
+std::vector<std::string> matrices_beside(const MatrixPath& at) {
+  std::vector<std::string> names;
+  if (at.format != MatrixPath::Format::h5ad) return names;
+  const hdf5::File file(at.file);
+  for (const char* group : {"layers", "obsm"})
+    if (file.is_group(group))
+      for (const std::string& name : file.children(group)) names.push_back(std::string(group) + "/" + name);
+  if (file.exists("raw/X")) names.push_back("raw/X");
+  std::erase(names, at.inner);
+  return names;
+}
+
 FileSummary describe_file(const std::string& path, Rows rows) {
   const MatrixPath at = parse_matrix_path(path);
   FileSummary s;
@@ -73,13 +85,7 @@ FileSummary describe_file(const std::string& path, Rows rows) {
   s.zero_share = static_cast<double>(zeros) / static_cast<double>(data.x.size());
   for (const Column& c : data.obs.columns) s.obs.push_back(describe(c));
   for (const Column& c : data.var.columns) s.var.push_back(describe(c));
-  if (at.format == MatrixPath::Format::h5ad) {
-    const hdf5::File file(at.file);
-    for (const char* group : {"layers", "obsm"})
-      if (file.is_group(group))
-        for (const std::string& name : file.children(group)) s.matrices.push_back(std::string(group) + "/" + name);
-    if (file.exists("raw/X")) s.matrices.push_back("raw/X");
-  }
+  s.matrices = matrices_beside(at);
   return s;
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "data/matrix_path.h"
 #include "data/read.h"
 
 namespace panvae::data {
@@ -21,9 +22,12 @@ struct FileSummary {
   int64_t missing_values = 0, negative_values = 0;
   double smallest = 0, largest = 0, zero_share = 0;
   std::vector<ColumnSummary> obs, var;
-  std::vector<std::string> matrices;  // h5ad: what else FILE.h5ad:NAME can name
+  std::vector<std::string> matrices;  // matrices_beside() it
   bool preprocessed = false;          // uns/panvae holds a fit
 };
+
+// Of an h5ad, what FILE.h5ad:NAME can name beside X and the matrix that `at` names; nothing of other files.
+std::vector<std::string> matrices_beside(const MatrixPath& at);
 
 // Reads the whole file, in the samples x features reading; NaN values are counted, not refused. Other faults are
 // ErrorCode::input as in read_dataset().

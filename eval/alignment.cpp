@@ -15,6 +15,7 @@
 #include "data/read.h"
 #include "eval/labels.h"
 #include "eval/lapack.h"
+#include "eval/too_few.h"
 #include "eval/warnings.h"
 
 namespace panvae::eval {
@@ -100,8 +101,8 @@ AlignmentResult evaluate_alignment(const data::Dataset<double>& e, const Alignme
   r.classes = static_cast<int64_t>(size_of.size());
   r.donors = static_cast<int64_t>(std::set<std::string>(donor.begin(), donor.end()).size());
   const std::string where = fmt::format("{} samples evaluated ({}), {} without a cohort", n, r.on, r.unlabelled);
-  if (r.classes < 2) fail_input(fmt::format("{} cohorts, and two are needed", r.classes), where, "use --on all, or another --cohort-key");
-  if (n < 3) fail_input("angles need at least three samples", where, "use --on all, or more samples");
+  if (r.classes < 2) throw TooFew(fmt::format("{} cohorts, and two are needed", r.classes), where, "use --on all, or another --cohort-key");
+  if (n < 3) throw TooFew("angles need at least three samples", where, "use --on all, or more samples");
   if (options.control == Control::permuted) {
     const std::vector<int64_t> from = permute_donors(donor, options.seed, std::numeric_limits<uint32_t>::max());
     std::vector<std::string> permuted;

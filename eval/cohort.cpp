@@ -13,6 +13,7 @@
 #include "data/read.h"
 #include "eval/folds.h"
 #include "eval/labels.h"
+#include "eval/too_few.h"
 #include "eval/warnings.h"
 
 namespace panvae::eval {
@@ -113,9 +114,10 @@ Prepared prepare(const data::Dataset<double>& e, const CohortOptions& options) {
     std::string dropped;
     for (const DroppedCohort& d : r.dropped) dropped += fmt::format("{}{} ({} donors)", dropped.empty() ? "" : ", ", panvae::quoted(d.name), d.donors);
     if (dropped.size() > 300) dropped = dropped.substr(0, 300) + " ...";
-    fail_input(fmt::format("{} of {} cohorts have at least {} donors, and two are needed", r.classes.size(), donors_of_cohort.size(), options.folds),
-               fmt::format("{} samples evaluated ({}){}", labelled.size(), r.on, dropped.empty() ? "" : "; dropped: " + dropped),
-               r.on == "holdout" ? "use --on all, fewer --folds, or merge cohorts with --cohort-map" : "use fewer --folds, or merge cohorts with --cohort-map");
+    throw TooFew(
+        fmt::format("{} of {} cohorts have at least {} donors, and two are needed", r.classes.size(), donors_of_cohort.size(), options.folds),
+        fmt::format("{} samples evaluated ({}){}", labelled.size(), r.on, dropped.empty() ? "" : "; dropped: " + dropped),
+        r.on == "holdout" ? "use --on all, fewer --folds, or merge cohorts with --cohort-map" : "use fewer --folds, or merge cohorts with --cohort-map");
   }
 
   std::vector<std::string> donor;
@@ -145,8 +147,8 @@ Prepared prepare(const data::Dataset<double>& e, const CohortOptions& options) {
   }
   const std::set<int32_t> numbers(r.fold.begin(), r.fold.end());
   if (numbers.size() < 2)
-    fail_input(fmt::format("all {} evaluated samples are in one fold", n), given ? fmt::format("column {}", panvae::quoted(options.fold_key)) : "donors",
-               "at least two folds are needed");
+    throw TooFew(fmt::format("all {} evaluated samples are in one fold", n), given ? fmt::format("column {}", panvae::quoted(options.fold_key)) : "donors",
+                 "at least two folds are needed");
 
   std::vector<std::vector<int64_t>> class_folds(r.classes.size());
   for (int32_t f : numbers) {

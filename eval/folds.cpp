@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/philox.h"
+#include "eval/too_few.h"
 
 namespace panvae::eval {
 
@@ -48,7 +49,7 @@ std::vector<int32_t> stratified_group_folds(const std::vector<std::string>& grou
     g.samples.push_back(static_cast<int64_t>(i));
   }
   if (by_name.size() < f_count)
-    fail_input(fmt::format("{} donors cannot be dealt to {} folds", by_name.size(), n_folds), {}, "use fewer --folds, or more donors");
+    throw TooFew(fmt::format("{} donors cannot be dealt to {} folds", by_name.size(), n_folds), {}, "use fewer --folds, or more donors");
   std::vector<Group> groups;
   for (auto& [name, g] : by_name) {
     double sum = 0, squares = 0;

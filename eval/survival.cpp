@@ -20,6 +20,7 @@
 #include "eval/folds.h"
 #include "eval/pca.h"
 #include "eval/survival_data.h"
+#include "eval/too_few.h"
 #include "eval/warnings.h"
 
 namespace panvae::eval {
@@ -393,9 +394,9 @@ SurvivalResult evaluate_survival(const data::Dataset<double>& e, const SurvivalO
   const size_t n = study.row.size();
   const int64_t events = std::accumulate(study.event.begin(), study.event.end(), int64_t{0});
   if (events < 2)
-    fail_input(fmt::format("{} of {} patients died, and at least two deaths are needed", events, n),
-               fmt::format("{} samples evaluated ({}), {} without a time or an event", selection.rows.size(), r.on, r.dropped),
-               r.on == "holdout" ? "use --on all, or fill os_time and os_event" : "fill os_time and os_event (1 = died)");
+    throw TooFew(fmt::format("{} of {} patients died, and at least two deaths are needed", events, n),
+                 fmt::format("{} samples evaluated ({}), {} without a time or an event", selection.rows.size(), r.on, r.dropped),
+                 r.on == "holdout" ? "use --on all, or fill os_time and os_event" : "fill os_time and os_event (1 = died)");
   if (options.top_k != 0) check_finite(e, study.row);
   study.donor = pick(data::donors_of(e.obs), study.row);
   r.donors = static_cast<int64_t>(std::set<std::string>(study.donor.begin(), study.donor.end()).size());
@@ -424,16 +425,17 @@ SurvivalResult evaluate_survival(const data::Dataset<double>& e, const SurvivalO
                                     : folds_of_column(e.obs, options.fold_key, study.row);
   const std::set<int32_t> numbers(r.fold.begin(), r.fold.end());
   if (numbers.size() < 2)
-    fail_input(fmt::format("all {} evaluated samples are in one fold", n),
-               options.fold_key.empty() ? std::string("donors") : fmt::format("column {}", panvae::quoted(options.fold_key)), "at least two folds are needed");
+    throw TooFew(fmt::format("all {} evaluated samples are in one fold", n),
+                 options.fold_key.empty() ? std::string("donors") : fmt::format("column {}", panvae::quoted(options.fold_key)),
+                 "at least two folds are needed");
   std::vector<std::pair<Rows, Rows>> sides;
   const std::vector<int32_t> order(numbers.begin(), numbers.end());
   for (int32_t f : order) {
     Rows train, test;
     for (size_t i = 0; i < n; ++i) (r.fold[i] == f ? test : train).push_back(static_cast<int64_t>(i));
     if (deaths(study, train) == 0)
-      fail_input(fmt::format("all {} deaths are in fold {}, and its model is trained on the other folds", events, f), fmt::format("{} samples", n),
-                 "spread the deaths over the folds");
+      throw TooFew(fmt::format("all {} deaths are in fold {}, and its model is trained on the other folds", events, f), fmt::format("{} samples", n),
+                   "spread the deaths over the folds");
     sides.emplace_back(std::move(train), std::move(test));
   }
 

@@ -1,5 +1,6 @@
 // panvae convert: one matrix format into another, tables of samples and features joined on the way.
 #include "base/log.h"
+#include "data/describe.h"
 #include "data/write.h"
 #include "tools/commands.h"
 #include "tools/dataset_options.h"
@@ -19,6 +20,9 @@ void convert(const Options& o, const Session& session) {
   data::ReadOptions read = o.dataset.read();
   read.var_table = o.var;
   const data::Dataset<T> data = data::read_dataset<T>(o.in, read);
+  if (const std::vector<std::string> others = data::matrices_beside(data::parse_matrix_path(o.in)); !others.empty())
+    log::info("of {} one matrix is converted; {} stay{} behind (FILE.h5ad:NAME takes another)", quoted(o.in, 200), fmt::join(others, ", "),
+              others.size() == 1 ? "s" : "");
   const bool text = !o.out.ends_with(".h5ad");
   if (text && !(data.obs.columns.empty() && data.var.columns.empty()))
     log::info("text holds the matrix and the names: {} sample and {} feature columns are left out{}", data.obs.columns.size(), data.var.columns.size(),

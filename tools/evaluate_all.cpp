@@ -15,6 +15,7 @@
 #include "eval/pairs.h"
 #include "eval/pca.h"
 #include "eval/survival.h"
+#include "eval/too_few.h"
 #include "kernels/device.h"
 #include "tools/commands.h"
 #include "tools/device_options.h"
@@ -60,16 +61,20 @@ class Judge {
       add_points(m);
       if (m.curves.rows() > 0) results.tables.push_back({"curves", m.info.id, "", m.curves});
       if (control && obs.find("cohort")) controlled_models.push_back(&m);
-      if (has_outcomes(obs)) {
-        judge_survival(m, d, "embedding", control);
-        if (!covariates(obs).empty()) judge_survival(m, d, "embedding+clinical", control);
-      }
+      if (has_outcomes(obs))
+        where_enough(d, "survival is", [&] {
+          judge_survival(m, d, "embedding", control);
+          if (!covariates(obs).empty()) judge_survival(m, d, "embedding+clinical", control);
+        });
       judge_expression(m, d);
     }
-    if (obs.find("cohort")) judge_cohorts(d, controlled_models), judge_alignments(d, controlled_models);
+    if (obs.find("cohort")) {
+      where_enough(d, "cohort accuracy is", [&] { judge_cohorts(d, controlled_models); });
+      where_enough(d, "alignment is", [&] { judge_alignments(d, controlled_models); });
+    }
     if (!obs.find("cohort")) warn(d.info.label, "no column cohort: cohort accuracy and alignment are not judged");
     if (!has_outcomes(obs)) warn(d.info.label, "no columns os_time and os_event: survival is not judged");
-    else if (!d.models.empty() && !covariates(obs).empty()) judge_clinical(d);
+    else if (!d.models.empty() && !covariates(obs).empty()) where_enough(d, "survival is", [&] { judge_clinical(d); });
   }
 
   // Both modalities of donors in one space.
@@ -98,6 +103,15 @@ class Judge {
   }
   void warn_all(const std::string& where, const std::vector<std::string>& texts) {
     for (const std::string& t : texts) warn(where, t);
+  }
+  // Samples too few for one judgement may be enough for the others.
+  template <class F>
+  void where_enough(const JudgedData& d, const char* what, F&& judge) {
+    try {
+      judge();
+    } catch (const eval::TooFew& e) {
+      warn(d.info.label, fmt::format("{} not judged: {}", what, e.what()));
+    }
   }
   static void say(const JudgedModel& m, const std::string& what) { log::info("{}: {}", m.info.label, what); }
 
@@ -217,9 +231,9 @@ class Judge {
     clinical.kind = "clinical";
     clinical.modality = d.info.modality;
     clinical.data = d.info.id;
-    results.models.push_back(clinical);
     log::info("{}: survival", clinical.label);
     survive(any, clinical.id, "clinical", false, eval::Control::none);
+    results.models.push_back(clinical);
     if (d.info.cohorts.size() > 1) survive(any, clinical.id, "clinical", true, eval::Control::none);
   }
 

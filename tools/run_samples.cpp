@@ -82,8 +82,8 @@ void RunSamples::leave_out_empty() {
   });
   if (empty.empty()) return;
   if (kept.empty()) fail_input("no sample has any count in the features of the model", quoted(path_, 400), "is it the right matrix?");
-  log::warning("{} samples without counts in the features of the model are left out ({}, first sample {})", empty.size(), quoted(path_, 200),
-               quoted(obs_.keys[static_cast<size_t>(empty.front())]));
+  log::warning("{} sample{} without counts in the features of the model left out ({}, first {})", empty.size(), empty.size() == 1 ? "" : "s",
+               quoted(path_, 200), quoted(obs_.keys[static_cast<size_t>(empty.front())]));
   row_of_ = std::move(kept);
   obs_ = source_.obs().select(row_of_);
 }

@@ -117,6 +117,23 @@ TEST_F(EvaluateAll, TheSameCommandGivesTheSameResults) {
   EXPECT_TRUE(text[0] == text[1]);
 }
 
+// A small hold-out: what can be judged of it is, and the rest is said.
+TEST_F(EvaluateAll, SamplesTooFewForSomeAreJudgedByTheOthers) {
+  const Outcome o = run("evaluate all vae -o few --pca latent --controls none --folds 1000");
+  ASSERT_EQ(o.code, 0) << o.err;
+  const Json j = results("few");
+  EXPECT_EQ(score(j, "cohort", "vae"), nullptr);
+  EXPECT_EQ(score(j, "survival", "vae", "embedding"), nullptr);
+  EXPECT_FALSE(score(j, "alignment", "vae").is_null());
+  EXPECT_FALSE(score(j, "expression", "vae").is_null());
+  const auto said = [&](const char* what) {
+    return std::count_if(j["warnings"].begin(), j["warnings"].end(), [&](const Json& w) { return w.get<std::string>().find(what) != std::string::npos; });
+  };
+  EXPECT_EQ(said("cohort accuracy is not judged: 0 of 3 cohorts have at least 1000 donors"), 1);
+  EXPECT_EQ(said("survival is not judged: "), 1);
+  expect_done("report few -o few.html");
+}
+
 TEST_F(EvaluateAll, RefusesWhatItCannotJudge) {
   expect_error(run("evaluate all nowhere -o r"), 3, "no trained model");
   expect_error(run("evaluate all vae -o r --data nowhere.h5ad"), 3, "nowhere.h5ad");

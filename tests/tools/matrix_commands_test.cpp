@@ -1,6 +1,7 @@
 // convert, pca and preprocess on tables whose results can be had by hand: every option reaches the work, every count and warning is said.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <hdf5.h>
 
 #include <cmath>
 #include <filesystem>
@@ -65,6 +66,17 @@ TEST_F(Convert, what_text_leaves_out_is_said) {
   EXPECT_TRUE(says(kept.out, "written: w.tsv, wo.tsv\n")) << kept.out;
   EXPECT_EQ(read_file(at("wo.tsv")), read_file(at("o.tsv")));
   EXPECT_FALSE(says(run("convert -o w.tsv c.tsv").err, "left out"));
+}
+
+TEST_F(Convert, matrices_that_stay_behind_are_said) {
+  expect_done("convert -o l.h5ad c.tsv");
+  const hid_t file = H5Fopen(at("l.h5ad").c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  for (const char* group : {"layers", "obsm"}) H5Gclose(H5Gcreate2(file, group, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+  for (const char* copy : {"layers/tpm", "obsm/X_pca"}) EXPECT_GE(H5Ocopy(file, "X", file, copy, H5P_DEFAULT, H5P_DEFAULT), 0);
+  H5Fclose(file);
+  EXPECT_TRUE(says(run("convert -o l2.h5ad l.h5ad").err, "of 'l.h5ad' one matrix is converted; layers/tpm, obsm/X_pca stay behind"));
+  EXPECT_TRUE(says(run("convert -o l2.h5ad l.h5ad:layers/tpm").err, "is converted; obsm/X_pca stays behind"));
+  EXPECT_FALSE(says(run("convert -o l3.h5ad l2.h5ad").err, "behind"));
 }
 
 TEST_F(Convert, the_table_of_samples_replaces_no_file_that_the_command_names) {

@@ -187,14 +187,12 @@ static int all_cores() {
 }
 
 void set_threads(int n) {
-  constexpr int kMost = 512;
   static const int at_first = omp_get_max_threads();  // where the variable is set, OpenMP has taken it from there
   if (n <= 0) n = std::getenv("OMP_NUM_THREADS") ? at_first : all_cores();
   // OpenBLAS waits for as many threads as are said, and for ever where OpenMP gives fewer: under OMP_THREAD_LIMIT, or with OMP_DYNAMIC on a
-  // busy machine. Beyond kMost: OpenMP keeps a note of each on the stack, and crashes on 100,000; and the OpenBLAS of distributions has
-  // buffers for 640 products at a time, and crashes where more threads ask.
+  // busy machine.
   omp_set_dynamic(0);
-  omp_set_num_threads(std::clamp(n, 1, std::min(kMost, omp_get_thread_limit())));
+  omp_set_num_threads(std::clamp(n, 1, std::min(kMostThreads, omp_get_thread_limit())));
 }
 
 int threads() {

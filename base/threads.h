@@ -6,8 +6,13 @@
 
 namespace panvae {
 
+// The most threads: OpenMP keeps a note of each on the stack, and crashes on 100,000; and the OpenBLAS of distributions has buffers for 640
+// products at a time, and crashes where more ask.
+inline constexpr int kMostThreads = 512;
+
 // Number of threads that parallel loops and BLAS use where this thread calls them; other threads of a host program say so for themselves.
-// 0 = OMP_NUM_THREADS where it is set, else all cores this process may use (base/cgroup.h). OMP_THREAD_LIMIT caps either; OMP_DYNAMIC is switched off.
+// 0 = OMP_NUM_THREADS where it is set, else all cores this process may use (base/cgroup.h). OMP_THREAD_LIMIT and kMostThreads cap either;
+// OMP_DYNAMIC is switched off.
 void set_threads(int n);
 // Within a parallel loop: 1.
 int threads();

@@ -73,6 +73,8 @@ void check(const Options& o, Device device) {
         fail_usage(
             fmt::format("--shape: size {} of {} is {}; the case knows {}", i + 1, name, sizes[i], named ? "1 and more" : fmt::format("{} to {}", least, most)));
     }
+    if (const std::string why = c.misfit ? c.misfit(sizes) : ""; !why.empty())
+      fail_usage(fmt::format("--shape: sizes of {} do not go together: {}", name, why));
   }
   for (MathMode m : o.modes)
     if (!knows(device, m)) fail_usage(fmt::format("--precision: there is no {} on {}", math_name(m), to_string(device)), "", "use ieee");

@@ -35,6 +35,9 @@ __device__ A sum_ahead(const V* x, int64_t first, int64_t last, int64_t step) {
   return sum_ahead<A, N>(x, first, last, step, [](V v) { return A(v); });
 }
 
+// Columns up to which blocks of sums over rows have 8 of them, which makes two blocks for each of the 132 processors of a H100.
+constexpr int64_t kNarrow = 2112;
+
 // The sum over the threads of the block that share threadIdx.x % W, valid in the first W threads. blockDim.x is a multiple of
 // 32, W divides 32; all threads must call it, once.
 template <int W, class T>

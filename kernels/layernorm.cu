@@ -100,8 +100,7 @@ void layernorm_grad(Stream& stream, In<T> x, In<T> grad_y, In<T> weight, In<T> s
 
 namespace PV_EXEC {
 
-constexpr int kMost = 512;         // threads of a row; of f32, two such blocks fit on a processor
-constexpr int64_t kNarrow = 2112;  // columns up to which blocks of the sums over rows have 8, two for each of the 132 processors of a H100
+constexpr int kMost = 512;  // threads of a row; of f32, two such blocks fit on a processor
 
 // Numbers of a thread that are loaded together: 32 bytes.
 template <class T>

@@ -108,7 +108,6 @@ namespace PV_EXEC {
 constexpr int64_t kOneStripe = 1024;  // rows that a block of sum_columns adds alone
 constexpr int64_t kStripe = 512;      // rows of one partial where there are more
 constexpr int64_t kMostParts = 1024;  // partials of a column or channel
-constexpr int64_t kNarrow = 2112;     // columns up to which blocks have 8, two for each of the 132 processors of a H100
 constexpr int64_t kPiece = 2048;      // elements of sum and sum_squares that a block loads at a time
 constexpr int64_t kMostPieces = 2048;
 

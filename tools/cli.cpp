@@ -65,7 +65,8 @@ void Session::common(CLI::App& command, unsigned options) {
 }
 
 void Session::begin() const {
-  if (globals.threads > 512) fail_usage(fmt::format("{} threads are more than OpenBLAS has buffers for", globals.threads), "--threads", "give 512 at most");
+  if (globals.threads > kMostThreads)
+    fail_usage(fmt::format("{} threads are more than OpenBLAS has buffers for", globals.threads), "--threads", fmt::format("give {} at most", kMostThreads));
   set_threads(globals.threads);
   for (const Command& c : commands_)
     if (c.app->parsed() && (c.options & (device | blas)) != 0) prepare_blas();

@@ -120,6 +120,9 @@ TEST(rows, what_there_is_not_is_named) {
   EXPECT_NE(message({"--shape", "layernorm=4,0"}).find("size 2 of layernorm is 0"), std::string::npos);
   EXPECT_NE(message({"--shape", "batchnorm_train=0,3,1"}).find("size 1 of batchnorm_train is 0"), std::string::npos);
   EXPECT_NE(message({"--shape", "conv1d=1,1,5,1,3,0,0,1,0"}).find("size 6 of conv1d is 0; the case knows 1 to 4"), std::string::npos);
+  EXPECT_NE(message({"--shape", "conv1d=1,1,5,1,9,1,1,1,0"}).find("do not go together: the window covers 9 elements, the padded input has 7"),
+            std::string::npos);
+  EXPECT_NE(message({"--shape", "matmul_rows=8,3,2,0,5,4"}).find("rows 5 to 9 are asked for, there are 8"), std::string::npos);
   EXPECT_EQ(message({"--shape", "conv1d=1,1,4,1,4,1,0,1,0", "--shape", "gather_rows=5,0,3", "--shape", "relu=0"}), "no error");
   EXPECT_NE(message({"--seconds", "inf"}).find("'inf' is no number"), std::string::npos);
   EXPECT_NE(message({"--memory", "1e999"}).find("is no number"), std::string::npos);

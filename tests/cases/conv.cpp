@@ -38,6 +38,10 @@ void common(OpCase& c) {
     const char* kinds[] = {"plain", "bias", "bias_relu", "bias_leaky", "accumulate", "accumulate_bias"};
     return fmt::format("B{}xCin{}xLin{}xCout{}xK{}/stride{}_pad{}_dilation{}/{}", s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], kinds[s[8]]);
   };
+  c.misfit = [](const Sizes& s) {
+    const int64_t padded = s[2] + 2 * s[6], window = s[7] * (s[4] - 1) + 1;
+    return window <= padded ? "" : fmt::format("the window covers {} elements, the padded input has {}", window, padded);
+  };
   c.sizes = {
       {1, 1, 5, 1, 3, 1, 0, 1, plain},       {0, 3, 7, 2, 3, 1, 1, 1, bias},    {2, 0, 7, 3, 3, 1, 1, 1, bias},   {3, 4, 9, 6, 3, 1, 1, 1, bias_leaky},
       {2, 3, 12, 4, 5, 3, 2, 1, bias_relu},  {3, 5, 17, 2, 1, 1, 0, 1, bias},   {2, 3, 20, 5, 3, 2, 1, 1, bias},  {2, 4, 19, 3, 4, 2, 3, 2, accumulate_bias},

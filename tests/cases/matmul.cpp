@@ -156,6 +156,7 @@ void common_rows(OpCase& c) {
   c.kernel = "matmul_rows";
   c.dims = {"M", "N", "K"};
   c.label = [](const Sizes& s) { return fmt::format("M{}xN{}xK{}/{}{}/rows{}", s[0], s[1], s[2], s[3] & 1 ? 't' : 'n', s[3] & 2 ? 't' : 'n', s[5]); };
+  c.misfit = [](const Sizes& s) { return s[5] <= s[0] - s[4] ? "" : fmt::format("rows {} to {} are asked for, there are {}", s[4], s[4] + s[5], s[0]); };
   // Panels of the weight gradients of the RNA VAE, and of the block VAE of ATAC.
   c.bench = {{1024, 19424, 256, 1, 128, 128}, {19424, 1024, 256, 1, 4096, 4096}, {2048, 5000, 256, 1, 768, 768}};
   for (int64_t t = 0; t < 4; ++t) {

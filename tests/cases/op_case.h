@@ -206,8 +206,9 @@ struct OpCase {
   std::vector<std::string> dims;
   std::vector<Sizes> bench;
   std::function<std::string(const Sizes&)> label;
-  MathMode math = MathMode::ieee;  // of its products
-  bool reads_only = false;         // next to nothing is written: the bandwidth of reading is its ceiling
+  std::function<std::string(const Sizes&)> misfit;  // why sizes do not go together; empty where they do
+  MathMode math = MathMode::ieee;                   // of its products
+  bool reads_only = false;                          // next to nothing is written: the bandwidth of reading is its ceiling
   // Where one kernel does the work of several: the body with these one after the other, and the bytes that they move.
   std::function<void(Run<float>&, const Sizes&)> unfused_f32;
   std::function<void(Run<double>&, const Sizes&)> unfused_f64;

@@ -53,6 +53,14 @@ std::vector<std::string> matrices_beside(const MatrixPath& at) {
   return names;
 }
 
+bool holds_natural_logs(const MatrixPath& at) {
+  if (at.format != MatrixPath::Format::h5ad || at.inner != "X") return false;
+  const hdf5::File file(at.file);
+  // A base that is None is not there, or a null.
+  const std::string base = "uns/log1p/base";
+  return file.exists("uns/log1p") && (!file.exists(base) || file.attribute(base, "encoding-type") == "null");
+}
+
 FileSummary describe_file(const std::string& path, Rows rows) {
   const MatrixPath at = parse_matrix_path(path);
   FileSummary s;

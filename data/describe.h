@@ -29,6 +29,9 @@ struct FileSummary {
 // Of an h5ad, what FILE.h5ad:NAME can name beside X and the matrix that `at` names; nothing of other files.
 std::vector<std::string> matrices_beside(const MatrixPath& at);
 
+// Whether `at` is the X of an h5ad that says, as log1p of scanpy leaves it in uns/log1p, that it holds natural logarithms.
+bool holds_natural_logs(const MatrixPath& at);
+
 // Reads the whole file, in the samples x features reading; NaN values are counted, not refused. Other faults are
 // ErrorCode::input as in read_dataset().
 FileSummary describe_file(const std::string& path, Rows rows = Rows::unsaid);

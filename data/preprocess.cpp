@@ -106,8 +106,14 @@ void check_counts(const Dataset<T, Matrix>& data, Say say) {
                : data.path.ends_with(".h5ad") ? "start from raw counts (in FILE.h5ad:layers/counts or FILE.h5ad:raw/X?), or say --input log"
                                               : "start from raw counts, or say --input log");
   // Expected counts (RSEM, salmon) are fractions; normalised values are too, and where a part of the features is left, only their owner knows.
-  if (r == n) return;
-  if (sums_are_fixed(sums))
+  const bool fixed = sums_are_fixed(sums);
+  if (r == n) {
+    if (fixed && say == Say::all)
+      log::warning("the counts of every sample of {} add up to {:.6g}: are they rounded TPM or CPM? Whole numbers are taken as counts", quoted(data.path, 200),
+                   *std::max_element(sums.begin(), sums.end()));
+    return;
+  }
+  if (fixed)
     fail_input(fmt::format("the values of every sample add up to {:.6g}: they are normalised (TPM, CPM), not counts{}", sums[static_cast<size_t>(r)], example),
                where, "start from raw or expected counts, or take their logs and say --input log");
   if (data.kind == "counts" || say == Say::errors) return;  // said before

@@ -2,11 +2,13 @@
 #include "data/preprocess.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/read_json.h"
 #include "base/text.h"
+#include "data/describe.h"
 #include "data/matrix_path.h"
 #include "data/peaks.h"
 #include "data/row_names.h"
@@ -105,6 +107,9 @@ void finish(Data data, data::Preprocessor& preprocessor, Options& o, data::Stora
   const bool is_log = o.like.empty() ? o.input == "log" : preprocessor.input_is_log();
   log::info("{}: {} samples x {} features", o.in, data.samples(), data.features());
   warn_about_rows(o, data.samples(), data.features());
+  if (is_log && data::holds_natural_logs(data::parse_matrix_path(o.in)))
+    log::warning("{} holds natural logarithms (uns/log1p), where logs to base 2 are meant: log fold changes come out {:.2f} times as large", quoted(o.in, 200),
+                 std::log(2.0));
 
   data::PreprocessReport report;
   if (!o.like.empty()) {

@@ -365,6 +365,44 @@ TEST_F(PreprocessProgram, logs_by_hand) {
   expect_error(run("preprocess -o x.h5ad c.tsv"), 2, "--modality is required");
 }
 
+TEST_F(PreprocessProgram, units_that_are_not_meant_are_pointed_out) {
+  write_file(at("whole_tpm.tsv"), "s\tf1\tf2\tf3\nA\t500000\t300000\t200000\nB\t400000\t350000\t250001\nC\t300000\t299999\t400000\n");
+  const Outcome counts = run("preprocess -o t.h5ad whole_tpm.tsv --modality rna --fit-on all");
+  EXPECT_EQ(counts.code, 0) << counts.err;
+  EXPECT_TRUE(says(counts.err, "the counts of every sample of 'whole_tpm.tsv' add up to 1e+06: are they rounded TPM or CPM?")) << counts.err;
+  write_file(at("ln.tsv"), "s\tf1\tf2\tf3\nA\t0.5\t3.1\t2.2\nB\t4.5\t1.5\t0.1\nC\t3.25\t0.7\t4\n");
+  expect_done("convert -o ln.h5ad ln.tsv");
+  const auto logs = [] { return run("preprocess -o t.h5ad ln.h5ad --modality rna --input log --fit-on all"); };
+  const std::string natural = "'ln.h5ad' holds natural logarithms (uns/log1p), where logs to base 2 are meant: log fold changes come out 0.69 times as large";
+  EXPECT_FALSE(says(logs().err, "natural"));
+  const auto change = [](auto&& f) {
+    const hid_t file = H5Fopen(at("ln.h5ad").c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+    f(file);
+    H5Fclose(file);
+  };
+  change([](hid_t file) {
+    if (H5Lexists(file, "uns", H5P_DEFAULT) <= 0) H5Gclose(H5Gcreate2(file, "uns", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    H5Gclose(H5Gcreate2(file, "uns/log1p", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+  });
+  EXPECT_TRUE(says(logs().err, natural)) << "without a base";
+  change([](hid_t file) {
+    const hid_t space = H5Screate(H5S_SCALAR);
+    H5Dclose(H5Dcreate2(file, "uns/log1p/base", H5T_NATIVE_INT64, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    H5Sclose(space);
+  });
+  EXPECT_FALSE(says(logs().err, "natural")) << "with one";
+  change([](hid_t file) {
+    const hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
+    H5Tset_size(type, 4);
+    const hid_t a = H5Acreate_by_name(file, "uns/log1p/base", "encoding-type", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Awrite(a, type, "null");
+    H5Aclose(a);
+    H5Sclose(space);
+    H5Tclose(type);
+  });
+  EXPECT_TRUE(says(logs().err, natural)) << "with None, as AnnData writes it";
+}
+
 TEST_F(PreprocessProgram, effects_named_are_removed_and_no_others) {
   const std::vector<const char*> b1 = {"A", "C"}, b2 = {"B", "D"}, l1 = {"A", "B"}, l2 = {"C", "D"};
   auto d = fitted("--batch-key batch --batch-key lab --preserve none");

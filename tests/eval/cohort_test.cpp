@@ -201,8 +201,7 @@ TEST(Cohort, DonorsWhomNoPermutationMovesAreWarnedOf) {
   set_factor(d.obs, "donor", donor);
   set_factor(d.obs, "cohort", cohort);
   const auto said = [](const CohortResult& r) {
-    return std::any_of(r.warnings.begin(), r.warnings.end(),
-                       [](const std::string& w) { return w.find("labels in every permutation") != w.npos; });
+    return std::any_of(r.warnings.begin(), r.warnings.end(), [](const std::string& w) { return w.find("labels in every permutation") != w.npos; });
   };
   CohortOptions o;
   o.trees.rounds = 2;

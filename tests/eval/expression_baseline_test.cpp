@@ -64,7 +64,7 @@ TEST(Expression, ReplicatesAndThinningAreBaselines) {
   // The column says which comes first.
   test::set_number(p.observed.obs, "replicate", [] {
     std::vector<double> number;
-    for (int i = 0; i < 32; ++i) number.push_back(2 - i % 2);
+    for (int i = 0; i < 32; ++i) number.push_back(10 - i % 2);  // as texts the other way round
     return number;
   }());
   o.counts = nullptr;

@@ -79,8 +79,9 @@ TEST(Imputation, what_knows_the_cohort_knows_nothing_beyond_it) {
 
 // Those who are alone in their cohort, and those whose cohort is unknown, have nobody to be compared with.
 TEST(Imputation, pairs_without_others_of_their_cohort_do_not_count) {
-  const auto observed = matrix(6, 1, {1, 2, 3, 90, 50, 60});
-  const auto imputed = matrix(6, 1, {2, 4, 6, 7, 9, 8});
+  // Beyond the mean of the three that count, nothing at all would rank third of the observed and second of the imputed.
+  const auto observed = matrix(6, 1, {1, 2, 4, 90, 50, 60});
+  const auto imputed = matrix(6, 1, {2, 5, 6, 7, 9, 8});
   EXPECT_DOUBLE_EQ(evaluate_imputation(observed, imputed, observed, std::vector<int32_t>{0, 0, 0, 1, -1, -1}).spearman_beyond_cohort_mean, 1);
   EXPECT_TRUE(std::isnan(evaluate_imputation(observed, imputed, observed, std::vector<int32_t>{0, 1, 2, 3, 4, -1}).spearman_beyond_cohort_mean));
 }

@@ -14,6 +14,7 @@
 #include "base/philox.h"
 #include "base/threads.h"
 #include "data/dataset.h"
+#include "data/read.h"
 #include "tests/base/helpers.h"
 
 namespace panvae::eval::test {
@@ -25,11 +26,7 @@ inline data::RowMatrix<double> gaussian(int64_t rows, int64_t columns, uint32_t 
   return x;
 }
 
-inline std::vector<int64_t> all_rows(int64_t n) {
-  std::vector<int64_t> rows;
-  for (int64_t i = 0; i < n; ++i) rows.push_back(i);
-  return rows;
-}
+using data::all_rows;
 
 // Samples S0000, S0001, ... with values x and features z0, z1, ...
 inline data::Dataset<double> dataset(data::RowMatrix<double> x) {

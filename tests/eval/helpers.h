@@ -1,10 +1,5 @@
 // Data sets and expectations shared by the tests of eval.
 #pragma once
-// GCC 12 warns about its own AVX-512 headers in every reduction of Eigen (GCC bug 105593).
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-
 #include <gtest/gtest.h>
 
 #include <string>
